@@ -1,0 +1,170 @@
+"""The command line: list the models, fetch them ahead, check that they are read right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from strata import __version__, weights
+from strata.catalogue import catalogue, resolve
+from strata.errors import StrataError
+
+REFUSED, FAILED, INTERRUPTED = 1, 2, 130  # exit codes
+NAME_HELP = "an id from `models`, a .gguf file, a folder, or a hub id like owner/name"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the answer is the exit code: 0 good, 1 refused by a check, 2 failed."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        code: int = chosen.run(chosen)
+        sys.stdout.flush()
+        return code
+    except StrataError as error:
+        _clear_line()
+        print(f"strata: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        _clear_line()
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m strata",
+        description="Strata shows what happens inside a language model, layer by layer. "
+        "These commands look after its models; `streamlit run app.py` opens the app.",
+        epilog="Weights are kept in the folder that STRATA_HOME names (else the user's cache). "
+        "Models are listed in models.toml, or in the file that STRATA_MODELS names.",
+    )
+    parser.add_argument("--version", action="version", version=f"strata {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    models = commands.add_parser(
+        "models",
+        help="list the catalogue and what is cached",
+        description="List the models of the catalogue, and which are on this machine already.",
+        epilog="example: python -m strata models --json",
+    )
+    models.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    models.set_defaults(run=_models)
+
+    fetch = commands.add_parser(
+        "fetch",
+        help="fetch a model ahead of a class",
+        description="Download and convert a model now, so that later starts need no network. "
+        "Progress goes to standard error; the folder of the weights is printed at the end.",
+        epilog="example: python -m strata fetch smollm2-135m",
+    )
+    fetch.add_argument("name", metavar="NAME", help=NAME_HELP)
+    fetch.set_defaults(run=_fetch)
+
+    check = commands.add_parser(
+        "check",
+        help="load a model and test that Strata reads it right",
+        description="Load a model (fetching it at need), print its shapes, and test the two "
+        "identities that every number rests on: the final layer through the head gives the "
+        "model's own logits, and attention plus MLP is what each block added. The exit code is "
+        "0 if both hold and 1 if not.",
+        epilog="example: python -m strata check gpt2 --device cpu",
+    )
+    check.add_argument("name", metavar="NAME", help=NAME_HELP)
+    check.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
+    check.add_argument("--dtype", help="float32, float16 or bfloat16; by default the catalogue's")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _models(chosen: argparse.Namespace) -> int:
+    cards = catalogue().values()
+    if chosen.json:
+        rows = [{**card.model_dump(), "cached": weights.is_cached(card)} for card in cards]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return 0
+    header = ("id", "title", "parameters", "source", "licence", "cached")
+    table = [header]
+    for card in cards:
+        size = f"{card.parameters / 1e6:,.0f} M" if card.parameters else "?"
+        cached = "yes" if weights.is_cached(card) else "no"
+        table.append((card.id, card.title, size, card.source, card.licence, cached))
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    for row in table:
+        cells = [
+            cell.rjust(width) if name == "parameters" else cell.ljust(width)
+            for cell, width, name in zip(row, widths, header, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _fetch(chosen: argparse.Namespace) -> int:
+    folder = weights.folder(resolve(chosen.name), _convert, _progress())
+    _clear_line()
+    print(folder)
+    return 0
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    from strata.model import convert_gguf  # here, because torch takes seconds to import
+
+    convert_gguf(gguf, folder)
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from strata.model import load_model
+    from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE
+
+    model = load_model(chosen.name, chosen.device, chosen.dtype, _progress())
+    _clear_line()
+    check = model.check
+    facts = {
+        "model": model.name,
+        "family": model.family,
+        "blocks (L)": model.n_layers,
+        "width (D)": model.d_model,
+        "vocabulary (V)": model.d_vocab,
+        "device": model.device,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "final layer": _verdict(check.lens_error, check.lens_ok, LENS_TOLERANCE),
+        "writes": _verdict(check.write_error, check.write_ok, WRITE_TOLERANCE),
+        "verdict": "ok" if check.ok else f"refused: {check.reason or 'an identity does not hold'}",
+    }
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name.ljust(width)}  {value}")
+    return 0 if check.ok else REFUSED
+
+
+def _verdict(error: float, ok: bool, tolerance: float) -> str:
+    return f"{'ok' if ok else 'refused'} (error {error:.2g}, at most {tolerance:g})"
+
+
+def _progress() -> weights.Progress:
+    """Print progress to standard error: one changing line on a terminal, else each new step."""
+    last = ""
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal last
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{fraction:4.0%}  {message}", end="", file=sys.stderr, flush=True)
+        elif message != last:
+            print(message, file=sys.stderr, flush=True)
+        last = message
+
+    return report
+
+
+def _clear_line() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""One module per concept: pure functions from a trace to a table, and what the rest needs to know.
+
+Each module ends with `CONCEPT`, a `Concept`; the app finds modules by their existing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What pages, engine and lessons need to know of one concept.
+
+    `views` are the functions that a job may name ("stem.function"); nothing else is callable.
+    A view's parameters `model`, `trace`, `prompt`, `edits`, `prompts`, `sample` and `progress`
+    are supplied by the engine, all others come from the job. `measures` answer lesson questions:
+    `(frame, **params) -> value`. `script(model_id, prompt, **params)` is a self-contained program
+    with plain transformers that reproduces the numbers on the screen.
+    """
+
+    title: str
+    question: str
+    order: int
+    views: tuple[Callable[..., pd.DataFrame], ...]
+    script: Callable[..., str]
+    icon: str = ":material/layers:"
+    measures: dict[str, Callable[..., Any]] = field(default_factory=dict)

@@ -1,0 +1,80 @@
+"""The one way token text is shown: complete, unambiguous and inert as plain text.
+
+A token can hold anything: line breaks, right-to-left overrides, half a character. Whoever shows
+one calls `display_token`, and puts the result where text stays text (never into markup).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+SPACE, NEWLINE, TAB, EMPTY = "·", "↵", "⇥", "∅"
+SHORTENED = "…"
+DOTTED_CIRCLE = "◌"
+LONGEST = 32  # characters of a shown token
+
+_MARKS = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
+_AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE))
+_PLAIN = re.compile(rf"[!-~]{{1,{LONGEST}}}")  # printable ASCII but the space: shown as it is
+# Invisible, though neither control nor format characters: fillers, selectors, blank Braille.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+@lru_cache(maxsize=1 << 16)
+def display_token(token: str) -> str:
+    """A token as one short line of plain text in which every character can be seen.
+
+    Every space is "·", a line feed "↵", a tab "⇥", the empty token "∅". Control, format and
+    bidirectional characters, other kinds of space, invisible characters, lone surrogates,
+    private-use and unassigned code points are written as \\u{XXXX}, and so are these marks where a
+    token really holds them. A combining mark with no letter before it sits on "◌". U+FFFD stays
+    "�": a piece of a character that other tokens complete. At most 32 characters, cut with "…";
+    the whole token stays in the frame's `token`.
+    """
+    if _PLAIN.fullmatch(token):
+        return token
+    pieces = _pieces(token[: LONGEST + 1])
+    if sum(map(len, pieces)) <= LONGEST:
+        return "".join(pieces) or EMPTY
+    shown = ""
+    for piece in pieces:  # never half an escape
+        if len(shown) + len(piece) >= LONGEST:
+            break
+        shown += piece
+    return shown + SHORTENED
+
+
+def display_text(text: str, longest: int = 60) -> str:
+    """The end of a running text as one line of plain text, for use inside a sentence.
+
+    Like `display_token`, but single spaces between words stay spaces, and what is cut, so that at
+    most `longest` characters of the text remain, is cut from its beginning.
+    """
+    tail = text if len(text) <= longest else text[-longest:].lstrip(" ")
+    pieces = _pieces(tail)
+    for i in range(1, len(tail) - 1):
+        if tail[i] == " " and tail[i - 1] != " " != tail[i + 1]:
+            pieces[i] = " "
+    shown = "".join(pieces) or EMPTY
+    return shown if len(text) <= longest else SHORTENED + shown
+
+
+def _pieces(text: str) -> list[str]:
+    """What is shown for each character of a text, in order."""
+    pieces, letter = [], False  # letter: does a mark that comes next have something to sit on?
+    for character in text:
+        if character in _MARKS:
+            piece, letter = _MARKS[character], False
+        elif not character.isprintable() or character in _AMBIGUOUS or _INVISIBLE.match(character):
+            piece, letter = f"\\u{{{ord(character):04X}}}", False
+        elif unicodedata.category(character)[0] == "M":
+            piece, letter = character if letter else DOTTED_CIRCLE + character, True
+        else:
+            piece, letter = character, True
+        pieces.append(piece)
+    return pieces

@@ -1,0 +1,22 @@
+"""Who may use the model when: jobs as data, a queue for each model, caches.
+
+>>> from strata.engine import Job, Settings, open_engine
+>>> engine = open_engine(Settings())
+>>> job = Job(view="predictions.next_token", model="smollm2-135m",
+...           prompt="The capital of France is", params={"position": 4, "k": 1})
+>>> engine.run(job)["predicted"].tolist()
+[' Paris']
+"""
+
+from strata.engine.desk import Future
+from strata.engine.job import Job
+from strata.engine.local import LocalEngine
+from strata.engine.owner import Status
+from strata.engine.settings import Settings
+
+__all__ = ["Future", "Job", "LocalEngine", "Settings", "Status", "open_engine"]
+
+
+def open_engine(settings: Settings | None = None) -> LocalEngine:
+    """The engine that the settings ask for; models are loaded when they are first needed."""
+    return LocalEngine(settings or Settings())

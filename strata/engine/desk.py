@@ -1,0 +1,258 @@
+"""Who waits for what: the bookkeeping of all queues, waiters and limits, under one lock.
+
+No view, model or loader ever runs under that lock, so nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Condition, Event, Lock
+from typing import Any, Literal
+
+import pandas as pd
+
+from strata.engine.job import Job
+from strata.engine.settings import Settings
+from strata.errors import BusyError, CancelledError
+from strata.trace import Trace
+from strata.views import View
+
+
+class Line:
+    """The jobs that wait for one model, first come first served."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.works: list[Work] = []
+        self.changed = Condition(lock)
+        self.fraction = 0.0  # of loading the model
+        self.message = "Starting"
+
+
+@dataclass(eq=False)
+class Work:
+    """One computation and everybody who waits for it."""
+
+    job: Job
+    key: str
+    view: View
+    arguments: dict[str, Any]
+    line: Line
+    state: Literal["waiting", "running", "done"] = "waiting"
+    waiters: list[Future] = field(default_factory=list)
+    stopped: bool = False  # the last waiter has left
+    fraction: float = 0.0
+    message: str = ""
+    trace: Trace | None = None  # captured ahead of its turn, in a batch
+    alone: bool = False  # a batch with this prompt failed: not to be batched again
+
+
+class Future:
+    """One waiter's claim on the answer to a job."""
+
+    def __init__(
+        self, desk: Desk, work: Work | None, learner: str | None, view: str, deadline: float | None
+    ) -> None:
+        self._desk, self._work = desk, work
+        self._learner, self._view = learner, view
+        self._seconds = deadline
+        self._ends = None if deadline is None else desk.clock() + deadline
+        self._settled = Event()
+        self._frame: pd.DataFrame | None = None
+        self._error: BaseException | None = None
+
+    def result(self, timeout: float | None = None) -> pd.DataFrame:
+        """The table, the waiter's own copy. Raises what the job raised, or TimeoutError."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.done():
+            left = [] if end is None else [end - time.monotonic()]
+            if left and left[0] <= 0:
+                raise TimeoutError(f"no answer within {timeout} seconds")
+            if self._ends is not None:
+                left.append(max(0.0, self._ends - self._desk.clock()))
+            self._settled.wait(min(left, default=None))
+        if self._error is not None:
+            raise copy.copy(self._error)
+        assert self._frame is not None
+        return self._frame.copy()  # deep: `.array` of a shallow copy would write to the cache's
+
+    def cancel(self) -> bool:
+        """Leave; the work stops with its last waiter. False if it was already done."""
+        with self._desk.lock:
+            return self._desk.detach(self, CancelledError("The job was cancelled."))
+
+    def done(self) -> bool:
+        """Whether there is an answer or an error."""
+        if self._settled.is_set():
+            return True
+        with self._desk.lock:
+            if self._work is not None:
+                self._desk.expire(self._work)
+        return self._settled.is_set()
+
+    @property
+    def position(self) -> int | None:
+        """The place in the model's queue: 0 is running or next; None once done."""
+        if self.done() or self._work is None:
+            return None
+        with self._desk.lock:
+            waiting = self._work.state == "waiting" and not self._settled.is_set()
+            return self._work.line.works.index(self._work) if waiting else 0
+
+    @property
+    def progress(self) -> tuple[float, str]:
+        """(fraction, message) to show while waiting."""
+        if self.done() or self._work is None:
+            return 1.0, "Done"
+        with self._desk.lock:
+            work, line = self._work, self._work.line
+            if work.state != "waiting":
+                return work.fraction, work.message
+            if line.message:
+                return line.fraction, line.message
+            ahead = line.works.index(work) if work in line.works else 0
+            return 0.0, f"Waiting, {ahead} before this one" if ahead else "Next in the queue"
+
+    def settle(self, frame: pd.DataFrame | None, error: BaseException | None) -> None:
+        """Give the answer (or the error) and wake who waits for it."""
+        self._frame, self._error = frame, error
+        self._settled.set()
+
+    # what the desk needs to know of a waiter
+    @property
+    def work(self) -> Work | None:
+        return self._work
+
+    @property
+    def place(self) -> tuple[str | None, str]:
+        """(learner, view): of each such pair one job is in flight."""
+        return self._learner, self._view
+
+    def overdue(self, now: float) -> CancelledError | None:
+        """The error for a waiter whose deadline has passed."""
+        if self._ends is None or now < self._ends:
+            return None
+        return CancelledError(
+            f"The job took longer than {self._seconds:g} seconds and was stopped."
+        )
+
+
+class Desk:
+    """The rules of waiting. Every method but `finish` and `note` expects `lock` to be held."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self.settings, self.clock = settings, clock
+        self.lock = Lock()
+        self.works: dict[str, Work] = {}  # waiting and running, by the job's key
+        self._learners: dict[str, dict[str, Future]] = {}  # in flight, by learner and view
+
+    def admit(self, new: Work, learner: str | None, deadline: float | None) -> Future:
+        """A place in the queue, or beside those who wait for the same; BusyError if there is none.
+
+        The learner's older job of the same view makes way.
+        """
+        flights = self._learners.get(learner, {}) if learner is not None else {}
+        for work in [*new.line.works, *(f.work for f in flights.values())]:
+            if work is not None:
+                self.expire(work)
+        older = flights.get(new.job.view)
+        if len(flights) - (older is not None) >= self.settings.per_learner:
+            raise BusyError(
+                f"You already have {self.settings.per_learner} computations running; "
+                "wait for one of them."
+            )
+        work = self.works.get(new.key)
+        if work is None:
+            leaves = older is not None and self._would_leave(older, new.line)
+            if len(new.line.works) - leaves >= self.settings.queue_size:
+                raise BusyError(
+                    f"{len(new.line.works)} jobs are already waiting for this model; "
+                    "try again in a moment."
+                )
+            work = self.works[new.key] = new
+            new.line.works.append(new)
+            new.line.changed.notify_all()
+        future = Future(self, work, learner, new.job.view, deadline)
+        work.waiters.append(future)
+        self.replace(learner, new.job.view)  # after joining: the same work may go on for the newer
+        if learner is not None:
+            self._learners.setdefault(learner, {})[new.job.view] = future
+        return future
+
+    def replace(self, learner: str | None, view: str) -> None:
+        """Cancel this learner's older job of the view, if there is one."""
+        older = self._learners.get(learner, {}).get(view) if learner is not None else None
+        if older is not None:
+            self.detach(older, CancelledError("A newer request replaced this one."))
+
+    def detach(self, future: Future, error: BaseException) -> bool:
+        """One waiter leaves with an error; the work stops if it was the last."""
+        work = future.work
+        if work is None or future not in work.waiters:
+            return False
+        work.waiters.remove(future)
+        self._release(future)
+        future.settle(None, error)
+        if not work.waiters:
+            work.stopped = True
+            self._forget(work)
+        return True
+
+    def expire(self, work: Work) -> None:
+        """Waiters whose deadline has passed leave."""
+        now = self.clock()
+        for future in list(work.waiters):
+            error = future.overdue(now)
+            if error is not None:
+                self.detach(future, error)
+
+    def take(self, line: Line) -> Work | None:
+        """The next work of a line, now running; None if nobody waits."""
+        for work in list(line.works):
+            self.expire(work)
+        if not line.works:
+            return None
+        work = line.works.pop(0)
+        work.state, work.message = "running", "Running"
+        return work
+
+    def finish(
+        self, work: Work, frame: pd.DataFrame | None, error: BaseException | None = None
+    ) -> None:
+        """All who still wait get the answer."""
+        with self.lock:
+            self.expire(work)
+            self._forget(work)
+            work.state, work.trace = "done", None
+            for future in work.waiters:
+                self._release(future)
+                future.settle(frame, error)
+            work.waiters.clear()
+
+    def note(self, work: Work, fraction: float, message: str) -> None:
+        """What a running view says of its progress; CancelledError once nobody waits for it."""
+        with self.lock:
+            self.expire(work)
+            work.fraction, work.message = float(fraction), str(message)
+            if work.stopped:
+                raise CancelledError("The job was cancelled.")
+
+    def _would_leave(self, older: Future, line: Line) -> bool:
+        work = older.work
+        return work is not None and work in line.works and work.waiters == [older]
+
+    def _release(self, future: Future) -> None:
+        learner, view = future.place
+        flights = self._learners.get(learner, {}) if learner is not None else {}
+        if flights.get(view) is future:
+            del flights[view]
+            if not flights and learner is not None:
+                del self._learners[learner]
+
+    def _forget(self, work: Work) -> None:
+        if self.works.get(work.key) is work:
+            del self.works[work.key]
+        if work in work.line.works:
+            work.line.works.remove(work)

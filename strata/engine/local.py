@@ -1,0 +1,256 @@
+"""The engine of one process: a thread for each model, one desk, two caches."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Collection
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from strata import views
+from strata.engine.cache import ByteCache
+from strata.engine.desk import Desk, Future, Work
+from strata.engine.job import Job, check_params
+from strata.engine.owner import Load, Owner, Progress, Status, TraceKey, free_memory
+from strata.engine.settings import Settings
+from strata.errors import CancelledError, InputError, StrataError
+from strata.trace import Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+log = logging.getLogger(__name__)
+
+_ROW = 4096  # bytes that a table takes besides its cells
+
+
+def load(name: str, progress: Progress) -> Model:
+    """Load a model the usual way; imported late, since transformers is slow to import."""
+    from strata.model import load_model
+
+    return load_model(name, progress=progress)
+
+
+def listed() -> Collection[str]:
+    """The ids of the catalogue."""
+    from strata.catalogue import catalogue
+
+    return catalogue().keys()
+
+
+class LocalEngine:
+    """Runs jobs in this process. Safe to share between threads; close it when done.
+
+    `load`, `find_view`, `listed` and `clock` can be replaced, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        load: Load = load,
+        find_view: Callable[[str], views.View] = views.find_view,
+        listed: Callable[[], Collection[str]] = listed,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings, self.load, self.clock = settings, load, clock
+        self._find_view, self._listed = find_view, listed
+        self.desk = Desk(settings, clock)
+        self.traces: ByteCache[TraceKey, Trace] = ByteCache(
+            settings.trace_cache_bytes, lambda trace: trace.n_bytes
+        )
+        self.results: ByteCache[str, pd.DataFrame] = ByteCache(
+            settings.result_cache_bytes,
+            lambda frame: int(frame.memory_usage(deep=True).sum()) + _ROW,
+        )
+        self._owners: dict[str, Owner] = {}
+        self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._closed = False
+
+    # -- jobs ---------------------------------------------------------------------------------
+
+    def run(
+        self, job: Job, learner: str | None = None, deadline: float | None = None
+    ) -> pd.DataFrame:
+        """The job's table, waited for. Errors are StrataErrors, see `submit`."""
+        return self.submit(job, learner, deadline).result()
+
+    def submit(self, job: Job, learner: str | None = None, deadline: float | None = None) -> Future:
+        """Queue a job and return at once; an answer that is known is there already.
+
+        `learner`: whose limits count (None: nobody's). `deadline`: seconds from now.
+        Raises InputError for a job that cannot be run, BusyError when there is no place,
+        ModelError while a failed load is remembered.
+        """
+        view, arguments = self._checked(job)
+        key = job.key
+        frame = self.results.get(key)
+        with self.desk.lock:
+            self._refuse_if_closed()
+            if frame is None and key not in self.desk.works:
+                frame = self.results.get(key)  # it may have been finished in between
+            if frame is not None:
+                self.desk.replace(learner, job.view)
+                future = Future(self.desk, None, learner, job.view, None)
+                future.settle(frame, None)
+                return future
+            line = self._owner(job.model).line
+            return self.desk.admit(Work(job, key, view, arguments, line), learner, deadline)
+
+    def _checked(self, job: Job) -> tuple[views.View, dict[str, Any]]:
+        limit = self.settings.prompt_characters
+        longest = max(len(prompt) for prompt in (job.prompt, *job.prompts))
+        if longest > limit:
+            raise InputError(
+                f"The prompt has {longest:,} characters and the limit is {limit:,}; shorten it."
+            )
+        if len(job.prompts) > self.settings.prompts:
+            raise InputError(
+                f"The job has {len(job.prompts)} prompts and the limit is {self.settings.prompts}."
+            )
+        self._refuse_if_unlisted(job.model)
+        view = self._find_view(job.view)
+        return view, check_params(job.view, view, job.params)
+
+    # -- models -------------------------------------------------------------------------------
+
+    def ensure(self, model: str) -> None:
+        """Start loading a model, if it is not loaded, without waiting for it.
+
+        Raises ModelError while a failed load is remembered.
+        """
+        self._refuse_if_unlisted(model)
+        with self.desk.lock:
+            self._refuse_if_closed()
+            self._owner(model)
+
+    def status(self, model: str) -> Status:
+        """How far a model is; never waits."""
+        with self.desk.lock:
+            owner = self._owners.get(model)
+            if owner is not None:
+                return owner.status
+            if model in self._failures:
+                return Status("failed", reason=str(self._failure(model)))
+            return Status("absent")
+
+    def describe(self, model: str, timeout: float | None = None) -> dict[str, Any]:
+        """Plain facts about a model: sizes, device, dtype, family, its check, its prompt limit.
+
+        Waits for the model the first time. Raises ModelError, or TimeoutError.
+        """
+        self._refuse_if_unlisted(model)
+        if model not in self._facts:
+            with self.desk.lock:
+                self._refuse_if_closed()
+                owner = self._owner(model)
+            if not owner.settled.wait(timeout):
+                raise TimeoutError(f"{model} was not ready within {timeout} seconds")
+        with self.desk.lock:
+            if model in self._facts:
+                return dict(self._facts[model])
+            self._refuse_if_closed()
+            raise self._failure(model)
+
+    # -- what owners ask for ------------------------------------------------------------------
+
+    def make_room(self, owner: Owner) -> bool:
+        """Evict the idle model that was used longest ago; False if there is none."""
+        with self.desk.lock:
+            idle = [other for other in self._owners.values() if other.idle and other is not owner]
+            if not idle:
+                return False
+            evicted = min(idle, key=lambda other: other.last_used)
+            del self._owners[evicted.name]
+            evicted.leave()
+        log.info("evicting %s to make room for %s", evicted.name, owner.name)
+        evicted.thread.join()
+        self.traces.drop(lambda key: key[0] == evicted.name)  # they refer to their model
+        free_memory()
+        return True
+
+    def moved_in(self, owner: Owner, facts: dict[str, Any]) -> None:
+        """The owner's model is ready."""
+        with self.desk.lock:
+            self._facts[owner.name] = facts
+            self._failures.pop(owner.name, None)
+
+    def gave_up(self, owner: Owner, error: StrataError) -> None:
+        """The owner's model could not be loaded: remember it, tell all who wait."""
+        with self.desk.lock:
+            if self._owners.get(owner.name) is owner:
+                del self._owners[owner.name]
+            if not self._closed:
+                self._failures[owner.name] = error, self.clock() + self.settings.retry_seconds
+                error = self._failure(owner.name)
+            waiting = list(owner.line.works)
+        for work in waiting:
+            self.desk.finish(work, None, error)
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop: who waits gets CancelledError, threads end, models and caches are dropped."""
+        with self.desk.lock:
+            self._closed = True
+            owners = list(self._owners.values())
+            for work in list(self.desk.works.values()):
+                for future in list(work.waiters):
+                    self.desk.detach(future, _closing())
+            for owner in owners:
+                owner.leave()
+        for owner in owners:
+            owner.thread.join(timeout=5)
+        self._owners.clear()
+        self.traces.drop()
+        self.results.drop()
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- inside: the last three expect the desk's lock to be held -------------------------------
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(self._listed())
+
+    def _refuse_if_unlisted(self, model: str) -> None:
+        if not self.settings.any_model and model not in self._ids:
+            raise InputError(
+                f"{model!r} is not in the catalogue; choose one of {', '.join(sorted(self._ids))}."
+            )
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise _closing()
+
+    def _owner(self, model: str) -> Owner:
+        owner = self._owners.get(model)
+        if owner is None:
+            if model in self._failures and self.clock() < self._failures[model][1]:
+                raise self._failure(model)
+            owner = self._owners[model] = Owner(model, self)
+            owner.thread.start()
+        return owner
+
+    def _failure(self, model: str) -> StrataError:
+        """The remembered error, saying when the model will be tried again."""
+        error, again = self._failures[model]
+        seconds = math.ceil(again - self.clock())
+        when = f"in {seconds} seconds" if seconds > 0 else "when it is next asked for"
+        told = copy.copy(error)
+        told.args = (f"{str(error).rstrip('.')}; it will be tried again {when}.",)
+        return told
+
+
+def _closing() -> CancelledError:
+    return CancelledError("Strata is shutting down.")

@@ -1,0 +1,25 @@
+"""Errors whose message is one sentence that a person can act on."""
+
+
+class StrataError(Exception):
+    """Anything Strata refuses or fails at; `str(error)` is meant to be shown to a learner."""
+
+
+class ModelError(StrataError):
+    """A model cannot be found, fetched, loaded, or trusted for what was asked of it."""
+
+
+class InputError(StrataError):
+    """A prompt, parameter or edit is empty, too long, out of range or not what was expected."""
+
+
+class BusyError(StrataError):
+    """The queue is full, or this learner already has as many jobs waiting as is allowed."""
+
+
+class CancelledError(StrataError):
+    """The job was cancelled, replaced by a newer one, or ran past its deadline."""
+
+
+class NotEnoughMemory(ModelError):
+    """A model would not fit in what is free now; evicting an idle one may make the room."""

@@ -1,0 +1,68 @@
+"""Downloading a model from the Hugging Face hub: safetensors, config and tokenizer, never code."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from strata.errors import ModelError
+
+FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]  # weights, config, tokenizer
+DISK = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
+UNWANTED = ["*/*", "consolidated*"]  # exports to other formats, and second copies
+
+
+def download(
+    repository: str, revision: str | None, cache: Path, report: Callable[[float, str], None]
+) -> Path:
+    """A repository's snapshot without pickles and without code.
+
+    What an earlier, interrupted try left in `cache` is resumed. Raises ModelError if the hub
+    will not give it, ConnectionError (with the reason) if the hub is out of reach, OSError if
+    the disk does not take it.
+    """
+    from huggingface_hub import errors, snapshot_download  # here: slow, and seldom needed
+
+    report(0.0, f"Downloading {repository}")
+    try:
+        snapshot = snapshot_download(
+            repository,
+            revision=revision,
+            cache_dir=cache,
+            allow_patterns=FILES,
+            ignore_patterns=UNWANTED,
+            tqdm_class=_bar(f"Downloading {repository}", report),
+        )
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+        raise ModelError(
+            f"The hub has no {repository} that it would give to you; check the name, or whether "
+            "it asks you to accept its terms and to log in with `hf auth login`."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"{repository} on the hub has no revision {revision}.") from error
+    except Exception as error:  # offline shows as many kinds, by version and by cause
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            raise ConnectionError("no connection to the hub") from error
+        raise ConnectionError(f"the hub failed with {type(error).__name__}") from error
+    return Path(snapshot)
+
+
+def _bar(message: str, report: Callable[[float, str], None]) -> type:
+    """A tqdm class that draws nothing and reports the bytes that have arrived."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **keywords: Any) -> None:
+            super().__init__(*args, **{**keywords, "file": io.StringIO(), "disable": False})
+
+        def display(self, *args: Any, **keywords: Any) -> None:
+            if self.unit == "B" and self.total:
+                total = f"{self.total / 1e6:.0f} MB"
+                report(min(self.n / self.total, 0.99), f"{message} ({total})")
+
+    return Bar

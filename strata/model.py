@@ -1,0 +1,432 @@
+"""A language model that can be looked into: load it, capture a run, edit it, differentiate it.
+
+The only module that imports transformers.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    StoppingCriteria,
+)
+from transformers.utils import logging as transformers_logging
+
+from strata import weights
+from strata.architecture import (
+    Architecture,
+    locate,
+    refused_lens,
+    refused_writes,
+    row_of,
+)
+from strata.catalogue import ModelCard, require_memory, resolve
+from strata.errors import InputError, ModelError, NotEnoughMemory
+from strata.hooks import Recorder, check_edits, states_with_grad
+from strata.trace import ModelCheck, Scale, Trace, write_error
+
+Progress = Callable[[float, str], None]
+
+_ROWS_AT_ONCE = 100  # positions per product with the head: 20 MB of logits at V = 50,000
+_CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
+_DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+class Model:
+    """One causal language model with L blocks, width D and V tokens in its vocabulary.
+
+    Not thread-safe: the tokenizer and the hooks belong to one thread (see `strata.engine`).
+    """
+
+    def __init__(self, name: str, network: Any, tokenizer: Any, card: ModelCard) -> None:
+        self.name = name
+        self.card = card
+        self.tokenizer = tokenizer
+        self._network = network.eval().requires_grad_(False)
+        self._decoded: dict[int, str] = {}
+        self.architecture, self.check = self._calibrate(locate(network))
+        self._float_head = self.architecture.in_float32()
+        family, check = self.family, self.check
+        self.lens_refusal = refused_lens(family, check.lens_error)
+        self.write_refusal = refused_writes(family, check.write_error)
+
+    # -- what it is ---------------------------------------------------------------------------
+
+    @property
+    def family(self) -> str:
+        """The family's name, transformers' `config.model_type`."""
+        return self.architecture.family
+
+    @property
+    def n_layers(self) -> int:
+        """L: blocks. There are L + 1 layers of states."""
+        return len(self.architecture.blocks)
+
+    @property
+    def d_model(self) -> int:
+        """D: the width of the residual stream."""
+        return int(self._network.config.hidden_size)
+
+    @property
+    def d_vocab(self) -> int:
+        """V: how many logits the head gives."""
+        return int(self.architecture.head.weight.shape[0])  # type: ignore[union-attr,index,arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        return self._network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._network.dtype
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held by the parameters, in bytes."""
+        return sum(p.numel() * p.element_size() for p in self._network.parameters())
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self._network.parameters())
+
+    @property
+    def prompt_limit(self) -> int:
+        """The longest prompt, in tokens: the catalogue's limit or the model's, if that is less."""
+        own = getattr(self._network.config, "max_position_embeddings", None) or _DEFAULT_LIMIT
+        return min(own, self.card.prompt_limit or own)
+
+    @property
+    def blocks_path(self) -> str:
+        """Where the list of blocks is, as a path from the transformers model."""
+        return self.architecture.row.blocks
+
+    @cached_property
+    def output_keys(self) -> tuple[str, ...]:
+        """The keys of what the transformers model returns when it is asked for its hidden states."""
+        ids = torch.zeros(1, 1, dtype=torch.int64, device=self.device)
+        with torch.inference_mode():
+            return tuple(self._network(input_ids=ids, output_hidden_states=True).keys())
+
+    def config_dict(self) -> dict[str, Any]:
+        """The model's configuration as plain data."""
+        return self._network.config.to_dict()
+
+    # -- text ---------------------------------------------------------------------------------
+
+    def encode(self, text: str) -> Tensor:
+        """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
+        if not isinstance(text, str):
+            raise InputError(f"A prompt must be text, not {type(text).__name__}.")
+        limit = self.prompt_limit
+        if len(text) > _CHARACTERS_PER_TOKEN * limit:
+            raise InputError(
+                f"The prompt has {len(text):,} characters, far over the limit of {limit} tokens; "
+                "shorten it."
+            )
+        try:
+            token_ids = self.tokenizer(text, verbose=False)["input_ids"]
+        except (UnicodeError, TypeError):
+            raise InputError("The prompt holds characters that are not valid Unicode.") from None
+        if not token_ids:
+            raise InputError("The prompt is empty; type at least one word.")
+        if len(token_ids) > limit:
+            raise InputError(
+                f"The prompt has {len(token_ids)} tokens and the limit is {limit}; shorten it."
+            )
+        return torch.tensor(token_ids, dtype=torch.int64)  # (T,)
+
+    def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
+        """The text of each token id alone, unescaped."""
+        ids = [int(i) for i in token_ids]
+        for i in set(ids) - self._decoded.keys():
+            self._decoded[i] = self.tokenizer.decode([i])
+        return tuple(self._decoded[i] for i in ids)
+
+    # -- runs ---------------------------------------------------------------------------------
+
+    def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
+        """Run the model once on a prompt, with edits, and write down all its states."""
+        token_ids = self.encode(text)
+        edits = check_edits(edits, self.n_layers, len(token_ids))
+        [trace] = self._capture([text], [token_ids], edits)
+        return trace
+
+    def capture_many(self, texts: Sequence[str]) -> list[Trace]:
+        """Capture several prompts in one right-padded batch, which is exact for causal models.
+
+        States agree with `capture` to rounding: within 1e-5 of each state's largest entry.
+        """
+        return self._capture(texts, [self.encode(text) for text in texts], ()) if texts else []
+
+    def unembed(self, hidden: Tensor) -> Tensor:
+        """(..., D) states -> (..., V) float32 logits, by the model's own final norm and head."""
+        if self.lens_refusal:
+            raise ModelError(self.lens_refusal)
+        return self._through(self._float_head.unembed, hidden.float())
+
+    def normed(self, hidden: Tensor) -> Tensor:
+        """(..., D) states -> (..., D), after the final norm, in float32."""
+        return self._through(self._float_head.normed, hidden.float())
+
+    def gradients(self, text: str) -> Tensor:
+        """(L + 1, T, D): d(mean next-token cross-entropy in nats) / d hidden[l].
+
+        The last position predicts nothing that is scored, so its gradient is exactly zero.
+        A prompt of one token has no loss: InputError. No parameter receives a gradient.
+        """
+        token_ids = self.encode(text)
+        if len(token_ids) < 2:
+            raise InputError("A gradient needs a prompt of at least two tokens.")
+        ids = token_ids[None].to(self.device)  # (1, T)
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            states_with_grad(self.architecture) as states,
+        ):
+            ids = ids.clone()  # may have been made under inference mode by the caller
+            logits = self._network(input_ids=ids, use_cache=False).logits.float()  # (1, T, V)
+            loss = F.cross_entropy(logits[0, :-1], ids[0, 1:])
+            gradients = torch.autograd.grad(loss, states)
+            return torch.cat(gradients).float().cpu()  # (L + 1, T, D)
+
+    def generate(
+        self,
+        text: str,
+        n_tokens: int,
+        edits: Sequence[Scale] = (),
+        progress: Progress | None = None,
+    ) -> str:
+        """The greedy continuation of a prompt, at most `n_tokens` long, without the prompt.
+
+        Stops at the end token; special tokens are left out. `positions` of an edit are absolute
+        and may lie in the continuation. `progress` is called at each token and may raise.
+        """
+        token_ids = self.encode(text)
+        longest = len(token_ids) + n_tokens
+        edits = check_edits(edits, self.n_layers, longest)
+        if n_tokens < 1:
+            raise InputError("Ask for at least one token.")
+        own_limit = getattr(self._network.config, "max_position_embeddings", None) or longest
+        if longest > own_limit:
+            raise InputError(
+                f"The prompt has {len(token_ids)} tokens and the model reads at most {own_limit}, "
+                f"so there is no room for {n_tokens} more."
+            )
+        ids = token_ids[None].to(self.device)  # (1, T)
+        settings = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=n_tokens,
+            use_cache=True,
+            eos_token_id=sorted(self._end_ids()) or None,
+            pad_token_id=self.tokenizer.pad_token_id or 0,
+        )
+        stopping = [_Report(progress, len(token_ids), n_tokens)] if progress else None
+        with torch.inference_mode(), Recorder(self.architecture, edits, record=False):
+            output = self._network.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=settings,
+                stopping_criteria=stopping,
+            )
+        return self.tokenizer.decode(output[0, len(token_ids) :], skip_special_tokens=True)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _forward(
+        self, rows: Sequence[Tensor], recorder: Recorder
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Right-padded run of token rows: hidden (L+1, B, T, D), writes (2, L, B, T, D), logits."""
+        longest = max(len(row) for row in rows)
+        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        ragged = bool((mask == 0).any())
+        with torch.inference_mode(), recorder:
+            logits = self._network(
+                input_ids=ids.to(self.device),
+                attention_mask=mask.to(self.device) if ragged else None,
+                use_cache=False,
+            ).logits  # (B, T, V)
+        return recorder.hidden, recorder.writes, logits
+
+    def _capture(
+        self, texts: Sequence[str], rows: Sequence[Tensor], edits: tuple[Scale, ...]
+    ) -> list[Trace]:
+        hidden, writes, logits = self._forward(rows, Recorder(self.architecture, edits))
+        with torch.inference_mode(False):
+            hidden = hidden.float().cpu()
+            if writes is not None:
+                writes = writes.float().cpu()
+                if self.architecture.write_scale != 1.0:
+                    writes *= self.architecture.write_scale
+            if self.write_refusal:
+                writes = None
+            return [
+                Trace(
+                    text=text,
+                    tokens=self.decode(row),
+                    token_ids=row,
+                    hidden=_row(hidden, i, len(row)),
+                    writes=None if writes is None else _row(writes, i, len(row)),
+                    logits=logits[i, : len(row)].to("cpu", copy=True),
+                    edits=edits,
+                    refusal=self.write_refusal,
+                    verify=self._verify,
+                )
+                for i, (text, row) in enumerate(zip(texts, rows, strict=True))
+            ]
+
+    def _calibrate(self, architecture: Architecture) -> tuple[Architecture, ModelCheck]:
+        """Fit the family's constant factors on one run, then measure both identities on another."""
+        self.architecture = architecture
+        generator = torch.Generator().manual_seed(0)
+        length = min(16, self.prompt_limit)
+        first, second = torch.randint(self.d_vocab, (2, length), generator=generator)
+        hidden, writes, logits = self._forward([first], Recorder(architecture))
+        with torch.inference_mode():
+            self.architecture = architecture.calibrated(
+                hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
+            )
+        self._float_head, self.write_refusal = self.architecture, ""
+        [trace] = self._capture([""], [second], ())
+        return self.architecture, self._verify(trace)
+
+    def _verify(self, trace: Trace) -> ModelCheck:
+        """Both identities on a trace; the head runs in its own dtype, as the model ran it."""
+        last = trace.hidden[-1].to(self.dtype)  # (T, D), exact: it came from that dtype
+        lens = 0.0
+        for start in range(0, len(last), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            ours = self._through(self.architecture.unembed, last[rows]).float()
+            difference = (ours - trace.logits[rows].float()).abs().max()
+            lens = max(lens, float(difference)) if difference == difference else float("nan")
+            if lens != lens:
+                break
+        writes = float("nan")
+        if trace.writes is not None:
+            skip = tuple(e.block for e in trace.edits if e.part == "stream")
+            writes = write_error(trace.hidden, trace.attn, trace.mlp, skip)
+        reasons = (refused_lens(self.family, lens), trace.refusal or self._reason(writes))
+        return ModelCheck(lens, writes, " ".join(filter(None, reasons)))
+
+    def _reason(self, error: float) -> str:
+        return refused_writes(self.family, error)
+
+    def _through(self, function: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
+        with torch.inference_mode():
+            result = function(hidden.to(self.device))
+        with torch.inference_mode(False):
+            return result.to("cpu", copy=True)
+
+    def _end_ids(self) -> set[int]:
+        configured = self._network.generation_config.eos_token_id
+        listed = configured if isinstance(configured, list) else [configured]
+        return {i for i in (*listed, self.tokenizer.eos_token_id) if i is not None}
+
+
+class _Report(StoppingCriteria):
+    """Tells how far a generation is; the callable may raise to end it."""
+
+    def __init__(self, progress: Progress, start: int, n_tokens: int) -> None:
+        self.progress, self.start, self.n_tokens = progress, start, n_tokens
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        done = input_ids.shape[1] - self.start
+        self.progress(done / self.n_tokens, f"token {done} of {self.n_tokens}")
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+def load_model(
+    name_or_path: str,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a model by catalogue name, hub id, local folder or path to a .gguf file.
+
+    device None: cuda, then mps, then cpu. dtype None: float32 on the CPU, the catalogue's on a
+    GPU. Only safetensors are read and no code from a repository is ever run. Raises ModelError.
+    """
+    card = resolve(str(name_or_path))
+    place = torch.device(device) if device is not None else best_device()
+    number = _dtype(dtype if dtype is not None else "float32" if place.type == "cpu" else card.dtype)
+    require_memory(card)
+    folder = weights.folder(card, convert_gguf, progress)
+    if progress:
+        progress(0.9, f"Loading {card.title}")
+    try:
+        row_of(AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type)
+        network = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=number,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        ).to(place)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        model = Model(card.id, network, tokenizer, card)
+    except ModelError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError):
+        free_memory()
+        raise NotEnoughMemory(f"{card.title} does not fit in the memory of {place}.") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+        raise ModelError(f"{card.title} could not be loaded: {reason}") from error
+    if progress:
+        progress(1.0, f"{card.title} is ready")
+    return model
+
+
+def best_device() -> torch.device:
+    """cuda, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def free_memory() -> None:
+    """Give back what no one refers to any more, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write a .gguf file's weights (dequantized to float32) and tokenizer as a plain folder."""
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+    network = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    network.save_pretrained(folder)
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"{dtype!r} is not a number type; use float32, bfloat16 or float16.")
+    return found
+
+
+def _row(batch: Tensor, i: int, length: int) -> Tensor:
+    """Row i of (..., B, T, D) without its padding, in memory of its own."""
+    return batch[..., i, :length, :].contiguous()

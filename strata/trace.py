@@ -1,0 +1,124 @@
+"""The nouns: what one run of a model leaves behind, and an edit made to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from strata.errors import ModelError
+
+Part = Literal["stream", "attn", "mlp"]
+
+LENS_TOLERANCE = 1e-3  # logits: max abs difference, the head run in its own dtype
+WRITE_TOLERANCE = 1e-5  # states: max |difference| relative to the largest |entry| of that state
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply what block `block` hands on by `factor`.
+
+    `part` "stream" multiplies the whole residual stream after the block, `hidden[block + 1]`;
+    "attn" and "mlp" multiply only what that part added to it. `positions` None means every
+    position, otherwise a tuple of absolute positions, which also holds while generating.
+    """
+
+    block: int
+    factor: float
+    part: Part = "stream"
+    positions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """The two identities that every number in Strata rests on, measured.
+
+    `lens_error`: max |unembed(hidden[L]) - logits of the model itself|, head in its own dtype.
+    `write_error`: max over states of |hidden[l+1] - hidden[l] - attn[l] - mlp[l]| divided by the
+    largest |entry| of hidden[l+1]; relative, because a sink state of size 24,000 cannot agree to
+    1e-5 absolutely in float32. NaN where the writes of this family are unknown.
+    """
+
+    lens_error: float
+    write_error: float
+    reason: str = ""
+
+    @property
+    def lens_ok(self) -> bool:
+        return self.lens_error <= LENS_TOLERANCE
+
+    @property
+    def write_ok(self) -> bool:
+        return self.write_error <= WRITE_TOLERANCE
+
+    @property
+    def ok(self) -> bool:
+        return self.lens_ok and self.write_ok
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Everything one forward pass wrote down, for one prompt of T tokens.
+
+    A layer indexes states (0 is what enters block 0), a block indexes modules, so `hidden` has
+    one row more than `attn` and `mlp`. All states are before the final norm. Where no stream
+    was scaled, `hidden[l + 1] - hidden[l] == attn[l] + mlp[l]`.
+    """
+
+    text: str
+    tokens: tuple[str, ...]  # decoded one by one, unescaped
+    token_ids: Tensor  # (T,) int64
+    hidden: Tensor  # (L + 1, T, D) float32, CPU
+    writes: Tensor | None  # (2, L, T, D) attention first, then MLP; None: `refusal` says why
+    logits: Tensor  # (T, V) the model's own, in its own dtype
+    edits: tuple[Scale, ...] = ()
+    refusal: str = ""
+    verify: Callable[[Trace], ModelCheck] | None = field(default=None, repr=False)
+
+    @property
+    def attn(self) -> Tensor:
+        """(L, T, D): what each block's attention (or another token mixer) added.
+
+        Raises ModelError where this model's writes could not be verified.
+        """
+        return self._writes()[0]
+
+    @property
+    def mlp(self) -> Tensor:
+        """(L, T, D): what each block's MLP added. Raises ModelError like `attn`."""
+        return self._writes()[1]
+
+    def _writes(self) -> Tensor:
+        if self.writes is None:
+            raise ModelError(self.refusal or "This trace was captured without its writes.")
+        return self.writes
+
+    @cached_property
+    def check(self) -> ModelCheck:
+        """The two identities, measured on this very run, at the first time of asking."""
+        if self.verify is None:
+            raise ValueError("a trace built by hand carries no model to be checked against")
+        return self.verify(self)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held by the tensors, in bytes."""
+        tensors = (self.token_ids, self.hidden, self.writes, self.logits)
+        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
+
+
+def write_error(hidden: Tensor, attn: Tensor, mlp: Tensor, skip: tuple[int, ...] = ()) -> float:
+    """How far attention plus MLP is from what each block added, relative to the state's size.
+
+    Blocks in `skip` (those whose stream was scaled) are left out. See `ModelCheck`.
+    """
+    blocks = [b for b in range(len(attn)) if b not in skip]
+    if not blocks:
+        return 0.0
+    difference = hidden[1:][blocks] - hidden[:-1][blocks] - attn[blocks] - mlp[blocks]  # (·, T, D)
+    size = hidden[1:][blocks].abs().amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)  # (·, T)
+    return float((difference.abs().amax(dim=-1) / size).max())

@@ -1,0 +1,213 @@
+"""The body that every page shares: question, figure, reading, and the strip at the foot."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from strata.charts import Chart
+from strata.concepts import Concept
+from strata.engine import Job
+from strata.errors import StrataError
+from strata.ui import ask
+from strata.ui.resources import models
+from strata.ui.sidebar import Choice
+from strata.views import concepts
+from strata.weights import cached_folder
+
+
+@dataclass(frozen=True)
+class Page:
+    """One open page: its concept, and the model and prompt that the learner chose."""
+
+    stem: str
+    concept: Concept
+    model: str
+    prompt: str
+    about: dict[str, Any]
+    tokens: pd.DataFrame
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.about["n_layers"])
+
+    def shown(self, position: int) -> str:
+        """The token at a position in its text-safe form."""
+        return str(self.tokens["shown"].iloc[position])
+
+    def text_up_to(self, position: int) -> str:
+        """The prompt as far as a position, that token included."""
+        return "".join(self.tokens["token"].iloc[: position + 1])
+
+    def source(self) -> tuple[str, str | None]:
+        """Where plain transformers finds this model: a repository and revision, or a folder."""
+        card = models()[self.model]
+        if card.repository:
+            return card.repository, card.revision
+        return str(cached_folder(card)), None
+
+    def label(self, positions: pd.Series) -> pd.Series:
+        """Axis labels: the position, then the token, so that equal tokens stay apart."""
+        return positions.astype(str) + " " + self.tokens["shown"].to_numpy()[positions]
+
+    def ask(self, view: str, **params: Any) -> pd.DataFrame:
+        """A view's table for this model and prompt; a refusal is shown and ends the page."""
+        try:
+            return self.try_to_ask(view, **params)
+        except StrataError as error:
+            st.error(str(error), icon=":material/error:")
+            st.stop()
+
+    def try_to_ask(self, view: str, **params: Any) -> pd.DataFrame:
+        """Like `ask`, but raises StrataError."""
+        return ask.run(Job(view=view, model=self.model, prompt=self.prompt, params=params))
+
+
+def open_page(stem: str) -> Page:
+    """Title and question; ends here while no model is ready or the prompt is refused."""
+    concept = concepts()[stem].CONCEPT
+    st.title(concept.title, anchor=False)
+    with st.container(key="question"):
+        st.markdown(concept.question)
+    choice: Choice | None = st.session_state.get("choice")
+    if choice is None:
+        st.info("The figure appears here once a model is ready and the prompt on the left is fine.")
+        st.stop()
+    return Page(stem, concept, choice.model, choice.prompt, choice.about, choice.tokens)
+
+
+def position_slider(page: Page, label: str, key: str) -> int:
+    """Choose a token by its position; the last one at first. The address keeps the choice."""
+    last = page.n_tokens - 1
+    if last == 0:
+        st.caption(f"{label}: the only token, {page.shown(0)}")
+        return 0
+    if not 0 <= st.session_state.get(key, last) <= last:
+        st.session_state[key] = last
+    return int(st.slider(label, 0, last, last, key=key, bind="query-params"))
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Axis labels of which no two are equal, since a chart would merge their rows."""
+    seen: Counter[str] = Counter()
+    result = []
+    for label in labels:
+        seen[label] += 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
+
+
+def draw(chart: Chart, key: str) -> None:
+    """A chart in its place, with words for those who cannot see it."""
+    st.vega_lite_chart(
+        chart.frame,
+        chart.spec,
+        width="stretch",
+        height=chart.height,
+        key=key,
+        alt=chart.alt,
+    )
+
+
+def reading(sentence: str) -> None:
+    """What the figure shows for this run, in one computed sentence. Plain text: tokens are hostile."""
+    with st.container(key="reading", horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(":material/menu_book: **Reading**", width="content")
+        st.text(sentence)
+
+
+def close_page(
+    page: Page,
+    tables: Mapping[str, pd.DataFrame],
+    script: str,
+    arrays: Callable[[], bytes] | None = None,
+) -> None:
+    """The foot of a page: proof, tables, code, downloads, link."""
+    _proof(page)
+    with st.container(horizontal=True, gap="small", key="foot"):
+        with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
+            if opened.open:
+                for name, frame in tables.items():
+                    st.markdown(f"**{name}** · {len(frame):,} rows")
+                    st.dataframe(frame, height=260, hide_index=True)
+        with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
+            if opened.open:
+                st.caption("Plain transformers, no Strata: prints the numbers of this page.")
+                st.download_button(
+                    "Download script", script, f"{page.stem}.py", "text/x-python", on_click="ignore"
+                )
+                st.code(script, language="python", height=420)
+        with st.popover(
+            "Download", icon=":material/download:", on_change="rerun", key="download"
+        ) as opened:
+            if opened.open:
+                _downloads(page, tables, arrays)
+        with st.popover("Link", icon=":material/link:", on_change="rerun", key="link") as opened:
+            if opened.open:
+                st.caption("This page with this model, prompt and settings:")
+                st.code(_address(), language=None, wrap_lines=True)
+
+
+def _proof(page: Page) -> None:
+    """Both identities, measured on this very run, green or red with the number."""
+    names = {
+        "lens": "final-layer lens = the model's own logits",
+        "writes": "attention + MLP = what each block added",
+    }
+    with st.container(horizontal=True, gap="small", key="proof"):
+        st.markdown("**Proof of this run**", width="content")
+        for row in page.ask("run.check").itertuples():
+            icon, colour = (
+                (":material/check_circle:", "green") if row.ok else (":material/cancel:", "red")
+            )
+            number = "not measured" if pd.isna(row.error) else f"off by {row.error:.2g}"
+            text = f"{names[row.identity]}: {number}"
+            if not pd.isna(row.error):
+                text += f" ({row.tolerance:g} allowed)"
+            st.badge(text, icon=icon, color=colour, help=row.reason or None)
+
+
+def _downloads(
+    page: Page, tables: Mapping[str, pd.DataFrame], arrays: Callable[[], bytes] | None
+) -> None:
+    for name, frame in tables.items():
+        stem = f"{page.stem}_{name}".replace(" ", "_")
+        st.markdown(f"**{name}**")
+        with st.container(horizontal=True):
+            st.download_button(
+                "CSV", lambda f=frame: _csv(f), f"{stem}.csv", "text/csv", on_click="ignore"
+            )
+            st.download_button(
+                "Parquet", lambda f=frame: _parquet(f), f"{stem}.parquet", on_click="ignore"
+            )
+    if arrays:
+        st.markdown("**all states and writes** (NumPy)")
+        st.download_button("NPZ", arrays, f"{page.stem}.npz", on_click="ignore")
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode("utf-8", "backslashreplace")
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _address() -> str:
+    base = (st.context.url or "").split("?")[0]
+    query = urlencode(st.query_params.to_dict())
+    return f"{base}?{query}" if query else base
+

@@ -1,0 +1,77 @@
+"""What all pages and all learners share: one engine, one store of prompts, one warm-up."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+
+from strata.catalogue import ModelCard, catalogue
+from strata.engine import Job, LocalEngine, Settings, open_engine
+from strata.errors import StrataError
+from strata.store import PromptStore
+from strata.weights import home
+
+_COLLECT_EVERY = 60  # seconds
+
+_log = logging.getLogger("strata")
+_lock = threading.Lock()
+
+
+@cache
+def _engine() -> LocalEngine:
+    return open_engine(Settings())
+
+
+def engine() -> LocalEngine:
+    """The one engine of this server."""
+    with _lock:  # `cache` alone would let two first callers each open one
+        return _engine()
+
+
+@cache
+def prompt_store() -> PromptStore:
+    """Prompts that a link may name by their id."""
+    return PromptStore(home() / "prompts.sqlite")
+
+
+@cache
+def models() -> dict[str, ModelCard]:
+    """The catalogue, in the order of models.toml; the first is the default."""
+    return catalogue()
+
+
+@dataclass
+class Readiness:
+    """Whether the default model has answered a real prompt yet, and if not, why."""
+
+    ready: bool = False
+    reason: str = "starting"
+
+
+readiness = Readiness()
+
+
+def warm_up() -> None:
+    """Load the default model, answer one prompt, then keep the garbage collector out of the way.
+
+    Everything made until then lives as long as the server, so it is frozen: collections no longer
+    visit it. Later garbage is collected here, not after each rerun of each learner's page.
+    """
+    try:
+        model = next(iter(models()))
+        for view in ("predictions.surprisal", "hidden_states.summary", "run.check"):
+            engine().run(Job(view=view, model=model, prompt="The capital of France is"))
+    except StrataError as error:
+        readiness.reason = str(error)
+        _log.error("%s", error)
+        return
+    gc.collect()
+    gc.freeze()
+    readiness.ready, readiness.reason = True, "ready"
+    while True:
+        time.sleep(_COLLECT_EVERY)
+        gc.collect()

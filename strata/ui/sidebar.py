@@ -1,0 +1,152 @@
+"""The sidebar: which model, which prompt, and what the prompt doctor says of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from strata.engine import Job
+from strata.errors import StrataError
+from strata.examples import BY_ID, DEFAULT
+from strata.ui import ask
+from strata.ui.resources import engine, models, prompt_store
+
+OWN = "own"  # the choice "your own text" among the examples
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that is ready and a prompt that it accepts, with the prompt's tokens."""
+
+    model: str
+    prompt: str
+    about: dict[str, Any]  # engine.describe
+    tokens: pd.DataFrame  # position, token_id, token, shown
+
+
+def choose() -> Choice | None:
+    """Draw the sidebar; None while the model loads or when the prompt is refused."""
+    restore()
+    model = st.selectbox(
+        "Model",
+        list(models()),
+        format_func=lambda name: models()[name].title,
+        key="model",
+        bind="query-params",
+    )
+    st.selectbox(
+        "Example",
+        [*BY_ID, OWN],
+        format_func=_title,
+        key="example",
+        bind="query-params",
+        on_change=_take_example,
+    )
+    st.text_area("Prompt", key="text", height=110, on_change=_take_text)
+    st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
+    _link()
+    if note := _example_note():
+        st.caption(note)
+    st.session_state.prompt = st.session_state.text  # outlives the widget
+    about = _ready(model)
+    if about is None:
+        return None
+    return _accepted(model, st.session_state.text, about)
+
+
+def restore() -> None:
+    """At the first run of a session: the prompt that the address names, or the first example."""
+    if "text" in st.session_state:
+        return
+    asked = st.query_params
+    example, prompt_id = asked.get("example"), asked.get("prompt")
+    text = None
+    if prompt_id:
+        try:
+            text = prompt_store().load(prompt_id)
+        except StrataError as error:
+            st.warning(str(error))
+        if text is None:
+            st.toast("The prompt of this link is not stored here, so an example is shown.")
+    if text is not None:
+        st.session_state.example, st.session_state.prompt_id = OWN, prompt_id
+    else:
+        text = BY_ID.get(example, DEFAULT).prompt
+    st.session_state.text = text
+
+
+def _title(name: str) -> str:
+    if name == OWN:
+        return "Your own text"
+    return f"{BY_ID[name].purpose}: {BY_ID[name].title}"
+
+
+def _example_note() -> str:
+    example = BY_ID.get(st.session_state.example)
+    return example.note if example else ""
+
+
+def _take_example() -> None:
+    if st.session_state.example != OWN:
+        st.session_state.text = BY_ID[st.session_state.example].prompt
+
+
+def _take_text() -> None:
+    text = st.session_state.text
+    same = [name for name, example in BY_ID.items() if example.prompt == text]
+    st.session_state.example = same[0] if same else OWN
+    if same or not text:
+        return
+    try:
+        st.session_state.prompt_id = prompt_store().save(text)
+    except StrataError as error:
+        st.session_state.pop("prompt_id", None)
+        st.toast(f"{error} The link to this page will not hold the prompt.")
+
+
+def _link() -> None:
+    """Own text is named in the address by a random id, never by itself: proxies log addresses."""
+    prompt_id = st.session_state.get("prompt_id")
+    if st.session_state.example == OWN and prompt_id:
+        if st.query_params.get("prompt") != prompt_id:
+            st.query_params["prompt"] = prompt_id
+    elif "prompt" in st.query_params:
+        del st.query_params["prompt"]
+
+
+def _ready(model: str) -> dict[str, Any] | None:
+    """Facts of the model once it can answer; until then its progress, in place of the page."""
+    engine().ensure(model)
+    status = engine().status(model)
+    if status.state in ("absent", "loading"):
+        bar = st.progress(0.0)
+        while (status := engine().status(model)).state in ("absent", "loading"):
+            bar.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
+            time.sleep(0.2)
+        bar.empty()
+    if status.state == "failed":
+        st.error(status.reason, icon=":material/error:")
+        return None
+    return engine().describe(model)
+
+
+def _accepted(model: str, prompt: str, about: dict[str, Any]) -> Choice | None:
+    def run(view: str) -> pd.DataFrame:
+        return ask.run(Job(view=view, model=model, prompt=prompt))
+
+    try:
+        tokens = run("run.tokens")
+        st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
+        for row in run("run.doctor").itertuples():
+            if row.severity == "warning":
+                st.warning(row.message, icon=":material/warning:")
+            else:
+                st.caption(row.message)
+    except StrataError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+    return Choice(model, prompt, about, tokens)

@@ -1,0 +1,151 @@
+"""Waiting prompts are captured together, and what goes wrong in a batch stays with its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from strata.engine import Future, LocalEngine
+from strata.errors import InputError
+from strata.trace import Scale
+from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job
+
+
+class Bench:
+    """An engine whose model is held by a gate while jobs queue up."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.model, self.gate = FakeModel(), Gate()
+        views = {"gate": self.gate.view}
+        self.engine: LocalEngine = engine(views, lambda name, progress: self.model, **settings)
+        self.engine.submit(job("gate", "hold"))
+        assert self.gate.started.wait(PATIENCE)
+
+    def submit(self, *prompts: str, view: str = "words", **fields: Any) -> list[Future]:
+        return [self.engine.submit(job(view, prompt, **fields)) for prompt in prompts]
+
+    def answers(self, futures: list[Future]) -> list[str]:
+        self.gate.open.set()
+        return [future.result(PATIENCE)["text"].iloc[0] for future in futures]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.gate.open.set()
+    bench.engine.close()
+
+
+def test_waiting_prompts_are_captured_together(bench: Bench) -> None:
+    prompts = ["a b", "c d", "e f"]
+    assert bench.answers(bench.submit(*prompts)) == prompts
+    assert bench.model.called("capture_many") == [tuple(prompts)]
+    assert not bench.model.called("capture")
+    assert bench.answers(bench.submit("c d", view="plain")) == ["c d"]
+    assert len(bench.model.calls) == 1
+
+
+def test_a_batch_is_bounded_in_number(bench: Bench) -> None:
+    prompts = [f"prompt {i}" for i in range(11)]
+    assert bench.answers(bench.submit(*prompts)) == prompts
+    assert [len(batch) for batch in bench.model.called("capture_many")] == [8, 3]
+
+
+def test_a_batch_is_bounded_in_tokens_and_padding() -> None:
+    bench = Bench(batch_tokens=40)
+    ten = [f"{i} " + "x " * 9 for i in range(6)]
+    short = ["s t", "u v"]
+    with bench.engine:
+        futures = bench.submit(ten[0], *short, *ten[1:])
+        assert bench.answers(futures) == [ten[0], *short, *ten[1:]]
+    assert bench.model.called("capture_many") == [tuple(ten[:4]), tuple(short), tuple(ten[4:])]
+
+
+def test_two_views_of_one_prompt_share_its_trace_even_without_a_cache() -> None:
+    bench = Bench(trace_cache_bytes=0)
+    with bench.engine:
+        futures = [
+            *bench.submit("a b"),
+            *bench.submit("c d"),
+            *bench.submit("c d", view="words", sample={"n": 1}),
+        ]
+        assert bench.answers(futures) == ["a b", "c d", "c d"]
+        assert len(bench.engine.traces) == 0
+    assert bench.model.calls[-1] == ("capture_many", ("a b", "c d"))
+
+
+def test_edited_and_known_traces_are_not_batched(bench: Bench) -> None:
+    edits = (Scale(0, 2.0),)
+    futures = [
+        *bench.submit("a b"),
+        *bench.submit("c d", edits=edits),
+        *bench.submit("x y", view="plain"),
+    ]
+    assert bench.answers(futures) == ["a b", "c d", "x y"]
+    assert bench.model.calls == [("capture", ("a b",)), ("capture", ("c d",))]
+    bench.answers(bench.submit("c d"))
+    assert bench.model.calls[-1] == ("capture", ("c d",))  # the edited trace is not the clean one
+    assert len(bench.model.calls) == 3
+
+
+def test_one_prompt_that_cannot_be_read_hurts_nobody_else(bench: Bench) -> None:
+    first, bad, last = bench.submit("a b", "unreadable c", "e f")
+    assert bench.answers([first, last]) == ["a b", "e f"]
+    with pytest.raises(InputError, match="cannot be read"):
+        bad.result(PATIENCE)
+    assert bench.model.called("capture_many") == [("a b", "e f")]
+
+
+def test_an_unreadable_first_prompt_fails_alone(bench: Bench) -> None:
+    bad, *good = bench.submit("unreadable", "c", "d")
+    assert bench.answers(good) == ["c", "d"]
+    with pytest.raises(InputError, match="cannot be read"):
+        bad.result(PATIENCE)
+    assert bench.model.called("capture_many") == [("c", "d")]
+
+
+def test_a_batch_that_fails_is_run_one_by_one(bench: Bench) -> None:
+    prompts = ["a b", "poison c", "e f"]
+    assert bench.answers(bench.submit(*prompts)) == prompts
+    assert bench.model.called("capture_many") == [tuple(prompts)]  # not tried a second time
+    assert bench.model.called("capture") == [(prompt,) for prompt in prompts]
+
+
+def test_several_prompts_of_one_job_survive_a_failing_batch(bench: Bench) -> None:
+    bench.gate.open.set()
+    prompts = ("a b", "poison c", "e f")
+    frame = bench.engine.run(job("texts", prompts=prompts))
+    assert tuple(frame["text"]) == prompts
+    assert bench.model.called("capture") == [(prompt,) for prompt in prompts]
+    again = bench.engine.run(job("texts", prompts=prompts[::-1]))
+    assert tuple(again["text"]) == prompts[::-1]
+    assert len(bench.model.calls) == 4  # all traces were known
+
+
+def test_several_prompts_with_edits_are_captured_one_by_one(bench: Bench) -> None:
+    bench.gate.open.set()
+    frame = bench.engine.run(job("texts", prompts=("a", "b"), edits=(Scale(0, 2.0),)))
+    assert tuple(frame["text"]) == ("a", "b")
+    assert bench.model.calls == [("capture", ("a",)), ("capture", ("b",))]
+
+
+def test_a_job_cancelled_after_its_batch_is_not_computed(bench: Bench) -> None:
+    gate, ran = Gate(), []
+    found = bench.engine._find_view
+
+    def slow(trace: Any) -> Any:
+        ran.append(trace.text)
+        return gate.view(trace.text, lambda fraction, message: None)
+
+    bench.engine._find_view = lambda name: slow if name == "slow" else found(name)  # type: ignore[method-assign]
+    first, second = bench.submit("a b", "c d", view="slow")
+    bench.gate.open.set()
+    assert gate.started.wait(PATIENCE)
+    second.cancel()
+    gate.open.set()
+    first.result(PATIENCE)
+    bench.engine.run(job("plain"))
+    assert ran == ["a b"]
