@@ -73,9 +73,13 @@ length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
 n_tokens = length.slider(
     "Let it go on, always taking the top token", 1, 60, 12, key="more", bind="query-params"
 )
-text.code(page.ask("run.continuation", n_tokens=n_tokens)["text"][0], language=None, wrap_lines=True)
+text.code(
+    page.ask("run.continuation", n_tokens=n_tokens)["text"][0], language=None, wrap_lines=True
+)
 
-with st.expander("Does it know anything? Its top answer to a few facts", on_change="rerun") as facts:
+with st.expander(
+    "Does it know anything? Its top answer to a few facts", on_change="rerun"
+) as facts:
     known = page.ask("predictions.factual", prompts=list(FACTS)) if facts.open else None
     if known is not None:
         st.dataframe(

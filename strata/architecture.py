@@ -8,14 +8,19 @@ loaded, and the self-check (`Model.check`) judges whether the row is right.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from strata.errors import ModelError
-from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE
+from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Trace, write_error
+
+_ROWS_AT_ONCE = 100  # positions per product with the head: 20 MB of logits at V = 50,000
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Row:
 _LLAMA = Row("model.layers", ("model.norm",))
 _GPT2 = Row("transformer.h", ("transformer.ln_f",), ("attn",))
 _PHI = Row("model.layers", ("model.final_layernorm",))
-_POST_NORM = replace(_LLAMA, attn=("post_attention_layernorm",), mlp=("post_feedforward_layernorm",))
+_POST_NORM = replace(
+    _LLAMA, attn=("post_attention_layernorm",), mlp=("post_feedforward_layernorm",)
+)
 
 ROWS: dict[str, Row] = {
     **dict.fromkeys(("gpt2", "gpt_bigcode", "gptj", "codegen", "gpt_neo"), _GPT2),
@@ -66,7 +73,9 @@ ROWS: dict[str, Row] = {
     "glm4": replace(_LLAMA, attn=("post_self_attn_layernorm",), mlp=("post_mlp_layernorm",)),
     "granitemoe": replace(_LLAMA, mlp=("block_sparse_moe",)),
     "hyperclovax": replace(_LLAMA, attn=("post_norm1",), mlp=("post_norm2",)),
-    "lfm2": Row("model.layers", ("model.embedding_norm",), ("self_attn", "conv"), ("feed_forward",)),
+    "lfm2": Row(
+        "model.layers", ("model.embedding_norm",), ("self_attn", "conv"), ("feed_forward",)
+    ),
     "qwen3_5_text": replace(_LLAMA, attn=("self_attn", "linear_attn")),
 }
 
@@ -120,14 +129,16 @@ class Architecture:
         return result
 
 
-def locate(model: nn.Module) -> Architecture:
+def locate(model: Any) -> Architecture:
     """Find the modules of a transformers model by its family's row; unknown family: ModelError."""
-    family = model.config.model_type  # type: ignore[union-attr]
+    family = model.config.model_type
     row = row_of(family)
-    blocks = tuple(model.get_submodule(row.blocks))  # type: ignore[arg-type]
+    blocks = tuple(model.get_submodule(row.blocks))
     norm_path = _first(model, row.norm)
     if norm_path is None:
-        raise ModelError(f"No final norm found in this {family} model; see ROWS in strata/architecture.py.")
+        raise ModelError(
+            f"No final norm found in this {family} model; see ROWS in strata/architecture.py."
+        )
     attn = [_first(block, row.attn) for block in blocks]
     mlp = [_first(block, row.mlp) for block in blocks]
     has_writes = None not in attn and None not in mlp
@@ -139,7 +150,7 @@ def locate(model: nn.Module) -> Architecture:
         attn=_modules(blocks, attn) if has_writes else (),
         mlp=_modules(blocks, mlp) if has_writes else (),
         norm=model.get_submodule(norm_path) if norm_path else nn.Identity(),
-        head=model.get_output_embeddings(),  # type: ignore[operator]
+        head=model.get_output_embeddings(),
         logit_cap=getattr(model.config, "final_logit_softcapping", None),
     )
 
@@ -170,7 +181,7 @@ def refused_writes(family: str, error: float) -> str:
         return ""
     found = (
         "were not found"
-        if error != error  # NaN: there was nothing to measure
+        if math.isnan(error)  # NaN: there was nothing to measure
         else f"do not add up to what its blocks add (off by {error:.2g} of the state, "
         f"{WRITE_TOLERANCE:g} allowed; writes need float32)"
     )
@@ -178,6 +189,21 @@ def refused_writes(family: str, error: float) -> str:
         f"The attention and MLP writes of this {family} model {found}, "
         "so views of writes are refused; all others work."
     )
+
+
+def verified(family: str, trace: Trace, unembed: Callable[[Tensor], Tensor]) -> ModelCheck:
+    """Both identities, measured on a trace; `unembed` runs the head in its own dtype."""
+    lens = 0.0
+    for start in range(0, len(trace.logits), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        difference = unembed(trace.hidden[-1, rows]).float() - trace.logits[rows].float()
+        lens = float(np.maximum(lens, difference.abs().max()))  # stays NaN once it is
+    writes = math.nan
+    if trace.writes is not None:
+        skip = tuple(edit.block for edit in trace.edits if edit.part == "stream")
+        writes = write_error(trace.hidden, trace.attn, trace.mlp, skip)
+    reasons = refused_lens(family, lens), trace.refusal or refused_writes(family, writes)
+    return ModelCheck(lens, writes, " ".join(filter(None, reasons)))
 
 
 def _first(root: nn.Module, paths: Sequence[str]) -> str | None:
@@ -196,7 +222,7 @@ def _modules(blocks: Sequence[nn.Module], paths: Sequence[str | None]) -> tuple[
 
 
 def _factor(ours: Tensor, theirs: Tensor) -> float:
-    """The constant c for which c * ours is nearest to theirs; exactly 1 when it is 1 to rounding."""
+    """The constant c for which c * ours is nearest to theirs; exactly 1 if it nearly is."""
     ours, theirs = ours.double().flatten(), theirs.double().flatten()
     factor = float(ours @ theirs / (ours @ ours).clamp_min(1e-300))
     return 1.0 if abs(factor - 1) < 1e-3 else factor

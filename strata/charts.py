@@ -9,6 +9,7 @@ amber at the last block; both ends keep a contrast of 3 to 1 on light and on dar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -117,7 +118,9 @@ _BARS: Spec = {
 
 def bars(frame: pd.DataFrame, title: str, alt: str) -> Chart:
     """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool)."""
-    return Chart(frame, {**_BARS, "title": title}, alt, 90 + max(12, 32 - len(frame) // 3) * len(frame))
+    return Chart(
+        frame, {**_BARS, "title": title}, alt, 90 + max(12, 32 - len(frame) // 3) * len(frame)
+    )
 
 
 _STRIP: Spec = {
@@ -166,7 +169,8 @@ _BY_LAYER: Spec = {
                     "field": "value",
                     "type": "quantitative",
                     "title": None,
-                    "axis": {"tickCount": 4, "format": "~s"},
+                    "axis": {"tickCount": 3, "format": "~s"},
+                    "scale": {"nice": 3},
                 },
                 "color": _depth(),
                 "tooltip": [_tip("layer", "Layer", "d"), _tip("value", "Value", ".5g")],
@@ -176,9 +180,19 @@ _BY_LAYER: Spec = {
 }
 
 
-def by_layer(frame: pd.DataFrame, title: str, alt: str, *, height: int = 132) -> Chart:
-    """One number by layer, as a line with points in the depth colours. Columns: layer, value."""
-    return Chart(frame, {**_BY_LAYER, "title": title}, alt, height)
+_BY_LAYER_ABOVE: Spec = {  # one of several that stand above each other and share the axis
+    **_BY_LAYER,
+    "encoding": {"x": {**_LAYER_AXIS, "title": None}},
+}
+
+
+def by_layer(frame: pd.DataFrame, title: str, alt: str, *, last: bool = True) -> Chart:
+    """One number by layer, as a line with points in the depth colours. Columns: layer, value.
+
+    Of several above each other only the `last` names the axis.
+    """
+    spec = _BY_LAYER if last else _BY_LAYER_ABOVE
+    return Chart(frame, {**spec, "title": title}, alt, 165 if last else 135)
 
 
 _BY_TOKEN: Spec = {
@@ -189,17 +203,19 @@ _BY_TOKEN: Spec = {
     "axis": {"labelAngle": -60, "labelLimit": 90, "labelOverlap": True, "grid": True},
 }
 
+_NO_GAPS: Spec = {"paddingInner": 0, "paddingOuter": 0}
 _HEATMAP: Spec = {
     **_BASE,
-    "mark": {"type": "rect"},
+    "mark": {"type": "rect", "strokeWidth": 1},
     "encoding": {
-        "x": _BY_TOKEN,
+        "x": {**_BY_TOKEN, "scale": _NO_GAPS},
         "y": {
             "field": "layer",
             "type": "ordinal",
             "sort": "descending",
             "title": "Layer (0 = embedding)",
             "axis": {"labelOverlap": True, "ticks": False},
+            "scale": _NO_GAPS,
         },
         "tooltip": [
             _tip("label", "Token"),
@@ -229,7 +245,8 @@ def heatmap(
     spec = {
         **_HEATMAP,
         "title": title,
-        "encoding": {**_HEATMAP["encoding"], "color": colour},
+        # A border of the same colour, or the ground shines through between narrow cells.
+        "encoding": {**_HEATMAP["encoding"], "fill": colour, "stroke": {**colour, "legend": None}},
     }
     return Chart(frame, spec, alt, 170 + 14 * int(frame["layer"].nunique()))
 
@@ -249,7 +266,7 @@ _PAIRED: Spec = {
             "type": "quantitative",
             "title": "Norm of the state (logarithmic)",
             "scale": {"type": "log", "nice": True},
-            "axis": {"format": "~s", "tickCount": 5},
+            "axis": {"format": "~s", "values": [10.0**power for power in range(-2, 7)]},
         },
         "color": {
             "field": "which",
@@ -278,14 +295,22 @@ def before_and_after(frame: pd.DataFrame, alt: str) -> Chart:
 _OUTLIERS: Spec = {
     **_BASE,
     "title": "Dimensions with the largest activations",
+    "mark": {"type": "bar", "cornerRadiusEnd": 2},
     "encoding": {
+        "x": {
+            "field": "value",
+            "type": "quantitative",
+            "title": "Largest activation",
+            "axis": {"tickCount": 7},
+        },
         "y": {
-            "field": "dim",
+            "field": "where",
             "type": "nominal",
             "sort": None,
-            "title": "Dimension",
-            "axis": {"ticks": False, "domain": False, "labelFontSize": 13},
+            "title": None,
+            "axis": {"ticks": False, "domain": False, "labelFontSize": 12, "labelLimit": 260},
         },
+        "color": _depth(),
         "tooltip": [
             _tip("dim", "Dimension", "d"),
             _tip("value", "Largest activation", ".4g"),
@@ -294,31 +319,18 @@ _OUTLIERS: Spec = {
             _tip("share", "Share of the state's squared norm", ".1%"),
         ],
     },
-    "layer": [
-        {
-            "mark": {"type": "bar", "cornerRadiusEnd": 2},
-            "encoding": {
-                "x": {
-                    "field": "value",
-                    "type": "quantitative",
-                    "title": "Activation value where it is largest",
-                },
-                "color": _depth(legend={"title": "Layer", "tickMinStep": 1, "format": "d"}),
-            },
-        },
-        {
-            "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 12, "color": LABEL},
-            "encoding": {
-                "x": {"field": "end", "type": "quantitative"},
-                "text": {"field": "where", "type": "nominal"},
-            },
-        },
-    ],
 }
 
 
-def outliers(frame: pd.DataFrame, alt: str) -> Chart:
+@cache
+def _outliers(n_layers: int) -> Spec:
+    """With colours for layers 0 to L, though only some of them have bars."""
+    colour = _depth(scale=_scale_of(DEPTH, domain=[0, n_layers]))
+    return {**_OUTLIERS, "encoding": {**_OUTLIERS["encoding"], "color": colour}}
+
+
+def outliers(frame: pd.DataFrame, n_layers: int, alt: str) -> Chart:
     """Outlier dimensions as bars. Columns: dim, layer, position, value, share, label."""
-    where = "layer " + frame["layer"].astype(str) + ", " + frame["label"].astype(str)
-    drawn = frame.assign(where=where, end=frame["value"].clip(lower=0))
-    return Chart(drawn, _OUTLIERS, f"{_OUTLIERS['title']}. {alt}", 110 + 26 * len(frame))
+    where = [f"{row.dim} at layer {row.layer}, token {row.label}" for row in frame.itertuples()]
+    spec = _outliers(n_layers)
+    return Chart(frame.assign(where=where), spec, f"{spec['title']}. {alt}", 110 + 26 * len(frame))

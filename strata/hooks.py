@@ -29,7 +29,7 @@ def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[S
             raise InputError(f"An edit's part is stream, attn or mlp, not {edit.part!r}.")
         if not (type(edit.block) is int and 0 <= edit.block < n_layers):
             raise InputError(f"Block {edit.block} does not exist: blocks are 0 to {n_layers - 1}.")
-        if not math.isfinite(edit.factor):
+        if not (isinstance(edit.factor, (int, float)) and math.isfinite(edit.factor)):
             raise InputError(f"A factor must be a finite number, not {edit.factor}.")
         for position in edit.positions or ():
             if not (type(position) is int and 0 <= position < n_tokens):
@@ -93,7 +93,7 @@ class Recorder:
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         state = args[0] if args else kwargs["hidden_states"]  # (B, T, D)
-        self._batch, length, width = state.shape
+        self._batch, length, _ = state.shape
         self._span = range(self._seen, self._seen + length)
         self._seen += length
         if not self.record:

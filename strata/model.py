@@ -5,7 +5,6 @@ The only module that imports transformers.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    GgufConfig,
     StoppingCriteria,
 )
 from transformers.utils import logging as transformers_logging
@@ -30,16 +31,17 @@ from strata.architecture import (
     refused_lens,
     refused_writes,
     row_of,
+    verified,
 )
 from strata.catalogue import ModelCard, require_memory, resolve
+from strata.device import best_device, free_memory, number_type
 from strata.errors import InputError, ModelError, NotEnoughMemory
 from strata.hooks import Recorder, check_edits, states_with_grad
-from strata.trace import ModelCheck, Scale, Trace, write_error
+from strata.tokenizer import Tokenizer
+from strata.trace import ModelCheck, Scale, Trace
 
 Progress = Callable[[float, str], None]
 
-_ROWS_AT_ONCE = 100  # positions per product with the head: 20 MB of logits at V = 50,000
-_CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
 _DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
 
 transformers_logging.set_verbosity_error()
@@ -57,7 +59,11 @@ class Model:
         self.card = card
         self.tokenizer = tokenizer
         self._network = network.eval().requires_grad_(False)
-        self._decoded: dict[int, str] = {}
+        self._text = Tokenizer(tokenizer, self.prompt_limit)
+        # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.
+        network.generation_config = GenerationConfig(
+            eos_token_id=network.generation_config.eos_token_id
+        )
         self.architecture, self.check = self._calibrate(locate(network))
         self._float_head = self.architecture.in_float32()
         family, check = self.family, self.check
@@ -84,7 +90,7 @@ class Model:
     @property
     def d_vocab(self) -> int:
         """V: how many logits the head gives."""
-        return int(self.architecture.head.weight.shape[0])  # type: ignore[union-attr,index,arg-type]
+        return int(self._network.get_output_embeddings().weight.shape[0])
 
     @property
     def device(self) -> torch.device:
@@ -100,10 +106,6 @@ class Model:
         return sum(p.numel() * p.element_size() for p in self._network.parameters())
 
     @property
-    def n_parameters(self) -> int:
-        return sum(p.numel() for p in self._network.parameters())
-
-    @property
     def prompt_limit(self) -> int:
         """The longest prompt, in tokens: the catalogue's limit or the model's, if that is less."""
         own = getattr(self._network.config, "max_position_embeddings", None) or _DEFAULT_LIMIT
@@ -116,10 +118,13 @@ class Model:
 
     @cached_property
     def output_keys(self) -> tuple[str, ...]:
-        """The keys of what the transformers model returns when it is asked for its hidden states."""
+        """The keys of what the transformers model returns when it is asked for its hidden states.
+
+        Not by asking: that would leave hooks of transformers' own on the shared blocks.
+        """
         ids = torch.zeros(1, 1, dtype=torch.int64, device=self.device)
         with torch.inference_mode():
-            return tuple(self._network(input_ids=ids, output_hidden_states=True).keys())
+            return (*self._network(input_ids=ids).keys(), "hidden_states")
 
     def config_dict(self) -> dict[str, Any]:
         """The model's configuration as plain data."""
@@ -129,39 +134,18 @@ class Model:
 
     def encode(self, text: str) -> Tensor:
         """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
-        if not isinstance(text, str):
-            raise InputError(f"A prompt must be text, not {type(text).__name__}.")
-        limit = self.prompt_limit
-        if len(text) > _CHARACTERS_PER_TOKEN * limit:
-            raise InputError(
-                f"The prompt has {len(text):,} characters, far over the limit of {limit} tokens; "
-                "shorten it."
-            )
-        try:
-            token_ids = self.tokenizer(text, verbose=False)["input_ids"]
-        except (UnicodeError, TypeError):
-            raise InputError("The prompt holds characters that are not valid Unicode.") from None
-        if not token_ids:
-            raise InputError("The prompt is empty; type at least one word.")
-        if len(token_ids) > limit:
-            raise InputError(
-                f"The prompt has {len(token_ids)} tokens and the limit is {limit}; shorten it."
-            )
-        return torch.tensor(token_ids, dtype=torch.int64)  # (T,)
+        return self._text.encode(text)
 
     def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
         """The text of each token id alone, unescaped."""
-        ids = [int(i) for i in token_ids]
-        for i in set(ids) - self._decoded.keys():
-            self._decoded[i] = self.tokenizer.decode([i])
-        return tuple(self._decoded[i] for i in ids)
+        return self._text.decode(token_ids)
 
     # -- runs ---------------------------------------------------------------------------------
 
     def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
         """Run the model once on a prompt, with edits, and write down all its states."""
         token_ids = self.encode(text)
-        edits = check_edits(edits, self.n_layers, len(token_ids))
+        edits = self._checked(edits, len(token_ids))
         [trace] = self._capture([text], [token_ids], edits)
         return trace
 
@@ -217,7 +201,7 @@ class Model:
         """
         token_ids = self.encode(text)
         longest = len(token_ids) + n_tokens
-        edits = check_edits(edits, self.n_layers, longest)
+        edits = self._checked(edits, longest)
         if n_tokens < 1:
             raise InputError("Ask for at least one token.")
         own_limit = getattr(self._network.config, "max_position_embeddings", None) or longest
@@ -246,17 +230,19 @@ class Model:
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _checked(self, edits: Sequence[Scale], n_tokens: int) -> tuple[Scale, ...]:
+        edits = check_edits(edits, self.n_layers, n_tokens)
+        if self.write_refusal and any(edit.part != "stream" for edit in edits):
+            raise ModelError(self.write_refusal)
+        return edits
+
     def _forward(
         self, rows: Sequence[Tensor], recorder: Recorder
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Right-padded run of token rows: hidden (L+1, B, T, D), writes (2, L, B, T, D), logits."""
-        longest = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        ragged = bool((mask == 0).any())
+        ids = pad_sequence(list(rows), batch_first=True)  # (B, T)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        ragged = not bool(mask.all())
         with torch.inference_mode(), recorder:
             logits = self._network(
                 input_ids=ids.to(self.device),
@@ -309,24 +295,11 @@ class Model:
 
     def _verify(self, trace: Trace) -> ModelCheck:
         """Both identities on a trace; the head runs in its own dtype, as the model ran it."""
-        last = trace.hidden[-1].to(self.dtype)  # (T, D), exact: it came from that dtype
-        lens = 0.0
-        for start in range(0, len(last), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            ours = self._through(self.architecture.unembed, last[rows]).float()
-            difference = (ours - trace.logits[rows].float()).abs().max()
-            lens = max(lens, float(difference)) if difference == difference else float("nan")
-            if lens != lens:
-                break
-        writes = float("nan")
-        if trace.writes is not None:
-            skip = tuple(e.block for e in trace.edits if e.part == "stream")
-            writes = write_error(trace.hidden, trace.attn, trace.mlp, skip)
-        reasons = (refused_lens(self.family, lens), trace.refusal or self._reason(writes))
-        return ModelCheck(lens, writes, " ".join(filter(None, reasons)))
-
-    def _reason(self, error: float) -> str:
-        return refused_writes(self.family, error)
+        return verified(
+            self.family,
+            trace,
+            lambda last: self._through(self.architecture.unembed, last.to(self.dtype)),
+        )
 
     def _through(self, function: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -365,23 +338,30 @@ def load_model(
     """
     card = resolve(str(name_or_path))
     place = torch.device(device) if device is not None else best_device()
-    number = _dtype(dtype if dtype is not None else "float32" if place.type == "cpu" else card.dtype)
+    usual = "float32" if place.type == "cpu" else card.dtype
+    numbers = number_type(dtype if dtype is not None else usual)
     require_memory(card)
     folder = weights.folder(card, convert_gguf, progress)
     if progress:
         progress(0.9, f"Loading {card.title}")
     try:
         row_of(AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type)
-        network = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=number,
+            output_loading_info=True,
+            dtype=numbers,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-        ).to(place)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
         )
+        network, found = loaded
+        if found["missing_keys"]:
+            raise ModelError(
+                f"The weights of {card.title} are incomplete: "
+                f"{min(found['missing_keys'])} is missing."
+            )
+        network = network.to(place)
+        tokenizer = _tokenizer(folder, card.title)
         model = Model(card.id, network, tokenizer, card)
     except ModelError:
         raise
@@ -396,35 +376,24 @@ def load_model(
     return model
 
 
-def best_device() -> torch.device:
-    """cuda, then mps, then cpu."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def free_memory() -> None:
-    """Give back what no one refers to any more, on the GPU too."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _tokenizer(folder: Path, title: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise ModelError(
+            f"The tokenizer of {title} could not be read; its folder needs a tokenizer.json "
+            "that was written by save_pretrained of transformers."
+        ) from error
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Write a .gguf file's weights (dequantized to float32) and tokenizer as a plain folder."""
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    network = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    network = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
     network.save_pretrained(folder)
-
-
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ModelError(f"{dtype!r} is not a number type; use float32, bfloat16 or float16.")
-    return found
 
 
 def _row(batch: Tensor, i: int, length: int) -> Tensor:

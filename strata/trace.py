@@ -120,5 +120,7 @@ def write_error(hidden: Tensor, attn: Tensor, mlp: Tensor, skip: tuple[int, ...]
     if not blocks:
         return 0.0
     difference = hidden[1:][blocks] - hidden[:-1][blocks] - attn[blocks] - mlp[blocks]  # (·, T, D)
-    size = hidden[1:][blocks].abs().amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)  # (·, T)
+    size = (
+        hidden[1:][blocks].abs().amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+    )  # (·, T)
     return float((difference.abs().amax(dim=-1) / size).max())

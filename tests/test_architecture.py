@@ -127,6 +127,8 @@ def test_writes_are_what_each_part_added(name: str, tiny: Tiny, twin: Twin) -> N
             assert "\n" not in str(refusal.value)
             with pytest.raises(ModelError, match="writes"):
                 model.capture(PROMPT, [Scale(0, 0.5, part)])
+            with pytest.raises(ModelError, match="writes"):
+                model.generate(PROMPT, 2, [Scale(0, 0.5, part)])
         return
     assert trace.attn.shape == trace.mlp.shape == (model.n_layers, *trace.hidden.shape[1:])
     written = trace.attn + trace.mlp

@@ -83,7 +83,7 @@ def test_environment_names_another_catalogue(
         ('licence = "MIT"\n', "", 3, "'licence' is missing"),
         ('id = "mine"\n', "", 3, "'id' is missing"),
         ("licence =", "license =", 7, "'license' is not known; did you mean 'licence'"),
-        ("licence =", "colour =", 7, "'colour' is not known; a model may have id, title, source"),
+        ("licence =", "colour =", 7, "'colour' is not known; use id, title, source"),
         ('"hub"', '"hubb"', 5, "source is 'hubb', but input should be 'bundled', 'hub'"),
         ('"owner/mine"', '"https://x.y/owner/mine"', 6, "repository should look like 'owner/name'"),
         ('repository = "owner/mine"\n', "", 5, "a model from source 'hub' needs 'repository'"),
@@ -121,6 +121,13 @@ def test_second_entry_is_told_from_the_first(tmp_path: Path) -> None:
     second = GOOD.replace('"mine"', '"two"').replace("licence", "licenze")
     with pytest.raises(ModelError, match=r"^models.toml, line 14: 'licenze' is not known"):
         catalogue(written(tmp_path, GOOD + second))
+
+
+def test_key_that_is_not_found_is_never_looked_for_in_the_next_entry(tmp_path: Path) -> None:
+    first = GOOD.replace('source = "hub"', '"s\\u006furce" = "hubb"')
+    second = GOOD.replace('"mine"', '"two"')
+    with pytest.raises(ModelError, match=r"^models.toml, line 3: source is 'hubb'"):
+        catalogue(written(tmp_path, first + second))
 
 
 def test_file_that_is_not_utf8_is_named_with_its_line(tmp_path: Path) -> None:

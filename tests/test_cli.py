@@ -189,9 +189,10 @@ def test_interrupt_is_quiet(
     assert capsys.readouterr() == ("", "" if code == 130 else "strata: stop\n")
 
 
-def test_closed_pipe_is_quiet(home: Path) -> None:
-    shell = f'{sys.executable} -c "import time; time.sleep(1); from strata.__main__ import main; '
-    shell += "raise SystemExit(main(['models']))\" | true"
+def test_closed_pipe_is_quiet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # or the pipe would break earlier
+    code = "import time; time.sleep(1); from strata.__main__ import main; main(['models'])"
+    shell = f'{sys.executable} -c "{code}" | true'
     done = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
 

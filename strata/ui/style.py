@@ -8,14 +8,7 @@ import streamlit as st
 
 _HERE = Path(__file__).parent
 
-_CSS = """
-.stMainBlockContainer { padding-top: 3.2rem; padding-bottom: 3rem; }
-.stMainBlockContainer h1 { font-size: 2rem; padding: 0 0 .2rem; }
-.st-key-question p { font-size: 1.12rem; opacity: .85; }
-.st-key-reading { border-left: 4px solid var(--st-primary-color, #7557e0); padding: .25rem .9rem; }
-.st-key-reading pre, .st-key-reading p { font-size: 1.05rem; }
-.st-key-proof { border-top: 1px solid rgba(128, 128, 128, .25); padding-top: .8rem; row-gap: .3rem; }
-"""
+_CSS = (_HERE / "style.css").read_text("utf-8")
 
 
 def apply() -> None:

@@ -29,6 +29,7 @@ from strata.concepts.predictions import (
 )
 from strata.errors import InputError
 from strata.model import Model
+from tests import tiny as tiny_models
 from tests.concepts.by_hand import bundled_folder, decoder, trace, with_logits
 
 FRANCE = "The capital of France is"
@@ -317,6 +318,18 @@ def test_script_reproduces_the_page(
     assert ran["facts"] == [(fact.predicted, pytest.approx(fact.prob, abs=1e-5))]
 
 
+def test_script_stops_where_the_model_ends_the_text(tmp_path: Path) -> None:
+    def greedy(folder: Path) -> list[int]:
+        ran: dict[str, Any] = {}
+        exec(script(str(folder), None, "The cat", position=0, k=1, n_tokens=6), ran)
+        return ran["written"]
+
+    written = greedy(tiny_models.save("llama", tmp_path / "endless"))
+    end = next(token for token in written if token != written[0])
+    folder = tiny_models.save("llama", tmp_path / "ending", eos_token_id=[299, end])
+    assert greedy(folder) == written[: written.index(end)]
+
+
 def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_path: Path) -> None:
     file = tmp_path / "predictions.py"
     code = script(bundled_folder(), None, FRANCE, position=4, k=3, n_tokens=5)
@@ -330,7 +343,9 @@ def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_
     )
     assert ran.returncode == 0, ran.stderr
     best = next_token(model, model.capture(FRANCE), 4, k=1).iloc[0]
-    assert f"prob {best['prob']:.4f}  logprob {best['logprob']:8.4f}  ' Paris'" in ran.stdout
+    [line] = (line for line in ran.stdout.splitlines() if line.endswith("' Paris'"))
+    printed = [float(number) for number in line.split()[1:4:2]]
+    assert printed == pytest.approx([best["prob"], best["logprob"]], abs=2e-4)
     assert f"The model goes on: {model.generate(FRANCE, 5)!r}" in ran.stdout
 
 

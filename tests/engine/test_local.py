@@ -331,17 +331,43 @@ def test_a_deadline_ends_waiting_and_drops_the_work(gate: Gate, gated: LocalEngi
     assert len(behind.result(PATIENCE)) == 1
 
 
-def test_a_deadline_stops_running_work_that_nobody_else_wants(
+def test_a_deadline_stops_running_work_that_nobody_looks_at(
     gate: Gate, gated: LocalEngine
 ) -> None:
     future = gated.submit(job("gate"), deadline=5)
     assert gate.started.wait(PATIENCE)
     clock_of(gated).now += 6
     gate.open.set()
+    gated.run(job("plain"))  # so the other has ended
+    assert job("gate").key not in gated.results
     with pytest.raises(CancelledError, match="longer than 5 seconds"):
         future.result(PATIENCE)
-    gated.run(job("plain"))
-    assert job("gate").key not in gated.results
+
+
+def test_an_answer_after_the_deadline_is_too_late_even_if_work_could_not_be_stopped() -> None:
+    gate, clock = Gate(), Clock()
+
+    def deaf(prompt: str) -> pd.DataFrame:
+        return gate.view(prompt, lambda fraction, message: None)
+
+    with engine({"deaf": deaf}, clock=clock) as made:
+        future = made.submit(job("deaf"), deadline=5)
+        patient = made.submit(job("deaf"))
+        assert gate.started.wait(PATIENCE)
+        clock.now += 5
+        gate.open.set()
+        assert len(patient.result(PATIENCE)) == 1
+        with pytest.raises(CancelledError, match="longer than 5 seconds"):
+            future.result(0)
+
+
+def test_work_past_its_deadline_is_not_begun(gate: Gate, gated: LocalEngine) -> None:
+    hold(gated, gate)
+    gated.submit(job("words", "late"), deadline=5)
+    clock_of(gated).now += 5
+    gate.open.set()
+    gated.run(job("words", "last"))
+    assert job("words", "late").key not in gated.results
 
 
 def test_an_abandoned_deadline_frees_the_learners_place(gate: Gate) -> None:

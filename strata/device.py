@@ -1,0 +1,33 @@
+"""Where a model runs, in which numbers, and giving memory back."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from strata.errors import ModelError
+
+
+def best_device() -> torch.device:
+    """cuda, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def number_type(name: str | torch.dtype) -> torch.dtype:
+    """A floating-point type by its torch name; ModelError for anything else."""
+    found = getattr(torch, name, None) if isinstance(name, str) else name
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ModelError(f"{name!r} is not a number type; use float32, bfloat16 or float16.")
+    return found
+
+
+def free_memory() -> None:
+    """Give back what no one refers to any more, on the GPU too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

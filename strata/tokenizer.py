@@ -1,0 +1,53 @@
+"""Text to token ids and back, with every refusal in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from strata.errors import InputError
+
+_CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
+
+
+class Tokenizer:
+    """A model's tokenizer with the longest prompt it may be given, in tokens.
+
+    Not thread-safe: fast tokenizers refuse to work in two threads at once.
+    """
+
+    def __init__(self, inner: Any, limit: int) -> None:
+        self.inner = inner
+        self.limit = limit
+        self._decoded: dict[int, str] = {}
+
+    def encode(self, text: str) -> Tensor:
+        """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
+        if not isinstance(text, str):
+            raise InputError(f"A prompt must be text, not {type(text).__name__}.")
+        if len(text) > _CHARACTERS_PER_TOKEN * self.limit:
+            raise InputError(
+                f"The prompt has {len(text):,} characters, far over the limit of {self.limit} "
+                "tokens; shorten it."
+            )
+        try:
+            token_ids = self.inner(text, verbose=False)["input_ids"] if text else []
+        except (UnicodeError, TypeError):
+            raise InputError("The prompt holds characters that are not valid Unicode.") from None
+        if not token_ids:
+            raise InputError("The prompt is empty; type at least one word.")
+        if len(token_ids) > self.limit:
+            raise InputError(
+                f"The prompt has {len(token_ids)} tokens and the limit is {self.limit}; shorten it."
+            )
+        return torch.tensor(token_ids, dtype=torch.int64)  # (T,)
+
+    def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
+        """The text of each token id alone, unescaped."""
+        ids = [int(i) for i in token_ids]
+        for i in set(ids) - self._decoded.keys():
+            self._decoded[i] = self.inner.decode([i])
+        return tuple(self._decoded[i] for i in ids)
