@@ -18,6 +18,14 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def device_named(name: str | torch.device) -> torch.device:
+    """A device by its torch name; ModelError for what torch does not know."""
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"{name!r} is not a device; use cuda, mps or cpu.") from None
+
+
 def number_type(name: str | torch.dtype) -> torch.dtype:
     """A floating-point type by its torch name; ModelError for anything else."""
     found = getattr(torch, name, None) if isinstance(name, str) else name

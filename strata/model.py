@@ -34,7 +34,7 @@ from strata.architecture import (
     verified,
 )
 from strata.catalogue import ModelCard, require_memory, resolve
-from strata.device import best_device, free_memory, number_type
+from strata.device import best_device, device_named, free_memory, number_type
 from strata.errors import InputError, ModelError, NotEnoughMemory
 from strata.hooks import Recorder, check_edits, states_with_grad
 from strata.tokenizer import Tokenizer
@@ -337,13 +337,14 @@ def load_model(
     GPU. Only safetensors are read and no code from a repository is ever run. Raises ModelError.
     """
     card = resolve(str(name_or_path))
-    place = torch.device(device) if device is not None else best_device()
+    place = best_device() if device is None else device_named(device)
     usual = "float32" if place.type == "cpu" else card.dtype
     numbers = number_type(dtype if dtype is not None else usual)
-    require_memory(card)
-    folder = weights.folder(card, convert_gguf, progress)
-    if progress:
-        progress(0.9, f"Loading {card.title}")
+    tell = progress or (lambda fraction, message: None)
+    require_memory(card, numbers.itemsize)
+    folder = weights.folder(card, convert_gguf, lambda done, what: tell(0.9 * done, what))
+    require_memory(card, numbers.itemsize)  # the size of what was not in the catalogue is known now
+    tell(0.9, f"Loading {card.title}")
     try:
         row_of(AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -371,8 +372,7 @@ def load_model(
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
         raise ModelError(f"{card.title} could not be loaded: {reason}") from error
-    if progress:
-        progress(1.0, f"{card.title} is ready")
+    tell(1.0, f"{card.title} is ready")
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,19 @@ def facts(model: Model, trace: Trace) -> pd.DataFrame:
 
 
 def continuation(
-    model: Model, prompt: str, n_tokens: int = 20, edits: tuple[Scale, ...] = ()
+    model: Model,
+    prompt: str,
+    n_tokens: int = 20,
+    edits: tuple[Scale, ...] = (),
+    progress: Callable[[float, str], None] | None = None,
 ) -> pd.DataFrame:
     """What the model writes next, always taking its top-1: one row, text.
 
-    At most `n_tokens` tokens, 1 to 200, fewer if the model ends the text: InputError otherwise.
+    At most `n_tokens` tokens, fewer if the model ends the text; InputError unless `n_tokens` is
+    one of 1 to 200. `progress` is called at each token and may raise, which ends the writing.
     """
     n_tokens = check_count("The length of a continuation", n_tokens, LONGEST_CONTINUATION)
-    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits)]})
+    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits, progress)]})
 
 
 _FINDINGS = {  # code: severity, message

@@ -108,9 +108,9 @@ def test_continuation_is_what_the_model_writes_with_its_edits() -> None:
         return " and on"
 
     edits = (Scale(0, 0.5),)
-    frame = run.continuation(SimpleNamespace(generate=generate), "Go", 7, edits)
+    frame = run.continuation(SimpleNamespace(generate=generate), "Go", 7, edits, print)
     assert frame.to_dict("list") == {"text": [" and on"]}
-    assert asked == [("Go", 7, edits)]
+    assert asked == [("Go", 7, edits, print)]
 
 
 @pytest.mark.parametrize("n_tokens", [0, 201, -1])
