@@ -26,12 +26,17 @@ LABEL = "#7b818c"  # text beside a mark: legible on light and on dark ground
 
 @dataclass(frozen=True)
 class Chart:
-    """What a page draws: rows, a Vega-Lite spec without data, and words for who cannot see it."""
+    """What a page draws: rows, a Vega-Lite spec without data, and what the figure says in words."""
 
     frame: pd.DataFrame
     spec: Spec
-    alt: str
+    reading: str  # one sentence computed from the rows
     height: int
+
+    @property
+    def alt(self) -> str:
+        """Words for those who cannot see the figure."""
+        return f"{self.spec['title']}. {self.reading}"
 
 
 def _scale_of(colours: tuple[str, ...], **more: Any) -> Spec:
@@ -116,11 +121,10 @@ _BARS: Spec = {
 }
 
 
-def bars(frame: pd.DataFrame, title: str, alt: str) -> Chart:
+def bars(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool)."""
-    return Chart(
-        frame, {**_BARS, "title": title}, alt, 90 + max(12, 32 - len(frame) // 3) * len(frame)
-    )
+    height = 90 + max(12, 32 - len(frame) // 3) * len(frame)
+    return Chart(frame, {**_BARS, "title": title}, reading, height)
 
 
 _STRIP: Spec = {
@@ -139,7 +143,7 @@ _STRIP: Spec = {
 }
 
 
-def strip(frame: pd.DataFrame, title: str | list[str], alt: str, *, symlog: bool = False) -> Chart:
+def strip(frame: pd.DataFrame, title: str, reading: str, *, symlog: bool = False) -> Chart:
     """Every value as a point, jittered along its layer. Columns: x, layer, dim, value."""
     spec = {**_STRIP, "title": title}
     if symlog:
@@ -151,7 +155,7 @@ def strip(frame: pd.DataFrame, title: str | list[str], alt: str, *, symlog: bool
             "axis": {"values": [s * 10**p for p in range(6) for s in (1, -1)] + [0]},
         }
         spec["encoding"] = {**encoding, "y": y}
-    return Chart(frame, spec, alt, 560)
+    return Chart(frame, spec, reading, 560)
 
 
 _BY_LAYER: Spec = {
@@ -186,13 +190,16 @@ _BY_LAYER_ABOVE: Spec = {  # one of several that stand above each other and shar
 }
 
 
-def by_layer(frame: pd.DataFrame, title: str, alt: str, *, last: bool = True) -> Chart:
+def by_layer(frame: pd.DataFrame, title: str, *, last: bool = True) -> Chart:
     """One number by layer, as a line with points in the depth colours. Columns: layer, value.
 
     Of several above each other only the `last` names the axis.
     """
     spec = _BY_LAYER if last else _BY_LAYER_ABOVE
-    return Chart(frame, {**spec, "title": title}, alt, 165 if last else 135)
+    first, final = (
+        f"{row.value:.4g} at layer {row.layer}" for row in frame.iloc[[0, -1]].itertuples()
+    )
+    return Chart(frame, {**spec, "title": title}, f"From {first} to {final}.", 165 if last else 135)
 
 
 _BY_TOKEN: Spec = {
@@ -227,7 +234,7 @@ _HEATMAP: Spec = {
 
 
 def heatmap(
-    frame: pd.DataFrame, title: str | list[str], alt: str, *, legend: str, log: bool = False
+    frame: pd.DataFrame, title: str, reading: str, *, legend: str, log: bool = False
 ) -> Chart:
     """A size for each layer and token. Columns: label, position, layer, value.
 
@@ -248,7 +255,7 @@ def heatmap(
         # A border of the same colour, or the ground shines through between narrow cells.
         "encoding": {**_HEATMAP["encoding"], "fill": colour, "stroke": {**colour, "legend": None}},
     }
-    return Chart(frame, spec, alt, 170 + 14 * int(frame["layer"].nunique()))
+    return Chart(frame, spec, reading, 170 + 14 * int(frame["layer"].nunique()))
 
 
 _PAIRED: Spec = {
@@ -286,10 +293,10 @@ _PAIRED: Spec = {
 }
 
 
-def before_and_after(frame: pd.DataFrame, alt: str) -> Chart:
+def before_and_after(frame: pd.DataFrame, reading: str) -> Chart:
     """Norms before and after the final norm. Columns: label, position, norm_before, norm_after,
     cosine."""
-    return Chart(frame, _PAIRED, f"{_PAIRED['title']}. {alt}", 420)
+    return Chart(frame, _PAIRED, reading, 420)
 
 
 _OUTLIERS: Spec = {
@@ -329,8 +336,8 @@ def _outliers(n_layers: int) -> Spec:
     return {**_OUTLIERS, "encoding": {**_OUTLIERS["encoding"], "color": colour}}
 
 
-def outliers(frame: pd.DataFrame, n_layers: int, alt: str) -> Chart:
+def outliers(frame: pd.DataFrame, n_layers: int, reading: str) -> Chart:
     """Outlier dimensions as bars. Columns: dim, layer, position, value, share, label."""
     where = [f"{row.dim} at layer {row.layer}, token {row.label}" for row in frame.itertuples()]
     spec = _outliers(n_layers)
-    return Chart(frame.assign(where=where), spec, f"{spec['title']}. {alt}", 110 + 26 * len(frame))
+    return Chart(frame.assign(where=where), spec, reading, 110 + 26 * len(frame))

@@ -64,6 +64,11 @@ def display_text(text: str, longest: int = 60) -> str:
     return shown if len(text) <= longest else SHORTENED + shown
 
 
+def display_lines(text: str) -> str:
+    """A text of several lines, such as what a model wrote, each shown like `display_text`."""
+    return "\n".join(display_text(line, len(line)) if line else "" for line in text.split("\n"))
+
+
 def _pieces(text: str) -> list[str]:
     """What is shown for each character of a text, in order."""
     pieces, letter = [], False  # letter: does a mark that comes next have something to sit on?

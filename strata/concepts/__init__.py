@@ -19,8 +19,8 @@ class Concept:
     `views` are the functions that a job may name ("stem.function"); nothing else is callable.
     A view's parameters `model`, `trace`, `prompt`, `edits`, `prompts`, `sample` and `progress`
     are supplied by the engine, all others come from the job. `measures` answer lesson questions:
-    `(frame, **params) -> value`. `script(model_id, prompt, **params)` is a self-contained program
-    with plain transformers that reproduces the numbers on the screen.
+    `(frame, **params) -> value`. `script(source, revision, prompt, **params)` is a self-contained
+    program with plain transformers that reproduces the numbers on the screen.
     """
 
     title: str

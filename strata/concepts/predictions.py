@@ -139,6 +139,19 @@ def followed_reading(frame: pd.DataFrame) -> str:
     )
 
 
+def tips(frame: pd.DataFrame) -> list[str]:
+    """A few words on each row of `surprisal`."""
+    return [
+        f"Position {row.position}, {display_token(row.token)}: "
+        + (
+            "nothing came before it"
+            if row.position == 0
+            else f"surprisal {-row.logprob:.2f} nats, rank {row.rank:,}"
+        )
+        for row in frame.itertuples()
+    ]
+
+
 def surprisal_reading(frame: pd.DataFrame) -> str:
     """One sentence on `surprisal`."""
     if len(frame) < 2:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts import Chart
 from strata.concepts import Concept
@@ -51,16 +52,21 @@ class Page:
         """The prompt as far as a position, that token included."""
         return "".join(self.tokens["token"].iloc[: position + 1])
 
-    def source(self) -> tuple[str, str | None]:
-        """Where plain transformers finds this model: a repository and revision, or a folder."""
-        card = models()[self.model]
-        if card.repository:
-            return card.repository, card.revision
-        return str(cached_folder(card)), None
+    def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """With axis labels: the position, then the token, so that equal tokens stay apart."""
+        positions = frame["position"]
+        shown = self.tokens["shown"].to_numpy()[positions]
+        return frame.assign(label=positions.astype(str) + " " + shown)
 
-    def label(self, positions: pd.Series) -> pd.Series:
-        """Axis labels: the position, then the token, so that equal tokens stay apart."""
-        return positions.astype(str) + " " + self.tokens["shown"].to_numpy()[positions]
+    def up_to_width(self, *counts: int) -> list[int]:
+        """Those of some counts of dimensions that this model has."""
+        return [count for count in counts if count <= self.about["d_model"]]
+
+    def script(self, **choices: Any) -> str:
+        """The program with plain transformers that prints the numbers of this page."""
+        card = models()[self.model]
+        source = card.repository or str(cached_folder(card))
+        return self.concept.script(source, card.revision, self.prompt, **choices)
 
     def ask(self, view: str, **params: Any) -> pd.DataFrame:
         """A view's table for this model and prompt; a refusal is shown and ends the page."""
@@ -88,15 +94,17 @@ def open_page(stem: str) -> Page:
     return Page(stem, concept, choice.model, choice.prompt, choice.about, choice.tokens)
 
 
-def position_slider(page: Page, label: str, key: str) -> int:
-    """Choose a token by its position; the last one at first. The address keeps the choice."""
+def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> int:
+    """Choose a token by its position; the last one for a new prompt. The address keeps it."""
     last = page.n_tokens - 1
     if last == 0:
-        st.caption(f"{label}: the only token, {page.shown(0)}")
+        place.text(f"{label}: the only one, {page.shown(0)}")
         return 0
-    if not 0 <= st.session_state.get(key, last) <= last:
+    chosen_for = st.session_state.get(f"{key}_of", page.prompt)
+    if chosen_for != page.prompt or not 0 <= st.session_state.get(key, last) <= last:
         st.session_state[key] = last
-    return int(st.slider(label, 0, last, last, key=key, bind="query-params"))
+    st.session_state[f"{key}_of"] = page.prompt
+    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
 
 
 def distinct(labels: Iterable[str]) -> list[str]:
@@ -109,8 +117,8 @@ def distinct(labels: Iterable[str]) -> list[str]:
     return result
 
 
-def draw(chart: Chart, key: str) -> None:
-    """A chart in its place, with words for those who cannot see it."""
+def draw(chart: Chart, key: str, *, read: bool = True) -> None:
+    """A chart in its place, with words for those who cannot see it, and its reading below."""
     st.vega_lite_chart(
         chart.frame,
         chart.spec,
@@ -119,6 +127,8 @@ def draw(chart: Chart, key: str) -> None:
         key=key,
         alt=chart.alt,
     )
+    if read:
+        reading(chart.reading)
 
 
 def reading(sentence: str) -> None:

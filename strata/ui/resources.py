@@ -11,11 +11,12 @@ from functools import cache
 
 from strata.catalogue import ModelCard, catalogue
 from strata.engine import Job, LocalEngine, Settings, open_engine
-from strata.errors import StrataError
+from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
 from strata.weights import home
 
 _COLLECT_EVERY = 60  # seconds
+_TRY_AGAIN_AFTER = 30  # seconds
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
@@ -61,14 +62,18 @@ def warm_up() -> None:
     Everything made until then lives as long as the server, so it is frozen: collections no longer
     visit it. Later garbage is collected here, not after each rerun of each learner's page.
     """
-    try:
-        model = next(iter(models()))
-        for view in ("predictions.surprisal", "hidden_states.summary", "run.check"):
-            engine().run(Job(view=view, model=model, prompt="The capital of France is"))
-    except StrataError as error:
-        readiness.reason = str(error)
-        _log.error("%s", error)
-        return
+    while True:
+        try:
+            model = next(iter(models()))
+            for view in ("predictions.surprisal", "hidden_states.summary", "run.check"):
+                engine().run(Job(view=view, model=model, prompt="The capital of France is"))
+            break
+        except CancelledError:  # the server is stopping
+            return
+        except StrataError as error:
+            readiness.reason = str(error)
+            _log.error("%s", error)
+            time.sleep(_TRY_AGAIN_AFTER)
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"

@@ -29,7 +29,15 @@ class Choice:
 
 
 def choose() -> Choice | None:
-    """Draw the sidebar; None while the model loads or when the prompt is refused."""
+    """Draw the sidebar; None when there is no model or the prompt is refused, which it says."""
+    try:
+        return _choose()
+    except StrataError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _choose() -> Choice:
     restore()
     model = st.selectbox(
         "Model",
@@ -49,10 +57,7 @@ def choose() -> Choice | None:
     _link()
     if note := _example_note():
         st.caption(note)
-    about = _ready(model)
-    if about is None:
-        return None
-    return _accepted(model, st.session_state.text, about)
+    return _accepted(model, st.session_state.text, _ready(model))
 
 
 def restore() -> None:
@@ -62,11 +67,8 @@ def restore() -> None:
     asked = st.query_params
     if asked.get("model") in models():
         st.session_state.model = asked["model"]
-    example, prompt_id, text = (
-        BY_ID.get(asked.get("example", ""), DEFAULT),
-        asked.get("prompt"),
-        None,
-    )
+    example = BY_ID.get(asked.get("example", ""), DEFAULT)
+    prompt_id, text = asked.get("prompt"), None
     if prompt_id:
         try:
             text = prompt_store().load(prompt_id)
@@ -129,8 +131,8 @@ def _link() -> None:
             st.query_params[name] = value
 
 
-def _ready(model: str) -> dict[str, Any] | None:
-    """Facts of the model once it can answer; until then its progress, in place of the page."""
+def _ready(model: str) -> dict[str, Any]:
+    """Facts of the model once it can answer; until then its progress. ModelError if it failed."""
     engine().ensure(model)
     status = engine().status(model)
     if status.state in ("absent", "loading"):
@@ -139,25 +141,18 @@ def _ready(model: str) -> dict[str, Any] | None:
             bar.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
             time.sleep(0.2)
         bar.empty()
-    if status.state == "failed":
-        st.error(status.reason, icon=":material/error:")
-        return None
     return engine().describe(model)
 
 
-def _accepted(model: str, prompt: str, about: dict[str, Any]) -> Choice | None:
+def _accepted(model: str, prompt: str, about: dict[str, Any]) -> Choice:
     def run(view: str) -> pd.DataFrame:
         return ask.run(Job(view=view, model=model, prompt=prompt))
 
-    try:
-        tokens = run("run.tokens")
-        st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
-        for row in run("run.doctor").itertuples():
-            if row.severity == "warning":
-                st.warning(row.message, icon=":material/warning:")
-            else:
-                st.caption(row.message)
-    except StrataError as error:
-        st.error(str(error), icon=":material/error:")
-        return None
+    tokens = run("run.tokens")
+    st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
+    for row in run("run.doctor").itertuples():
+        if row.severity == "warning":
+            st.warning(row.message, icon=":material/warning:")
+        else:
+            st.caption(row.message)
     return Choice(model, prompt, about, tokens)

@@ -354,3 +354,14 @@ def test_script_names_the_revision_where_there_is_one() -> None:
     assert "REVISION = '607a30d'" in code
     assert code.count("from_pretrained(SOURCE, revision=REVISION") == 2
     assert "REVISION" not in script("folder", None, "x", position=0)
+
+
+def test_tips_name_each_token_and_what_it_cost(model: Model) -> None:
+    frame = surprisal(model, model.capture(FRANCE))
+    shown = predictions.tips(frame)
+    assert len(shown) == len(frame)
+    assert shown[0] == "Position 0, The: nothing came before it"
+    capital = frame.iloc[1]
+    assert shown[1] == (
+        f"Position 1, ·capital: surprisal {-capital['logprob']:.2f} nats, rank {capital['rank']:,}"
+    )

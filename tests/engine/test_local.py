@@ -331,9 +331,7 @@ def test_a_deadline_ends_waiting_and_drops_the_work(gate: Gate, gated: LocalEngi
     assert len(behind.result(PATIENCE)) == 1
 
 
-def test_a_deadline_stops_running_work_that_nobody_looks_at(
-    gate: Gate, gated: LocalEngine
-) -> None:
+def test_a_deadline_stops_running_work_that_nobody_looks_at(gate: Gate, gated: LocalEngine) -> None:
     future = gated.submit(job("gate"), deadline=5)
     assert gate.started.wait(PATIENCE)
     clock_of(gated).now += 6
