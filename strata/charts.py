@@ -207,13 +207,13 @@ _BY_TOKEN: Spec = {
     "type": "ordinal",
     "sort": {"field": "position"},
     "title": "Token, with its position",
-    "axis": {"labelAngle": -60, "labelLimit": 90, "labelOverlap": True, "grid": True},
+    "axis": {"labelAngle": -60, "labelLimit": 90, "labelOverlap": True, "grid": False},
 }
 
 _NO_GAPS: Spec = {"paddingInner": 0, "paddingOuter": 0}
 _HEATMAP: Spec = {
     **_BASE,
-    "mark": {"type": "rect", "strokeWidth": 1},
+    "mark": "rect",
     "encoding": {
         "x": {**_BY_TOKEN, "scale": _NO_GAPS},
         "y": {
@@ -252,8 +252,7 @@ def heatmap(
     spec = {
         **_HEATMAP,
         "title": title,
-        # A border of the same colour, or the ground shines through between narrow cells.
-        "encoding": {**_HEATMAP["encoding"], "fill": colour, "stroke": {**colour, "legend": None}},
+        "encoding": {**_HEATMAP["encoding"], "color": colour},
     }
     return Chart(frame, spec, reading, 170 + 14 * int(frame["layer"].nunique()))
 
@@ -267,7 +266,7 @@ _PAIRED: Spec = {
         {"calculate": "datum.kind == 'norm_before' ? 'before' : 'after'", "as": "which"},
     ],
     "encoding": {
-        "x": _BY_TOKEN,
+        "x": {**_BY_TOKEN, "axis": {**_BY_TOKEN["axis"], "grid": True}},
         "y": {
             "field": "value",
             "type": "quantitative",

@@ -65,6 +65,7 @@ def warm_up() -> None:
     while True:
         try:
             model = next(iter(models()))
+            _tell_the_terminal(model)
             for view in ("predictions.surprisal", "hidden_states.summary", "run.check"):
                 engine().run(Job(view=view, model=model, prompt="The capital of France is"))
             break
@@ -80,3 +81,16 @@ def warm_up() -> None:
     while True:
         time.sleep(_COLLECT_EVERY)
         gc.collect()
+
+
+def _tell_the_terminal(model: str) -> None:
+    """Print how the default model is getting on until it is ready or has failed."""
+    engine().ensure(model)
+    told = ""
+    while (status := engine().status(model)).state == "loading":
+        if status.message != told:
+            told = status.message
+            print(f"  Strata: {told}", flush=True)
+        time.sleep(0.05)
+    if status.state == "ready":
+        print(f"  Strata: {models()[model].title} is ready", flush=True)
