@@ -7,12 +7,7 @@ from strata.concepts import hidden_states
 from strata.ui.page import close_page, draw, open_page, position_slider, reading
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
-STATISTICS = {
-    "variance": "Variance by layer",
-    "norm": "Norm by layer",
-    "mean": "Mean by layer",
-    "kurtosis": "Excess kurtosis by layer (0: Gaussian)",
-}
+STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis": "Excess kurtosis"}
 
 page = open_page("hidden_states")
 tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
@@ -34,8 +29,9 @@ if one.open:
         with figure:
             draw(charts.strip(points, subject, sentence, symlog=symlog), "strip", read=False)
         with detail:
-            for name, title in STATISTICS.items():
+            for name, noun in STATISTICS.items():
                 values = summary[summary["position"] == position].assign(value=summary[name])
+                title = f"{noun} by layer"
                 chart = charts.by_layer(values[["layer", "value"]], title, last=name == "kurtosis")
                 draw(chart, f"by_layer_{name}", read=False)
         reading(sentence)
@@ -45,10 +41,9 @@ if every.open:
     with every:
         label = "Show the first token, which often is an attention sink"
         first = st.toggle(label, True, key="first", bind="query-params") or page.n_tokens == 1
-        norms = page.labelled(summary if first else summary[summary["position"] > 0])
+        cells = page.labelled(summary if first else summary[summary["position"] > 0])
+        cells["value"], sentence = cells["norm"], hidden_states.reading(summary)
         title = "Norm of the hidden state, by layer and token"
-        sentence = hidden_states.reading(summary)
-        cells = norms.assign(value=norms["norm"])
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
 
 if outlying.open:
@@ -87,6 +82,6 @@ if out.open:
         built.dataframe(config, hide_index=True, height=520)
         tables |= {"output": came_out, "configuration": config}
 
-choices = {"position": position, "n_outliers": n_outliers, "skip_first": skip_first}
-script = page.script(blocks=page.about["blocks"], **choices)
+kept = {"position": position, "n_outliers": n_outliers, "skip_first": skip_first}
+script = page.script(blocks=page.about["blocks"], **kept)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

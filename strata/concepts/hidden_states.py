@@ -162,9 +162,12 @@ def config_table(model: Model) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["key", "value"])
 
 
-def export_npz(trace: Trace) -> bytes:
-    """The whole trace as a NumPy .npz file: hidden (L + 1, T, D), attn and mlp (L, T, D; absent
-    where the writes are refused), logits (T, V), token_ids (T,), and tokens and text as JSON."""
+def archive(trace: Trace) -> pd.DataFrame:
+    """The whole trace as a NumPy .npz file: one row, content (its bytes).
+
+    In it: hidden (L + 1, T, D), attn and mlp (L, T, D; absent where the writes are refused),
+    logits (T, V), token_ids (T,), and tokens and text as JSON.
+    """
     arrays: dict[str, Any] = {
         "hidden": trace.hidden.numpy(),
         "logits": trace.logits.float().numpy(),
@@ -176,12 +179,7 @@ def export_npz(trace: Trace) -> bytes:
         arrays |= {"attn": trace.attn.numpy(), "mlp": trace.mlp.numpy()}
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def archive(trace: Trace) -> pd.DataFrame:
-    """The whole trace as a file to download: one row, content (the bytes of `export_npz`)."""
-    return pd.DataFrame({"content": [export_npz(trace)]})
+    return pd.DataFrame({"content": [file.getvalue()]})
 
 
 def reading(frame: pd.DataFrame) -> str:

@@ -23,8 +23,8 @@ from strata.concepts import hidden_states
 from strata.concepts.hidden_states import (
     CONCEPT,
     activations,
+    archive,
     config_table,
-    export_npz,
     final_norm,
     outliers,
     output_facts,
@@ -266,7 +266,7 @@ def test_config_of_any_shape() -> None:
 
 def test_export_holds_the_whole_trace_and_no_pickles() -> None:
     run = trace()
-    with np.load(io.BytesIO(export_npz(run)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(archive(run)["content"][0]), allow_pickle=False) as arrays:
         assert set(arrays) == {"hidden", "attn", "mlp", "logits", "token_ids", "tokens", "text"}
         np.testing.assert_array_equal(arrays["hidden"], run.hidden)
         np.testing.assert_array_equal(arrays["attn"], run.attn)
@@ -279,7 +279,7 @@ def test_export_holds_the_whole_trace_and_no_pickles() -> None:
 
 def test_export_without_writes_and_in_half_precision() -> None:
     run = replace(trace(), writes=None, refusal="unknown", logits=trace().logits.bfloat16())
-    with np.load(io.BytesIO(export_npz(run)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(archive(run)["content"][0]), allow_pickle=False) as arrays:
         assert not {"attn", "mlp"} & set(arrays)
         np.testing.assert_array_equal(arrays["logits"], run.logits.float())
 
