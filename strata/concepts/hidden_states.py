@@ -163,11 +163,9 @@ def config_table(model: Model) -> pd.DataFrame:
 
 
 def archive(trace: Trace) -> pd.DataFrame:
-    """The whole trace as a NumPy .npz file: one row, content (its bytes).
-
-    In it: hidden (L + 1, T, D), attn and mlp (L, T, D; absent where the writes are refused),
-    logits (T, V), token_ids (T,), and tokens and text as JSON.
-    """
+    """The whole trace as a NumPy .npz file, one row, content (bytes): hidden (L + 1, T, D), attn
+    and mlp (L, T, D; absent where the writes are refused), logits (T, V), token_ids (T,), and
+    tokens and text as JSON."""
     arrays: dict[str, Any] = {
         "hidden": trace.hidden.numpy(),
         "logits": trace.logits.float().numpy(),
