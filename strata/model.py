@@ -43,7 +43,6 @@ from strata.trace import ModelCheck, Scale, Trace
 Progress = Callable[[float, str], None]
 
 _DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
-
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
