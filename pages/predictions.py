@@ -49,8 +49,8 @@ with detail:
         rank, prob = st.columns(2)
         rank.metric("Rank (0 is best)", f"{real['rank'][0]:,}")
         prob.metric("Probability", f"{real['prob'][0]:.2%}")
+        st.caption("The bar in orange, if it is among these, is this token.")
     st.metric("Entropy of the prediction", f"{undecided['entropy'][0]:.2f} nats")
-    st.caption("The bar in orange, where there is one, is the token that really followed.")
 reading(sentence)
 
 length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
@@ -64,7 +64,7 @@ with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
 ) as facts:
     if facts.open:
-        known = page.ask("predictions.factual", prompts=list(FACTS))
+        known = page.ask("predictions.factual", prompts=FACTS)
         st.dataframe(
             known.assign(predicted=known["predicted"].map(display_token)),
             hide_index=True,

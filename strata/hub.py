@@ -27,6 +27,7 @@ def download(
     from huggingface_hub import errors, snapshot_download  # here: slow, and seldom needed
 
     report(0.0, f"Downloading {repository}")
+    reach()
     try:
         snapshot = snapshot_download(
             repository,
@@ -50,6 +51,17 @@ def download(
             raise ConnectionError("no connection to the hub") from error
         raise ConnectionError(f"the hub failed with {type(error).__name__}") from error
     return Path(snapshot)
+
+
+def reach() -> None:
+    """Ask the hub for nothing, once: the library itself would try for the better part of a minute
+    before it said that there is no network."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of many kinds, by version and by cause
+        raise ConnectionError("no connection to the hub") from error
 
 
 def _bar(message: str, report: Callable[[float, str], None]) -> type:

@@ -64,6 +64,7 @@ class FakeHub:
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHub:
     made = FakeHub()
     monkeypatch.setattr(huggingface_hub, "snapshot_download", made)
+    monkeypatch.setattr(hub, "reach", lambda: None)
     monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
     return made
 
@@ -182,3 +183,17 @@ def test_without_network_the_real_client_says_so(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match="no connection to the hub"):
         hub.download("owner/gpt2", None, tmp_path, lambda fraction, message: None)
+
+
+def test_a_hub_out_of_reach_is_asked_once(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def unreachable() -> None:
+        asked.append("hub")
+        raise ConnectionError("no connection to the hub")
+
+    monkeypatch.setattr(hub, "reach", unreachable)
+    with pytest.raises(ModelError, match="no connection to the hub"):
+        weights.folder(CARD, never)
+    assert asked == ["hub"]
+    assert fake.calls == []

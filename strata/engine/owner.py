@@ -91,6 +91,12 @@ class Owner:
             if self._load():
                 while (work := self._next()) is not None:
                     self._answer(work)
+        except BaseException:  # a bug of the engine itself: still nobody may wait for ever
+            log.exception("the thread of %s ended", self.name)
+            error = ModelError(f"{self.name} stopped unexpectedly; the reason has been logged.")
+            self.house.gave_up(self, error)
+            if self.work is not None:
+                self.desk.finish(self.work, None, error)
         finally:
             self.model = None
             self.settled.set()

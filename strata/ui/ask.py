@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -17,6 +20,17 @@ def learner() -> str | None:
     """Who asks: this browser session."""
     context = get_script_run_ctx()
     return context.session_id if context else None
+
+
+def until_ready(model: str) -> dict[str, Any]:
+    """Facts about a model, once it can answer; until then its progress. ModelError if it failed."""
+    engine().ensure(model)
+    place = st.empty()
+    while (status := engine().status(model)).state in ("absent", "loading"):
+        place.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
+        time.sleep(_PATIENCE)
+    place.empty()
+    return engine().describe(model)
 
 
 def run(job: Job) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from strata.errors import StrataError
 from strata.ui import sidebar, style
 from strata.views import concepts
 
@@ -31,7 +32,10 @@ style.apply()
 # A default page would be found at the bare address only, not under its own name.
 root = st.Page(start, title="Strata", default=True, visibility="hidden")
 navigation = st.navigation({"": [root], "Concepts": pages})
-if navigation != root:
-    with st.sidebar:
-        st.session_state["choice"] = sidebar.choose()
-navigation.run()
+try:
+    if navigation != root:
+        with st.sidebar:
+            st.session_state["choice"] = sidebar.choose()
+    navigation.run()
+except StrataError as error:  # a page ends where its model or prompt is refused
+    style.say("refusal", str(error))

@@ -17,8 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts import Chart
 from strata.concepts import Concept
 from strata.engine import Job
-from strata.errors import StrataError
-from strata.ui import ask
+from strata.ui import ask, style
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
@@ -68,30 +67,33 @@ class Page:
         source = card.repository or str(cached_folder(card))
         return self.concept.script(source, card.revision, self.prompt, **choices)
 
-    def ask(self, view: str, **params: Any) -> pd.DataFrame:
-        """A view's table for this model and prompt; a refusal is shown and ends the page."""
-        try:
-            return self.try_to_ask(view, **params)
-        except StrataError as error:
-            st.error(str(error), icon=":material/error:")
-            st.stop()
+    def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
+        """A view's table for this model and prompt, or for other prompts where a view takes them.
 
-    def try_to_ask(self, view: str, **params: Any) -> pd.DataFrame:
-        """Like `ask`, but raises StrataError."""
-        return ask.run(Job(view=view, model=self.model, prompt=self.prompt, params=params))
+        A refusal, StrataError, ends the page.
+        """
+        job = Job(view=view, model=self.model, prompt=self.prompt, prompts=prompts, params=params)
+        return ask.run(job)
 
 
 def open_page(stem: str) -> Page:
-    """Title and question; ends here while no model is ready or the prompt is refused."""
+    """Title and question, then wait for the model and read the prompt.
+
+    Raises StrataError when the model cannot be had or the prompt is refused; the frame shows it.
+    """
     concept = concepts()[stem].CONCEPT
     st.title(concept.title, anchor=False)
     with st.container(key="question"):
         st.markdown(concept.question)
-    choice: Choice | None = st.session_state.get("choice")
-    if choice is None:
-        st.info("The figure appears here once a model is ready and the prompt on the left is fine.")
-        st.stop()
-    return Page(stem, concept, choice.model, choice.prompt, choice.about, choice.tokens)
+    choice: Choice = st.session_state["choice"]
+    about = ask.until_ready(choice.model)
+    tokens = ask.run(Job(view="run.tokens", model=choice.model, prompt=choice.prompt))
+    page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
+    with choice.doctor:
+        st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
+        for row in page.ask("run.doctor").itertuples():
+            style.say(str(row.severity), str(row.message), str(row.code))
+    return page
 
 
 def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> int:

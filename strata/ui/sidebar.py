@@ -1,43 +1,30 @@
-"""The sidebar: which model, which prompt, and what the prompt doctor says of it."""
+"""The sidebar: which model, which prompt, and a place for what the prompt doctor says of it."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from strata.engine import Job
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
-from strata.ui import ask
-from strata.ui.resources import engine, models, prompt_store
+from strata.ui.resources import models, prompt_store
 
 OWN = "own"  # the choice "your own text" among the examples
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that is ready and a prompt that it accepts, with the prompt's tokens."""
+    """What the learner asks for: a model of the catalogue and a prompt, both not yet tried."""
 
     model: str
     prompt: str
-    about: dict[str, Any]  # engine.describe
-    tokens: pd.DataFrame  # position, token_id, token, shown
+    doctor: DeltaGenerator  # where the doctor's words go, under the prompt
 
 
-def choose() -> Choice | None:
-    """Draw the sidebar; None when there is no model or the prompt is refused, which it says."""
-    try:
-        return _choose()
-    except StrataError as error:
-        st.error(str(error), icon=":material/error:")
-        return None
-
-
-def _choose() -> Choice:
+def choose() -> Choice:
+    """Draw the sidebar. Raises ModelError where the catalogue itself cannot be read."""
     restore()
     model = st.selectbox(
         "Model",
@@ -57,7 +44,7 @@ def _choose() -> Choice:
     _link()
     if note := _example_note():
         st.caption(note)
-    return _accepted(model, st.session_state.text, _ready(model))
+    return Choice(model, st.session_state.text, st.container())
 
 
 def restore() -> None:
@@ -129,30 +116,3 @@ def _link() -> None:
             st.query_params.pop(name, None)
         elif st.query_params.get(name) != value:
             st.query_params[name] = value
-
-
-def _ready(model: str) -> dict[str, Any]:
-    """Facts of the model once it can answer; until then its progress. ModelError if it failed."""
-    engine().ensure(model)
-    status = engine().status(model)
-    if status.state in ("absent", "loading"):
-        bar = st.progress(0.0)
-        while (status := engine().status(model)).state in ("absent", "loading"):
-            bar.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
-            time.sleep(0.2)
-        bar.empty()
-    return engine().describe(model)
-
-
-def _accepted(model: str, prompt: str, about: dict[str, Any]) -> Choice:
-    def run(view: str) -> pd.DataFrame:
-        return ask.run(Job(view=view, model=model, prompt=prompt))
-
-    tokens = run("run.tokens")
-    st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
-    for row in run("run.doctor").itertuples():
-        if row.severity == "warning":
-            st.warning(row.message, icon=":material/warning:")
-        else:
-            st.caption(row.message)
-    return Choice(model, prompt, about, tokens)

@@ -16,3 +16,12 @@ def apply() -> None:
     st.set_page_config(page_title="Strata", page_icon=_HERE / "icon.svg", layout="wide")
     st.logo(_HERE / "logo.svg", size="large")
     st.html(f"<style>{_CSS}</style>")
+
+
+def say(kind: str, text: str, name: str = "") -> None:
+    """A refusal, warning or note as plain text: Markdown would draw a learner's words.
+
+    `name` tells several of a kind on one page apart.
+    """
+    with st.container(key=f"say_{kind}_{name}"):
+        st.text(text)
