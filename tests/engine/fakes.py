@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from strata.engine import Job, LocalEngine, Settings
+from strata.engine import Future, Job, LocalEngine, Settings
 from strata.errors import InputError
 from strata.trace import ModelCheck, Scale, Trace
 
@@ -128,3 +128,15 @@ def engine(
 
 def job(view: str, prompt: str = "a b", model: str = "fake", **fields: Any) -> Job:
     return Job(view=view, model=model, prompt=prompt, **fields)
+
+
+def clock_of(made: LocalEngine) -> Clock:
+    assert isinstance(made.clock, Clock)
+    return made.clock
+
+
+def hold(made: LocalEngine, gate: Gate) -> Future:
+    """A job that keeps the model's thread busy until the gate opens."""
+    future = made.submit(job("gate", "hold"))
+    assert gate.started.wait(PATIENCE)
+    return future

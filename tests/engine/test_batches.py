@@ -87,8 +87,14 @@ def test_edited_and_known_traces_are_not_batched(bench: Bench) -> None:
     assert bench.answers(futures) == ["a b", "c d", "x y"]
     assert bench.model.calls == [("capture", ("a b",)), ("capture", ("c d",))]
     bench.answers(bench.submit("c d"))
-    assert bench.model.calls[-1] == ("capture", ("c d",))  # the edited trace is not the clean one
-    assert len(bench.model.calls) == 3
+    bench.answers(bench.submit("a b", edits=edits))
+    assert bench.model.calls[2:] == [("capture", ("c d",)), ("capture", ("a b",))]  # not the others
+
+
+def test_a_trace_that_is_known_is_not_captured_again(bench: Bench) -> None:
+    bench.engine.traces.put(("fake", "c d", ()), bench.model.capture("c d"))
+    assert bench.answers(bench.submit("a b", "c d")) == ["a b", "c d"]
+    assert bench.model.calls == [("capture", ("c d",)), ("capture", ("a b",))]
 
 
 def test_one_prompt_that_cannot_be_read_hurts_nobody_else(bench: Bench) -> None:
@@ -132,8 +138,8 @@ def test_several_prompts_with_edits_are_captured_one_by_one(bench: Bench) -> Non
     assert bench.model.calls == [("capture", ("a",)), ("capture", ("b",))]
 
 
-def test_a_job_cancelled_after_its_batch_is_not_computed(bench: Bench) -> None:
-    gate, ran = Gate(), []
+def slow_view(bench: Bench, gate: Gate, ran: list[str]) -> None:
+    """Teach the engine a view "slow" that needs a trace, then waits for the gate."""
     found = bench.engine._find_view
 
     def slow(trace: Any) -> Any:
@@ -141,6 +147,42 @@ def test_a_job_cancelled_after_its_batch_is_not_computed(bench: Bench) -> None:
         return gate.view(trace.text, lambda fraction, message: None)
 
     bench.engine._find_view = lambda name: slow if name == "slow" else found(name)  # type: ignore[method-assign]
+
+
+def test_a_prompt_whose_batch_failed_is_not_batched_with_newcomers(bench: Bench) -> None:
+    gate = Gate()
+    slow_view(bench, gate, [])
+    futures = [*bench.submit("a b", view="slow"), *bench.submit("poison c")]
+    bench.gate.open.set()
+    assert gate.started.wait(PATIENCE)
+    futures += bench.submit("e f")
+    gate.open.set()
+    assert bench.answers(futures) == ["a b", "poison c", "e f"]
+    assert len(bench.model.called("capture_many")) == 1
+
+
+def test_a_job_cancelled_while_it_is_captured_is_not_computed(bench: Bench) -> None:
+    capturing, ran, real = Gate(), [], bench.model.capture
+    slow_view(bench, Gate(), ran)
+
+    def capture(text: str, edits: Any = ()) -> Any:
+        capturing.view(text, lambda fraction, message: None)
+        return real(text, edits)
+
+    bench.model.capture = capture  # type: ignore[method-assign]
+    [future] = bench.submit("a b", view="slow")
+    bench.gate.open.set()
+    assert capturing.started.wait(PATIENCE)
+    future.cancel()
+    capturing.open.set()
+    bench.engine.run(job("plain"))
+    assert not ran
+    assert ("fake", "a b", ()) in bench.engine.traces  # done anyway, and right
+
+
+def test_a_job_cancelled_after_its_batch_is_not_computed(bench: Bench) -> None:
+    gate, ran = Gate(), []
+    slow_view(bench, gate, ran)
     first, second = bench.submit("a b", "c d", view="slow")
     bench.gate.open.set()
     assert gate.started.wait(PATIENCE)

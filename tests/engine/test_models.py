@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from strata.engine import LocalEngine, Settings, open_engine
+from strata.engine.owner import Owner
 from strata.errors import CancelledError, InputError, ModelError, NotEnoughMemory
 from tests.engine.fakes import PATIENCE, Clock, FakeModel, engine, job
 
@@ -117,6 +118,31 @@ def test_a_bug_in_loading_is_logged_and_told_in_one_sentence(
     assert any(record.exc_info for record in caplog.records if record.levelno == logging.ERROR)
 
 
+def test_a_thread_that_ends_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go, clock = Event(), Event(), Clock()
+
+    def broken(owner: Owner, work: Any) -> None:
+        begun.set()
+        assert go.wait(PATIENCE)
+        raise SystemExit("a bug of the engine")
+
+    with engine(clock=clock) as made:
+        with monkeypatch.context() as patch:
+            patch.setattr(Owner, "_answer", broken)
+            running = made.submit(job("plain"))
+            assert begun.wait(PATIENCE)
+            waiting = made.submit(job("words"))
+            go.set()
+            for future in (running, waiting):
+                with pytest.raises(ModelError, match="fake stopped unexpectedly"):
+                    future.result(PATIENCE)
+        clock.now += 60
+        assert len(made.run(job("plain"))) == 1
+    assert "a bug of the engine" in caplog.text
+
+
 class Room:
     """Room for so many models: a loader that counts those alive."""
 
@@ -174,10 +200,19 @@ def test_a_busy_model_is_not_evicted() -> None:
 
 
 def test_a_model_is_idle_as_soon_as_its_answer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("strata.engine.local.free_memory", lambda: None)  # 0.3 s each
+    pause, following = Event(), Owner._next
+
+    def late(owner: Owner) -> Any:
+        if owner.work is not None:
+            assert pause.wait(PATIENCE)
+        return following(owner)
+
+    monkeypatch.setattr(Owner, "_next", late)
     with engine(load=Room(1)) as made:
-        for i in range(50):
-            assert len(made.run(job("plain", str(i), model=f"model {i % 2}"))) == 1
+        made.run(job("plain", model="a"))
+        assert made._owners["a"].idle  # though its thread has not gone back to its line yet
+        pause.set()
+        assert len(made.run(job("plain", model="b"))) == 1
 
 
 def test_closing_stops_a_load_at_its_next_word() -> None:
