@@ -16,6 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts import Chart
 from strata.concepts import Concept
+from strata.display import display_token
 from strata.engine import Job
 from strata.ui import ask, style
 from strata.ui.resources import models
@@ -153,7 +154,7 @@ def close_page(
             if opened.open:
                 for name, frame in tables.items():
                     st.markdown(f"**{name}** · {len(frame):,} rows")
-                    st.dataframe(frame, height=260, hide_index=True)
+                    st.dataframe(_visible(frame), height=260, hide_index=True)
         with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
             if opened.open:
                 st.caption("Plain transformers, no Strata: prints the numbers of this page.")
@@ -207,6 +208,12 @@ def _downloads(
     if arrays:
         st.markdown("**all states and writes** (NumPy)")
         st.download_button("NPZ", arrays, f"{page.stem}.npz", on_click="ignore")
+
+
+def _visible(frame: pd.DataFrame) -> pd.DataFrame:
+    """With tokens in their text-safe form; downloads keep them as they are."""
+    tokens = [name for name in ("token", "predicted") if name in frame]
+    return frame.assign(**{name: frame[name].map(display_token) for name in tokens})
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
