@@ -19,7 +19,8 @@ MAGNITUDE = "viridis"
 SIGNED = ("#3b6fd4", "#9a9a9a", "#d0761b")
 ACCENT = "#d0761b"  # what was chosen
 MUTED = "#8a8f98"  # what is there for comparison
-LABEL = "#7b818c"  # text beside a mark: legible on light and on dark ground
+# Text beside a mark or an axis: no one grey keeps a contrast of 4.5 to 1 on light and dark ground.
+LABEL = {"expr": "luminance(background) > 0.3 ? '#5f6470' : '#a9aeb9'"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Chart:
 
 
 def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:
-    return {"scheme": {"name": list(colours)}, **more}
+    """A scale through several colours: an expression, since a list is no valid scheme."""
+    return {"scheme": {"expr": f"{list(colours)}"}, **more}
 
 
 def depth(**more: Any) -> Spec:
@@ -63,7 +65,8 @@ LAYER_AXIS: Spec = {
     "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
     "scale": {"nice": False, "padding": 8},
 }
-BASE: Spec = {"width": "container", "background": "transparent"}
+_TEXT: Spec = {"labelColor": LABEL, "titleColor": LABEL}
+BASE: Spec = {"width": "container", "config": {"axis": _TEXT, "legend": _TEXT}}
 
 TOKEN_AXIS: Spec = {
     "field": "label",

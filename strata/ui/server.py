@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,6 +75,9 @@ async def readyz(request: Request) -> JSONResponse:
 
 
 def _start() -> None:
+    # A start makes a million objects, and they stay: to look for garbage after every 700 of them
+    # costs a second of it.
+    gc.set_threshold(100_000)
     from strata.ui.resources import warm_up  # takes seconds: torch and transformers
 
     warm_up()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.server import serve
 
@@ -19,6 +19,7 @@ OPTIONS = (
     "--disable-component-update --disable-sync"
 ).split()
 PATIENCE = 60_000  # milliseconds: a machine of two cores may be busy with other tests
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str | None:

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of Strata and the plain alternatives: `python -m bench`."""

@@ -1,0 +1,135 @@
+"""What a learner does and sees, in the words of the page rather than of its markup."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Locator, Page, Request, expect
+
+from strata.views import concepts
+
+TITLES = {stem: module.CONCEPT.title for stem, module in concepts().items()}
+_NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+
+
+def visit(page: Page, url: str) -> None:
+    """Open an address and wait until its page is complete, down to the foot."""
+    page.goto(url)
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Wait until the page is complete and the server has nothing more to say."""
+    expect(page.locator(".st-key-foot")).to_be_visible()
+    idle(page)
+
+
+def idle(page: Page) -> None:
+    """Wait until no script is running for this page."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+def type_prompt(page: Page, text: str) -> None:
+    """Type an own prompt; what it changes is for the caller to wait for."""
+    prompt_box(page).fill(text)
+    page.keyboard.press("Control+Enter")
+
+
+def prompt_box(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Prompt")
+
+
+def sidebar(page: Page) -> Locator:
+    return page.get_by_test_id("stSidebar")
+
+
+def reading(page: Page) -> Locator:
+    return page.locator(".st-key-reading")
+
+
+def charts(page: Page) -> Locator:
+    return page.get_by_test_id("stVegaLiteChart")
+
+
+def chart(page: Page, title: str) -> Locator:
+    """The chart whose accessible name begins with its title."""
+    return page.locator(f'[data-testid="stVegaLiteChart"][aria-label^="{title}"]')
+
+
+def strip(page: Page) -> Locator:
+    """The prompt as a strip of tokens."""
+    return page.get_by_role("group", name="by surprisal")
+
+
+def token(page: Page, position: int) -> Locator:
+    return strip(page).get_by_role("button").nth(position)
+
+
+def go_to(page: Page, stem: str) -> None:
+    """Change the page by the navigation."""
+    sidebar(page).get_by_role("link", name=TITLES[stem]).click()
+    expect(page.get_by_role("heading", name=TITLES[stem], level=1)).to_be_visible()
+
+
+def query(page: Page) -> dict[str, str]:
+    """What the address holds after the question mark."""
+    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def path(page: Page) -> str:
+    return urlsplit(page.url).path
+
+
+def eventually_asks(page: Page, **wanted: str) -> None:
+    """Wait until the address holds these values."""
+    for name, value in wanted.items():
+        expect(page).to_have_url(re.compile(rf"[?&]{name}={re.escape(value)}(&|$)"))
+
+
+def slider(page: Page, label: str) -> Locator:
+    """The thumb of a slider: focus it and press keys."""
+    return page.get_by_test_id("stSlider").filter(has_text=label).get_by_role("slider")
+
+
+def popover(page: Page, name: str) -> Locator:
+    """Open one of the popovers at the foot; the answer is what it holds."""
+    page.locator(".st-key-foot").get_by_role("button", name=name).click()
+    body = page.get_by_test_id("stPopoverBody")
+    expect(body).not_to_be_empty()  # its content comes with the run that the click started
+    idle(page)
+    return body
+
+
+def said(place: Page | Locator, kind: str) -> Locator:
+    """What is said to the learner: a "refusal", "warning" or "note"."""
+    return place.locator(f'[class*="st-key-say_{kind}"]')
+
+
+def no_exception(page: Page) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+class Watch:
+    """Writes down what a page asks for and what its console complains about."""
+
+    def __init__(self, page: Page) -> None:
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self._requested(request))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self._said(message.type, message.text, message.location))
+
+    def _requested(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _said(self, kind: str, text: str, location: dict[str, object]) -> None:
+        # Streamlit cannot tell a page's name from a base path, so it looks under the page first.
+        probed = re.search(r"/\w+/_stcore/(health|host-config)$", str(location.get("url", "")))
+        if kind == "error" and not (text == _NOT_FOUND and probed):
+            self.complaints.append(text)
+
+    def outside(self, address: str) -> list[str]:
+        """Requests that left the server's own address."""
+        own = (f"{address}/", "data:", f"blob:{address}/")
+        return [url for url in self.requests if not url.startswith(own)]

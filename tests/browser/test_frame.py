@@ -1,0 +1,90 @@
+"""The frame around the pages: always there, whatever is asked for first, and safe to serve."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from strata.ui.server import HEADERS
+from tests.browser.screen import (
+    TITLES,
+    Watch,
+    charts,
+    go_to,
+    no_exception,
+    prompt_box,
+    said,
+    settled,
+    sidebar,
+)
+from tests.browser.server import serve
+
+
+def frame_present(page: Page) -> None:
+    for title in TITLES.values():
+        expect(sidebar(page).get_by_role("link", name=title)).to_be_visible()
+    expect(sidebar(page).get_by_text("Model", exact=True)).to_be_visible()
+    expect(sidebar(page).get_by_role("button", name="Look inside").first).to_be_visible()
+    expect(prompt_box(page)).to_have_value("The capital of France is")
+
+
+@pytest.mark.parametrize("path", ["", *TITLES])
+def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page, path: str) -> None:
+    with serve(wait_until_ready=False) as address:
+        early = httpx.get(f"{address}/readyz")
+        assert early.status_code == 503
+        assert early.json() == {"ready": False, "reason": "starting"}
+
+        page.goto(f"{address}/{path}")  # the first request for any page of this process
+        frame_present(page)
+        settled(page)
+        stem = path or next(iter(TITLES))
+        expect(page.get_by_role("heading", name=TITLES[stem], level=1)).to_be_visible()
+        expect(charts(page).first).to_be_visible()
+        no_exception(page)
+        for _ in range(100):
+            late = httpx.get(f"{address}/readyz")
+            if late.status_code == 200:
+                break
+            time.sleep(0.1)
+        assert (late.status_code, late.json()) == (200, {"ready": True, "reason": "ready"})
+
+
+def test_without_a_model_the_frame_says_why(page: Page, tmp_path: Path) -> None:
+    entry = '[[model]]\nid = "gone"\nsource = "folder"\npath = "nowhere"\nlicence = "none"\n'
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text(entry)
+    with serve(environment={"STRATA_MODELS": str(catalogue)}, wait_until_ready=False) as address:
+        page.goto(f"{address}/hidden_states")
+        frame_present(page)
+        expect(said(page, "refusal")).to_contain_text("nowhere")
+        no_exception(page)
+        answer = httpx.get(f"{address}/readyz")
+        assert answer.status_code == 503
+        assert "nowhere" in answer.json()["reason"]
+
+
+@pytest.mark.parametrize("path", ["/", "/predictions", "/readyz", "/favicon.png", "/no/such/file"])
+def test_every_answer_has_the_security_headers(address: str, path: str) -> None:
+    answer = httpx.get(address + path)
+    for name, value in HEADERS.items():
+        assert answer.headers.get_list(name) == [value]
+
+
+def test_an_unknown_address_shows_the_first_page_and_says_so(page: Page, address: str) -> None:
+    watch = Watch(page)
+    page.goto(f"{address}/no_such_page")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Page not found")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    frame_present(page)
+    settled(page)
+    no_exception(page)
+    assert [text for text in watch.complaints if "does not seem to exist" not in text] == []
+    go_to(page, "hidden_states")
+    settled(page)

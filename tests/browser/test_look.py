@@ -1,0 +1,160 @@
+"""Both pages on a phone and on a desk, in light and in dark: nothing cut off, nothing illegible."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.conftest import PATIENCE
+from tests.browser.screen import TITLES, charts, settled, visit
+
+GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}
+SIZES = {"phone": (390, 844), "desk": (1440, 900)}
+# The contrast of an element's text with what is painted behind it (WCAG 2): transparent colours
+# and opacities are laid over what the ancestors paint.
+CONTRAST = """element => {
+  const pen = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const parse = colour => {
+    pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, alpha, ground) => ground.map((c, i) => top[i] * alpha + c * (1 - alpha));
+  const chain = [];
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) chain.unshift(at);
+  let ground = [255, 255, 255], opacity = 1;
+  for (const at of chain) {
+    const style = getComputedStyle(at);
+    opacity *= Number(style.opacity);
+    const [r, g, b, a] = parse(style.backgroundColor);
+    ground = over([r, g, b], a * opacity, ground);
+  }
+  if (opacity === 0) return null;  // an axis label that would overlap another
+  const own = getComputedStyle(element);
+  const [r, g, b, a] = parse(element instanceof SVGElement ? own.fill : own.color);
+  const text = over([r, g, b], a * opacity, ground);
+  const light = rgb => {
+    const [x, y, z] = rgb.map(c => c / 255).map(
+      c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const [low, high] = [light(text), light(ground)].sort((x, y) => x - y);
+  return (high + 0.05) / (low + 0.05);
+}"""
+WIDTHS = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
+  .map(each => each.scrollWidth - each.clientWidth)"""
+LEGIBLE = (  # what is read on every page
+    "h1",
+    ".st-key-question p",
+    ".st-key-reading p strong",
+    ".st-key-reading [data-testid=stText]",
+    ".st-key-proof p strong",
+    ".st-key-proof .stMarkdownBadge",
+    "[data-testid=stMain] [data-testid=stWidgetLabel] p",
+    "[data-testid=stMain] [data-testid=stCaptionContainer] p",
+    "[data-testid=stTab] p",
+    ".st-key-foot button p",
+    ".strip button",
+    ".legend",
+    "[data-testid=stVegaLiteChart] svg text",
+    "[data-testid=stSidebar] [data-testid=stSidebarNavLink] p",
+    "[data-testid=stSidebar] [data-testid=stWidgetLabel] p",
+    "[data-testid=stSidebar] [data-testid=stCaptionContainer] p",
+    "[data-testid=stSidebar] textarea",
+    "[data-testid=stSidebar] [data-testid=stBaseButton-primary] p",
+    "[class*=st-key-say_] [data-testid=stText]",
+)
+
+
+@pytest.fixture(params=SIZES, scope="module")
+def size(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=TITLES, scope="module")
+def screen(
+    request: pytest.FixtureRequest, browser: Browser, address: str, size: str
+) -> Iterator[Page]:
+    """A page at one size, opened once for all that is looked at."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    visit(page, f"{address}/{request.param}?example=pattern")
+    expect(charts(page).first.locator("svg, canvas")).to_be_visible()
+    settled(page)
+    yield page
+    context.close()
+
+
+@pytest.fixture(params=GROUNDS)
+def opened(request: pytest.FixtureRequest, screen: Page) -> Page:
+    """The page in light or in dark, as the browser asks for."""
+    screen.emulate_media(color_scheme=request.param)
+    expect(screen.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[request.param])
+    return screen
+
+
+def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page) -> None:
+    assert opened.evaluate(WIDTHS) == [0, 0]
+    box = charts(opened).first.bounding_box()
+    viewport = opened.viewport_size
+    assert box
+    assert viewport
+    assert box["y"] < viewport["height"]
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= viewport["width"]
+
+
+def test_every_figure_has_a_name(opened: Page) -> None:
+    names = charts(opened).evaluate_all("all => all.map(each => each.ariaLabel)")
+    assert names
+    for name in names:
+        assert len(name or "") > 20
+
+
+def faint(page: Page) -> dict[str, float]:
+    """The contrasts under 4.5 of the texts that can be seen."""
+    found = {}
+    for selector in LEGIBLE:
+        for place in page.locator(selector).filter(visible=True).all()[:40]:
+            contrast = place.evaluate(CONTRAST)
+            if contrast is not None and contrast < 4.5:
+                found[f"{selector} {place.text_content()}"] = round(contrast, 2)
+    return found
+
+
+def test_text_can_be_read(opened: Page) -> None:
+    expand = opened.get_by_test_id("stExpandSidebarButton")
+    if expand.is_visible():  # on a phone
+        expand.click()
+        expect(opened.get_by_role("link", name="Predictions")).to_be_visible()
+    assert sum(opened.locator(selector).count() > 0 for selector in LEGIBLE) >= len(LEGIBLE) - 3
+    for _ in range(10):  # charts and buttons take a moment to change colour
+        if not (found := faint(opened)):
+            break
+        opened.wait_for_timeout(300)
+    assert found == {}
+
+
+def test_buttons_keep_apart(opened: Page, size: str) -> None:
+    boxes = [
+        (place.inner_text() or place.get_attribute("aria-label"), place.bounding_box())
+        for area in ("stMain", "stSidebar")
+        for place in visible_buttons(opened.get_by_test_id(area))
+        if not (size == "phone" and area == "stSidebar")  # there it lies over the page
+    ]
+    assert len(boxes) > 5
+    for (name, one), (other, two) in itertools.combinations(boxes, 2):
+        assert one
+        assert two
+        across = min(one["x"] + one["width"], two["x"] + two["width"]) - max(one["x"], two["x"])
+        down = min(one["y"] + one["height"], two["y"] + two["height"]) - max(one["y"], two["y"])
+        assert across <= 1 or down <= 1, f"{name} lies over {other}"
+
+
+def visible_buttons(area: Locator) -> list[Locator]:
+    return area.get_by_role("button").filter(visible=True).all()

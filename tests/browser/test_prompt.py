@@ -1,0 +1,164 @@
+"""The prompt: typed, chosen, refused, kept, and given away as a link."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.screen import (
+    chart,
+    eventually_asks,
+    go_to,
+    no_exception,
+    path,
+    popover,
+    prompt_box,
+    query,
+    reading,
+    said,
+    settled,
+    sidebar,
+    slider,
+    type_prompt,
+    visit,
+)
+
+OWN = "The opposite of hot is never"
+EXAMPLE = "The author of Hamlet is William"
+
+
+def example_box(page: Page) -> Locator:
+    return sidebar(page).get_by_role("combobox", name="Example")
+
+
+def shows(page: Page, text: str) -> None:
+    """The page of predictions is about this prompt."""
+    expect(reading(page)).to_contain_text(f"After “{text}”")
+    expect(prompt_box(page)).to_have_value(text)
+
+
+def test_own_text_is_kept_by_address_reload_and_page(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions")
+    type_prompt(page, OWN)
+    shows(page, OWN)
+    expect(page).to_have_url(re.compile(r"[?&]prompt=[\w-]{22}$"))
+    asked = query(page)
+    assert set(asked) == {"prompt"}
+    assert "opposite" not in page.url
+    expect(example_box(page)).to_have_value("Your own text")
+    settled(page)
+
+    page.reload()
+    shows(page, OWN)
+    assert query(page) == asked
+    expect(example_box(page)).to_have_value("Your own text")
+    settled(page)
+
+    go_to(page, "hidden_states")
+    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(prompt_box(page)).to_have_value(OWN)
+    assert (path(page), query(page)) == ("/hidden_states", asked)
+
+
+def test_a_link_opens_elsewhere_with_prompt_and_controls(
+    page: Page, browser: Browser, address: str
+) -> None:
+    visit(page, f"{address}/hidden_states")
+    type_prompt(page, OWN)
+    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    slider(page, "Token at position").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(chart(page, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
+    page.get_by_text("Logarithmic values").click()
+    eventually_asks(page, at="3", log="false")
+    link = popover(page, "Link").locator("code").inner_text()
+    assert link == page.url
+    assert "opposite" not in link
+
+    other = browser.new_context(viewport={"width": 1440, "height": 900})
+    try:
+        guest = other.new_page()
+        visit(guest, link)
+        expect(prompt_box(guest)).to_have_value(OWN)
+        expect(chart(guest, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
+        toggle = guest.get_by_test_id("stCheckbox").filter(has_text="Logarithmic")
+        expect(toggle.locator("input")).not_to_be_checked()
+
+        asked = query(guest)["prompt"]
+        visit(guest, f"{address}/hidden_states?prompt={asked}&view=Outlier+dimensions&n=5")
+        expect(guest.get_by_role("tab", name="Outlier dimensions")).to_have_attribute(
+            "aria-selected", "true"
+        )
+        expect(chart(guest, "Dimensions with the largest").locator("svg")).to_contain_text("token")
+        expect(slider(guest, "Dimensions")).to_have_attribute("aria-valuetext", "5")
+
+        visit(guest, f"{address}/predictions?prompt={asked}&at=1&k=5&more=3")
+        expect(reading(guest)).to_contain_text("After “The opposite”")
+        expect(slider(guest, "Top tokens")).to_have_attribute("aria-valuetext", "5")
+        expect(slider(guest, "Let it go on")).to_have_attribute("aria-valuetext", "3")
+        assert query(guest) == {"prompt": asked, "at": "1", "k": "5", "more": "3"}
+    finally:
+        other.close()
+
+
+def test_what_an_address_asks_for_in_vain_is_left_aside(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions?prompt=unknown&model=no-model&example=none&at=99&k=7&x=1")
+    shows(page, "The capital of France is")
+    expect(page.get_by_test_id("stToast")).to_contain_text("not stored here")
+    expect(example_box(page)).to_have_value("Facts: Capital of France")
+    no_exception(page)
+
+
+def test_choosing_an_example(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions")
+    example_box(page).click()
+    page.keyboard.type("An author")
+    page.get_by_role("option", name="An author").click()
+    shows(page, EXAMPLE)
+    eventually_asks(page, example="hamlet")
+    assert set(query(page)) == {"example"}
+    expect(chart(page, "What may follow")).to_have_attribute("aria-label", re.compile("Shakesp"))
+
+    page.reload()
+    shows(page, EXAMPLE)
+    expect(example_box(page)).to_have_value("Facts: An author")
+
+    type_prompt(page, "The capital of France is")  # an example's text is that example
+    shows(page, "The capital of France is")
+    expect(page).to_have_url(f"{address}/predictions")
+
+
+def test_a_refused_prompt_is_told_in_one_sentence_and_the_next_one_works(
+    page: Page, address: str
+) -> None:
+    visit(page, f"{address}/predictions")
+    for text, sentence in (
+        ("a b " * 200, "The prompt has 401 tokens and the limit is 256; shorten it\\."),
+        ("", "The prompt is empty; type at least one word\\."),
+        ("word " * 30_000, r"The prompt has 150,000 characters and the limit is [\d,]+; .*"),
+    ):
+        type_prompt(page, text)
+        expect(said(page, "refusal")).to_have_text(re.compile(f"^{sentence}$"))
+        expect(page.get_by_role("heading", name="Predictions")).to_be_visible()
+        expect(reading(page)).to_have_count(0)
+        no_exception(page)
+    type_prompt(page, OWN)
+    shows(page, OWN)
+    expect(said(page, "refusal")).to_have_count(0)
+
+
+def test_the_prompt_doctor(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions")
+    warnings = said(sidebar(page), "warning")
+    expect(warnings).to_have_count(0)
+    expect(sidebar(page)).to_contain_text("5 of 256 tokens · on cpu")
+    expect(sidebar(page)).to_contain_text("adds no start token")
+    type_prompt(page, "A wise man once said: Penguins are cute.")
+    expect(warnings).to_contain_text("The likeliest next token is a line break, “↵” (21%)")
+    type_prompt(page, "The capital of France is ")
+    expect(warnings).to_contain_text("The prompt ends with a space")
+    type_prompt(page, "very very very very")
+    expect(sidebar(page)).to_contain_text("“very” stands 4 times in a row from position 0")
+    expect(warnings).to_have_count(0)

@@ -1,0 +1,65 @@
+"""The proof strip turns red, with the number, when a run is not what Strata takes it for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.screen import visit
+from tests.browser.server import serve
+from tests.browser.test_smoke import colour_of, green_proof
+
+LENS = "last-layer lens = the model's logits"
+WRITES = "attention + MLP = what blocks added"
+ENTRY = (
+    '[[model]]\nid = "{}"\nsource = "bundled"\nparameters = 134_515_008\nlicence = "Apache-2.0"\n'
+)
+
+
+@pytest.fixture(scope="module")
+def broken(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the same model three times: whole, with a broken norm, with a broken write."""
+    folder = tmp_path_factory.mktemp("broken")
+    catalogue = folder / "models.toml"
+    catalogue.write_text("".join(ENTRY.format(name) for name in ("whole", "norm", "writes")))
+    script = Path(__file__).with_name("broken.py")
+    with serve(script, {"STRATA_MODELS": str(catalogue)}, log=folder / "log.txt") as url:
+        yield url
+
+
+def badge(page: Page, identity: str) -> Locator:
+    badges = page.locator(".st-key-proof .stMarkdownBadge")  # one with a tooltip is there twice
+    return badges.filter(has_text=identity, visible=True)
+
+
+def is_red(page: Page, identity: str) -> None:
+    found = badge(page, identity)
+    expect(found).to_contain_text("cancel")
+    number = re.search(r"off by ([\d.e+-]+) \(([\d.e+-]+) allowed\)", found.inner_text())
+    assert number
+    assert float(number[1]) > 3 * float(number[2])
+    red, green, _ = colour_of(page, found.evaluate("e => getComputedStyle(e).color"))
+    assert red > green
+
+
+@pytest.mark.parametrize("stem", ["predictions", "hidden_states"])
+@pytest.mark.parametrize(
+    ("model", "wrong", "right"), [("norm", LENS, WRITES), ("writes", WRITES, LENS)]
+)
+def test_red_where_an_identity_fails(
+    page: Page, broken: str, stem: str, model: str, wrong: str, right: str
+) -> None:
+    visit(page, f"{broken}/{stem}?model={model}")
+    is_red(page, wrong)
+    badge(page, wrong).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("are refused")  # the reason, in words
+    expect(badge(page, right)).to_contain_text("check_circle")
+
+
+def test_green_where_nothing_is_broken(page: Page, broken: str) -> None:
+    visit(page, f"{broken}/predictions?model=whole")
+    green_proof(page)
