@@ -43,13 +43,19 @@ def bench(name: str) -> Bench:
     return found
 
 
-def report(rows: Sequence[Row], model: str) -> dict[str, Any]:
+def busy() -> float:
+    """How many programs compete for each core, over the last minute; 0 where that is unknown."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+
+
+def report(rows: Sequence[Row], model: str, load: float) -> dict[str, Any]:
     """The measurements and what they were made with, as plain data; times in seconds."""
     packages = ("torch", "transformers", "streamlit", "pandas")
     return {
         "model": model,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        "busy_before": load,
         "versions": {package: version(package) for package in packages},
         "rows": [row.as_dict() for row in rows],
     }
@@ -66,14 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write all numbers here")
     parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
     options = parser.parse_args(arguments)
-    model = next(iter(catalogue()))
+    model, load = next(iter(catalogue())), busy()
     rows: list[Row] = []
     for name in options.only or BENCHES:
         print(f"{name} ...", file=sys.stderr, flush=True)
         rows += bench(name)(model, options.quick)
     print(table(rows))
+    if load > 0.5:
+        print(f"The machine was busy before this ({load:.1f} programs a core): trust ratios only.")
     if options.json:
-        options.json.write_text(json.dumps(report(rows, model), indent=2) + "\n", "utf-8")
+        options.json.write_text(json.dumps(report(rows, model, load), indent=2) + "\n", "utf-8")
     return int(any(row.ok is False for row in rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,8 @@ from strata.catalogue import resolve
 from strata.errors import StrataError
 from tests.browser.server import ROOT, serve
 
-_TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
-_IMPORTS = "import strata.model"
-_LOAD = "strata.model.load_model({name!r})"
 _PLAIN = "import torch, transformers; transformers.AutoModelForCausalLM"
+_LOAD = "strata.model.load_model({name!r})"
 _GGUF = (
     "a = {{'pretrained_model_name_or_path': {folder!r}, 'gguf_file': {file!r}}}; "
     "t.AutoTokenizer.from_pretrained(**a); "
@@ -30,22 +29,21 @@ _GGUF = (
 def startup(name: str, quick: bool) -> Iterator[Row]:
     """Server, imports and loading, each in a fresh process; the weights are in the cache."""
     rounds = 1 if quick else 5
-    _fresh(_IMPORTS, _LOAD.format(name=name))  # fills the disk cache, and the weights' if need be
-    ready = Sample(tuple(_ready() for _ in range(rounds)))
-    yield Row("process start to /readyz", ready, p95_at_most=10.0)
-
-    imports, plain, first, later = [], [], [], []
     load = _LOAD.format(name=name)
+    stages = ("import strata.model", load, load)
+    _fresh(*stages)  # fills the cache of weights, if need be, and the disk's
+    ready, plain, ours = [], [], []
     for _ in range(rounds):
-        imports.append(_fresh("pass", _IMPORTS))
-        plain.append(_fresh("pass", _PLAIN))
-        first.append(_fresh(_IMPORTS, load))
-        later.append(_fresh(f"{_IMPORTS}; {load}", load))
-    yield Row("import strata.model", _sample(imports), _sample(plain), "torch, transformers")
+        ready.append(_ready())
+        plain += _fresh(_PLAIN)
+        ours.append(_fresh(*stages))
+    imports, first, later = (Sample(tuple(seconds)) for seconds in zip(*ours, strict=True))
+    yield Row("process start to /readyz", Sample(tuple(ready)), p95_at_most=10.0)
+    yield Row("import strata.model", imports, Sample(tuple(plain)), "torch, transformers")
     gguf = None if quick else _from_gguf(name)
     against = "straight from the GGUF file" if gguf else ""
-    yield Row("load_model, first in a process", _sample(first), gguf, against)
-    yield Row("load_model, later", _sample(later), gguf, against)
+    yield Row("load_model, first in a process", first, gguf, against)
+    yield Row("load_model, later", later, gguf, against)
 
 
 def _ready() -> float:
@@ -54,13 +52,20 @@ def _ready() -> float:
         return time.perf_counter() - start
 
 
-def _fresh(before: str, timed: str) -> float:
-    """Seconds that `timed` takes in a new Python, after `before`."""
-    code = f"{before}\n" + _TIMED.format(timed)
+def _fresh(*statements: str) -> list[float]:
+    """The seconds that each statement takes in a new Python, one after the other."""
+    code = ["import time"]
+    for statement in statements:
+        code += ["start = time.perf_counter()", statement, "print(time.perf_counter() - start)"]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", "\n".join(code)],
+        cwd=ROOT,
+        env={**os.environ, "TQDM_DISABLE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    return float(done.stdout.split()[-1])
+    return [float(line) for line in done.stdout.split()]
 
 
 def _from_gguf(name: str) -> Sample | None:
@@ -74,8 +79,5 @@ def _from_gguf(name: str) -> Sample | None:
             print(f"no comparison with the GGUF file: {error}", file=sys.stderr)
             return None
         load = _GGUF.format(folder=folder, file=file.name)
-        return _sample([_fresh("import strata.model, transformers as t", load)])
-
-
-def _sample(seconds: list[float]) -> Sample:
-    return Sample(tuple(seconds))
+        _, seconds = _fresh("import torch, transformers as t", load)
+        return Sample((seconds,))

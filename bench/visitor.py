@@ -71,9 +71,8 @@ class Visitor:
         self._socket.send(message.SerializeToString())
         while True:
             received = self._socket.recv(timeout=_PATIENCE)
-            answer = ForwardMsg.FromString(
-                bytes(received, "utf-8") if isinstance(received, str) else received
-            )
+            assert isinstance(received, bytes)
+            answer = ForwardMsg.FromString(received)
             kind = answer.WhichOneof("type")
             if kind == "script_finished":
                 taken = time.perf_counter() - start

@@ -63,7 +63,10 @@ def restore() -> None:
             st.toast(str(error))
         else:
             if text is None:
-                st.toast("The prompt of this link is not stored here, so an example is shown.")
+                st.toast(
+                    "The prompt of this link is not stored here, so an example is shown.",
+                    duration="long",
+                )
     if text is None:
         st.session_state.example, st.session_state.text = example.id, example.prompt
     else:

@@ -24,16 +24,16 @@ from tests.browser.screen import (
     visit,
 )
 
-# What the browser would do if it took these for more than text: run `hacked = 1`, or ask a
+# Short, since a sentence quotes the last 60 characters. What the browser would do if it took these for more than text: run `hacked = 1`, or ask a
 # server of this name.
-OUTSIDE = "http://outside.invalid/x.png"
+OUTSIDE = "http://outside.invalid"
 PROMPTS = (
     f"![alt]({OUTSIDE})",
-    f'<img src="{OUTSIDE}" onerror="window.hacked=1">',
+    f"<img src={OUTSIDE} onerror=hacked=1>",
     "<script>window.hacked=1</script>",
     "</code></pre></style></script><svg onload=window.hacked=1>",
-    "[click](javascript:window.hacked=1) <a href='javascript:window.hacked=1'>click</a>",
-    ":material/delete: :red[red] :smile: # head `code` **bold** ~~gone~~ --- | a | b |",
+    "[a](javascript:hacked=1) <a href=javascript:hacked=1>b</a>",
+    ":material/delete: :red[red] `code` **bold** ~~gone~~",
     "$x^2$ $$\\frac{1}{0}$$ \\u{202E} ${window.hacked=1} {{7*7}} %s {0}",
     "datum.value image url href _vgsid_ toString __proto__ constructor signal({a:1})",
     '"); window.hacked=1; ("\'""" \\',
@@ -79,7 +79,7 @@ def test_hostile_prompts_stay_text_on_both_pages(page: Page, address: str) -> No
             go_to(page, stem)  # the first is open already
             if stem == "predictions":
                 expect(reading(page)).to_contain_text(f"try {i}.”")
-                if prompt.isascii() and prompt.isprintable():
+                if text.isascii() and text.isprintable():
                     expect(strip(page)).to_have_text(text.replace(" ", "·"))
             else:
                 view = page.get_by_role("tab", name=VIEWS[i % len(VIEWS)])

@@ -104,9 +104,10 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(
 
 
 def test_what_an_address_asks_for_in_vain_is_left_aside(page: Page, address: str) -> None:
-    visit(page, f"{address}/predictions?prompt=unknown&model=no-model&example=none&at=99&k=7&x=1")
+    page.goto(f"{address}/predictions?prompt=unknown&model=no-model&example=none&at=99&k=7&x=1")
+    expect(page.get_by_test_id("stToast")).to_contain_text("not stored here")  # it does not stay
     shows(page, "The capital of France is")
-    expect(page.get_by_test_id("stToast")).to_contain_text("not stored here")
+    settled(page)
     expect(example_box(page)).to_have_value("Facts: Capital of France")
     no_exception(page)
 
@@ -153,12 +154,18 @@ def test_the_prompt_doctor(page: Page, address: str) -> None:
     visit(page, f"{address}/predictions")
     warnings = said(sidebar(page), "warning")
     expect(warnings).to_have_count(0)
-    expect(sidebar(page)).to_contain_text("5 of 256 tokens · on cpu")
+    expect(sidebar(page)).to_contain_text("5 of 256 tokens · on ")
     expect(sidebar(page)).to_contain_text("adds no start token")
-    type_prompt(page, "A wise man once said: Penguins are cute.")
-    expect(warnings).to_contain_text("The likeliest next token is a line break, “↵” (21%)")
-    type_prompt(page, "The capital of France is ")
-    expect(warnings).to_contain_text("The prompt ends with a space")
+    for text, warning in (
+        (
+            "A wise man once said: Penguins are cute.",
+            "The likeliest next token is a line break, “↵” (21%)",
+        ),
+        ("The capital of France is ", "The prompt ends with a space"),
+    ):
+        type_prompt(page, text)
+        expect(warnings.filter(has_text=warning)).to_be_visible()
+        expect(warnings).to_have_count(1)
     type_prompt(page, "very very very very")
     expect(sidebar(page)).to_contain_text("“very” stands 4 times in a row from position 0")
     expect(warnings).to_have_count(0)
