@@ -24,8 +24,8 @@ from tests.browser.screen import (
     visit,
 )
 
-# Short, since a sentence quotes the last 60 characters. What the browser would do if it took these for more than text: run `hacked = 1`, or ask a
-# server of this name.
+# What the browser would do if it took these for more than text: run `hacked=1`, or ask this
+# server. They are short, since a sentence on the page quotes the last 60 characters.
 OUTSIDE = "http://outside.invalid"
 PROMPTS = (
     f"![alt]({OUTSIDE})",
