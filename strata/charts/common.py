@@ -1,0 +1,76 @@
+"""What all chart forms share: the `Chart` itself, colours, and pieces of axes.
+
+Colours mean the same on every page: `DEPTH` is the layer (violet at the embedding, amber at the
+last block; both ends keep a contrast of 3 to 1 on light and on dark ground), `MAGNITUDE` is a
+size, `SIGNED` has its neutral point at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+Spec = dict[str, Any]
+
+DEPTH = ("#7557e0", "#4f79dd", "#2b93b0", "#5f9472", "#9a9138", "#c4850c")
+MAGNITUDE = "viridis"
+SIGNED = ("#3b6fd4", "#9a9a9a", "#d0761b")
+ACCENT = "#d0761b"  # what was chosen
+MUTED = "#8a8f98"  # what is there for comparison
+LABEL = "#7b818c"  # text beside a mark: legible on light and on dark ground
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a page draws: rows, a Vega-Lite spec without data, and what the figure says in words."""
+
+    frame: pd.DataFrame
+    spec: Spec
+    reading: str  # one sentence computed from the rows
+    height: int
+
+    @property
+    def alt(self) -> str:
+        """Words for those who cannot see the figure."""
+        return f"{self.spec['title']}. {self.reading}"
+
+
+def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:
+    return {"scheme": {"name": list(colours)}, **more}
+
+
+def depth(**more: Any) -> Spec:
+    return {
+        "field": "layer",
+        "type": "quantitative",
+        "scale": scale_of(DEPTH),
+        "legend": None,
+        **more,
+    }
+
+
+def tip(field: str, title: str, number: str = "") -> Spec:
+    kind = {"type": "quantitative", "format": number} if number else {"type": "nominal"}
+    return {"field": field, "title": title, **kind}
+
+
+LAYER_AXIS: Spec = {
+    "field": "layer",
+    "type": "quantitative",
+    "title": "Layer (0 = embedding)",
+    "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
+    "scale": {"nice": False, "padding": 8},
+}
+BASE: Spec = {"width": "container", "background": "transparent"}
+
+TOKEN_AXIS: Spec = {
+    "field": "label",
+    "type": "ordinal",
+    "sort": {"field": "position"},
+    "title": "Token, with its position",
+    "axis": {"labelAngle": -60, "labelLimit": 90, "labelOverlap": True, "grid": False},
+}
+
+NO_GAPS: Spec = {"paddingInner": 0, "paddingOuter": 0}
