@@ -57,7 +57,7 @@ def _choose() -> Choice:
     _link()
     if note := _example_note():
         st.caption(note)
-    return _accepted(model, st.session_state.text, _ready(model))
+    return _accepted(model, st.session_state.text, ready(model))
 
 
 def restore() -> None:
@@ -131,7 +131,7 @@ def _link() -> None:
             st.query_params[name] = value
 
 
-def _ready(model: str) -> dict[str, Any]:
+def ready(model: str) -> dict[str, Any]:
     """Facts of the model once it can answer; until then its progress. ModelError if it failed."""
     engine().ensure(model)
     status = engine().status(model)
