@@ -6,13 +6,13 @@ import gc
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from functools import cache
 
 from strata.catalogue import ModelCard, catalogue
 from strata.engine import Job, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
+from strata.ui.server import readiness
 from strata.weights import home
 
 _COLLECT_EVERY = 60  # seconds
@@ -43,17 +43,6 @@ def prompt_store() -> PromptStore:
 def models() -> dict[str, ModelCard]:
     """The catalogue, in the order of models.toml; the first is the default."""
     return catalogue()
-
-
-@dataclass
-class Readiness:
-    """Whether the default model has answered a real prompt yet, and if not, why."""
-
-    ready: bool = False
-    reason: str = "starting"
-
-
-readiness = Readiness()
 
 
 def warm_up() -> None:

@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -64,10 +65,22 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
+@dataclass
+class Readiness:
+    """Whether the default model has answered a real prompt yet, and if not, why.
+
+    Here, since an answer about it must not wait until torch is imported.
+    """
+
+    ready: bool = False
+    reason: str = "starting"
+
+
+readiness = Readiness()
+
+
 async def readyz(request: Request) -> JSONResponse:
     """200 once the default model has answered a real prompt; until then 503 with the reason."""
-    from strata.ui.resources import readiness
-
     return JSONResponse(
         {"ready": readiness.ready, "reason": readiness.reason},
         status_code=200 if readiness.ready else 503,

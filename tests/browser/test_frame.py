@@ -35,7 +35,7 @@ def frame_present(page: Page) -> None:
 @pytest.mark.parametrize("path", ["", *TITLES])
 def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page, path: str) -> None:
     with serve(wait_until_ready=False) as address:
-        early = httpx.get(f"{address}/readyz")
+        early = httpx.get(f"{address}/readyz", timeout=5)  # not blocked by what is being loaded
         assert early.status_code == 503
         assert early.json() == {"ready": False, "reason": "starting"}
 
