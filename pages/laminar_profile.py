@@ -1,5 +1,7 @@
 """Laminar profile: how alike the states of a prompt are, from layer to layer, token to token."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -27,7 +29,7 @@ if profiled.open:
         skip_first = skip.toggle("Leave out the first token", True, key="skip", bind="query-params")
         center = centred.toggle("Mean-centred", key="center", bind="query-params", help=CENTRED)
         runs = beside(page, SHORTCUT, more, second)
-        kept = {"skip_first": skip_first, "center": center}
+        kept: dict[str, Any] = {"skip_first": skip_first, "center": center}
         statistics, points = (
             {
                 title: run.ask(f"laminar_profile.{view}", unique=title == SHORTCUT, **kept)

@@ -46,7 +46,7 @@ def _show_pair(
     statistics: pd.DataFrame,
     clicked: list[dict[str, Any]],
     key: str,
-    kept: Mapping[str, bool],
+    kept: Mapping[str, Any],
 ) -> None:
     """The pair that was clicked; until then the one most alike at the last layer."""
     pairs = points[points["position_a"] < points["position_b"]]
