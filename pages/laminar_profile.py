@@ -43,18 +43,18 @@ if profiled.open:
         if SHORTCUT in runs:
             readings = [words.unique_bug_reading(*statistics.values())]
         reading("\n".join(readings))
-        tables = {f"statistics, {title}": frame for title, frame in statistics.items()}
-        tables |= {f"points, {title}": frame for title, frame in points.items()}
+        for view, found in (("statistics", statistics), ("points", points)):
+            tables |= zip((view, f"{view}, beside"), found.values(), strict=False)
 
 if layered.open:
     with layered:
-        pick, chosen, center, wrong = matrix_controls(page, "Tokens", page.labels, tokens)
+        pick, chosen, center, wrong = matrix_controls("Tokens", page.labels, tokens)
         tokens = chosen or [position_slider(page, "Token at position", "at", pick)]
         tables = draw_layer_matrices(page, tokens, st.container(), center=center, mistaken=wrong)
 
 if paired.open:
     with paired:
-        pick, chosen, center, wrong = matrix_controls(page, "Layers", names, layers)
+        pick, chosen, center, wrong = matrix_controls("Layers", names, layers)
         if chosen:
             layers = chosen
             place = st.container()

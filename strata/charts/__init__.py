@@ -19,13 +19,14 @@ from strata.charts.cosine import (
 )
 from strata.charts.curve import by_layer
 from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
-from strata.charts.laminar import laminar_axes, laminar_profile
+from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
 from strata.charts.point import before_and_after, strip
 
 __all__ = [
     "BY_HAND",
     "COLOURS",
+    "Axes",
     "Chart",
     "Colours",
     "bars",

@@ -264,6 +264,8 @@ for layer, values in enumerate(profile):
 
 def _cosine(value: float, digits: int = 2) -> str:
     """A cosine in words: with a real minus sign, none before a zero, and only what is 1 as 1."""
+    if pd.isna(value):
+        return "undefined"
     while digits < 6 and abs(value) < 1 - _SAME and round(abs(value), digits) == 1:
         digits += 1
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.display import display_text
 from strata.errors import StrataError
 from strata.examples import BY_ID
-from strata.ui.page import Page
+from strata.ui.page import Page, distinct
 from strata.ui.resources import models, prompt_store
 
 NOTHING, PROMPT, MODEL = "Nothing", "Another prompt", "Another model"
@@ -28,10 +28,12 @@ def beside(page: Page, more: str, place: DeltaGenerator, second: DeltaGenerator)
     if chosen == more:
         return {"As it is": page, more: page}
     if chosen == PROMPT and (other := _other_prompt(page, second)):
-        return {f"“{display_text(run.prompt, 50)}”": run for run in (page, other)}
-    if chosen == MODEL and (other := _other_model(page, second)):
-        return {models()[run.model].title: run for run in (page, other)}
-    return {page.concept.title: page}
+        titles = [f"“{display_text(run.prompt, 50)}”" for run in (page, other)]
+    elif chosen == MODEL and (other := _other_model(page, second)):
+        titles = [models()[run.model].title for run in (page, other)]
+    else:
+        return {page.concept.title: page}
+    return dict(zip(distinct(titles), (page, other), strict=True))
 
 
 def _other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
@@ -54,9 +56,8 @@ def _other_model(page: Page, place: DeltaGenerator) -> Page | None:
 
 def _chosen(label: str, key: str, titles: dict[str, str], place: DeltaGenerator) -> str | None:
     """An id by its title; at first the one that the address names, or none."""
-    asked = st.query_params.get(key)
-    if key not in st.session_state and asked in titles:
-        st.session_state[key] = asked
+    wanted = st.session_state.get(key, st.query_params.get(key))
+    st.session_state[key] = wanted if wanted in titles else None
     chosen = place.selectbox(
         label, list(titles), None, titles.__getitem__, key=key, placeholder="Choose one"
     )

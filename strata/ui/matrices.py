@@ -18,7 +18,7 @@ Tables = dict[str, pd.DataFrame]
 
 
 def matrix_controls(
-    page: Page, label: str, labels: Sequence[str], default: list[int]
+    label: str, labels: Sequence[str], default: list[int]
 ) -> tuple[DeltaGenerator, list[int], bool, bool]:
     """The row above small multiples of matrices: a place for the slider of the one shown large,
     the numbers of the several shown (none: one is shown large), mean-centred, with the mistake."""
@@ -27,7 +27,7 @@ def matrix_controls(
     one = row.toggle("One, large", key="large", bind="query-params")
     center = row.toggle("Mean-centred", key="center", bind="query-params", help=CENTRED)
     mistake = row.toggle("The common mistake", key="wrong", bind="query-params", disabled=one)
-    chosen = [] if one else several(page, label, label.lower(), labels, default, pick)
+    chosen = [] if one else several(label, label.lower(), labels, default, pick)
     return pick, chosen, center, mistake and not one
 
 
@@ -70,7 +70,11 @@ def draw_token_matrices(
         label = page.labels.__getitem__
         st.markdown("**Most alike tokens**")
         pair = {"token": top["position_a"].map(label), "other token": top["position_b"].map(label)}
-        st.dataframe(pd.DataFrame({**pair, "cosine": top["cosine"].round(3)}), hide_index=True)
+        st.dataframe(
+            pd.DataFrame({**pair, "cosine": top["cosine"]}),
+            hide_index=True,
+            column_config={"cosine": st.column_config.NumberColumn(format="%.3f")},
+        )
 
     form = partial(charts.token_matrices, names=names, labels=page.labels)
     read = partial(

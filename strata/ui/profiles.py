@@ -53,6 +53,7 @@ def _show_pair(
     known = set(pairs[_MARK].itertuples(index=False, name=None))
     chosen = [mark for mark in (tuple(m.get(f) for f in _MARK) for m in clicked) if mark in known]
     last = pairs[(pairs["layer"] == page.n_layers) & ~pairs["normed"]]
+    last = last if len(last) else pairs
     top = tuple(last.loc[last["cosine"].idxmax(), _MARK])
     layer, normed, a, b = map(int, chosen[0] if chosen else top)  # type: ignore[arg-type]
     title = "The pair that you clicked" if chosen else "Most alike at the last layer"

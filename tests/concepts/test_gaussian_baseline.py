@@ -5,10 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,23 +15,18 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from strata import corpus
-from strata.concepts import _gaussian_words as words
 from strata.concepts import gaussian_baseline as baseline
 from strata.concepts.gaussian_baseline import (
-    CONCEPT,
     effective_dimension,
     gaussian_cosines,
     pair_cosines,
     participation_ratio,
-    script,
 )
 from strata.corpus import Sample
-from strata.errors import CancelledError, InputError
+from strata.errors import InputError
 from strata.gaussian import ks_distance
-from strata.model import Model
 from strata.trace import ModelCheck
-from tests.concepts.by_hand import HOSTILE, bundled_folder
+from tests.concepts.by_hand import HOSTILE
 
 Floats = NDArray[np.float32]
 
