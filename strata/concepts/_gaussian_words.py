@@ -28,7 +28,7 @@ def reading(frame: pd.DataFrame) -> str:
     """One sentence on `summary`: where the cosines lie, and how far that is from the baselines."""
     [row] = frame.itertuples()
     text = (
-        f"The cosines of {row.n_pairs:,} pairs have mean {row.mean:.2f} and spread "
+        f"The cosines of {row.n_pairs:,} pairs have mean {_fixed(row.mean, 2)} and spread "
         f"{row.spread:.2g}, as wide as for random directions in "
         f"{_number(row.effective_dimension)} dimensions. In distribution they are "
         f"{row.ks_full:.2f} from random directions in all {row.dims:,}"
@@ -47,14 +47,14 @@ def compare(
     dimensions)."""
     [row] = numbers.itertuples()
     rows = [
-        ("Mean cosine", f"{row.mean:.3f}", "0"),
+        ("Mean cosine", _fixed(row.mean), "0"),
         ("Spread", f"{row.spread:.3f}", f"{1 / math.sqrt(d):.3f}"),
         ("Effective dimension", _number(row.effective_dimension), f"{d:,}"),
         ("Participation ratio", _number(row.participation_ratio), _number(1 / (1 / d + 1 / n))),
         (
             f"Cosine at {pair['quantile']:.1%}",
-            f"{pair['cosine']:.3f}",
-            f"{quantile(pair['quantile'], d):.3f}",
+            _fixed(pair["cosine"]),
+            _fixed(quantile(pair["quantile"], d)),
         ),
     ]
     named = {d: "these", int(row.best_dimension): "the nearest", int(row.dims): "all"}
@@ -85,7 +85,7 @@ def told(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "states": frame["part"].map(PARTS).str.removeprefix("the "),
             "step": frame["step"].map(steps),
-            "mean": frame["mean"].map("{:.3f}".format),
+            "mean": frame["mean"].map(_fixed),
             "effective dimension": frame["effective_dimension"].map(_number),
             "mean square × D": (frame["mean_square"] * d_model).map(_number),
             "step explains": [
@@ -181,7 +181,7 @@ def whole(frame: pd.DataFrame) -> str:
     return (
         f"Over all layers {PARTS[part]} {'come' if part != 'stream' else 'comes'} closest to a "
         f"Gaussian of any dimension: median distance {first['ks_best']:.2f}"
-        f"{f' ({rest})' if rest else ''}, mean cosine {first['mean']:.2f}, and a spread as in "
+        f"{f' ({rest})' if rest else ''}, mean cosine {_fixed(first['mean'], 2)}, and a spread as in "
         f"{_number(first['effective_dimension'])} of {dims:,} dimensions."
     )
 
@@ -234,6 +234,11 @@ def mean_cosine(frame: pd.DataFrame) -> float:
 
 def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.005 else ("none" if value > -0.005 else f"−{-value:.0%}")
+
+
+def _fixed(value: float, digits: int = 3) -> str:
+    """With so many digits, a true minus, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _number(value: float) -> str:
