@@ -6,10 +6,11 @@ import copy
 import gc
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pandas as pd
 import torch
@@ -19,13 +20,14 @@ from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk, Line, Work
 from strata.errors import CancelledError, InputError, ModelError, NotEnoughMemory, StrataError
 from strata.trace import Scale, Trace
-from strata.views import TRACE, supplied
+from strata.views import TRACE, supplied, works_apart
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Progress = Callable[[float, str], None]
 Load = Callable[[str, Progress], "Model"]
 TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
@@ -50,6 +52,7 @@ class House(Protocol):
     load: Load
     traces: ByteCache[TraceKey, Trace]
     results: ByteCache[str, pd.DataFrame]
+    apart: ThreadPoolExecutor  # for views that work without the model
 
     def make_room(self, owner: Owner) -> bool:
         """Evict an idle model; False if there is none."""
@@ -151,10 +154,26 @@ class Owner:
         return None
 
     def _answer(self, work: Work) -> None:
-        frame, error, exhausted = None, None, False
-        try:
-            frame = self._compute(work)
+        """Compute the view here, or apart from the model where it can do without."""
+        given = self._attempt(work, partial(self._given, work))
+        if given is None:
+            return
+        if works_apart(work.view):
+            self.house.apart.submit(self._complete, work, without_model(given))
+        else:
+            self._complete(work, given)
+
+    def _complete(self, work: Work, given: dict[str, Any]) -> None:
+        frame = self._attempt(work, partial(self._compute, work, given))
+        if frame is not None:
             self.house.results.put(work.key, frame)
+            self.desk.finish(work, frame)
+
+    def _attempt(self, work: Work, compute: Callable[[], T]) -> T | None:
+        """What `compute` returns; None if it failed, which all who wait have then been told."""
+        error, exhausted = None, False
+        try:
+            return compute()
         except StrataError as raised:
             error = bare(raised)
         except BaseException as raised:
@@ -177,9 +196,11 @@ class Owner:
             self.house.results.drop()
             self.house.traces.drop()
             free_memory()
-        self.desk.finish(work, frame, error)
+        self.desk.finish(work, None, error)
+        return None
 
-    def _compute(self, work: Work) -> pd.DataFrame:
+    def _given(self, work: Work) -> dict[str, Any]:
+        """What the view asks the engine for, by its parameters' names."""
         job, names, model = work.job, supplied(work.view), self.model
         assert model is not None
         given: dict[str, Any] = {
@@ -194,9 +215,16 @@ class Owner:
             given |= dict.fromkeys(TRACE, self._trace(work))
         if "traces" in names:
             given["traces"] = self._traces(work)
+        if "gradients" in names:
+            if job.edits:
+                raise InputError("Gradients are those of the clean run: leave out the edits.")
+            given["gradients"] = model.gradients(job.prompt)
+        return {name: given[name] for name in names}
+
+    def _compute(self, work: Work, given: dict[str, Any]) -> pd.DataFrame:
         if work.stopped:
             raise CancelledError("The job was cancelled.")
-        frame = work.view(**{name: given[name] for name in names}, **work.arguments)
+        frame = work.view(**given, **work.arguments)
         check_frame(work.job.view, frame)
         return frame
 
@@ -320,6 +348,18 @@ def describe(model: Model) -> dict[str, Any]:
         "write_ok": check.write_ok,
         "reason": check.reason,
     }
+
+
+def without_model(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with traces that hold tokens and states only, so that nothing keeps the model, nor
+    the large logits, while a view waits for its turn."""
+
+    def light(value: Any) -> Any:
+        if isinstance(value, Trace):
+            return replace(value, verify=None, writes=None, logits=value.logits[:0].clone())
+        return [light(entry) for entry in value] if isinstance(value, list) else value
+
+    return {name: light(value) for name, value in given.items()}
 
 
 def check_frame(view: str, frame: object) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +15,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts import Chart
 from strata.concepts import Concept
+from strata.display import distinct as distinct
 from strata.engine import Job
 from strata.errors import StrataError
+from strata.trace import Scale
 from strata.ui import ask
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
@@ -35,6 +36,7 @@ class Page:
     prompt: str
     about: dict[str, Any]
     tokens: pd.DataFrame
+    edits: tuple[Scale, ...] = ()  # made to every run that this page asks for
 
     @property
     def n_tokens(self) -> int:
@@ -78,7 +80,8 @@ class Page:
 
     def try_to_ask(self, view: str, **params: Any) -> pd.DataFrame:
         """Like `ask`, but raises StrataError."""
-        return ask.run(Job(view=view, model=self.model, prompt=self.prompt, params=params))
+        job = Job(view=view, model=self.model, prompt=self.prompt, params=params, edits=self.edits)
+        return ask.run(job)
 
 
 def open_page(stem: str) -> Page:
@@ -107,16 +110,6 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
 
 
-def distinct(labels: Iterable[str]) -> list[str]:
-    """Axis labels of which no two are equal, since a chart would merge their rows."""
-    seen: Counter[str] = Counter()
-    result = []
-    for label in labels:
-        seen[label] += 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return result
-
-
 def draw(chart: Chart, key: str, *, read: bool = True) -> None:
     """A chart in its place, with words for those who cannot see it, and its reading below."""
     st.vega_lite_chart(
@@ -131,9 +124,12 @@ def draw(chart: Chart, key: str, *, read: bool = True) -> None:
         reading(chart.reading)
 
 
-def reading(sentence: str) -> None:
-    """What the figure shows for this run, in one computed sentence, as plain text."""
-    with st.container(key="reading", horizontal=True, vertical_alignment="center", gap="small"):
+def reading(sentence: str, key: str = "") -> None:
+    """What the figure shows for this run, in one computed sentence, as plain text. Of several on a
+    page all but one need a key."""
+    with st.container(
+        key=f"reading{key}", horizontal=True, vertical_alignment="center", gap="small"
+    ):
         st.markdown(":material/menu_book: **Reading**", width="content")
         st.text(sentence)
 
