@@ -165,9 +165,10 @@ def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
         why = "the final norm restores a state's size but not its direction"
     else:
         why = "the final norm does not cancel this factor"
+    before, after = (f"{row[name]:.4f}" for name in ("clean_logprob", "logprob"))
     return (
-        f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, takes "
-        f"“{shown}” from {row['clean_logprob']:.4f} nats to {row['logprob']:.4f} and {first}: {why}."
+        f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, "
+        f"takes “{shown}” from {before} nats to {after} and {first}: {why}."
     )
 
 
