@@ -256,12 +256,10 @@ class Model:
         hidden, writes, logits = self._forward(rows, Recorder(self.architecture, edits))
         with torch.inference_mode(False):
             hidden = hidden.float().cpu()
-            if writes is not None:
-                writes = writes.float().cpu()
-                if self.architecture.write_scale != 1.0:
-                    writes *= self.architecture.write_scale
-            if self.write_refusal:
-                writes = None
+            logits = torch.from_dlpack(logits.cpu())  # without a copy, and fit for autograd again
+            writes = None if self.write_refusal or writes is None else writes.float().cpu()
+            if writes is not None and self.architecture.write_scale != 1.0:
+                writes *= self.architecture.write_scale
             return [
                 Trace(
                     text=text,
@@ -269,7 +267,7 @@ class Model:
                     token_ids=row,
                     hidden=_row(hidden, i, len(row)),
                     writes=None if writes is None else _row(writes, i, len(row)),
-                    logits=logits[i, : len(row)].to("cpu", copy=True),
+                    logits=_row(logits, i, len(row)),
                     edits=edits,
                     refusal=self.write_refusal,
                     verify=self._verify,
