@@ -32,6 +32,7 @@ BENCHES = {  # name: module of this package; what it measures is its docstring
     "batching": "engine_costs",
     "cache": "engine_costs",
     "chart": "charts",
+    "geometry": "geometry",
     "views": "views",
     "startup": "startup",
 }

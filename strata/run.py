@@ -12,7 +12,7 @@ import pandas as pd
 
 from strata.display import display_token
 from strata.errors import InputError
-from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, Scale, Trace
+from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -65,7 +65,11 @@ def check(trace: Trace) -> pd.DataFrame:
     attention + MLP is from what each block added, relative to the state. `error` is NaN where a
     family's writes are unknown. `reason` is empty where the identity holds.
     """
-    measured = trace.check
+    return identities(trace.check)
+
+
+def identities(measured: ModelCheck) -> pd.DataFrame:
+    """Both identities of a check as the rows of `check`."""
     rows = [
         ("lens", measured.lens_error, LENS_TOLERANCE, measured.lens_ok),
         ("writes", measured.write_error, WRITE_TOLERANCE, measured.write_ok),

@@ -10,20 +10,23 @@ def program(
     body: str,
     source: str,
     revision: str | None,
-    prompt: str,
+    prompt: str | None,
     dtype: str = "float32",
     **constants: Any,
 ) -> str:
     """A self-contained Python program: its purpose, its constants, the model, then `body`.
 
     `source` is a folder or a hub id, `revision` a commit of the latter. The body finds `torch`,
-    `tokenizer`, `model`, `token_ids` (1, T) and each of `constants` in capitals. Everything that a
-    learner typed is written by `repr`, so it stays a value and never becomes code.
+    `tokenizer`, `model`, `token_ids` (1, T) of the prompt, if there is one, and each of `constants`
+    in capitals. Everything that a learner typed is written by `repr`, so it stays a value and never
+    becomes code.
     """
     where = "SOURCE" if revision is None else "SOURCE, revision=REVISION"
-    named = {"SOURCE": source, "REVISION": revision, "PROMPT": prompt}
+    given = {"SOURCE": source, "REVISION": revision, "PROMPT": prompt}
+    named = {name: value for name, value in given.items() if value is not None}
     named |= {name.upper(): value for name, value in constants.items()}
-    values = "\n".join(f"{k} = {v!r}" for k, v in named.items() if k != "REVISION" or revision)
+    values = "\n".join(f"{name} = {value!r}" for name, value in named.items())
+    read = 'token_ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]  # (1, T)\n'
     return (
         f'"""{purpose}"""\n\n'
         "import torch\n"
@@ -31,6 +34,6 @@ def program(
         f"{values}\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({where})\n"
         f"model = AutoModelForCausalLM.from_pretrained({where}, dtype=torch.{dtype})\n"
-        'token_ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]  # (1, T)\n'
+        f"{'' if prompt is None else read}"
         f"\n{body.strip()}\n"
     )

@@ -1,7 +1,8 @@
 """Which views a job may name, and what each of them asks for.
 
-A view is a function that a concept module lists in its `CONCEPT`, or one about the run itself in
-`strata.run.VIEWS`. It is named "stem.function"; nothing else can be called.
+A view is a function that a concept module lists in its `CONCEPT`, or one about the run or the
+sample itself, in `strata.run.VIEWS` or `strata.corpus.VIEWS`. It is named "stem.function"; nothing
+else can be called.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ def concepts() -> dict[str, ModuleType]:
 @lru_cache(maxsize=1)
 def views() -> dict[str, View]:
     """Every view by its name, "stem.function"."""
-    from strata.run import VIEWS
+    from strata import corpus, run
 
     listed = {stem: module.CONCEPT.views for stem, module in concepts().items()}
     return {
         f"{stem}.{view.__name__}": view
-        for stem, functions in {"run": VIEWS, **listed}.items()
+        for stem, functions in {"run": run.VIEWS, "corpus": corpus.VIEWS, **listed}.items()
         for view in functions
     }
 

@@ -1,14 +1,48 @@
 """A handful of chart forms: a table in, a chart out. Each form's Vega-Lite spec is built once.
 
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
-hide data. One file per family of forms: `bar`, `curve` (a number by layer), `matrix` (a colour
+hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by
+layer), `distribution` (how values are spread), `laminar` (pairs along the layers), `matrix` (a size
 for each cell), `point`; what they share is in `common`.
 """
 
 from strata.charts.bar import bars, outliers
 from strata.charts.common import Chart
+from strata.charts.cosine import (
+    BY_HAND,
+    COLOURS,
+    Colours,
+    colour_bar,
+    colours,
+    layer_matrices,
+    token_matrices,
+)
 from strata.charts.curve import by_layer
+from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
+from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
 from strata.charts.point import before_and_after, strip
 
-__all__ = ["Chart", "bars", "before_and_after", "by_layer", "heatmap", "outliers", "strip"]
+__all__ = [
+    "BY_HAND",
+    "COLOURS",
+    "Axes",
+    "Chart",
+    "Colours",
+    "bars",
+    "before_and_after",
+    "by_layer",
+    "by_part",
+    "colour_bar",
+    "colours",
+    "dimensions",
+    "heatmap",
+    "histogram",
+    "laminar_axes",
+    "laminar_profile",
+    "layer_matrices",
+    "outliers",
+    "quantile_quantile",
+    "strip",
+    "token_matrices",
+]

@@ -16,7 +16,7 @@ Spec = dict[str, Any]
 
 DEPTH = ("#7557e0", "#4f79dd", "#2b93b0", "#5f9472", "#9a9138", "#c4850c")
 MAGNITUDE = "viridis"
-SIGNED = ("#3b6fd4", "#9a9a9a", "#d0761b")
+SIGNED = ("#143c8c", "#5b8def", "#dedede", "#e8923a", "#7a3300")
 ACCENT = "#d0761b"  # what was chosen
 MUTED = "#8a8f98"  # what is there for comparison
 # Text beside a mark or an axis: no one grey keeps a contrast of 4.5 to 1 on light and dark ground.
@@ -35,7 +35,8 @@ class Chart:
     @property
     def alt(self) -> str:
         """Words for those who cannot see the figure."""
-        return f"{self.spec['title']}. {self.reading}"
+        title = self.spec["title"]
+        return f"{title if isinstance(title, str) else title['text']}. {self.reading}"
 
 
 def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from strata.charts.common import BASE, LAYER_AXIS, MUTED, Chart, Spec, depth, tip
 
+_SHORT = "format(datum.value, abs(datum.value) < 1 ? '~g' : '~s')"  # 24k, but 0.2 and not 200m
 _BY_LAYER: Spec = {
     **BASE,
     "encoding": {"x": LAYER_AXIS},
@@ -21,7 +22,7 @@ _BY_LAYER: Spec = {
                     "field": "value",
                     "type": "quantitative",
                     "title": None,
-                    "axis": {"tickCount": 3, "format": "~s"},
+                    "axis": {"tickCount": 3, "labelExpr": _SHORT},
                     "scale": {"nice": 3},
                 },
                 "color": depth(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
 
+from strata.corpus import Source
 from strata.errors import InputError
 from strata.trace import Scale
 from strata.views import View, parameters
@@ -24,8 +25,9 @@ class Job(BaseModel):
     """One view of one model on one prompt, or on several.
 
     `params` are the view's own parameters: numbers, text, true/false, None, or lists of these.
-    `edits` hold for `prompt` and `prompts` alike. `sample` says what to sample, for views of a
-    corpus. Two jobs that mean the same are equal and have the same `key`. Raises InputError.
+    `edits` hold for `prompt` and `prompts` alike. `sample` has fields of `strata.corpus.Source`,
+    for views of sampled states; `prompts` are then the learner's own texts. Two jobs that mean the
+    same are equal and have the same `key`. Raises InputError.
     """
 
     model_config = ConfigDict(
@@ -53,6 +55,14 @@ class Job(BaseModel):
     @classmethod
     def _plain(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
         return values and {name: _plain(name, value) for name, value in values.items()}
+
+    @property
+    def source(self) -> Source:
+        """What to sample, `sample` checked; without it the defaults. Raises InputError."""
+        try:
+            return Source(**(self.sample or {}))
+        except ValidationError as error:
+            raise InputError(sentence(error, "A sample", "field")) from None
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The engine of one process: a thread for each model, one desk, two caches."""
+"""The engine of one process: a thread for each model, one desk, three caches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from strata import views
+from strata.corpus import Sample
 from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk, Future, Work
 from strata.engine.job import Job, check_params
-from strata.engine.owner import Load, Owner, Progress, Status, TraceKey, free_memory
+from strata.engine.owner import (
+    Load,
+    Owner,
+    Progress,
+    SampleKey,
+    Status,
+    TraceKey,
+    free_memory,
+)
 from strata.engine.settings import Settings
 from strata.errors import CancelledError, InputError, StrataError
 from strata.trace import Trace
@@ -64,6 +73,9 @@ class LocalEngine:
         self.traces: ByteCache[TraceKey, Trace] = ByteCache(
             settings.trace_cache_bytes, lambda trace: trace.n_bytes
         )
+        self.samples: ByteCache[SampleKey, Sample] = ByteCache(
+            settings.sample_cache_bytes, lambda sample: sample.n_bytes
+        )
         self.results: ByteCache[str, pd.DataFrame] = ByteCache(
             settings.result_cache_bytes,
             lambda frame: int(frame.memory_usage(deep=True).sum()) + _ROW,
@@ -104,6 +116,10 @@ class LocalEngine:
     def _checked(self, job: Job) -> tuple[views.View, dict[str, Any]]:
         limit = self.settings.prompt_characters
         longest = max(len(prompt) for prompt in (job.prompt, *job.prompts))
+        if job.sample is not None:  # its prompts are texts, and are cut into passages
+            limit = self.settings.sample_characters
+            longest = sum(len(prompt) for prompt in (job.prompt, *job.prompts))
+            _ = job.source  # refuses what cannot be sampled
         if longest > limit:
             raise InputError(
                 f"The prompt has {longest:,} characters and the limit is {limit:,}; shorten it."
@@ -170,6 +186,7 @@ class LocalEngine:
         log.info("evicting %s to make room for %s", evicted.name, owner.name)
         evicted.thread.join()
         self.traces.drop(lambda key: key[0] == evicted.name)  # they refer to their model
+        self.samples.drop(lambda key: key[0] == evicted.name)
         free_memory()
         return True
 
@@ -207,6 +224,7 @@ class LocalEngine:
             owner.thread.join(timeout=5)
         self._owners.clear()
         self.traces.drop()
+        self.samples.drop()
         self.results.drop()
 
     def __enter__(self) -> LocalEngine:

@@ -15,6 +15,8 @@ import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
+from strata import corpus
+from strata.corpus import Sample
 from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk, Line, Work
 from strata.errors import CancelledError, InputError, ModelError, NotEnoughMemory, StrataError
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Load = Callable[[str, Progress], "Model"]
 TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
+SampleKey = tuple[str, corpus.Source, tuple[str, ...]]  # model, what to sample, own texts
 
 _PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
 
@@ -49,6 +52,7 @@ class House(Protocol):
     desk: Desk
     load: Load
     traces: ByteCache[TraceKey, Trace]
+    samples: ByteCache[SampleKey, Sample]
     results: ByteCache[str, pd.DataFrame]
 
     def make_room(self, owner: Owner) -> bool:
@@ -182,6 +186,7 @@ class Owner:
                     held.trace = None
             self.house.results.drop()
             self.house.traces.drop()
+            self.house.samples.drop()
             free_memory()
         self.desk.finish(work, frame, error)
 
@@ -193,20 +198,34 @@ class Owner:
             "prompt": job.prompt,
             "edits": job.edits,
             "prompts": job.prompts,
-            "sample": job.sample,
             "progress": partial(self.desk.note, work),
         }
         if names & TRACE:
             given |= dict.fromkeys(TRACE, self._trace(work))
         if "traces" in names:
             given["traces"] = self._traces(work)
+        if "sample" in names:
+            given["sample"] = self._sample(work)
         if work.stopped:
             raise CancelledError("The job was cancelled.")
         frame = work.view(**{name: given[name] for name in names}, **work.arguments)
         check_frame(work.job.view, frame)
         return frame
 
-    # -- traces -------------------------------------------------------------------------------
+    # -- samples and traces -------------------------------------------------------------------
+
+    def _sample(self, work: Work) -> Sample:
+        """The states that the job asks for, captured once for all who ask for the same."""
+        assert self.model is not None
+        source = work.job.source
+        key = self.name, source, work.job.prompts
+        sample = self.house.samples.get(key)
+        if sample is None:
+            corpus.require_room(self.model, source.n, self.house.samples.max_bytes)
+            progress = partial(self.desk.note, work)
+            sample = corpus.draw(self.model, source, work.job.prompts, progress)
+            self.house.samples.put(key, sample)
+        return sample
 
     def _trace(self, work: Work) -> Trace:
         """The trace of the job's prompt; waiting jobs' prompts may be captured in the same run."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from strata.corpus import LONGEST_TEXT
 from strata.engine.job import sentence
 from strata.errors import InputError
 
@@ -26,11 +27,17 @@ class Settings(BaseSettings):
     per_learner: int = Field(4, ge=1, description="jobs that one learner may have in flight")
     prompt_characters: int = Field(20_000, ge=1, description="longest prompt, in characters")
     prompts: int = Field(64, ge=1, description="most prompts in one job")
+    sample_characters: int = Field(
+        LONGEST_TEXT, ge=1, description="longest text to sample states from, in characters"
+    )
     batch_size: int = Field(8, ge=1, description="waiting prompts that are run together")
     batch_tokens: int = Field(
         1_024, ge=1, description="most tokens, padding included, that are run together"
     )
     trace_cache_bytes: int = Field(512 * MB, ge=0, description="memory for traces, in bytes")
+    sample_cache_bytes: int = Field(
+        1_024 * MB, ge=0, description="memory for states sampled from texts, in bytes"
+    )
     result_cache_bytes: int = Field(128 * MB, ge=0, description="memory for tables, in bytes")
     retry_seconds: float = Field(
         30.0, ge=0, description="how long a failed load is remembered before it is tried again"

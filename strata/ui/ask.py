@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -33,8 +34,11 @@ def until_ready(model: str) -> dict[str, Any]:
     return engine().describe(model)
 
 
-def run(job: Job) -> pd.DataFrame:
-    """The job's table. Raises StrataError; a rerun in the meantime gives the job up."""
+def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame:
+    """The job's table. Raises StrataError; a rerun in the meantime gives the job up.
+
+    `meanwhile` draws what belongs under the progress, once there is a wait worth showing.
+    """
     future = engine().submit(job, learner=learner(), deadline=_DEADLINE)
     try:
         try:
@@ -42,11 +46,15 @@ def run(job: Job) -> pd.DataFrame:
         except TimeoutError:
             pass
         place = st.empty()
+        with place.container():
+            bar = st.progress(0.0)
+            if meanwhile is not None:
+                meanwhile()
         while True:  # each call below lets Streamlit interrupt this run
             fraction, message = future.progress
             ahead = future.position or 0
             text = f"{ahead} ahead of you" if ahead else (message or "Computing")
-            place.progress(min(1.0, fraction), text=text)
+            bar.progress(min(1.0, fraction), text=text)
             try:
                 frame = future.result(timeout=_PATIENCE)
             except TimeoutError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +58,11 @@ class Page:
         shown = self.tokens["shown"].to_numpy()[positions]
         return frame.assign(label=positions.astype(str) + " " + shown)
 
+    @property
+    def labels(self) -> list[str]:
+        """Axis labels of all positions, see `labelled`."""
+        return [f"{position} {shown}" for position, shown in enumerate(self.tokens["shown"])]
+
     def up_to_width(self, *counts: int) -> list[int]:
         """Those of some counts of dimensions that this model has."""
         return [count for count in counts if count <= self.about["d_model"]]
@@ -75,6 +80,12 @@ class Page:
         """
         job = Job(view=view, model=self.model, prompt=self.prompt, prompts=prompts, params=params)
         return ask.run(job)
+
+    def beside(self, *, model: str | None = None, prompt: str | None = None) -> Page:
+        """The same page for another model or another prompt, to draw beside this one."""
+        other = replace(self, model=model or self.model, prompt=prompt or self.prompt)
+        other = replace(other, about=ask.until_ready(other.model))
+        return replace(other, tokens=other.ask("run.tokens"))
 
 
 def open_page(stem: str) -> Page:
@@ -120,18 +131,34 @@ def distinct(labels: Iterable[str]) -> list[str]:
     return result
 
 
-def draw(chart: Chart, key: str, *, read: bool = True) -> None:
-    """A chart in its place, with words for those who cannot see it, and its reading below."""
-    st.vega_lite_chart(
+def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
+    """A chart in its place, with words for those who cannot see it, and its reading below.
+
+    Returns what was clicked, where the chart has a selection: the fields of each chosen mark.
+    """
+    views = [chart.spec, *chart.spec.get("layer", [])]
+    selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
+    drawn: Any = st.vega_lite_chart(
         chart.frame,
         chart.spec,
         width="stretch",
         height=chart.height,
         key=key,
         alt=chart.alt,
+        on_select="rerun" if selections else "ignore",
     )
     if read:
         reading(chart.reading)
+    return [mark for name in selections for mark in drawn["selection"].get(name, [])]
+
+
+def draw_row(row: Sequence[Chart], key: str) -> None:
+    """Small multiples, four beside each other, or below each other where there is no room."""
+    for start in range(0, len(row), 4):
+        places = st.columns(min(4, len(row)), gap="small")
+        for number, chart in enumerate(row[start : start + 4], start):
+            with places[number - start]:
+                draw(chart, f"{key}_{number}", read=False)
 
 
 def reading(sentence: str) -> None:
@@ -146,9 +173,10 @@ def close_page(
     tables: Mapping[str, pd.DataFrame],
     script: str,
     arrays: Callable[[], bytes] | None = None,
+    proof: str = "run.check",
 ) -> None:
-    """The foot of a page: proof, tables, code, downloads, link."""
-    _proof(page)
+    """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
+    _proof(page, proof)
     with st.container(horizontal=True, gap="small", key="foot"):
         with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
             if opened.open:
@@ -173,7 +201,7 @@ def close_page(
                 st.code(_address(), language=None, wrap_lines=True)
 
 
-def _proof(page: Page) -> None:
+def _proof(page: Page, view: str) -> None:
     """Both identities, measured on this very run, green or red with the number."""
     names = {
         "lens": "last-layer lens = the model's logits",
@@ -181,7 +209,7 @@ def _proof(page: Page) -> None:
     }
     with st.container(horizontal=True, gap="small", key="proof"):
         st.markdown("**Proof of this run**", width="content")
-        for row in page.ask("run.check").itertuples():
+        for row in page.ask(view).itertuples():
             number = "not measured" if pd.isna(row.error) else f"off by {row.error:.2g}"
             text = f"{names[row.identity]}: {number}"
             if not pd.isna(row.error):

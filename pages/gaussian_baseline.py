@@ -1,0 +1,89 @@
+"""Gaussian baseline: how alike pairs of states are, against random directions."""
+
+import pandas as pd
+import streamlit as st
+
+from strata import charts, gaussian
+from strata.concepts.gaussian_baseline import words
+from strata.ui import states
+from strata.ui.page import close_page, draw, open_page, reading
+from strata.ui.texts import sampled
+
+VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
+GLANCE = {
+    "mean": "Mean cosine",
+    "effective_dimension": "Effective dimension (logarithmic)",
+    "ks_full": "Distance from random directions in all dimensions",
+    "ks_best": "Distance from those in the nearest number of dimensions",
+}
+
+page = sampled(open_page("gaussian_baseline"))
+chosen = states.choose(page)
+spread, steps, every, single = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+tables: dict[str, pd.DataFrame] = {}
+kept: dict[str, object] = {}
+
+if spread.open:
+    with spread:
+        above, (figure, detail) = st.container(), st.columns([5, 3], gap="medium")
+        with detail:
+            pairs, zoom = states.choose_pairs()
+        asked = {**chosen.place, **chosen.treated, "pairs": pairs}
+        bins = page.ask("gaussian_baseline.histogram", zoom=zoom, **asked)
+        numbers = page.ask("gaussian_baseline.summary", **asked)
+        order = page.ask("gaussian_baseline.quantiles", **asked)
+        d, share = states.choose_baseline(numbers, above)
+        pair = order.iloc[round(share * (len(order) - 1))]
+        baseline = gaussian.curve(d, bins["left"].min(), bins["right"].max())
+        title = f"{chosen.noun}: cosines of {numbers['n_pairs'][0]:,} pairs"
+        sentence = words.reading(numbers)
+        with figure:
+            chart = charts.histogram(bins, baseline, pair["cosine"], title, sentence)
+            draw(chart, "histogram", read=False)
+        compared = words.compare(numbers, order, pair, d, page.n_states)
+        detail.dataframe(compared, hide_index=True, column_config=states.COMPARED)
+        if d == 1:
+            st.caption(words.SPIKES)
+        states.show_pair(page, pair)
+        reading(sentence)
+        tables = {"histogram": bins, "summary": numbers, "pairs at quantiles": order}
+        kept = {"pairs": pairs, "dimension": d, "quantile": share}
+
+if steps.open:
+    with steps:
+        three = page.ask("gaussian_baseline.decomposition", layer=chosen.layer, drop_top=chosen.top)
+        sentence = words.conclusion(three, chosen.part)
+        for place, step in zip(st.columns(3), states.STEPS, strict=True):
+            treated = states.treatment(step, chosen.top)
+            bins = page.ask("gaussian_baseline.histogram", **chosen.place, **treated)
+            baseline = gaussian.curve(page.about["d_model"] - treated["drop_top"])
+            with place:
+                chart = charts.histogram(bins, baseline, None, step, sentence, small=True)
+                draw(chart, f"step_{step}", read=False)
+        st.dataframe(words.told(three), hide_index=True)
+        reading(f"{sentence} {words.closest(three)}")
+        tables = {"three steps": three}
+
+if every.open:
+    with every:
+        glance = page.ask("gaussian_baseline.glance", **chosen.treated)
+        places = [*st.columns(2), *st.columns(2)]
+        for i, (name, title) in enumerate(GLANCE.items()):
+            curve = glance[["layer", "part"]].assign(value=glance[name])
+            form = {"log": name == "effective_dimension", "legend": i < 2}
+            with places[i]:
+                draw(charts.by_part(curve, title, chosen.layer, **form), name, read=False)
+        st.caption(words.GLANCE)
+        reading(words.whole(glance))
+        tables = {"whole model": glance}
+
+if single.open:
+    with single:
+        dims = page.ask("gaussian_baseline.dimensions", **chosen.place)
+        dim, points = states.choose_dimension(page, chosen, dims)
+        sentence = words.dimensions_reading(dims, page.n_states)
+        reading(f"{sentence} {words.normality_reading(points, dim)}")
+        tables = {"dimensions": dims, f"quantiles of dimension {dim}": points}
+
+script = states.script(page, chosen, **kept)
+close_page(page, tables, script, states.archive(page, chosen), proof="corpus.check")

@@ -1,0 +1,61 @@
+"""Controls that figures of several pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+CENTRED = (
+    "Take from each state the mean of its layer over the tokens. A first token that is an "
+    "attention sink rules that mean, unless it is left out."
+)
+PACE = 0.8  # seconds that each layer stays while the layers are played
+
+
+def several(
+    label: str, key: str, labels: Sequence[str], default: list[int], place: DeltaGenerator
+) -> list[int]:
+    """Choose up to eight of some labelled things by their numbers; the default for new labels.
+
+    The address keeps the numbers, never the labels, which may be what a learner wrote.
+    """
+    if key not in st.session_state:
+        asked = [int(n) for n in st.query_params.get(key, "").split(".") if n.isdecimal()]
+        known = [number for number in dict.fromkeys(asked) if number < len(labels)]
+        st.session_state[key] = known[:8] or list(default)
+    elif st.session_state.get(f"{key}_of") != tuple(labels):
+        st.session_state[key] = list(default)
+    st.session_state[f"{key}_of"] = tuple(labels)
+    chosen = place.multiselect(
+        label, range(len(labels)), key=key, format_func=labels.__getitem__, max_selections=8
+    )
+    chosen = sorted(chosen) or list(default)
+    if chosen == default:
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = ".".join(map(str, chosen))
+    return chosen
+
+
+def player(key: str, last: int, place: DeltaGenerator) -> bool:
+    """A switch that plays the slider of this key from where it stands to its last value."""
+
+    def from_the_start() -> None:
+        if st.session_state.get(key, last) >= last:
+            st.session_state[key] = 0
+
+    return place.toggle("Play", key=f"{key}_play", on_change=from_the_start)
+
+
+def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, playing: bool) -> int:
+    """The slider itself, in a fragment that is rerun every `PACE` seconds while it plays."""
+    if st.session_state.get(key, last) > last:  # chosen for a deeper model
+        st.session_state[key] = last
+    if playing and key in st.session_state:
+        if st.session_state[key] == last:
+            st.session_state[f"{key}_play"] = False
+            st.rerun()
+        st.session_state[key] += 1
+    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
