@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 SPACE, NEWLINE, TAB, EMPTY = "·", "↵", "⇥", "∅"
@@ -67,6 +69,16 @@ def display_text(text: str, longest: int = 60) -> str:
 def display_lines(text: str) -> str:
     """A text of several lines, such as what a model wrote, each shown like `display_text`."""
     return "\n".join(display_text(line, len(line)) if line else "" for line in text.split("\n"))
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Labels of which no two are equal, since a chart would merge their rows."""
+    seen: Counter[str] = Counter()
+    result = []
+    for label in labels:
+        seen[label] += 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
 
 
 def _pieces(text: str) -> list[str]:

@@ -5,7 +5,7 @@ The only module that imports transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ from strata.catalogue import ModelCard, require_memory, resolve
 from strata.device import best_device, device_named, free_memory, number_type
 from strata.errors import InputError, ModelError, NotEnoughMemory
 from strata.hooks import Recorder, check_edits, states_with_grad
-from strata.tokenizer import Tokenizer
+from strata.replay import replay
+from strata.tokenizer import Tokenizer, check_room
 from strata.trace import ModelCheck, Scale, Trace
 
 Progress = Callable[[float, str], None]
@@ -64,7 +65,7 @@ class Model:
             eos_token_id=network.generation_config.eos_token_id
         )
         self.architecture, self.check = self._calibrate(locate(network))
-        self._float_head = self.architecture.in_float32()
+        self.float_head = self.architecture.in_float32()
         family, check = self.family, self.check
         self.lens_refusal = refused_lens(family, check.lens_error)
         self.write_refusal = refused_writes(family, check.write_error)
@@ -159,11 +160,11 @@ class Model:
         """(..., D) states -> (..., V) float32 logits, by the model's own final norm and head."""
         if self.lens_refusal:
             raise ModelError(self.lens_refusal)
-        return self._through(self._float_head.unembed, hidden.float())
+        return self._through(self.float_head.unembed, hidden.float())
 
     def normed(self, hidden: Tensor) -> Tensor:
         """(..., D) states -> (..., D), after the final norm, in float32."""
-        return self._through(self._float_head.normed, hidden.float())
+        return self._through(self.float_head.normed, hidden.float())
 
     def gradients(self, text: str) -> Tensor:
         """(L + 1, T, D): d(mean next-token cross-entropy in nats) / d hidden[l].
@@ -203,12 +204,7 @@ class Model:
         edits = self._checked(edits, longest)
         if n_tokens < 1:
             raise InputError("Ask for at least one token.")
-        own_limit = getattr(self._network.config, "max_position_embeddings", None) or longest
-        if longest > own_limit:
-            raise InputError(
-                f"The prompt has {len(token_ids)} tokens and the model reads at most {own_limit}, "
-                f"so there is no room for {n_tokens} more."
-            )
+        check_room(len(token_ids), n_tokens, self._network.config)
         ids = token_ids[None].to(self.device)  # (1, T)
         settings = GenerationConfig(
             do_sample=False,
@@ -227,7 +223,12 @@ class Model:
             )
         return self.tokenizer.decode(output[0, len(token_ids) :], skip_special_tokens=True)
 
-    # -- inside -------------------------------------------------------------------------------
+    def replay(
+        self, trace: Trace, edits: Sequence[Scale], progress: Progress | None = None
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Many edited runs of a clean trace's prompt, one edit each: see `strata.replay`."""
+        edits = self._checked(edits, len(trace.tokens))
+        return replay(self._network, self.architecture, trace, edits, progress)
 
     def _checked(self, edits: Sequence[Scale], n_tokens: int) -> tuple[Scale, ...]:
         edits = check_edits(edits, self.n_layers, n_tokens)
@@ -258,8 +259,8 @@ class Model:
             hidden = hidden.float().cpu()
             logits = torch.from_dlpack(logits.cpu())  # without a copy, and fit for autograd again
             writes = None if self.write_refusal or writes is None else writes.float().cpu()
-            if writes is not None and self.architecture.write_scale != 1.0:
-                writes *= self.architecture.write_scale
+            if writes is not None and (scale := self.architecture.write_scale) != 1.0:
+                writes *= scale
             return [
                 Trace(
                     text=text,
@@ -286,7 +287,7 @@ class Model:
             self.architecture = architecture.calibrated(
                 hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
             )
-        self._float_head, self.write_refusal = self.architecture, ""
+        self.float_head, self.write_refusal = self.architecture, ""
         [trace] = self._capture([""], [second], ())
         return self.architecture, self._verify(trace)
 

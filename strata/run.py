@@ -12,6 +12,7 @@ import pandas as pd
 
 from strata.display import display_token
 from strata.errors import InputError
+from strata.target import named, target
 from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
 
 if TYPE_CHECKING:
@@ -230,4 +231,4 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         yield "no_bos", {}
 
 
-VIEWS = (tokens, check, facts, continuation, doctor)
+VIEWS = (tokens, check, facts, continuation, doctor, target, named)

@@ -51,3 +51,13 @@ class Tokenizer:
         for i in set(ids) - self._decoded.keys():
             self._decoded[i] = self.inner.decode([i])
         return tuple(self._decoded[i] for i in ids)
+
+
+def check_room(n_prompt: int, n_tokens: int, config: Any) -> None:
+    """InputError unless the model, by its `config`, can read a prompt and that many more tokens."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit and n_prompt + n_tokens > limit:
+        raise InputError(
+            f"The prompt has {n_prompt} tokens and the model reads at most {limit}, so there is no "
+            f"room for {n_tokens} more."
+        )

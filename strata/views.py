@@ -24,7 +24,7 @@ View = Callable[..., pd.DataFrame]
 
 TRACE = frozenset({"trace", "trace_or_states"})  # a view that names one of these has it captured
 SUPPLIED = TRACE | frozenset(
-    {"model", "traces", "prompt", "edits", "prompts", "sample", "progress"}
+    {"model", "traces", "gradients", "prompt", "edits", "prompts", "sample", "progress"}
 )  # parameters that the engine fills; all others come from the job's params
 
 
@@ -62,6 +62,11 @@ def find_view(name: str) -> View:
 def supplied(view: View) -> frozenset[str]:
     """Which of the names in `SUPPLIED` this view asks the engine for."""
     return SUPPLIED & inspect.signature(view).parameters.keys()
+
+
+def works_apart(view: View) -> bool:
+    """Whether the view is marked as working without the model (`strata.concepts.apart`)."""
+    return getattr(view, "apart", False)
 
 
 @lru_cache(maxsize=512)

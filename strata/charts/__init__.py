@@ -3,7 +3,7 @@
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
 hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by
 layer), `distribution` (how values are spread), `laminar` (pairs along the layers), `matrix` (a size
-for each cell), `point`; what they share is in `common`.
+for each cell), `path` (over a map), `point`; what they share is in `common`.
 """
 
 from strata.charts.bar import bars, outliers
@@ -21,6 +21,7 @@ from strata.charts.curve import by_layer
 from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
 from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
+from strata.charts.path import paths
 from strata.charts.point import before_and_after, strip
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "laminar_profile",
     "layer_matrices",
     "outliers",
+    "paths",
     "quantile_quantile",
     "strip",
     "token_matrices",

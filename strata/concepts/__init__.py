@@ -7,9 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+
+View = TypeVar("View", bound=Callable[..., pd.DataFrame])
+
+
+def apart(view: View) -> View:
+    """Mark a view that works long and without the model: the engine prepares what it asks for and
+    runs it apart, so that the model is free for others meanwhile.
+
+    It may not ask for `model`; of a trace it sees text, tokens and hidden states only.
+    """
+    view.__dict__["apart"] = True
+    return view
 
 
 @dataclass(frozen=True)
@@ -17,10 +29,11 @@ class Concept:
     """What pages, engine and lessons need to know of one concept.
 
     `views` are the functions that a job may name ("stem.function"); nothing else is callable.
-    A view's parameters `model`, `trace`, `prompt`, `edits`, `prompts`, `sample` and `progress`
-    are supplied by the engine, all others come from the job. `measures` answer lesson questions:
-    `(frame, **params) -> value`. `script(source, revision, prompt, **params)` is a self-contained
-    program with plain transformers that reproduces the numbers on the screen.
+    A view's parameters `model`, `trace`, `traces`, `gradients`, `prompt`, `edits`, `prompts`,
+    `sample` and `progress` are supplied by the engine, all others come from the job. `measures`
+    answer lesson questions: `(frame, **params) -> value`. `script(source, revision, prompt,
+    **params)` is a self-contained program with plain transformers that reproduces the numbers on
+    the screen.
     """
 
     title: str

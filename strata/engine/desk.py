@@ -166,10 +166,10 @@ class Desk:
         work = self.works.get(new.key)
         if work is None:
             leaves = older is not None and self._would_leave(older, new.line)
-            if len(new.line.works) - leaves >= self.settings.queue_size:
+            waiting = len(new.line.works) + self._apart(new.line)
+            if waiting - leaves >= self.settings.queue_size:
                 raise BusyError(
-                    f"{len(new.line.works)} jobs are already waiting for this model; "
-                    "try again in a moment."
+                    f"{waiting} jobs are already waiting for this model; try again in a moment."
                 )
             work = self.works[new.key] = new
             new.line.works.append(new)
@@ -238,6 +238,11 @@ class Desk:
             work.fraction, work.message = float(fraction), str(message)
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
+
+    def _apart(self, line: Line) -> int:
+        """Running works of a line beyond the model's own: they have left it and wait elsewhere."""
+        running = sum(w.line is line and w.state == "running" for w in self.works.values())
+        return max(0, running - 1)
 
     def _would_leave(self, older: Future, line: Line) -> bool:
         work = older.work

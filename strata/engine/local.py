@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,13 @@ import pandas as pd
 
 from strata import views
 from strata.corpus import Sample
+from strata.device import free_memory
 from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk, Future, Work
 from strata.engine.job import Job, check_params
-from strata.engine.owner import (
-    Load,
-    Owner,
-    Progress,
-    SampleKey,
-    Status,
-    TraceKey,
-    free_memory,
-)
+from strata.engine.owner import Load, Owner, Progress, Status
 from strata.engine.settings import Settings
+from strata.engine.supply import SampleKey, TraceKey
 from strata.errors import CancelledError, InputError, StrataError
 from strata.trace import Trace
 
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ROW = 4096  # bytes that a table takes besides its cells
+_APART = 2  # views that work without the model at a time: they share the cores with it
 
 
 def load(name: str, progress: Progress) -> Model:
@@ -80,6 +76,7 @@ class LocalEngine:
             settings.result_cache_bytes,
             lambda frame: int(frame.memory_usage(deep=True).sum()) + _ROW,
         )
+        self.apart = ThreadPoolExecutor(_APART, thread_name_prefix="strata-apart")
         self._owners: dict[str, Owner] = {}
         self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
         self._facts: dict[str, dict[str, Any]] = {}
@@ -222,6 +219,7 @@ class LocalEngine:
                 owner.leave()
         for owner in owners:
             owner.thread.join(timeout=5)
+        self.apart.shutdown(wait=False, cancel_futures=True)
         self._owners.clear()
         self.traces.drop()
         self.samples.drop()

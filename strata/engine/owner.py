@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
-from strata import corpus
-from strata.corpus import Sample
+from strata.device import free_memory
 from strata.engine.cache import ByteCache
-from strata.engine.desk import Desk, Line, Work
-from strata.errors import CancelledError, InputError, ModelError, NotEnoughMemory, StrataError
-from strata.trace import Scale, Trace
-from strata.views import TRACE, supplied
+from strata.engine.desk import Line, Work
+from strata.engine.supply import Stores, Supply, without_model
+from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
+from strata.views import works_apart
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Progress = Callable[[float, str], None]
 Load = Callable[[str, Progress], "Model"]
-TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
-SampleKey = tuple[str, corpus.Source, tuple[str, ...]]  # model, what to sample, own texts
-
-_PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,12 @@ class Status:
     reason: str = ""
 
 
-class House(Protocol):
+class House(Stores, Protocol):
     """What an owner needs of the engine around it."""
 
-    desk: Desk
     load: Load
-    traces: ByteCache[TraceKey, Trace]
-    samples: ByteCache[SampleKey, Sample]
     results: ByteCache[str, pd.DataFrame]
+    apart: ThreadPoolExecutor  # for views that work without the model
 
     def make_room(self, owner: Owner) -> bool:
         """Evict an idle model; False if there is none."""
@@ -76,7 +70,7 @@ class Owner:
         self.leaving = False
         self.work: Work | None = None  # the latest, running until its state says done
         self.last_used = self.desk.clock()
-        self.model: Model | None = None
+        self.supply: Supply | None = None  # once the model is there
         self.thread = Thread(target=self._live, name=f"strata-{name}", daemon=True)
 
     @property
@@ -102,7 +96,7 @@ class Owner:
             if self.work is not None:
                 self.desk.finish(self.work, None, error)
         finally:
-            self.model = None
+            self.supply = None
             self.settled.set()
 
     # -- loading ------------------------------------------------------------------------------
@@ -114,9 +108,9 @@ class Owner:
         if error is not None:
             self.house.gave_up(self, error)
             return False
-        assert self.model is not None
+        assert self.supply is not None
         try:
-            facts = describe(self.model)
+            facts = describe(self.supply.model)
         except Exception as broken:
             log.exception("model %s cannot be described", self.name)
             self.house.gave_up(self, ModelError(f"{self.name} could not be read: {broken}"))
@@ -131,7 +125,8 @@ class Owner:
 
     def _try(self) -> StrataError | None:
         try:
-            self.model = self.house.load(self.name, self._loading)
+            model = self.house.load(self.name, self._loading)
+            self.supply = Supply(self.name, model, self.house, self.line)
             return None
         except StrataError as error:
             return bare(error)
@@ -161,10 +156,27 @@ class Owner:
         return None
 
     def _answer(self, work: Work) -> None:
-        frame, error, exhausted = None, None, False
-        try:
-            frame = self._compute(work)
+        """Compute the view here, or apart from the model where it can do without."""
+        assert self.supply is not None
+        given = self._attempt(work, partial(self.supply.given, work))
+        if given is None:
+            return
+        if works_apart(work.view):
+            self.house.apart.submit(self._complete, work, without_model(given))
+        else:
+            self._complete(work, given)
+
+    def _complete(self, work: Work, given: dict[str, Any]) -> None:
+        frame = self._attempt(work, partial(self._compute, work, given))
+        if frame is not None:
             self.house.results.put(work.key, frame)
+            self.desk.finish(work, frame)
+
+    def _attempt(self, work: Work, compute: Callable[[], T]) -> T | None:
+        """What `compute` returns; None if it failed, which all who wait have then been told."""
+        error, exhausted = None, False
+        try:
+            return compute()
         except StrataError as raised:
             error = bare(raised)
         except BaseException as raised:
@@ -188,138 +200,15 @@ class Owner:
             self.house.traces.drop()
             self.house.samples.drop()
             free_memory()
-        self.desk.finish(work, frame, error)
+        self.desk.finish(work, None, error)
+        return None
 
-    def _compute(self, work: Work) -> pd.DataFrame:
-        job, names, model = work.job, supplied(work.view), self.model
-        assert model is not None
-        given: dict[str, Any] = {
-            "model": model,
-            "prompt": job.prompt,
-            "edits": job.edits,
-            "prompts": job.prompts,
-            "progress": partial(self.desk.note, work),
-        }
-        if names & TRACE:
-            given |= dict.fromkeys(TRACE, self._trace(work))
-        if "traces" in names:
-            given["traces"] = self._traces(work)
-        if "sample" in names:
-            given["sample"] = self._sample(work)
+    def _compute(self, work: Work, given: dict[str, Any]) -> pd.DataFrame:
         if work.stopped:
             raise CancelledError("The job was cancelled.")
-        frame = work.view(**{name: given[name] for name in names}, **work.arguments)
+        frame = work.view(**given, **work.arguments)
         check_frame(work.job.view, frame)
         return frame
-
-    # -- samples and traces -------------------------------------------------------------------
-
-    def _sample(self, work: Work) -> Sample:
-        """The states that the job asks for, captured once for all who ask for the same."""
-        assert self.model is not None
-        source = work.job.source
-        key = self.name, source, work.job.prompts
-        sample = self.house.samples.get(key)
-        if sample is None:
-            corpus.require_room(self.model, source.n, self.house.samples.max_bytes)
-            progress = partial(self.desk.note, work)
-            sample = corpus.draw(self.model, source, work.job.prompts, progress)
-            self.house.samples.put(key, sample)
-        return sample
-
-    def _trace(self, work: Work) -> Trace:
-        """The trace of the job's prompt; waiting jobs' prompts may be captured in the same run."""
-        job = work.job
-        trace = work.trace or self.house.traces.get((self.name, job.prompt, job.edits))
-        if trace is not None:
-            return trace
-        if job.edits or work.alone:
-            return self._capture(job.prompt, job.edits)
-        mates = self._mates(job.prompt)
-        group = self._group([job.prompt, *mates], forgiving=True) if mates else [job.prompt]
-        captured = self._capture_group(group)
-        for prompt in group[1:]:
-            for mate in mates[prompt]:
-                mate.trace, mate.alone = captured.get(prompt), prompt not in captured
-        return captured.get(job.prompt) or self._capture(job.prompt, ())
-
-    def _traces(self, work: Work) -> list[Trace]:
-        """One trace for each of the job's prompts, as few runs as the batch bounds allow."""
-        edits, done = work.job.edits, {}
-        missing = list(dict.fromkeys(work.job.prompts))
-        for prompt in missing:
-            trace = self.house.traces.get((self.name, prompt, edits))
-            if trace is not None:
-                done[prompt] = trace
-        missing = [prompt for prompt in missing if prompt not in done]
-        total = len(missing) + len(done)
-        while missing:
-            self.desk.note(work, len(done) / total, f"Prompt {len(done) + 1} of {total}")
-            group = missing[:1] if edits else self._group(missing)
-            captured = self._capture_group(group) if len(group) > 1 else {}
-            for prompt in group:
-                done[prompt] = captured.get(prompt) or self._capture(prompt, edits)
-            missing = [prompt for prompt in missing if prompt not in done]
-        return [done[prompt] for prompt in work.job.prompts]
-
-    def _mates(self, prompt: str) -> dict[str, list[Work]]:
-        """Waiting works that need a clean trace of another prompt, which nobody has yet."""
-        with self.desk.lock:
-            waiting = list(self.line.works)
-        mates: dict[str, list[Work]] = {}
-        for work in waiting:
-            job = work.job
-            fresh = TRACE & supplied(work.view) and not (work.trace or work.alone or job.edits)
-            if fresh and job.prompt != prompt:
-                mates.setdefault(job.prompt, []).append(work)
-        return {p: w for p, w in mates.items() if (self.name, p, ()) not in self.house.traces}
-
-    def _group(self, prompts: list[str], forgiving: bool = False) -> list[str]:
-        """The first prompt and those that go well with it: few, short, of similar lengths.
-
-        A prompt that cannot be encoded raises InputError; if forgiving, only the first does.
-        """
-        assert self.model is not None
-        settings = self.desk.settings
-        total = longest = len(self.model.encode(prompts[0]))
-        group = [prompts[0]]
-        for prompt in prompts[1:]:
-            if len(group) == settings.batch_size:
-                break
-            try:
-                length = len(self.model.encode(prompt))
-            except InputError:
-                if forgiving:
-                    continue  # told to its own waiters when its turn comes
-                raise
-            padded = max(longest, length) * (len(group) + 1)
-            if padded <= min(settings.batch_tokens, _PADDING * (total + length)):
-                group.append(prompt)
-                total, longest = total + length, max(longest, length)
-        return group
-
-    def _capture_group(self, group: list[str]) -> dict[str, Trace]:
-        """Clean traces of several prompts, captured together; none if that failed."""
-        assert self.model is not None
-        if len(group) == 1:
-            return {group[0]: self._capture(group[0], ())}
-        try:
-            traces = self.model.capture_many(group)
-        except Exception:
-            log.warning("a batch of %d prompts failed; running them one by one", len(group))
-            traces = []
-        if not traces:
-            free_memory()
-        captured = dict(zip(group, traces, strict=False))
-        for prompt, trace in captured.items():
-            self.house.traces.put((self.name, prompt, ()), trace)
-        return captured
-
-    def _capture(self, prompt: str, edits: tuple[Scale, ...]) -> Trace:
-        assert self.model is not None
-        trace = self.model.capture(prompt, edits)
-        self.house.traces.put((self.name, prompt, edits), trace)
-        return trace
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -369,10 +258,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in said or "can't allocate memory" in said
     )
-
-
-def free_memory() -> None:
-    """Give back what no one refers to any more, on the GPU too."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +16,9 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts import Chart
 from strata.concepts import Concept
 from strata.display import display_token
+from strata.display import distinct as distinct
 from strata.engine import Job
+from strata.trace import Scale
 from strata.ui import ask, style
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
@@ -35,6 +36,9 @@ class Page:
     prompt: str
     about: dict[str, Any]
     tokens: pd.DataFrame
+    edits: tuple[Scale, ...] = field(
+        default=(), kw_only=True
+    )  # made to every run that this page asks for
 
     @property
     def n_tokens(self) -> int:
@@ -78,8 +82,16 @@ class Page:
 
         A refusal, StrataError, ends the page.
         """
-        job = Job(view=view, model=self.model, prompt=self.prompt, prompts=prompts, params=params)
-        return ask.run(job)
+        return ask.run(
+            Job(
+                view=view,
+                model=self.model,
+                prompt=self.prompt,
+                prompts=prompts,
+                params=params,
+                edits=self.edits,
+            )
+        )
 
     def beside(self, *, model: str | None = None, prompt: str | None = None) -> Page:
         """The same page for another model or another prompt, to draw beside this one."""
@@ -121,16 +133,6 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
 
 
-def distinct(labels: Iterable[str]) -> list[str]:
-    """Axis labels of which no two are equal, since a chart would merge their rows."""
-    seen: Counter[str] = Counter()
-    result = []
-    for label in labels:
-        seen[label] += 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return result
-
-
 def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
     """A chart in its place, with words for those who cannot see it, and its reading below.
 
@@ -161,9 +163,12 @@ def draw_row(row: Sequence[Chart], key: str) -> None:
                 draw(chart, f"{key}_{number}", read=False)
 
 
-def reading(sentence: str) -> None:
-    """What the figure shows for this run, in one computed sentence, as plain text."""
-    with st.container(key="reading", horizontal=True, vertical_alignment="center", gap="small"):
+def reading(sentence: str, key: str = "") -> None:
+    """What the figure shows for this run, in one computed sentence, as plain text. Of several on a
+    page all but one need a key."""
+    with st.container(
+        key=f"reading{key}", horizontal=True, vertical_alignment="center", gap="small"
+    ):
         st.markdown(":material/menu_book: **Reading**", width="content")
         st.text(sentence)
 

@@ -13,6 +13,7 @@ from strata.engine import Job, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
 from strata.ui.server import readiness
+from strata.umap_worker import WORKER
 from strata.weights import home
 
 _COLLECT_EVERY = 60  # seconds
@@ -64,6 +65,7 @@ def warm_up() -> None:
             readiness.reason = str(error)
             _log.error("%s", error)
             time.sleep(_TRY_AGAIN_AFTER)
+    WORKER.warm_up()  # beside, not before: the first pages need the cores too
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"

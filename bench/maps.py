@@ -1,0 +1,44 @@
+"""What a map of states costs: exact neighbours and a warm worker beside the notebook's own call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+from bench.measure import Row, take_turns
+from bench.text import prompt_of
+from strata.concepts.trajectories import project
+from strata.model import load_model
+from strata.neighbours import trust
+
+TRUSTED = 0.99  # with the bundled model
+
+
+def maps(name: str, quick: bool) -> Iterator[Row]:
+    """The activations of a paragraph of 90 tokens, as the trajectories page draws them."""
+    from umap import UMAP
+
+    model = load_model(name)
+    hidden = model.capture(prompt_of(model, 90)).hidden  # (L + 1, T, D)
+    points = hidden.flatten(0, 1)
+
+    def ours() -> object:
+        return project(hidden, seed=23875)
+
+    def notebook() -> object:
+        return UMAP(metric="cosine", n_neighbors=50, random_state=23875, n_jobs=1).fit_transform(
+            points.numpy()
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warm = {"ours": ours, "notebook": notebook}
+        taken = take_turns(warm, rounds=1 if quick else 3, warm=1)
+    trusted = trust(points, project(hidden, seed=23875).reshape(-1, 2), "cosine")
+    yield Row(
+        f"map of {len(points):,} states, trust {trusted:.3f} (at least {TRUSTED})",
+        taken["ours"],
+        taken["notebook"],
+        "the notebook's UMAP call, warm",
+        ratio_at_most=1 / 5 if trusted >= TRUSTED else 0.0,
+    )

@@ -1,0 +1,85 @@
+"""Scaling: multiply what one block hands on, and see what becomes of the prediction."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from strata.charts import bars, sweep
+from strata.concepts import scaling
+from strata.display import display_lines, display_token
+from strata.ui.edit import ask_at_length, block_slider, choose_edit, one_of
+from strata.ui.grid import draw_grid
+from strata.ui.page import close_page, distinct, draw, open_page, reading
+
+VIEWS = ("Block by block", "Every factor", "One block in detail")
+FACTORS = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
+COLUMNS, WORDS = 16, 20  # positions of the grid, tokens of the continuation
+
+page = open_page("scaling")
+edit = choose_edit(page)
+target, part, factor = edit.target, edit.part, edit.factor
+one, every, detail = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+asked = {"target_id": target.token_id, **edit.params}
+swept = page.ask("scaling.sweep", factors=[factor], **asked)
+tables = {"sweep": swept, "likeliest": target.likeliest}
+
+if one.open:
+    with one:
+        figure, clean = st.columns([5, 3], gap="medium")
+        with figure:
+            sentence = scaling.reading(swept, target.shown, part)
+            title = f"Log-probability of {target.shown} with {edit.noun} at one block"
+            draw(sweep.by_block(swept, title, sentence), "by_block")
+            last = page.ask("scaling.last_block", target_id=target.token_id, factor=factor)
+            reading(scaling.last_block_reading(last, target.shown), "_last")
+        with clean:
+            top = target.likeliest.assign(
+                label=distinct(map(display_token, target.likeliest["predicted"])),
+                order=target.likeliest.index,
+                value=target.likeliest["prob"],
+                chosen=target.likeliest["token_id"] == target.token_id,
+            )
+            sentence = scaling.clean_reading(swept, target.shown)
+            title = "Without an edit: the likeliest next tokens"
+            draw(bars(top, title, sentence), "clean", read=False)
+
+if every.open:
+    with every:
+        quantity = one_of(every, "Colour", sweep.QUANTITIES, "colour")
+        leave = {"view": VIEWS[0]}
+        mapped = ask_at_length(page, "scaling.sweep", leave, factors=FACTORS, **asked)
+        title = f"{sweep.QUANTITIES[quantity]}: {target.shown}, by factor and block"
+        sentence = scaling.map_reading(mapped, target.shown)
+        draw(sweep.factor_map(mapped, quantity, title, sentence), "map")
+        tables["map"] = mapped
+
+if detail.open:
+    with detail:
+        worst = scaling.most_hurtful_block(swept)
+        block = block_slider(page, "Scale at block", "block", detail, worst)
+        edited = replace(page, edits=(edit.at(block),))
+        left, right = st.columns([3, 5], gap="medium")
+        with left:
+            both = page.ask("scaling.compare", block=block, factor=factor, **edit.params)
+            shown = both.assign(
+                label=distinct(map(display_token, both["predicted"])), order=both.index
+            )
+            sentence = scaling.compare_reading(both)
+            draw(sweep.shifts(shown, f"Next token, {edit.noun} at block {block}", sentence), "both")
+            for name, run in (("Without the edit", page), ("With it", edited)):
+                st.caption(f"{name}, the model goes on:")
+                written = run.ask("run.continuation", n_tokens=WORDS)["text"][0]
+                st.code(display_lines(written), language=None, wrap_lines=True)
+        with right:
+            size = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
+            before, after = [run.ask("logit_lens.grid", **size) for run in (page, edited)]
+            st.markdown("**The logit lens with the edit**, from the layer below it upwards")
+            sentence = scaling.grid_reading(before, after)
+            drawn = sweep.lens_after(before, after, block, "The logit lens with the edit", sentence)
+            draw_grid(drawn, "edited_grid", layer="edited_layer", position=None)
+            reading(sentence, "_grid")
+        tables |= {"before and after": both, "lens with the edit": after}
+
+within = page.ask("scaling.places", part=part)["within"].tolist()
+script = page.script(blocks=page.about["blocks"], within=within, factor=factor, **asked)
+close_page(page, tables, script)

@@ -1,0 +1,221 @@
+"""Forms of the scaling sweep: a curve by block, a map of factors and blocks, two distributions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from strata.charts.common import (
+    ACCENT,
+    BASE,
+    LABEL,
+    MAGNITUDE,
+    MUTED,
+    NO_GAPS,
+    SIGNED,
+    Chart,
+    Spec,
+    depth,
+    scale_of,
+    tip,
+)
+from strata.charts.grid import Grid, lens_grid, scale_for
+
+_TIPS = [
+    tip("block", "Block", "d"),
+    tip("factor", "Factor", ".3~g"),
+    tip("logprob", "Log-probability (nats)", ".4f"),
+    tip("change", "Change (nats)", "+.4f"),
+    tip("rank", "Rank (0 is best)", ",d"),
+    tip("kl", "KL(clean, edited) (nats)", ".4f"),
+]
+_BLOCK_AXIS: Spec = {
+    "field": "block",
+    "type": "quantitative",
+    "title": "Block whose output is scaled",
+    "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
+    "scale": {"nice": False, "padding": 12},
+}
+
+
+_LOGPROB_AXIS: Spec = {
+    "field": "logprob",
+    "type": "quantitative",
+    "title": "Log-probability (nats)",
+    "scale": {"zero": False, "nice": True},
+}
+_CLEAN: Spec = {  # one row: the clean run
+    "transform": [
+        {"aggregate": [{"op": "min", "field": "clean_logprob", "as": "logprob"}]},
+        {"calculate": "'Clean: ' + format(datum.logprob, '.2f')", "as": "clean"},
+    ],
+    "encoding": {"y": _LOGPROB_AXIS, "text": {"field": "clean", "type": "nominal"}},
+    "layer": [
+        {"mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL}},
+        {
+            "mark": {
+                "type": "text",
+                "align": "left",
+                "x": "width",
+                "dx": 6,
+                "fontSize": 12,
+                "color": LABEL,
+            }
+        },
+    ],
+}
+_BY_BLOCK: Spec = {
+    **BASE,
+    "layer": [
+        _CLEAN,
+        {
+            "encoding": {"x": _BLOCK_AXIS, "y": _LOGPROB_AXIS},
+            "layer": [
+                {"mark": {"type": "line", "color": MUTED, "strokeWidth": 1.5}},
+                {
+                    "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+                    "encoding": {"color": depth(field="layer"), "tooltip": _TIPS},
+                },
+            ],
+        },
+    ],
+}
+
+
+def by_block(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+    """The target's log-probability by scaled block, against the clean run's as a dashed line.
+    Columns: those of `scaling.sweep`, at one factor."""
+    rows = frame.assign(layer=frame["block"] + 1, change=frame["logprob"] - frame["clean_logprob"])
+    return Chart(rows, {**_BY_BLOCK, "title": title}, reading, 420)
+
+
+_MAP: Spec = {
+    **BASE,
+    "mark": "rect",
+    "encoding": {
+        "x": {
+            "field": "block",
+            "type": "ordinal",
+            "title": "Block whose output is scaled",
+            "axis": {"labelAngle": 0, "labelOverlap": True, "ticks": False},
+            "scale": NO_GAPS,
+        },
+        "y": {
+            "field": "factor",
+            "type": "ordinal",
+            "sort": "descending",
+            "title": "Factor",
+            "axis": {"ticks": False, "format": ".3~g"},
+            "scale": NO_GAPS,
+        },
+        "tooltip": _TIPS,
+    },
+}
+_MARKS = (0.1, 1, 10, 100, 1_000, 10_000, 100_000)
+QUANTITIES = {"change": "Change of the log-probability", "rank": "Rank", "kl": "KL divergence"}
+
+
+def _map(title: str, quantity: str, most: float) -> Spec:
+    # As far down as up, so that grey means no change; small differences stay legible beside large.
+    scale, legend = {
+        "change": (scale_of(SIGNED, domain=[-most, most], constant=0.1), "Change (nats)"),
+        "rank": ({"scheme": MAGNITUDE, "domain": [0, most], "constant": 1}, "Rank (0 is best)"),
+        "kl": ({"scheme": MAGNITUDE, "domain": [0, most], "constant": 0.1}, "KL (nats)"),
+    }[quantity]
+    marks = [mark for mark in _MARKS if mark <= most]
+    if quantity == "change":
+        marks = [*(-mark for mark in reversed(marks)), *marks]
+    colour = {
+        "field": quantity,
+        "type": "quantitative",
+        "scale": {"type": "symlog", **scale},
+        "legend": {"title": legend, "orient": "right", "values": [0, *marks], "format": ",.1~f"},
+    }
+    return {**_MAP, "title": title, "encoding": {**_MAP["encoding"], "color": colour}}
+
+
+def factor_map(frame: pd.DataFrame, quantity: str, title: str, reading: str) -> Chart:
+    """A colour for each factor and block: "change" (of the log-probability), "rank" or "kl".
+    Columns: those of `scaling.sweep`."""
+    rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
+    most = float(rows[quantity].abs().max()) or 1.0
+    height = 110 + 34 * int(frame["factor"].nunique())
+    return Chart(rows, _map(title, quantity, most), reading, height)
+
+
+_SHIFTS: Spec = {
+    **BASE,
+    "encoding": {
+        "y": {
+            "field": "label",
+            "type": "nominal",
+            "sort": {"field": "order", "op": "min"},
+            "title": None,
+            "axis": {"labelLimit": 160, "labelFontSize": 13, "labelOverlap": False, "ticks": False},
+        },
+        "tooltip": [
+            tip("label", "Next token"),
+            tip("clean_prob", "Clean", ".4f"),
+            tip("prob", "Edited", ".4f"),
+            tip("clean_rank", "Rank, clean", ",d"),
+            tip("rank", "Rank, edited", ",d"),
+        ],
+    },
+    "layer": [
+        {
+            "mark": {"type": "rule", "color": MUTED, "strokeWidth": 2},
+            "encoding": {
+                "x": {
+                    "field": "clean_prob",
+                    "type": "quantitative",
+                    "title": "Probability",
+                    "scale": {"domainMin": 0},
+                    "axis": {"format": "~%", "tickCount": 5},
+                },
+                "x2": {"field": "prob"},
+            },
+        },
+        {
+            "transform": [
+                {"fold": ["clean_prob", "prob"], "as": ["kind", "value"]},
+                {"calculate": "datum.kind == 'prob' ? 'edited' : 'clean'", "as": "which"},
+            ],
+            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+            "encoding": {
+                "x": {"field": "value", "type": "quantitative"},
+                "color": {
+                    "field": "which",
+                    "type": "nominal",
+                    "title": None,
+                    "scale": {"domain": ["clean", "edited"], "range": [MUTED, ACCENT]},
+                    "legend": {"orient": "top"},
+                },
+                "shape": {
+                    "field": "which",
+                    "type": "nominal",
+                    "scale": {"domain": ["clean", "edited"], "range": ["circle", "diamond"]},
+                },
+            },
+        },
+    ],
+}
+
+
+def shifts(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+    """Next tokens before and after an edit. Columns: label, order, clean_prob, prob, clean_rank,
+    rank."""
+    return Chart(frame, {**_SHIFTS, "title": title}, reading, 110 + 26 * len(frame))
+
+
+def lens_after(
+    clean: pd.DataFrame, edited: pd.DataFrame, block: int, title: str, reading: str
+) -> Grid:
+    """The logit lens of a run edited at a block, from the layer below upwards; a token is
+    underlined where the clean run says another. Columns of both: those of `logit_lens.grid`."""
+    same = edited["token_id"] == clean["token_id"]
+    marked = edited.assign(final_id=edited["token_id"].mask(same, -1))
+    rows = marked[marked["layer"] >= block]
+    probability, nothing = (scale_for([rows], name, 1) for name in ("prob", "nothing"))
+    grid = lens_grid(rows, title, reading, probability, nothing)
+    return replace(grid, same="another token than without the edit")

@@ -1,0 +1,180 @@
+"""What views ask the engine for: traces, samples, gradients; in as few runs as may be."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from strata import corpus
+from strata.corpus import Sample
+from strata.device import free_memory
+from strata.engine.cache import ByteCache
+from strata.engine.desk import Desk, Line, Work
+from strata.errors import InputError
+from strata.trace import Scale, Trace
+from strata.views import TRACE, supplied
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+log = logging.getLogger(__name__)
+
+TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
+SampleKey = tuple[str, corpus.Source, tuple[str, ...]]  # model, what to sample, own texts
+
+_PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
+
+
+class Stores(Protocol):
+    """What is kept of earlier runs, by all models."""
+
+    desk: Desk
+    traces: ByteCache[TraceKey, Trace]
+    samples: ByteCache[SampleKey, Sample]
+
+
+class Supply:
+    """Runs one model for the works of its line, and keeps what came out. Used by its owner only."""
+
+    def __init__(self, name: str, model: Model, house: Stores, line: Line) -> None:
+        self.name, self.model, self.house, self.line = name, model, house, line
+        self.desk = house.desk
+
+    def given(self, work: Work) -> dict[str, Any]:
+        """What the work's view asks for, by its parameters' names."""
+        job, names = work.job, supplied(work.view)
+        given: dict[str, Any] = {
+            "model": self.model,
+            "prompt": job.prompt,
+            "edits": job.edits,
+            "prompts": job.prompts,
+            "progress": partial(self.desk.note, work),
+        }
+        if names & TRACE:
+            given |= dict.fromkeys(TRACE, self._trace(work))
+        if "traces" in names:
+            given["traces"] = self._traces(work)
+        if "sample" in names:
+            given["sample"] = self._sample(work)
+        if "gradients" in names:
+            if job.edits:
+                raise InputError("Gradients are those of the clean run: leave out the edits.")
+            given["gradients"] = self.model.gradients(job.prompt)
+        return {name: given[name] for name in names}
+
+    def _sample(self, work: Work) -> Sample:
+        """The states that the job asks for, captured once for all who ask for the same."""
+        source = work.job.source
+        key = self.name, source, work.job.prompts
+        sample = self.house.samples.get(key)
+        if sample is None:
+            corpus.require_room(self.model, source.n, self.house.samples.max_bytes)
+            progress = partial(self.desk.note, work)
+            sample = corpus.draw(self.model, source, work.job.prompts, progress)
+            self.house.samples.put(key, sample)
+        return sample
+
+    def _trace(self, work: Work) -> Trace:
+        """The trace of the job's prompt; waiting jobs' prompts may be captured in the same run."""
+        job = work.job
+        trace = work.trace or self.house.traces.get((self.name, job.prompt, job.edits))
+        if trace is not None:
+            return trace
+        if job.edits or work.alone:
+            return self._capture(job.prompt, job.edits)
+        mates = self._mates(job.prompt)
+        group = self._group([job.prompt, *mates], forgiving=True) if mates else [job.prompt]
+        captured = self._capture_group(group)
+        for prompt in group[1:]:
+            for mate in mates[prompt]:
+                mate.trace, mate.alone = captured.get(prompt), prompt not in captured
+        return captured.get(job.prompt) or self._capture(job.prompt, ())
+
+    def _traces(self, work: Work) -> list[Trace]:
+        """One trace for each of the job's prompts, as few runs as the batch bounds allow."""
+        edits, done = work.job.edits, {}
+        missing = list(dict.fromkeys(work.job.prompts))
+        for prompt in missing:
+            trace = self.house.traces.get((self.name, prompt, edits))
+            if trace is not None:
+                done[prompt] = trace
+        missing = [prompt for prompt in missing if prompt not in done]
+        total = len(missing) + len(done)
+        while missing:
+            self.desk.note(work, len(done) / total, f"Prompt {len(done) + 1} of {total}")
+            group = missing[:1] if edits else self._group(missing)
+            captured = self._capture_group(group) if len(group) > 1 else {}
+            for prompt in group:
+                done[prompt] = captured.get(prompt) or self._capture(prompt, edits)
+            missing = [prompt for prompt in missing if prompt not in done]
+        return [done[prompt] for prompt in work.job.prompts]
+
+    def _mates(self, prompt: str) -> dict[str, list[Work]]:
+        """Waiting works that need a clean trace of another prompt, which nobody has yet."""
+        with self.desk.lock:
+            waiting = list(self.line.works)
+        mates: dict[str, list[Work]] = {}
+        for work in waiting:
+            job = work.job
+            fresh = TRACE & supplied(work.view) and not (work.trace or work.alone or job.edits)
+            if fresh and job.prompt != prompt:
+                mates.setdefault(job.prompt, []).append(work)
+        return {p: w for p, w in mates.items() if (self.name, p, ()) not in self.house.traces}
+
+    def _group(self, prompts: list[str], forgiving: bool = False) -> list[str]:
+        """The first prompt and those that go well with it: few, short, of similar lengths.
+
+        A prompt that cannot be encoded raises InputError; if forgiving, only the first does.
+        """
+        settings = self.desk.settings
+        total = longest = len(self.model.encode(prompts[0]))
+        group = [prompts[0]]
+        for prompt in prompts[1:]:
+            if len(group) == settings.batch_size:
+                break
+            try:
+                length = len(self.model.encode(prompt))
+            except InputError:
+                if forgiving:
+                    continue  # told to its own waiters when its turn comes
+                raise
+            padded = max(longest, length) * (len(group) + 1)
+            if padded <= min(settings.batch_tokens, _PADDING * (total + length)):
+                group.append(prompt)
+                total, longest = total + length, max(longest, length)
+        return group
+
+    def _capture_group(self, group: list[str]) -> dict[str, Trace]:
+        """Clean traces of several prompts, captured together; none if that failed."""
+        if len(group) == 1:
+            return {group[0]: self._capture(group[0], ())}
+        try:
+            traces = self.model.capture_many(group)
+        except Exception:
+            log.warning("a batch of %d prompts failed; running them one by one", len(group))
+            traces = []
+        if not traces:
+            free_memory()
+        captured = dict(zip(group, traces, strict=False))
+        for prompt, trace in captured.items():
+            self.house.traces.put((self.name, prompt, ()), trace)
+        return captured
+
+    def _capture(self, prompt: str, edits: tuple[Scale, ...]) -> Trace:
+        trace = self.model.capture(prompt, edits)
+        self.house.traces.put((self.name, prompt, edits), trace)
+        return trace
+
+
+def without_model(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with traces that hold tokens and states only, so that nothing keeps the model, nor
+    the large logits, while a view waits for its turn."""
+
+    def light(value: Any) -> Any:
+        if isinstance(value, Trace):
+            return replace(value, verify=None, writes=None, logits=value.logits[:0].clone())
+        return [light(entry) for entry in value] if isinstance(value, list) else value
+
+    return {name: light(value) for name, value in given.items()}
