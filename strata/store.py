@@ -5,17 +5,14 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 
-from sqlalchemy import URL, DateTime, Engine, String, Text, create_engine, event, select
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import DateTime, String, Text, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from strata.errors import InputError, StrataError
+from strata.database import Database
+from strata.errors import InputError
 
 MAX_CHARACTERS = 20_000
-BUSY_SECONDS = 10
 
 
 class _Base(DeclarativeBase):
@@ -38,9 +35,7 @@ class PromptStore:
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
-        self._place = str(url_or_path)
-        self._engine: Engine | None = None
-        self._opening = Lock()
+        self._database = Database(url_or_path, _Base.metadata, "prompts")
 
     def save(self, text: str) -> str:
         """Keep a text; the answer is its new id, 22 random characters.
@@ -58,63 +53,17 @@ class PromptStore:
             raise InputError("This prompt holds half a character, which cannot be kept; retype it.")
         prompt = _Prompt(id=secrets.token_urlsafe(16), text=text, created=datetime.now(UTC))
         identifier = prompt.id
-        try:
-            with Session(self._open()) as session, session.begin():
-                session.add(prompt)
-        except SQLAlchemyError as error:
-            raise self._unusable(error) from error
+        with self._database.session() as session:
+            session.add(prompt)
         return identifier
 
     def load(self, id: str) -> str | None:
         """The text behind an id, or None if there is none."""
         if not isinstance(id, str) or not id or not id.isascii():
             return None
-        try:
-            with Session(self._open()) as session:
-                return session.scalar(select(_Prompt.text).where(_Prompt.id == id))
-        except SQLAlchemyError as error:
-            raise self._unusable(error) from error
+        with self._database.session() as session:
+            return session.scalar(select(_Prompt.text).where(_Prompt.id == id))
 
     def close(self) -> None:
         """Let go of the database; the next call opens it again."""
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-
-    def _open(self) -> Engine:
-        with self._opening:
-            if self._engine is None:
-                try:
-                    self._engine = _connect(self._place)
-                except (SQLAlchemyError, OSError) as error:
-                    raise self._unusable(error) from error
-            return self._engine
-
-    def _unusable(self, error: Exception) -> StrataError:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        place = self._place.split("@")[-1]  # without the password of a URL
-        return StrataError(
-            f"The prompts stored in {place} cannot be used ({reason}); check that the file can be "
-            "written, or move it away to start a new one."
-        )
-
-
-def _connect(place: str) -> Engine:
-    if "://" in place:
-        engine = create_engine(place, pool_pre_ping=True)
-    else:
-        path = Path(place).expanduser().absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(URL.create("sqlite", database=str(path)))
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _share_file)
-    with engine.begin() as connection:  # one statement, since two processes may start at once
-        connection.execute(CreateTable(_Base.metadata.tables["prompts"], if_not_exists=True))
-    return engine
-
-
-def _share_file(connection, _record) -> None:  # type: ignore[no-untyped-def]
-    """Let readers work while one writes, and let writers wait for each other."""
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+        self._database.close()

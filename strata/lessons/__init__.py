@@ -1,0 +1,225 @@
+"""Lessons as data: a TOML file in `lessons/` is a lesson, found by its existing.
+
+A step has a few sentences, perhaps a question to commit to before looking. What is right is
+measured on the learner's own run (`strata.lessons.answers`), so a lesson stays true for any model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from strata.errors import StrataError
+
+FOLDER = Path(__file__).resolve().parents[2] / "lessons"
+GLOSSARY = "glossary.toml"
+
+Value = bool | int | float | str
+Kind = Literal["choice", "number", "token", "layer", "band", "ordering", "curve"]
+
+
+class LessonError(StrataError):
+    """A lesson file is wrong; the message names file, step and reason."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Option(_Data):
+    """One option of a choice, or one thing to put in order.
+
+    Of a choice it is right where the measured value equals `value`, or lies from `low` up to
+    `high`; `why` is what the learner is told after choosing it. Of an ordering, `given` are the
+    parameters with which the measure gives its size.
+    """
+
+    text: str = Field(min_length=1)
+    value: Value | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+    given: dict[str, Value] = {}
+
+
+class Question(_Data):
+    """A prediction to commit to.
+
+    The answer is what `measure` ("stem.function", one of a concept's measures) makes of `view`'s
+    table on the learner's own run; `params` go to the view, `given` to the measure. In both the
+    words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one.
+    `answer` is written only for facts about the world. `right`, `close` and `wrong` are told after
+    the guess, and may name {guess} and {answer}.
+    """
+
+    kind: Kind
+    ask: str = Field(min_length=1)
+    view: str = ""
+    params: dict[str, Value | list[Value]] = {}
+    measure: str = ""
+    given: dict[str, Value] = {}
+    answer: Value | None = None
+    options: tuple[Option, ...] = Field((), strict=False)
+    tolerance: float = Field(0.0, ge=0)  # of a curve: a share of the real one's range
+    near: float = Field(0.0, ge=0)  # beyond the tolerance, up to here, is a near miss
+    low: float = 0.0  # where the answer field begins and ends; a layer's is the model's
+    high: float = 1.0
+    step: float | None = None
+    points: int = Field(5, ge=3, le=9)  # of a curve: how many layers the learner draws it at
+    unit: str = ""
+    figure: str = ""  # key of the figure on which the guess is drawn
+    axis: Literal["x", "y"] = "x"  # of that figure, on which a single guess lies
+    right: str = ""
+    close: str = ""
+    wrong: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Question:
+        if (self.answer is None) == (not self.measure):
+            raise ValueError("a question needs a measure, or an answer that is a fact of the world")
+        if self.measure and not self.view:
+            raise ValueError("a measure needs the view whose table it reads")
+        if (len(self.options) > 1) != (self.kind in ("choice", "ordering")):
+            raise ValueError("choice and ordering need two options or more, other kinds have none")
+        if self.kind == "choice" and any(not option.why for option in self.options):
+            raise ValueError("every option needs its 'why', the right one too")
+        if self.kind == "number" and self.low >= self.high:
+            raise ValueError("'low' must be below 'high'")
+        return self
+
+
+class Step(_Data):
+    """One idea. `settings` are the page's controls by key, set with the prompt at one click; with
+    `hide` the page waits for the prediction."""
+
+    title: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+    page: str = ""  # default: the lesson's
+    prompt: str = ""
+    settings: dict[str, Value] = {}
+    hide: bool = False
+    hints: tuple[str, ...] = Field((), max_length=3, strict=False)
+    observe: str = ""
+    trap: bool = False
+    challenge: bool = False
+    question: Question | None = None
+
+    @model_validator(mode="after")
+    def _hides_for_a_reason(self) -> Step:
+        if self.hide and self.question is None:
+            raise ValueError("'hide' waits for a prediction, so the step needs a question")
+        return self
+
+
+class Lesson(_Data):
+    """A lesson: `stem` is its file's name, `version` changes with the file's content."""
+
+    stem: str
+    version: str
+    title: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    order: int = 100
+    minutes: int = Field(ge=1, le=60)
+    prerequisites: tuple[str, ...] = Field((), strict=False)
+    page: str = Field(min_length=1)
+    steps: tuple[Step, ...] = Field(alias="step", min_length=1, strict=False)
+
+    def page_of(self, number: int) -> str:
+        """The page of step `number`, 0 the first."""
+        return self.steps[number].page or self.page
+
+
+def folder() -> Path:
+    """Where lessons are: the folder that STRATA_LESSONS names, or the one shipped with Strata."""
+    return Path(os.environ.get("STRATA_LESSONS") or FOLDER)
+
+
+def files() -> list[Path]:
+    """All lesson files there are."""
+    return sorted(path for path in folder().glob("*.toml") if path.name != GLOSSARY)
+
+
+def read(path: Path) -> Lesson:
+    """One lesson. Raises LessonError that names the file, the step and the first reason."""
+    try:
+        content = path.read_bytes()
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise LessonError(f"{path.name} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise LessonError(f"{path.name}: save the file as UTF-8 text.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise LessonError(f"{path.name}: {error}.") from error
+    if not re.fullmatch(r"[a-z0-9_]+", path.stem):
+        raise LessonError(f"{path.name}: a file's name has small letters, digits and _ only.")
+    version = hashlib.sha256(content).hexdigest()[:12]
+    try:
+        return Lesson.model_validate({**document, "stem": path.stem, "version": version})
+    except ValidationError as error:
+        raise LessonError(f"{path.name}, {_in_words(error)}.") from error
+
+
+def lessons() -> dict[str, Lesson]:
+    """All lessons that can be read, by stem, in teaching order; a wrong file is left out (see
+    `problems`)."""
+    return _all(tuple((path, path.stat().st_mtime_ns) for path in files()))[0]
+
+
+def problems() -> list[str]:
+    """A sentence for each lesson file that cannot be read."""
+    return _all(tuple((path, path.stat().st_mtime_ns) for path in files()))[1]
+
+
+@lru_cache(maxsize=4)
+def _all(found: tuple[tuple[Path, int], ...]) -> tuple[dict[str, Lesson], list[str]]:
+    read_, wrong = [], []
+    for path, _ in found:
+        try:
+            read_.append(read(path))
+        except LessonError as error:
+            wrong.append(str(error))
+    ordered = sorted(read_, key=lambda lesson: (lesson.order, lesson.stem))
+    return {lesson.stem: lesson for lesson in ordered}, wrong
+
+
+def glossary() -> dict[str, str]:
+    """Terms and what they mean, of `glossary.toml` beside the lessons."""
+    path = folder() / GLOSSARY
+    path = path if path.exists() else FOLDER / GLOSSARY
+    try:
+        terms: dict[str, str] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise LessonError(f"{path.name} cannot be read ({error}).") from error
+    return terms
+
+
+def filled(text: str, facts: Mapping[str, Any]) -> str:
+    """A text with {name} replaced by what the run says of it; unknown names stay as they are."""
+    return re.sub(r"\{(\w+)\}", lambda m: str(facts.get(m[1], m[0])), text)
+
+
+def _in_words(error: ValidationError) -> str:
+    first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    place = list(first["loc"])
+    where = ""
+    if len(place) > 1 and place[0] == "step":
+        where = f"step {int(place[1]) + 1}"
+        place = place[2:]
+    field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
+    reasons = {"extra_forbidden": "is not known", "missing": "is missing"}
+    reason = reasons.get(first["type"])
+    if reason is None:
+        message = first["msg"].removeprefix("Value error, ")
+        reason = message[0].lower() + message[1:]
+        said = f"{field}: {reason}" if field else reason
+    else:
+        said = f"{field!r} {reason}"
+    return f"{where or 'its beginning'}: {said}"
