@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
 
 Value = bool | int | float | str
-Kind = Literal["choice", "number", "token", "layer", "band", "ordering", "curve"]
+Kind = Literal["choice", "number", "token", "position", "layer", "band", "ordering", "curve"]
 
 
 class LessonError(StrataError):

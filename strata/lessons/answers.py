@@ -116,8 +116,8 @@ def in_words(question: Question, value: Any) -> str:
         return ", ".join(f"{v:.2g}" for v in value)
     if question.kind == "token":
         return f"“{display_token(str(value))}”"
-    if question.kind == "layer":
-        return f"layer {value}"
+    if question.kind in ("layer", "position"):
+        return f"{question.kind} {value}"
     percent = question.unit == "%"
     number = f"{100 * value:.3g}%" if percent else f"{value:.4g}"
     return number if percent or not question.unit else f"{number} {question.unit}"
@@ -165,10 +165,10 @@ def _number(question: Question, guess: float, answer: float, layers: Sequence[in
         near = 2
     if off <= question.tolerance + 1e-12:
         return "right", f"Yes. Measured here: {said}."
-    if off <= near + 1e-12:
+    if off <= near + 1e-12 and question.kind != "position":
         return "near", f"Close. Measured here: {said}."
     side = "more" if answer > guess else "less"
-    if question.kind == "layer":
+    if question.kind in ("layer", "position"):
         side = "later" if answer > guess else "earlier"
     return "wrong", f"It is {side}. Measured here: {said}."
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from strata.errors import StrataError
-from strata.ui import sidebar, style
+from strata.ui import lesson, lesson_list, place, record, sidebar, style
+from strata.ui.page import Waiting
 from strata.views import concepts
 
 ROOT = Path(__file__).parents[2]
@@ -16,26 +17,54 @@ ROOT = Path(__file__).parents[2]
 
 def start() -> None:
     """The bare address opens the first concept, keeping what the rest of the address asks for."""
-    st.switch_page(pages[0], query_params=st.query_params.to_dict())
+    st.switch_page(next(iter(pages.values())), query_params=st.query_params.to_dict())
 
 
-pages = [
-    st.Page(
+def concept() -> None:
+    """The chosen concept, with the lesson beside it for a learner who is in one."""
+    st.session_state["choice"] = choice
+    step = place.current()
+    place.keep_in_address(step)
+    if step is None or pages[step.page] != navigation:
+        if step is not None:
+            lesson.elsewhere(step)
+        navigation.run()
+        return
+    side, body = st.columns([3, 7], gap="large")
+    with side:
+        st.session_state["figure_waits"] = lesson.panel(step, choice.model, choice.prompt)
+    with body:
+        navigation.run()
+
+
+pages = {
+    stem: st.Page(
         ROOT / "pages" / f"{stem}.py",
         title=module.CONCEPT.title,
         icon=module.CONCEPT.icon,
         url_path=stem,
     )
     for stem, module in concepts().items()
-]
+}
 style.apply()
 # A default page would be found at the bare address only, not under its own name.
 root = st.Page(start, title="Strata", default=True, visibility="hidden")
-navigation = st.navigation({"": [root], "Concepts": pages})
+lessons = st.Page(lesson_list.show, title="Lessons", icon=":material/school:", url_path="lessons")
+navigation = st.navigation({"": [root, lessons], "Concepts": list(pages.values())})
+for name in ("figure_waits", "drawn_guess"):
+    st.session_state.pop(name, None)
+record.start(None)
+wanted = place.destination()
+if wanted is not None and wanted != navigation.url_path:
+    st.switch_page(pages.get(wanted, lessons))
 try:
-    if navigation != root:
+    if navigation in pages.values():
         with st.sidebar:
-            st.session_state["choice"] = sidebar.choose()
-    navigation.run()
+            choice = sidebar.choose()
+        concept()
+    else:
+        navigation.run()
+except Waiting:  # a lesson's page ends where the figure waits for a prediction
+    pass
 except StrataError as error:  # a page ends where its model or prompt is refused
     style.say("refusal", str(error))

@@ -14,12 +14,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts import Chart
+from strata.charts.guess import with_guess
 from strata.concepts import Concept
 from strata.display import display_token
 from strata.display import distinct as distinct
 from strata.engine import Job
 from strata.trace import Scale
-from strata.ui import ask, style
+from strata.ui import ask, record, style
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
@@ -100,6 +101,10 @@ class Page:
         return replace(other, tokens=other.ask("run.tokens"))
 
 
+class Waiting(Exception):
+    """The page ends here until the learner of a lesson has committed a prediction."""
+
+
 def open_page(stem: str) -> Page:
     """Title and question, then wait for the model and read the prompt.
 
@@ -117,6 +122,9 @@ def open_page(stem: str) -> Page:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in page.ask("run.doctor").itertuples():
             style.say(str(row.severity), str(row.message), str(row.code))
+    if st.session_state.get("figure_waits"):
+        style.say("note", "The figure waits for your prediction.", "waits")
+        raise Waiting
     return page
 
 
@@ -138,6 +146,10 @@ def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
 
     Returns what was clicked, where the chart has a selection: the fields of each chosen mark.
     """
+    guess = st.session_state.get("drawn_guess")
+    if guess is not None and guess.figure == key:
+        chart = with_guess(chart, guess)
+    record.keep_figure(chart, key)
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
     drawn: Any = st.vega_lite_chart(
@@ -181,6 +193,7 @@ def close_page(
     proof: str = "run.check",
 ) -> None:
     """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
+    record.keep_code(script)
     _proof(page, proof)
     with st.container(horizontal=True, gap="small", key="foot"):
         with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:

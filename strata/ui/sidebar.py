@@ -90,6 +90,12 @@ def _take_example() -> None:
         st.session_state.text = BY_ID[st.session_state.example].prompt
 
 
+def take_prompt(text: str) -> None:
+    """Make this the prompt, as if it had been typed; before the sidebar is drawn."""
+    st.session_state.text = text
+    _take_text()
+
+
 def _take_text() -> None:
     text = st.session_state.text
     same = [name for name, example in BY_ID.items() if example.prompt == text]

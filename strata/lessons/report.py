@@ -1,0 +1,114 @@
+"""The lab report of a lesson: what was asked, guessed, measured and observed, as a file to keep."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+import nbformat
+
+from strata.lessons import Lesson, Step
+from strata.lessons.answers import in_words
+from strata.lessons.progress import Guess, Note
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;"
+    "color:#20242e}h1,h2{line-height:1.2}figure{margin:1rem 0}img{max-width:100%}"
+    ".guess{border-left:4px solid #7557e0;padding:.2rem .9rem;margin:.6rem 0}"
+    ".right{border-color:#2e8b57}.near{border-color:#c4850c}.wrong{border-color:#c2185b}"
+    "pre{background:#f4f5f9;padding:.8rem;overflow:auto;font-size:13px}"
+    "blockquote{margin:.6rem 0;padding:.2rem .9rem;background:#f4f5f9}"
+)
+
+
+def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note]) -> str:
+    """One file that needs no network: all that was typed is text in it, never markup."""
+    title = html.escape(lesson.title)
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(lesson.summary)}</p>"
+    ]
+    for number, step in enumerate(lesson.steps):
+        parts.append(f"<h2>{number + 1}. {html.escape(step.title)}</h2>")
+        parts += [f"<p>{html.escape(line)}</p>" for line in plain(step.text).split("\n\n")]
+        if step.question is not None:
+            parts.append(f"<p><b>{html.escape(plain(step.question.ask))}</b></p>")
+        for guess in _of(number, guesses):
+            first, said = _guess_in_words(step, guess)
+            parts.append(
+                f'<div class="guess {guess.verdict.grade}"><p>{html.escape(first)}</p>'
+                f"<p>{html.escape(said)}</p></div>"
+            )
+        note = notes.get(number)
+        if note is None:
+            continue
+        if note.figure:
+            picture = base64.b64encode(note.figure.encode()).decode()
+            parts.append(
+                f'<figure><img alt="The figure of step {number + 1}" '
+                f'src="data:image/svg+xml;base64,{picture}"></figure>'
+            )
+        if note.observation:
+            parts.append(f"<blockquote>{html.escape(note.observation)}</blockquote>")
+        if note.code:
+            parts.append(
+                f"<details><summary>The program</summary><pre>{html.escape(note.code)}</pre>"
+                "</details>"
+            )
+    return "".join(parts) + "</html>\n"
+
+
+def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note]) -> str:
+    """The same as a Jupyter notebook, with the programs as cells to run."""
+    form = nbformat.v4
+    cells = [form.new_markdown_cell(f"# {lesson.title}\n\n{lesson.summary}")]
+    for number, step in enumerate(lesson.steps):
+        lines = [f"## {number + 1}. {step.title}", plain(step.text)]
+        if step.question is not None:
+            lines.append(f"**{plain(step.question.ask)}**")
+        for guess in _of(number, guesses):
+            lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
+        note = notes.get(number)
+        if note and note.observation:
+            lines.append("\n".join(f"> {quoted(line)}" for line in note.observation.splitlines()))
+        cell = form.new_markdown_cell("\n\n".join(lines))
+        if note and note.figure:
+            picture = base64.b64encode(note.figure.encode()).decode()
+            cell.attachments = {"figure.svg": {"image/svg+xml": picture}}
+            cell.source += "\n\n![The figure of this step](attachment:figure.svg)"
+        cells.append(cell)
+        if note and note.code:
+            cells.append(form.new_code_cell(note.code))
+    for count, cell in enumerate(cells):
+        cell.id = f"cell-{count}"
+    text: str = nbformat.writes(form.new_notebook(cells=cells))
+    return text
+
+
+def plain(text: str) -> str:
+    """Lesson text without the marks of terms."""
+    return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
+
+
+def quoted(text: str) -> str:
+    """Text in which Markdown finds nothing to draw."""
+    return re.sub(r"([\\`*_{}\[\]<>#!|$~])", r"\\\1", text)
+
+
+def _of(number: int, guesses: Sequence[Guess]) -> list[Guess]:
+    return [guess for guess in guesses if guess.step == number]
+
+
+def _guess_in_words(step: Step, guess: Guess) -> tuple[str, str]:
+    question, said = step.question, guess.guess
+    if question is None:
+        words = str(said)
+    elif question.kind == "choice":
+        known = isinstance(said, int) and said < len(question.options)
+        words = question.options[said].text if known else str(said)
+    else:
+        words = in_words(question, said)
+    first = "Prediction" if guess.attempt == 0 else "Second try"
+    return f"{first}: {words}", f"{guess.verdict.words} ({guess.model})"

@@ -1,0 +1,104 @@
+"""The page of all lessons: what there is, how far one is, the lab report, the resume code."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from strata.errors import StrataError
+from strata.lessons import Lesson, lessons, problems
+from strata.lessons.progress import read_code
+from strata.lessons.report import as_html, as_notebook
+from strata.ui import style
+from strata.ui.learner import is_local, learner, progress
+from strata.ui.place import go
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Lessons", anchor=False)
+    with st.container(key="question"):
+        st.markdown("Predict first, then look: a figure means more when you have guessed it wrong.")
+    if not is_local():
+        _resume()
+    for sentence in problems():
+        style.say("warning", sentence, sentence[:40])
+    found = lessons()
+    for number, lesson in enumerate(found.values(), 1):
+        _lesson(number, lesson, found)
+
+
+def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
+    guesses = progress().guesses(learner(), lesson.stem)
+    notes = progress().notes(learner(), lesson.stem)
+    seen = {step for step in notes if step < len(lesson.steps)}
+    asked = sum(step.question is not None for step in lesson.steps)
+    answered = {guess.step for guess in guesses}
+    right = {guess.step for guess in guesses if guess.verdict.grade == "right"}
+    latest = list(notes)[-1] if notes else 0
+    with st.container(border=True, key=f"lesson_{lesson.stem}"):
+        words, way = st.columns([5, 1], vertical_alignment="center")
+        with words:
+            st.markdown(f"#### {number}. {lesson.title}")
+            st.markdown(lesson.summary)
+            told = [f"{lesson.minutes} minutes", f"{len(lesson.steps)} steps"]
+            before = [found[stem].title for stem in lesson.prerequisites if stem in found]
+            told += [f"best after “{title}”" for title in before]
+            if notes:
+                told.append(
+                    f"{len(seen)} steps seen, {len(answered)} of {asked} questions answered, "
+                    f"{len(right)} right"
+                )
+            st.caption(" · ".join(told))
+            if notes:
+                st.progress(len(seen) / len(lesson.steps))
+        done = len(seen) == len(lesson.steps)
+        label = "Again" if done else "Continue" if notes else "Start"
+        way.button(
+            label,
+            type="secondary" if done else "primary",
+            on_click=partial(go, lesson.stem, 0 if done else min(latest, len(lesson.steps) - 1)),
+            key=f"open_{lesson.stem}",
+            width="stretch",
+        )
+        if notes:
+            with way.popover("Report", width="stretch"):
+                st.caption("Your lab report: steps, predictions, answers, figures, your words.")
+                made = lesson, guesses, notes
+                st.download_button(
+                    "HTML", partial(_encoded, as_html(*made)), f"{lesson.stem}.html", "text/html"
+                )
+                st.download_button(
+                    "Notebook",
+                    partial(_encoded, as_notebook(*made)),
+                    f"{lesson.stem}.ipynb",
+                    "application/x-ipynb+json",
+                )
+                st.button(
+                    "Delete my answers",
+                    on_click=partial(progress().forget, learner(), lesson.stem),
+                    key=f"forget_{lesson.stem}",
+                )
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8")
+
+
+def _resume() -> None:
+    """The code with which to come back, and a field for one."""
+    code, field = st.columns([2, 1], vertical_alignment="bottom")
+    code.markdown(f"Your resume code is `{learner()}`: write it down, and type it to come back.")
+    typed = field.text_input("I have a resume code", key="typed_code")
+    if not typed:
+        return
+    known = read_code(typed)
+    if known is None:
+        style.say("refusal", "A resume code has twelve letters and digits; look again.", "code")
+    elif known != st.session_state.get("resume_code"):
+        st.session_state["resume_code"] = known
+        try:
+            st.rerun()
+        except StrataError as error:
+            st.toast(str(error))

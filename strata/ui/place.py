@@ -1,0 +1,85 @@
+"""Where a learner is in a lesson: lesson and step, kept in the session and in the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from strata.lessons import Lesson, Step, lessons
+
+_KEY = "lesson_place"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A step of a lesson; `number` 0 is the first."""
+
+    lesson: Lesson
+    number: int
+
+    @property
+    def step(self) -> Step:
+        """The step itself."""
+        return self.lesson.steps[self.number]
+
+    @property
+    def page(self) -> str:
+        """The stem of the page on which the step is."""
+        return self.lesson.page_of(self.number)
+
+    @property
+    def last(self) -> bool:
+        """Whether this is the lesson's last step."""
+        return self.number == len(self.lesson.steps) - 1
+
+
+def current() -> Place | None:
+    """The step that this session is at, or the one that the address names at its beginning."""
+    if _KEY not in st.session_state:
+        asked = st.query_params
+        go(asked.get("lesson", ""), _number(asked.get("step_of_lesson", "1")) - 1)
+    stem, number = st.session_state[_KEY]
+    lesson = lessons().get(stem)
+    if lesson is None:
+        return None
+    return Place(lesson, min(max(0, number), len(lesson.steps) - 1))
+
+
+def go(stem: str, number: int = 0) -> None:
+    """Go to a step of a lesson; "" ends the lesson. The frame then opens the step's page."""
+    st.session_state[_KEY] = (stem, number)
+    st.session_state["lesson_goes"] = bool(stem)
+
+
+def destination() -> str | None:
+    """The stem of the page that `go` or `to_list` asked for, once; "lessons" for the list."""
+    if st.session_state.pop("to_lessons", False):
+        return "lessons"
+    if st.session_state.pop("lesson_goes", False):
+        step = current()
+        return step.page if step else None
+    return None
+
+
+def to_list() -> None:
+    """Leave the lesson for the page of all lessons."""
+    go("")
+    st.session_state["to_lessons"] = True
+
+
+def keep_in_address(place: Place | None) -> None:
+    """Write the step into the address, so that a reload comes back to it."""
+    named: dict[str, Any] = {"lesson": None, "step_of_lesson": None}
+    if place is not None:
+        named = {"lesson": place.lesson.stem, "step_of_lesson": str(place.number + 1)}
+    for name, value in named.items():
+        if value is None:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1

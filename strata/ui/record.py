@@ -1,0 +1,90 @@
+"""What a lab report shows of a step: the figure that was seen and the program behind it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import streamlit as st
+
+from strata.charts import Chart
+from strata.errors import StrataError
+from strata.ui.learner import learner, progress
+from strata.ui.place import Place
+
+_WIDTH = 640
+_MOST_ROWS = 20_000
+_KEY = "recorded_step"
+
+_log = logging.getLogger("strata")
+
+
+def start(place: Place | None, run: str = "") -> None:
+    """From here on in this run of the script, figure and program belong to this step; `run` tells
+    one run of the model from another. None: to no step."""
+    st.session_state[_KEY] = place and {"place": place, "run": run, "drawn": False}
+
+
+def keep_figure(chart: Chart, key: str) -> None:
+    """Keep the step's figure: the one its question names, else the first that is drawn."""
+    recorded = st.session_state.get(_KEY)
+    if recorded is None:
+        return
+    question = recorded["place"].step.question
+    wanted = question.figure if question else ""
+    if (wanted and key != wanted) or recorded["drawn"] or len(chart.frame) > _MOST_ROWS:
+        return
+    recorded["drawn"] = True
+    n_marks = len(chart.spec.get("layer", ()))  # more once the guess is drawn
+    if _changed("figure", recorded["place"], (recorded["run"], n_marks, chart.reading)):
+        try:
+            _note(recorded["place"], figure=as_svg(chart))
+        except (ValueError, StrataError):  # a report without a figure is better than no page
+            _log.warning("the figure %s could not be kept for a report", key, exc_info=True)
+
+
+def keep_code(script: str) -> None:
+    """Keep the program that prints the numbers of the step's page."""
+    recorded = st.session_state.get(_KEY)
+    if recorded is not None and _changed("code", recorded["place"], script):
+        _note(recorded["place"], code=script)
+
+
+def visit(place: Place) -> None:
+    """Keep that the learner has seen this step."""
+    if _changed("visit", place, learner()):
+        _note(place)
+
+
+def _changed(what: str, place: Place, now: Any) -> bool:
+    """Whether this is not what was kept last; it then is."""
+    kept = st.session_state.setdefault(f"kept_{what}", {})
+    where = place.lesson.stem, place.number
+    if what == "visit":  # only the latest step was visited last
+        kept = st.session_state[f"kept_{what}"] = {k: v for k, v in kept.items() if k == where}
+    if kept.get(where) == now:
+        return False
+    kept[where] = now
+    return True
+
+
+def _note(place: Place, **changes: str) -> None:
+    progress().note(learner(), place.lesson.stem, place.number, **changes)
+
+
+def as_svg(chart: Chart) -> str:
+    """The chart as a picture on white. Raises ValueError if it cannot be drawn."""
+    import vl_convert  # here: it takes a while, and only reports need it
+
+    rows: list[dict[str, Any]] = json.loads(chart.frame.to_json(orient="records"))
+    spec = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        **chart.spec,
+        "background": "white",
+        "data": {"values": rows},
+        "width": _WIDTH,
+        "height": chart.height,
+    }
+    svg: str = vl_convert.vegalite_to_svg(spec)
+    return svg
