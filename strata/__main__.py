@@ -79,7 +79,39 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
     check.add_argument("--dtype", help="float32, float16 or bfloat16; by default the catalogue's")
     check.set_defaults(run=_check)
+    _lessons_parser(commands)
     return parser
+
+
+def _lessons_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lessons = commands.add_parser(
+        "lessons",
+        help="check lessons, or begin a new one",
+        description="Lessons are TOML files in the folder lessons/ (or the one that "
+        "STRATA_LESSONS names); docs/lessons.md says how to write one.",
+    )
+    what = lessons.add_subparsers(required=True, metavar="WHAT")
+    check = what.add_parser(
+        "check",
+        help="check lesson files on a real model",
+        description="Check structure, links, measures, reading level, and every question on a "
+        "model. Each thing that is wrong is a line with file, step and reason; the exit code is "
+        "0 if there is none and 1 otherwise.",
+        epilog="example: python -m strata lessons check lessons/alike.toml",
+    )
+    check.add_argument("files", metavar="FILE", nargs="*", type=Path, help="by default all")
+    check.add_argument(
+        "--model", default=None, help=f"{NAME_HELP}; by default the catalogue's first"
+    )
+    check.set_defaults(run=_check_lessons)
+    new = what.add_parser(
+        "new",
+        help="write a small lesson to start from",
+        description="Write a small lesson that works into the folder of lessons.",
+        epilog="example: python -m strata lessons new my_first_lesson",
+    )
+    new.add_argument("name", metavar="NAME", help="small letters, digits and _")
+    new.set_defaults(run=_new_lesson)
 
 
 def _models(chosen: argparse.Namespace) -> int:
@@ -140,6 +172,31 @@ def _check(chosen: argparse.Namespace) -> int:
     for name, value in facts.items():
         print(f"{name.ljust(width)}  {value}")
     return 0 if check.ok else REFUSED
+
+
+def _check_lessons(chosen: argparse.Namespace) -> int:
+    from strata.engine import Settings, open_engine
+    from strata.lessons import files
+    from strata.lessons.check import check
+
+    name = chosen.model or next(iter(catalogue()))
+    with open_engine(Settings()) as engine:
+        found = check(chosen.files or None, engine, name)
+    for sentence in found:
+        print(sentence)
+    if not found:
+        print(f"{len(chosen.files or files())} lessons are whole")
+    return REFUSED if found else 0
+
+
+def _new_lesson(chosen: argparse.Namespace) -> int:
+    from strata.lessons import folder
+    from strata.lessons.check import new
+
+    path = folder() / f"{chosen.name}.toml"
+    new(path)
+    print(path)
+    return 0
 
 
 def _verdict(error: float, ok: bool, tolerance: float) -> str:

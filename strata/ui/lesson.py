@@ -70,10 +70,10 @@ def panel(place: Place, model: str, prompt: str) -> bool:
     """Draw the step; whether the page should wait for the learner's prediction."""
     lesson, step = place.lesson, place.step
     with st.container(key="lesson_panel", border=True):
-        st.caption(f"{lesson.title} · step {place.number + 1} of {len(lesson.steps)}")
-        st.progress((place.number + 1) / len(lesson.steps))
+        at = (place.number + 1) / len(lesson.steps)
+        st.progress(at, f"{lesson.title} · step {place.number + 1} of {len(lesson.steps)}")
         label = "Find the mistake: " if step.trap else "Open challenge: " if step.challenge else ""
-        st.markdown(f"#### {label}{step.title}")
+        st.subheader(f"{label}{step.title}", anchor=False)
         run, trouble = None, ""
         try:
             about = ask.until_ready(model)
@@ -175,9 +175,9 @@ def _told(question: Question, guess: Guess) -> None:
     said = guess.guess
     words = question.options[said].text if question.kind == "choice" else in_words(question, said)
     with st.container(key=f"verdict_{guess.verdict.grade}_{guess.attempt}"):
-        st.caption(f"{first}: {words}" if question.kind != "token" else f"{first}: {said}")
-        icon = _ICONS[guess.verdict.grade]
-        st.markdown(f":material/{icon}:", width="content")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f":material/{_ICONS[guess.verdict.grade]}:", width="content")
+            st.text(f"{first}: {words if question.kind != 'token' else said}")
         st.text(guess.verdict.words)
 
 
