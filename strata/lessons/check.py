@@ -167,8 +167,9 @@ def page_keys(stem: str) -> tuple[frozenset[str], tuple[str, ...]]:
     text = "\n".join(path.read_text("utf-8") for path in (page, *shared))
     named = {*re.findall(r'key="(\w+)"', text), *re.findall(r'"(\w+)"', page.read_text("utf-8"))}
     keyed = re.findall(r'(f?)"([\w{}]+)"', text)
-    figures = (re.sub(r"\{\w+\}", r"\\w+", key) if f else re.escape(key) for f, key in keyed)
-    return frozenset(named), tuple(set(figures))
+    figures = {key for f, key in keyed if not f}
+    figures |= {re.sub(r"\{\w+\}", r"\\w+", key) for f, key in keyed if f and key[0] != "{"}
+    return frozenset(named), tuple(figures)
 
 
 def new(path: Path, page: str = "predictions") -> None:

@@ -1,0 +1,218 @@
+"""Answers are measured on the run, and what is said of a guess is true of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from strata.concepts import laminar_profile, predictions
+from strata.errors import InputError
+from strata.lessons import Question
+from strata.lessons.answers import (
+    curve_layers,
+    find_measure,
+    in_words,
+    measured,
+    resolved,
+    right_option,
+    score,
+)
+from strata.model import Model
+
+
+def question(kind: str, **fields: Any) -> Question:
+    made = {"kind": kind, "ask": "?", "answer": 0} | fields
+    if "measure" in made:
+        made["answer"] = None
+    return Question.model_validate(made)
+
+
+OPTIONS = [
+    {"text": "small", "high": 0.5, "why": "It is less than half."},
+    {"text": "large", "low": 0.5, "why": "It is half or more."},
+]
+
+
+def test_only_listed_measures_are_callable() -> None:
+    assert find_measure("predictions.top1_prob") is predictions.top1_prob
+    for name in ("predictions.next_token", "os.system", "predictions", "predictions.__class__", ""):
+        with pytest.raises(InputError, match="no measure"):
+            find_measure(name)
+
+
+def test_the_answer_is_that_of_the_learners_run(tiny: Callable[[str], Model]) -> None:
+    model = tiny("llama")
+    trace = model.capture("A B C D")
+    asked = question(
+        "number",
+        view="predictions.next_token",
+        params={"position": "$last", "k": 3},
+        measure="predictions.top1_prob",
+    )
+
+    def ask(view: str, **params: Any) -> pd.DataFrame:
+        assert view == "predictions.next_token"
+        return predictions.next_token(model, trace, **params)
+
+    last = trace.logits[-1].double().softmax(0).max()
+    n_tokens = len(trace.tokens)
+    assert measured(asked, ask, model.n_layers, n_tokens) == pytest.approx(float(last))
+
+
+def test_words_stand_for_places_of_the_run() -> None:
+    params = {"position": "$last", "layer": "$L", "block": "$L", "layers": ["$half", 1], "k": 5}
+    assert resolved(params, 30, 7) == {
+        "position": 6,
+        "layer": 30,
+        "block": 29,
+        "layers": [15, 1],
+        "k": 5,
+    }
+
+
+def test_an_ordering_asks_for_each_option() -> None:
+    frame = pd.DataFrame({"layer": [0, 1, 2], "median": [0.1, 0.9, 0.5], "normed": False})
+    asked = question(
+        "ordering",
+        view="laminar_profile.statistics",
+        measure="laminar_profile.median_cosine",
+        options=[{"text": f"layer {n}", "given": {"layer": n}} for n in range(3)],
+    )
+    answer = measured(asked, lambda view: frame, 2, 4)
+    assert answer == [0.1, 0.9, 0.5]
+    assert answer[1] == laminar_profile.median_cosine(frame, 1)
+    assert score(asked, [1, 2, 0], answer).grade == "right"
+    assert score(asked, [1, 0, 2], answer).grade == "near"
+    verdict = score(asked, [0, 2, 1], answer)
+    assert verdict.grade == "wrong"
+    assert verdict.words.startswith("0 of 3 pairs")
+    assert "layer 1, layer 2, layer 0" in verdict.words
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), np.float64("nan"), []])
+def test_no_answer_makes_no_guess_wrong(value: Any) -> None:
+    frame = pd.DataFrame({"value": [1]})
+    asked = question("number", view="a.b", measure="predictions.top1_prob")
+    original = predictions.CONCEPT.measures["top1_prob"]
+    predictions.CONCEPT.measures["top1_prob"] = lambda frame: value
+    try:
+        answer = measured(asked, lambda view: frame, 3, 3)
+    finally:
+        predictions.CONCEPT.measures["top1_prob"] = original
+    assert answer is None
+    assert score(asked, 0.5, answer).grade == "open"
+
+
+@pytest.mark.parametrize(
+    ("guess", "grade", "said"),
+    [
+        (0.52, "right", "Yes. Measured here: 50%. Good."),
+        (0.65, "near", "Close. Measured here: 50%. Nearly, not 65%."),
+        (0.9, "wrong", "It is less. Measured here: 50%. Not so."),
+        (0.1, "wrong", "It is more. Measured here: 50%. Not so."),
+    ],
+)
+def test_a_number(guess: float, grade: str, said: str) -> None:
+    asked = question(
+        "number",
+        unit="%",
+        tolerance=0.05,
+        near=0.2,
+        right="Good.",
+        close="Nearly, not {guess}.",
+        wrong="Not so.",
+    )
+    verdict = score(asked, guess, 0.5)
+    assert (verdict.grade, verdict.words) == (grade, said)
+
+
+@pytest.mark.parametrize(
+    ("guess", "grade", "said"),
+    [
+        (0, "wrong", "It is less than half. Measured here: large."),
+        (1, "right", "Yes: large. It is half or more."),
+    ],
+)
+def test_a_choice_by_ranges(guess: int, grade: str, said: str) -> None:
+    asked = question("choice", options=OPTIONS)
+    assert right_option(asked, 0.5) == 1
+    assert right_option(asked, 0.49) == 0
+    verdict = score(asked, guess, 0.5)
+    assert (verdict.grade, verdict.words) == (grade, said)
+
+
+def test_a_choice_that_no_option_holds_is_open() -> None:
+    options = [{"text": "a", "value": "x", "why": "."}, {"text": "b", "value": "y", "why": "."}]
+    verdict = score(question("choice", options=options), 0, "z")
+    assert verdict.grade == "open"
+    assert "Measured here: z" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("guess", "grade"),
+    [
+        ("Paris", "right"),
+        (" Paris ", "right"),
+        ("paris", "near"),
+        ("Par", "near"),
+        ("Rome", "wrong"),
+    ],
+)
+def test_a_token(guess: str, grade: str) -> None:
+    verdict = score(question("token"), guess, " Paris")
+    assert verdict.grade == grade
+    assert "“·Paris”" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("guess", "grade", "side"),
+    [(12, "right", ""), (14, "near", ""), (3, "wrong", "later"), (20, "wrong", "earlier")],
+)
+def test_a_layer(guess: int, grade: str, side: str) -> None:
+    verdict = score(question("layer"), guess, 12)
+    assert verdict.grade == grade
+    assert side in verdict.words
+    assert "layer 12" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("guess", "grade"),
+    [([10, 14], "right"), ([0, 30], "near"), ([13, 20], "near"), ([20, 30], "wrong")],
+)
+def test_a_band(guess: list[int], grade: str) -> None:
+    assert score(question("band", tolerance=10), guess, 12).grade == grade
+
+
+def test_a_neighbouring_position_is_not_nearly_right() -> None:
+    assert score(question("position"), 3, 4).grade == "wrong"
+    assert score(question("position"), 4, 4).grade == "right"
+
+
+def test_a_curve_by_distance_and_shape() -> None:
+    asked, real = question("curve"), [layer / 30 for layer in range(31)]
+    layers = curve_layers(asked, 30)
+    assert layers == [0, 8, 15, 22, 30]
+    exact = [real[layer] for layer in layers]
+    assert score(asked, exact, real, layers).grade == "right"
+    low = [value / 4 for value in exact]
+    verdict = score(asked, low, real, layers)
+    assert verdict.grade == "near"
+    assert verdict.words.startswith("You had its shape")
+    off = float(np.mean([abs(a - b) for a, b in zip(low, exact, strict=True)]))
+    assert f"{off:.0%}" in verdict.words
+    assert score(asked, exact[::-1], real, layers).grade == "wrong"
+
+
+def test_few_layers_are_each_asked_once() -> None:
+    assert curve_layers(question("curve", points=9), 3) == [0, 1, 2, 3]
+
+
+def test_words_of_values() -> None:
+    assert in_words(question("number", unit="nats"), 1.23456) == "1.235 nats"
+    assert in_words(question("band"), [3, 7]) == "layers 3 to 7"
+    assert in_words(question("token"), " a\n") == "“·a\u21b5”" or in_words(question("token"), " a")
+    assert in_words(question("number"), None) == "nothing"

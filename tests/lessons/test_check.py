@@ -1,0 +1,187 @@
+"""`lessons check` catches a broken lesson of each kind, and passes those that come with Strata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from strata import lessons
+from strata.__main__ import main
+from strata.engine import LocalEngine, Settings
+from strata.lessons import LessonError, Question
+from strata.lessons.check import check, new, page_keys, unfit
+from strata.model import Model
+from strata.views import concepts
+
+GOOD = """
+title = "A lesson"
+summary = "What it is about."
+minutes = 5
+prerequisites = []
+page = "predictions"
+
+[[step]]
+title = "One"
+text = "Some words of a [[token]]."
+prompt = "A B C"
+settings = { k = 5 }
+hints = ["Think."]
+
+[step.question]
+kind = "choice"
+ask = "Is it sure?"
+view = "predictions.next_token"
+params = { position = "$last", k = 5 }
+measure = "predictions.top1_prob"
+figure = "next_tokens"
+options = [
+  { text = "Less than half", high = 0.5, why = "It is not." },
+  { text = "Half or more", low = 0.5, why = "It is." },
+]
+"""
+
+
+@pytest.fixture
+def engine(tiny: Callable[[str], Model]) -> Iterator[LocalEngine]:
+    model = tiny("gpt2")
+    with LocalEngine(
+        Settings(), load=lambda name, progress: model, listed=lambda: ("tiny",)
+    ) as made:
+        yield made
+
+
+def broken(folder: Path, old: str, new: str) -> Path:
+    assert old in GOOD
+    path = folder / "mine.toml"
+    path.write_text(GOOD.replace(old, new, 1), "utf-8")
+    return path
+
+
+def test_a_good_lesson_has_nothing_wrong(engine: LocalEngine, tmp_path: Path) -> None:
+    assert check([broken(tmp_path, "Some words", "Few words")], engine, "tiny") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("minutes = 5", "", "its beginning: 'minutes' is missing"),
+        ("prerequisites = []", 'prerequisites = ["none"]', "there is no lesson 'none'"),
+        ('page = "predictions"', 'page = "mirror"', "step 1: there is no page 'mirror'"),
+        ("k = 5 }\nhints", "kk = 5 }\nhints", "the page predictions has no control 'kk'"),
+        ("[[token]]", "[[wibble]]", "the term 'wibble' is not in the glossary"),
+        ("next_tokens", "nothing_here", "has no figure 'nothing_here'"),
+        ("predictions.next_token", "predictions.none", "There is no view 'predictions.none'"),
+        ("predictions.top1_prob", "os.system", "There is no measure 'os.system'"),
+        ("predictions.top1_prob", "hidden_states.sink_ratio", "does not read the table of"),
+        ("k = 5 }\nmeasure", "kk = 5 }\nmeasure", "no parameter 'kk'"),
+        ('measure = "p', 'given = { x = 1 }\nmeasure = "p', "has no parameter 'x'"),
+        ('"$last"', "99", "step 1: "),
+        ('prompt = "A B C"', 'prompt = "\\u0000"', "step 1: "),
+        ("high = 0.5", "high = -1.0", "no option holds the measured answer"),
+        ('kind = "choice"', 'kind = "curve"', "have none"),
+        ("Some words", "word " * 120, "words; at most"),
+        (
+            "Some words of a [[token]].",
+            "Extraordinarily incomprehensible terminological considerations notwithstanding, "
+            "multidimensional representations characteristically demonstrate superposition "
+            "phenomena throughout intermediate computational transformations everywhere nowadays.",
+            "hard to read",
+        ),
+    ],
+)
+def test_a_broken_lesson_is_named_with_its_reason(
+    engine: LocalEngine, tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    path = broken(tmp_path, old, new)
+    if "u0000" in new:
+        path.write_text(GOOD.replace(old, 'prompt = " "'), "utf-8")
+        path.write_text(GOOD.replace(old, f'prompt = "{"word " * 600}"'), "utf-8")
+    found = check([path], engine, "tiny")
+    assert found
+    assert all(sentence.startswith("mine.toml, ") for sentence in found)
+    assert any(reason in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "fits"),
+    [
+        ("number", 0.5, True),
+        ("number", 7.0, False),
+        ("number", True, False),
+        ("layer", 3, True),
+        ("layer", 4, False),
+        ("layer", 1.5, False),
+        ("position", 4, True),
+        ("position", 5, False),
+        ("token", " a", True),
+        ("token", 3, False),
+        ("curve", [0, 0.1, 0.5, 1], True),
+        ("curve", [0, 0.1, 0.5, 2], False),
+        ("curve", [0, 1], False),
+        ("band", 3, True),
+        ("number", None, False),
+    ],
+)
+def test_an_answer_must_fit_its_question(kind: str, answer: object, fits: bool) -> None:
+    question = Question.model_validate({"kind": kind, "ask": "?", "answer": 0})
+    assert (unfit(question, answer, 3, 5) == "") is fits
+
+
+def test_every_page_has_controls_and_figures() -> None:
+    for stem in concepts():
+        keys, figures = page_keys(stem)
+        assert keys
+        assert figures
+    assert {"at", "k", "more"} <= page_keys("predictions")[0]
+
+
+def test_a_new_lesson_works_at_once(engine: LocalEngine, tmp_path: Path) -> None:
+    path = tmp_path / "my_first.toml"
+    new(path)
+    assert check([path], engine, "tiny") == []
+    with pytest.raises(LessonError, match="exists already"):
+        new(path)
+    with pytest.raises(LessonError, match="small letters"):
+        new(tmp_path / "My first.toml")
+
+
+def test_the_command_line(
+    tmp_path: Path,
+    tiny_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed = tmp_path / "models.toml"
+    listed.write_text(
+        f'[[model]]\nid = "tiny"\nsource = "folder"\npath = "{tiny_folder("gpt2")}"\n'
+        'licence = "none"\n',
+        "utf-8",
+    )
+    monkeypatch.setenv("STRATA_MODELS", str(listed))
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    monkeypatch.setenv("STRATA_LESSONS", str(folder))
+    assert main(["lessons", "new", "mine"]) == 0
+    assert main(["lessons", "check"]) == 0
+    assert capsys.readouterr().out.endswith("1 lessons are whole\n")
+    path = folder / "mine.toml"
+    path.write_text(path.read_text("utf-8").replace("top1_prob", "nothing"), "utf-8")
+    assert main(["lessons", "check", str(path)]) == 1
+    assert "mine.toml, step 2: There is no measure" in capsys.readouterr().out
+
+
+def test_no_shipped_lesson_fails_on_a_small_random_model(engine: LocalEngine) -> None:
+    """It may have other answers than the bundled model, but none crashes or is impossible."""
+    for sentence in check(None, engine, "tiny"):
+        assert "failed:" not in sentence, sentence
+        assert "no option holds" not in sentence, sentence
+
+
+def test_every_shipped_lesson_is_whole_on_the_bundled_model(model: Model) -> None:
+    assert lessons.problems() == []
+    with LocalEngine(
+        Settings(), load=lambda name, progress: model, listed=lambda: (model.name,)
+    ) as made:
+        assert check(None, made, model.name) == []

@@ -1,0 +1,95 @@
+"""What a learner has done is kept, tied to the run it was given for, and seen by nobody else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strata.errors import InputError, StrataError
+from strata.lessons.answers import Verdict
+from strata.lessons.progress import LETTERS, LONGEST, Guess, Progress, new_code, read_code
+
+GUESS = Guess(1, 0, "v1", "model", "job", [1, 0.5], {"a": 1}, Verdict("near", "Close: 日本 <b>."))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lessons.sqlite"
+
+
+def test_a_guess_comes_back_as_it_was(path: Path) -> None:
+    Progress(path).commit("ann", "first", GUESS)
+    assert Progress(path).guesses("ann", "first") == [GUESS]
+    assert Progress(path).guesses("bob", "first") == []
+    assert Progress(path).guesses("ann", "second") == []
+
+
+def test_the_first_of_two_equal_commits_counts(path: Path) -> None:
+    store = Progress(path)
+    store.commit("ann", "first", GUESS)
+    store.commit("ann", "first", replace(GUESS, guess="changed my mind"))
+    assert store.guesses("ann", "first") == [GUESS]
+    second, other = replace(GUESS, attempt=1), replace(GUESS, job="another run")
+    store.commit("ann", "first", second)
+    store.commit("ann", "first", other)
+    assert store.guesses("ann", "first") == [GUESS, second, other]
+
+
+def test_notes_change_one_by_one(path: Path) -> None:
+    store = Progress(path)
+    store.note("ann", "first", 2, hints=1)
+    store.note("ann", "first", 0, observation="I saw <i>this</i>.")
+    store.note("ann", "first", 2, figure="<svg/>", code="print()")
+    notes = store.notes("ann", "first")
+    assert list(notes) == [0, 2], "the latest visited is last"
+    assert (notes[2].hints, notes[2].figure, notes[2].code) == (1, "<svg/>", "print()")
+    assert notes[0].observation == "I saw <i>this</i>."
+    assert store.notes("bob", "first") == {}
+
+
+def test_a_long_observation_is_refused(path: Path) -> None:
+    with pytest.raises(InputError, match="at most 4,000"):
+        Progress(path).note("ann", "first", 0, observation="x" * (LONGEST + 1))
+
+
+def test_forgetting_is_of_one_learner_and_lesson(path: Path) -> None:
+    store = Progress(path)
+    for name, lesson in (("ann", "first"), ("ann", "second"), ("bob", "first")):
+        store.commit(name, lesson, GUESS)
+        store.note(name, lesson, 0)
+    store.forget("ann", "first")
+    assert store.guesses("ann", "first") == []
+    assert store.notes("ann", "first") == {}
+    assert store.guesses("ann", "second") == store.guesses("bob", "first") == [GUESS]
+
+
+def test_many_at_once(path: Path) -> None:
+    store = Progress(path)
+
+    def learn(number: int) -> None:
+        store.commit(f"learner {number}", "first", GUESS)
+        store.note(f"learner {number}", "first", 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(learn, range(40)))
+    assert all(store.guesses(f"learner {number}", "first") == [GUESS] for number in range(40))
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StrataError, match=r"The lessons' progress stored in .* cannot be used"):
+        Progress(tmp_path / "file" / "lessons.sqlite").guesses("ann", "first")
+
+
+def test_codes_are_long_readable_and_forgiving() -> None:
+    codes = {new_code() for _ in range(200)}
+    assert len(codes) == 200
+    for code in codes:
+        assert set(code) <= set(LETTERS) | {"-"}
+        assert read_code(code) == code
+        assert read_code(f"  {code.replace('-', ' ').upper()} ") == code
+    for typed in ("", "abc", "local", "'; drop table", "x" * 12 + "y", "oooo-oooo-0000"):
+        assert read_code(typed) is None

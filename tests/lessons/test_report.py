@@ -1,0 +1,103 @@
+"""A lab report holds what was done, and nothing in it that was typed is ever markup."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+
+from strata.lessons import Lesson
+from strata.lessons.answers import Verdict
+from strata.lessons.progress import Guess, Note
+from strata.lessons.report import as_html, as_notebook, plain, quoted
+
+HOSTILE = "<script>alert(1)</script> ![x](http://e.org) `a` </pre>"
+LESSON = Lesson.model_validate(
+    {
+        "stem": "mine",
+        "version": "v",
+        "title": "My lesson",
+        "summary": "It is about [[token|tokens]].",
+        "minutes": 5,
+        "page": "predictions",
+        "step": [
+            {"title": "One", "text": "A [[token]] is a piece."},
+            {
+                "title": "Two",
+                "text": "Guess.",
+                "question": {
+                    "kind": "choice",
+                    "ask": "Which?",
+                    "answer": "b",
+                    "options": [
+                        {"text": "A", "value": "a", "why": "No."},
+                        {"text": "B", "value": "b", "why": "Yes."},
+                    ],
+                },
+            },
+        ],
+    }
+)
+GUESSES = [
+    Guess(1, 0, "v", "tiny", "job", 0, "b", Verdict("wrong", "No. Measured here: B.")),
+    Guess(1, 1, "v", "tiny", "job", 1, "b", Verdict("right", "Yes: B.")),
+]
+NOTES = {1: Note(1, 2, HOSTILE, "<svg><text>figure</text></svg>", "print('</pre><b>')")}
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_html_holds_everything_and_no_markup_of_the_learners() -> None:
+    page = Tags()
+    text = as_html(LESSON, GUESSES, NOTES)
+    page.feed(text)
+    assert not {"script", "b "} & set(page.tags)
+    for said in ("Prediction: A", "No. Measured here: B. (tiny)", "Second try: B", HOSTILE):
+        assert said in page.text
+    assert "A token is a piece." in page.text
+    assert base64.b64encode(NOTES[1].figure.encode()).decode() in text
+    assert "http-equiv" not in text
+    assert 'src="http' not in text
+
+
+def test_the_notebook_is_valid_and_its_code_is_a_cell() -> None:
+    notebook = nbformat.reads(as_notebook(LESSON, GUESSES, NOTES), as_version=4)
+    nbformat.validate(notebook)
+    kinds = [cell.cell_type for cell in notebook.cells]
+    assert kinds == ["markdown", "markdown", "markdown", "code"]
+    assert notebook.cells[3].source == NOTES[1].code
+    told = notebook.cells[2].source
+    assert r"\<script\>" in told
+    assert "<script>" not in told
+    assert "Prediction: A" in told
+    assert notebook.cells[2].attachments["figure.svg"]
+
+
+def test_a_lesson_that_was_only_begun() -> None:
+    assert "Prediction" not in as_html(LESSON, [], {})
+    nbformat.validate(nbformat.reads(as_notebook(LESSON, [], {}), as_version=4))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a [[token]] b", "a token b"), ("[[token|tokens]]", "tokens"), ("[x]", "[x]")],
+)
+def test_terms_lose_their_marks(text: str, said: str) -> None:
+    assert plain(text) == said
+
+
+def test_markdown_is_quoted() -> None:
+    assert quoted("*a* [b](c) <d>") == r"\*a\* \[b\](c) \<d\>"
