@@ -35,7 +35,10 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         shared: Spec = single.get("encoding", {})
     else:
         shared = spec.get("encoding", {})
-    layers = [*spec["layer"], *_marks(guess, _first_encodings(spec, shared))]
+    of_the_marks = {channel: None for channel in shared if channel not in ("x", "y")}
+    marks = _marks(guess, _first_encodings(spec, shared))
+    marks = [{**mark, "encoding": {**of_the_marks, **mark["encoding"]}} for mark in marks]
+    layers = [*spec["layer"], *marks]
     title = spec.get("title")
     text = title if isinstance(title, str) else (title or {}).get("text", "")
     more = title if isinstance(title, dict) else {}

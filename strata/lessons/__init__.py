@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
 
 Value = bool | int | float | str
-Kind = Literal["choice", "number", "token", "position", "layer", "band", "ordering", "curve"]
+Kind = Literal["choice", "number", "token", "position", "layer", "block", "band", "ordering", "curve"]
 
 
 class LessonError(StrataError):
@@ -55,7 +55,8 @@ class Question(_Data):
 
     The answer is what `measure` ("stem.function", one of a concept's measures) makes of `view`'s
     table on the learner's own run; `params` go to the view, `given` to the measure. In both the
-    words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one.
+    words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one,
+    and "$top" for the id of the likeliest token after the last position.
     `answer` is written only for facts about the world. `right`, `close` and `wrong` are told after
     the guess, and may name {guess} and {answer}.
     """
@@ -70,7 +71,7 @@ class Question(_Data):
     options: tuple[Option, ...] = Field((), strict=False)
     tolerance: float = Field(0.0, ge=0)  # of a curve: a share of the real one's range
     near: float = Field(0.0, ge=0)  # beyond the tolerance, up to here, is a near miss
-    low: float = 0.0  # where the answer field begins and ends; a layer's is the model's
+    low: float = 0.0  # where the answer field begins and ends; a layer's or block's is the model's
     high: float = 1.0
     step: float | None = None
     points: int = Field(5, ge=3, le=9)  # of a curve: how many layers the learner draws it at

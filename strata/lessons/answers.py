@@ -40,15 +40,17 @@ def find_measure(name: str) -> Callable[..., Any]:
     return measures[function]
 
 
-def resolved(params: Mapping[str, Any], n_layers: int, n_tokens: int) -> dict[str, Any]:
-    """Parameters with "$last" (position), "$L" (layer, or block L - 1 for a block) and "$half"
-    replaced."""
+def resolved(
+    params: Mapping[str, Any], n_layers: int, n_tokens: int, top: int = 0
+) -> dict[str, Any]:
+    """Parameters with "$last" (position), "$L" (layer, or block L - 1 for a block), "$half" and
+    "$top" (`top`, the id of the likeliest next token) replaced."""
 
     def one(name: str, value: Any) -> Any:
         if isinstance(value, list):
             return [one(name, each) for each in value]
         last = n_layers - 1 if name == "block" else n_layers
-        known = {"$last": n_tokens - 1, "$L": last, "$half": n_layers // 2}
+        known = {"$last": n_tokens - 1, "$L": last, "$half": n_layers // 2, "$top": top}
         return known.get(value, value) if isinstance(value, str) else value
 
     return {name: one(name, value) for name, value in params.items()}
@@ -59,7 +61,11 @@ def measured(question: Question, ask: Ask, n_layers: int, n_tokens: int) -> Any:
     layer; one for each option of an ordering). None where the run has none."""
     if not question.measure:
         return question.answer
-    frame = ask(question.view, **resolved(question.params, n_layers, n_tokens))
+    top = 0
+    if "$top" in question.params.values():
+        likeliest = ask("predictions.next_token", position=n_tokens - 1, k=1)
+        top = int(likeliest["token_id"].iloc[0])
+    frame = ask(question.view, **resolved(question.params, n_layers, n_tokens, top))
     measure = find_measure(question.measure)
     given = resolved(question.given, n_layers, n_tokens)
     if question.kind == "ordering":
@@ -116,7 +122,7 @@ def in_words(question: Question, value: Any) -> str:
         return ", ".join(f"{v:.2g}" for v in value)
     if question.kind == "token":
         return f"“{display_token(str(value))}”"
-    if question.kind in ("layer", "position"):
+    if question.kind in ("layer", "block", "position"):
         return f"{question.kind} {value}"
     percent = question.unit == "%"
     number = f"{100 * value:.3g}%" if percent else f"{value:.4g}"
@@ -161,14 +167,14 @@ def _choice(question: Question, guess: int, answer: Any, layers: Sequence[int]) 
 def _number(question: Question, guess: float, answer: float, layers: Sequence[int]) -> Judged:
     off, said = abs(guess - answer), in_words(question, answer)
     near = max(question.near, question.tolerance)
-    if question.kind == "layer" and not near:
+    if question.kind in ("layer", "block") and not near:
         near = 2
     if off <= question.tolerance + 1e-12:
         return "right", f"Yes. Measured here: {said}."
     if off <= near + 1e-12 and question.kind != "position":
         return "near", f"Close. Measured here: {said}."
     side = "more" if answer > guess else "less"
-    if question.kind in ("layer", "position"):
+    if question.kind in ("layer", "block", "position"):
         side = "later" if answer > guess else "earlier"
     return "wrong", f"It is {side}. Measured here: {said}."
 

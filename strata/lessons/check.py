@@ -144,6 +144,7 @@ def unfit(question: Question, answer: Any, n_layers: int, n_tokens: int) -> str:
     fits = {
         "number": number,
         "layer": number and float(answer).is_integer() and 0 <= answer <= n_layers,
+        "block": number and float(answer).is_integer() and 0 <= answer < n_layers,
         "band": number and float(answer).is_integer() and 0 <= answer <= n_layers,
         "position": number and float(answer).is_integer() and 0 <= answer < n_tokens,
         "token": isinstance(answer, str),

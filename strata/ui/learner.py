@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from strata.lessons.progress import LOCAL, Progress, new_code
-from strata.weights import home
+from strata.weights import state
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
@@ -17,7 +17,7 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 @cache
 def progress() -> Progress:
     """Guesses and notes of all learners."""
-    return Progress(home() / "lessons.sqlite")
+    return Progress(state() / "lessons.sqlite")
 
 
 def learner() -> str:

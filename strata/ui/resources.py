@@ -14,7 +14,7 @@ from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
-from strata.weights import home
+from strata.weights import state
 
 _COLLECT_EVERY = 60  # seconds
 _TRY_AGAIN_AFTER = 30  # seconds
@@ -37,7 +37,7 @@ def engine() -> LocalEngine:
 @cache
 def prompt_store() -> PromptStore:
     """Prompts that a link may name by their id."""
-    return PromptStore(home() / "prompts.sqlite")
+    return PromptStore(state() / "prompts.sqlite")
 
 
 @cache

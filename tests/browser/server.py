@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 
@@ -29,16 +30,19 @@ def serve(
     wait_until_ready: bool = True,
     log: Path | None = None,
 ) -> Iterator[str]:
-    """The address of a server that runs `script`; with what it printed in the error if it dies."""
+    """The address of a server that runs `script`; with what it printed in the error if it dies.
+
+    What learners store goes into a folder that is gone with the server.
+    """
     port = free_port()
     options = ["--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
     log = log or Path(os.devnull)
-    with log.open("wb") as output:
+    with log.open("wb") as output, TemporaryDirectory() as state:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "STRATA_STATE": state, **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -1,0 +1,200 @@
+"""Lessons in a browser: every step is applied, answered and revealed; progress is not lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from strata.lessons import Question, Step, lessons
+
+STEMS = list(lessons())
+
+
+def settled(page: Page) -> None:
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def panel(page: Page) -> Locator:
+    return page.locator(".st-key-lesson_panel")
+
+
+def start(page: Page, address: str, stem: str) -> None:
+    page.goto(f"{address}/lessons")
+    page.locator(f".st-key-open_{stem} button").click()
+    expect(panel(page)).to_contain_text("step ")
+    settled(page)
+
+
+def at_step(page: Page, number: int, step: Step, count: int) -> None:
+    expect(panel(page)).to_contain_text(f"step {number + 1} of {count}")
+    expect(panel(page)).to_contain_text(step.title)
+    settled(page)
+
+
+def apply(page: Page) -> None:
+    button = page.locator(".st-key-set_up button")
+    if button.count():
+        button.click()
+        expect(panel(page)).to_contain_text("The page is set up for this step")
+        settled(page)
+
+
+def answer(page: Page, question: Question) -> None:
+    """Any answer: what matters is that it can be given, and is answered."""
+    box = panel(page)
+    if question.kind == "choice":
+        box.get_by_test_id("stRadio").locator("label").nth(1).click()
+    elif question.kind == "token":
+        box.get_by_role("textbox", name="Your answer").fill("word")
+        page.keyboard.press("Enter")
+    elif question.kind == "position":
+        box.get_by_role("combobox").click()
+        page.get_by_role("option").first.click()
+    elif question.kind == "ordering":
+        for _ in question.options:
+            box.get_by_role("combobox").click()
+            page.get_by_role("option").first.click()
+        page.keyboard.press("Escape")
+    button = page.locator(".st-key-commit_0 button")
+    expect(button).to_be_enabled()
+    button.click()
+    expect(box.locator('[class*="st-key-verdict_"]')).to_be_visible()
+    settled(page)
+
+
+def play(page: Page, step: Step) -> None:
+    """Apply a step, answer it and see what it shows."""
+    apply(page)
+    question = step.question
+    if question is not None:
+        if step.hide:
+            expect(page.get_by_text("The figure waits for your prediction")).to_be_visible()
+            expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(0)
+        answer(page, question)
+        expect(page.get_by_text("The figure waits for your prediction")).to_have_count(0)
+    expect(page.locator(".st-key-foot")).to_be_visible()
+    if step.hints:
+        page.locator(".st-key-hint button").click()
+        expect(panel(page)).to_contain_text("A nudge.")
+    settled(page)
+
+
+def forget(page: Page, address: str, stem: str) -> None:
+    page.goto(f"{address}/lessons")
+    card = page.locator(f".st-key-lesson_{stem}")
+    expect(card).to_be_visible()
+    settled(page)
+    if card.get_by_role("button", name="Report").count():
+        card.get_by_role("button", name="Report").click()
+        page.locator(f".st-key-forget_{stem} button").click()
+        expect(card.get_by_role("button", name="Start")).to_be_visible()
+        settled(page)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_step_is_applied_answered_and_revealed(page: Page, address: str, stem: str) -> None:
+    lesson = lessons()[stem]
+    forget(page, address, stem)
+    start(page, address, stem)
+    for number, step in enumerate(lesson.steps):
+        at_step(page, number, step, len(lesson.steps))
+        play(page, step)
+        page.locator(".st-key-step_on button").click()
+    expect(page).to_have_url(re.compile("/lessons"))
+    asked = sum(step.question is not None for step in lesson.steps)
+    card = page.locator(f".st-key-lesson_{stem}")
+    expect(card).to_contain_text(f"{len(lesson.steps)} steps seen, {asked} of {asked} questions")
+
+
+def test_a_guess_on_the_figure_survives_a_reload_and_is_in_the_report(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    stem = "laminar_profile"
+    lesson = lessons()[stem]
+    number, step = next(
+        (n, s) for n, s in enumerate(lesson.steps) if s.question and s.question.kind == "curve"
+    )
+    forget(page, address, stem)
+    start(page, address, stem)
+    for earlier in range(number):
+        at_step(page, earlier, lesson.steps[earlier], len(lesson.steps))
+        page.locator(".st-key-step_on button").click()
+    at_step(page, number, step, len(lesson.steps))
+    play(page, step)
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    expect(chart.locator("svg")).to_contain_text("Your guess is in magenta")
+    page.get_by_label(re.compile(re.escape(step.observe) or ".")).last.fill("I saw it bend.")
+    page.keyboard.press("Tab")
+    settled(page)
+    page.reload()
+    at_step(page, number, step, len(lesson.steps))
+    expect(panel(page).locator('[class*="st-key-verdict_"]')).to_be_visible()
+    expect(chart.locator("svg")).to_contain_text("Your guess is in magenta")
+
+    page.goto(f"{address}/lessons")
+    card = page.locator(f".st-key-lesson_{stem}")
+    expect(card.get_by_role("button", name="Continue")).to_be_visible()
+    card.get_by_role("button", name="Report").click()
+    with page.expect_download() as html:
+        page.get_by_role("button", name="HTML").click()
+    text = Path(html.value.path()).read_text("utf-8")
+    assert "Prediction: " in text
+    assert "data:image/svg+xml;base64," in text
+    assert "AutoModelForCausalLM" in text
+    with page.expect_download() as notebook:
+        page.get_by_role("button", name="Notebook").click()
+    nbformat.validate(nbformat.read(notebook.value.path(), as_version=4))
+    card.get_by_role("button", name="Report").click()
+    card.get_by_role("button", name="Continue").click()
+    at_step(page, number, step, len(lesson.steps))
+
+
+def test_nothing_is_gated_and_exploring_is_one_click_away(page: Page, address: str) -> None:
+    stem = STEMS[0]
+    lesson = lessons()[stem]
+    number, step = next((n, s) for n, s in enumerate(lesson.steps) if s.hide)
+    page.goto(f"{address}/{lesson.page_of(number)}?lesson={stem}&step_of_lesson={number + 1}")
+    at_step(page, number, step, len(lesson.steps))
+    apply(page)
+    if page.locator(".st-key-look button").count():
+        page.locator(".st-key-look button").click()
+    expect(page.locator(".st-key-foot")).to_be_visible()
+    settled(page)
+    page.locator(".st-key-explore button").click()
+    expect(panel(page)).to_have_count(0)
+    expect(page.locator(".st-key-foot")).to_be_visible()
+    assert "lesson=" not in page.url
+
+
+def test_an_answer_belongs_to_its_run(page: Page, address: str) -> None:
+    """Another prompt is another run: its figure waits again, and the first answer stays kept."""
+    stem = STEMS[0]
+    lesson = lessons()[stem]
+    number, step = next((n, s) for n, s in enumerate(lesson.steps) if s.hide)
+    forget(page, address, stem)
+    here = f"{address}/{lesson.page_of(number)}?lesson={stem}&step_of_lesson={number + 1}"
+    page.goto(here)
+    at_step(page, number, step, len(lesson.steps))
+    apply(page)
+    assert step.question
+    answer(page, step.question)
+    before = page.get_by_label("Prompt").input_value()
+    page.get_by_label("Prompt").fill("Bees like 33 red poppies")
+    page.get_by_role("button", name="Look inside").click()
+    expect(page.get_by_text("The figure waits for your prediction")).to_be_visible()
+    page.get_by_label("Prompt").fill(before)
+    page.get_by_role("button", name="Look inside").click()
+    expect(panel(page).locator('[class*="st-key-verdict_"]')).to_be_visible()
+
+
+def test_addresses_of_no_lesson_and_no_step_are_harmless(page: Page, address: str) -> None:
+    for query in ("lesson=none", f"lesson={STEMS[0]}&step_of_lesson=999", "lesson=../x"):
+        page.goto(f"{address}/predictions?{query}")
+        settled(page)
+        expect(page.get_by_text("Predictions").first).to_be_visible()
