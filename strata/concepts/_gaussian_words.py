@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from strata.display import display_text, display_token
-from strata.gaussian import ks_distance, quantile
+from strata.gaussian import cumulative, ks_distance, quantile
 
 PARTS = {"stream": "the residual stream", "attn": "the attention writes", "mlp": "the MLP writes"}
 SPIKES = (
@@ -232,6 +232,24 @@ def mean_cosine(frame: pd.DataFrame) -> float:
     return float(frame["mean"].iloc[0])
 
 
+def effective_share(frame: pd.DataFrame) -> float:
+    """Of `summary`: the effective dimension as a share of all dimensions; above 1 where a common
+    offset squeezes the cosines together."""
+    return float((frame["effective_dimension"] / frame["dims"]).iloc[0])
+
+
+def random_spread(frame: pd.DataFrame) -> float:
+    """Of `summary`: the spread (standard deviation) of the cosines of random directions in as many
+    dimensions, 1 / sqrt(D)."""
+    return float(1 / math.sqrt(frame["dims"].iloc[0]))
+
+
+def random_share(frame: pd.DataFrame, cosine: float) -> float:
+    """Of `summary`: the share of pairs of random directions in as many dimensions that reach this
+    cosine."""
+    return float(cumulative(-cosine, int(frame["dims"].iloc[0])))
+
+
 def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.005 else ("none" if value > -0.005 else f"−{-value:.0%}")
 
@@ -247,4 +265,12 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
-MEASURES = (closest_part, offset_share, effective_dimension, mean_cosine)
+MEASURES = (
+    closest_part,
+    offset_share,
+    effective_dimension,
+    mean_cosine,
+    effective_share,
+    random_spread,
+    random_share,
+)

@@ -278,10 +278,34 @@ def median_cosine(frame: pd.DataFrame, layer: int) -> float:
     return float(frame.loc[~frame["normed"] & (frame["layer"] == layer), "median"].iloc[0])
 
 
+def median_by_layer(frame: pd.DataFrame) -> list[float]:
+    """Of `statistics`: the median cosine at layers 0 to L, before the final norm."""
+    return [float(median) for median in frame.loc[~frame["normed"].astype(bool), "median"]]
+
+
 def turning_block(frame: pd.DataFrame) -> int:
     """Of `between_layers`: the block that turns the state most."""
     found = steps(frame)
     return int(found["layer"].iloc[int(found["cosine"].argmin())]) - 1
+
+
+def turning_layer(frame: pd.DataFrame) -> int:
+    """Of `between_layers`: the layer whose state is least like the one before it."""
+    return turning_block(frame) + 1
+
+
+def kept_cosine(frame: pd.DataFrame) -> float:
+    """Of `between_layers`: the cosine between the states at layers 0 and L."""
+    last = frame["layer_b"].max()
+    ends = frame[(frame["layer_a"] == 0) & (frame["layer_b"] == last)]
+    return float(ends["cosine"].iloc[0])
+
+
+def share_below(frame: pd.DataFrame, cosine: float) -> float:
+    """Of `between_tokens`: the share, 0 to 1, of pairs of different positions whose cosine is below
+    `cosine`; NaN where there is no pair."""
+    pairs = frame.loc[frame["position_a"] < frame["position_b"], "cosine"].dropna()
+    return float((pairs < cosine).mean())
 
 
 def most_alike_position(frame: pd.DataFrame, position: int) -> int:
@@ -345,7 +369,17 @@ def _check_layer(layer: int, last: int) -> int:
     return number
 
 
-_MEASURES = (most_alike_layer, least_alike_layer, median_cosine, turning_block, most_alike_position)
+_MEASURES = (
+    most_alike_layer,
+    least_alike_layer,
+    median_cosine,
+    median_by_layer,
+    turning_block,
+    turning_layer,
+    kept_cosine,
+    share_below,
+    most_alike_position,
+)
 
 CONCEPT = Concept(
     title="Laminar profile",

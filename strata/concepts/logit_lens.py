@@ -344,6 +344,45 @@ def share_changed(frame: pd.DataFrame, mistake: str = "norm_twice") -> float:
     return float(row["changed"] / row["positions"])
 
 
+def leader(frame: pd.DataFrame, layer: int, position: int) -> str:
+    """Of `lens` or `grid`: the token that ranks first at a layer and position."""
+    return str(_leaders(frame, position)[layer])
+
+
+def leader_prob(frame: pd.DataFrame, layer: int, position: int) -> float:
+    """Of `lens` or `grid` in the modes that give probabilities: that of the token that ranks first
+    at a layer and position."""
+    cells = frame[(frame["layer"] == layer) & (frame["position"] == position)]
+    return float(cells["prob"].max())
+
+
+def target_probs(frame: pd.DataFrame, position: int) -> list[float]:
+    """Of `statistics`: the target's probability at a position, layer by layer."""
+    states = frame[frame["position"] == position].sort_values("layer")
+    return [float(prob) for prob in states["target_prob"]]
+
+
+def part_sum(frame: pd.DataFrame, part: str) -> float:
+    """Of `attribution`: what a part ("embedding", "attn", "mlp") adds to the logit in all blocks
+    together."""
+    return float(frame.loc[frame["part"] == part, "logit"].sum())
+
+
+def largest_block(frame: pd.DataFrame, part: str | None = None) -> int:
+    """Of `attribution`: the block whose attention or MLP (or that `part` only) adds most to the
+    logit by itself."""
+    writes = frame.dropna(subset="block")
+    writes = writes if part is None else writes[writes["part"] == part]
+    return int(writes.iloc[int(writes["logit"].argmax())]["block"])
+
+
+def surest_write_size(frame: pd.DataFrame, position: int) -> float:
+    """Of `grid` in the mode "deltas_own_norm": the norm of the delta that looks surest at a
+    position, as a share of the largest delta's there."""
+    cells = frame[frame["position"] == position]
+    return float(cells.iloc[int(cells["prob"].argmax())]["norm"] / cells["norm"].max())
+
+
 def _leaders(frame: pd.DataFrame, position: int) -> pd.Series:
     """The top-1 by layer at a position."""
     cells = frame[frame["position"] == position].drop_duplicates("layer")
@@ -366,7 +405,19 @@ def _norms(states: Tensor) -> np.ndarray:
     return states.double().norm(dim=-1).numpy()
 
 
-_MEASURES = (first_leading_layer, settled_layer, n_leaders, largest_part, share_changed)
+_MEASURES = (
+    first_leading_layer,
+    settled_layer,
+    n_leaders,
+    largest_part,
+    share_changed,
+    leader,
+    leader_prob,
+    target_probs,
+    part_sum,
+    largest_block,
+    surest_write_size,
+)
 
 CONCEPT = Concept(
     title="Logit lens",

@@ -275,6 +275,18 @@ def share_foreseen(frame: pd.DataFrame) -> float:
     return float((frame["rank"].dropna() == 0).astype(float).mean())
 
 
+def late_share(frame: pd.DataFrame) -> float:
+    """Of `surprisal`: the share of all surprisal that falls in the prompt's second half, 0 to 1; of
+    an odd number of tokens the middle one is in the first. NaN for one token."""
+    nats = -frame["logprob"].iloc[1:]
+    return float(nats[frame["position"] >= (len(frame) + 1) // 2].sum() / (nats.sum() or math.nan))
+
+
+def choices(frame: pd.DataFrame) -> float:
+    """Of `entropy`: how many equally likely tokens would leave as much doubt."""
+    return float(frame["choices"].iloc[0])
+
+
 def _chunks(logits: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(T, V) logits in float64, a bounded number of rows at a time, with each chunk's first row."""
     rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
@@ -293,7 +305,16 @@ def _percent(prob: float) -> str:
     return "more than 99%" if prob >= 0.995 else f"{prob:.0%}"
 
 
-_MEASURES = (top1, top1_prob, n_to_reach, most_surprising, mean_surprisal, share_foreseen)
+_MEASURES = (
+    top1,
+    top1_prob,
+    n_to_reach,
+    most_surprising,
+    mean_surprisal,
+    share_foreseen,
+    late_share,
+    choices,
+)
 
 CONCEPT = Concept(
     title="Predictions",

@@ -241,6 +241,23 @@ def share_first(frame: pd.DataFrame, factor: float | None = None) -> float:
     return float((_of_factor(frame, factor)["rank"] == 0).mean())
 
 
+def worst_logprob(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the lowest log-probability of the target, in nats."""
+    return float(_of_factor(frame, factor)["logprob"].min())
+
+
+def best_change(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the highest log-probability of the target less the clean one, in nats."""
+    rows = _of_factor(frame, factor)
+    return float((rows["logprob"] - rows["clean_logprob"]).max())
+
+
+def kl_at_best(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: KL(clean, edited) in nats of the run in which the target is likeliest."""
+    rows = _of_factor(frame, factor)
+    return float(rows.iloc[int(rows["logprob"].argmax())]["kl"])
+
+
 def script(
     source: str,
     revision: str | None,
@@ -361,7 +378,15 @@ def _of_factor(frame: pd.DataFrame, factor: float | None) -> pd.DataFrame:
     return frame if factor is None else frame[frame["factor"] == factor]
 
 
-_MEASURES = (most_hurtful_block, worst_change, last_block_change, share_first)
+_MEASURES = (
+    most_hurtful_block,
+    worst_change,
+    last_block_change,
+    share_first,
+    worst_logprob,
+    best_change,
+    kl_at_best,
+)
 
 CONCEPT = Concept(
     title="Scaling",

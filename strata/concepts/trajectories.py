@@ -17,7 +17,14 @@ from torch import Tensor
 from strata.concepts import Concept, apart
 from strata.errors import InputError
 from strata.map_script import script
-from strata.map_words import largest_gradient_layer, last_gradient_norm, map_trust, smoothness
+from strata.map_words import (
+    kept_share,
+    largest_gradient_layer,
+    last_gradient_norm,
+    map_trust,
+    silent_position,
+    smoothness,
+)
 from strata.neighbours import METRICS, nearest, trust, unit
 from strata.trace import Trace
 from strata.umap_worker import WORKER, Layout, Progress
@@ -295,7 +302,14 @@ def _principal(points: Tensor) -> tuple[NDArray[np.float64], float]:
     return (drawn * torch.where(sign == 0, 1, sign)).numpy(), float(share)
 
 
-_MEASURES = (map_trust, smoothness, last_gradient_norm, largest_gradient_layer)
+_MEASURES = (
+    map_trust,
+    smoothness,
+    last_gradient_norm,
+    largest_gradient_layer,
+    kept_share,
+    silent_position,
+)
 
 CONCEPT = Concept(
     title="Trajectories",

@@ -23,7 +23,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
 
 Value = bool | int | float | str
-Kind = Literal["choice", "number", "token", "position", "layer", "block", "band", "ordering", "curve"]
+Kind = Literal[
+    "choice", "number", "token", "position", "layer", "block", "band", "ordering", "curve"
+]
 
 
 class LessonError(StrataError):
@@ -56,7 +58,7 @@ class Question(_Data):
     The answer is what `measure` ("stem.function", one of a concept's measures) makes of `view`'s
     table on the learner's own run; `params` go to the view, `given` to the measure. In both the
     words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one,
-    and "$top" for the id of the likeliest token after the last position.
+    and in `params` "$top" for the id of the likeliest next token.
     `answer` is written only for facts about the world. `right`, `close` and `wrong` are told after
     the guess, and may name {guess} and {answer}.
     """
