@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -82,12 +82,12 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         except StrataError as error:
             trouble = str(error)
         st.markdown(explained(filled(step.text, run.facts if run else {})), unsafe_allow_html=True)
-        _set_up(place, prompt)
+        ready = _set_up(place, prompt)
         waits = False
         if trouble:
             style.say("refusal", trouble, "lesson")
         elif run is not None and step.question is not None:
-            waits = _question(place, step.question, run)
+            waits = _question(place, step.question, run, ready)
         _hints(place)
         _observation(place)
         _ways(place)
@@ -97,14 +97,14 @@ def panel(place: Place, model: str, prompt: str) -> bool:
     return waits and step.hide
 
 
-def _set_up(place: Place, prompt: str) -> None:
-    """One click sets the step's prompt and controls."""
+def _set_up(place: Place, prompt: str) -> bool:
+    """One click sets the step's prompt and controls; whether they are set."""
     step = place.step
     wanted = {k: v for k, v in step.settings.items() if st.session_state.get(k) != v}
     if not (wanted or (step.prompt and step.prompt != prompt)):
         if step.prompt or step.settings:
             st.caption(":material/check: The page is set up for this step.")
-        return
+        return True
 
     def apply() -> None:
         st.session_state.update(step.settings)
@@ -114,10 +114,18 @@ def _set_up(place: Place, prompt: str) -> None:
             take_prompt(step.prompt)
 
     words = f"Set up the page: “{step.prompt}”" if step.prompt else "Set up the page for this step"
-    st.button(words, icon=":material/play_arrow:", on_click=apply, key="set_up", width="stretch")
+    st.button(
+        words,
+        icon=":material/play_arrow:",
+        on_click=apply,
+        key="set_up",
+        width="stretch",
+        type="primary",
+    )
+    return False
 
 
-def _question(place: Place, question: Question, run: Run) -> bool:
+def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
     """The prediction and what the run says of it; whether there is none yet."""
     lesson, key = place.lesson, run.job(question).key
     mine = [
@@ -131,7 +139,7 @@ def _question(place: Place, question: Question, run: Run) -> bool:
     looked = (lesson.stem, place.number, key) in st.session_state.setdefault("looked", set())
     if len(mine) < 2:
         label = "Commit my prediction" if not mine else "Keep this second try"
-        _field(place, question, run, key, label, len(mine))
+        _field(place, question, run, key, label, len(mine), "primary" if ready else "secondary")
     if mine:
         _draw_on_figure(question, mine[-1], run)
     elif not looked and place.step.hide:
@@ -145,14 +153,22 @@ def _question(place: Place, question: Question, run: Run) -> bool:
     return not mine and not looked
 
 
-def _field(place: Place, question: Question, run: Run, key: str, label: str, attempt: int) -> None:
+def _field(
+    place: Place,
+    question: Question,
+    run: Run,
+    key: str,
+    label: str,
+    attempt: int,
+    look: Literal["primary", "secondary"],
+) -> None:
     lesson, n_layers = place.lesson, run.about["n_layers"]
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
     where = st.container() if attempt == 0 else st.expander("Try once more")
     with where:
         guess = answer_field(question, name, n_layers, list(run.tokens["token"]))
         pressed = st.button(
-            label, type="primary", disabled=guess is None, key=f"commit_{attempt}", width="stretch"
+            label, type=look, disabled=guess is None, key=f"commit_{attempt}", width="stretch"
         )
     if not pressed or guess is None:
         return

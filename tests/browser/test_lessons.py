@@ -166,8 +166,7 @@ def test_nothing_is_gated_and_exploring_is_one_click_away(page: Page, address: s
         page.locator(".st-key-look button").click()
     expect(page.locator(".st-key-foot")).to_be_visible()
     settled(page)
-    expect(page.locator(".st-key-explore button")).to_have_count(1)
-    page.locator(".st-key-explore button").click()
+    page.get_by_role("button", name="Explore freely").click()
     expect(panel(page)).to_have_count(0)
     expect(page.locator(".st-key-foot")).to_be_visible()
     assert "lesson=" not in page.url
