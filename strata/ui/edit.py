@@ -100,7 +100,7 @@ def ask_at_length(page: Page, view: str, leave: dict[str, Any], **params: Any) -
 
 def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
     """None for all positions, else a list of at least one; numbers only stand in the address."""
-    which = one_of(place, "Positions", dict(zip(_WHICH, _WHICH, strict=True)), "where")
+    which = one_of(place, "Positions", dict(zip(_WHICH, _WHICH, strict=True)), key="where")
     if which != "Chosen":
         st.query_params.pop(_ADDRESS, None)
         return None if which == "All" else [page.n_tokens - 1]

@@ -21,6 +21,7 @@ from strata.display import distinct as distinct
 from strata.engine import Job
 from strata.trace import Scale
 from strata.ui import ask, record, style
+from strata.ui.place import offer
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
@@ -111,7 +112,9 @@ def open_page(stem: str) -> Page:
     Raises StrataError when the model cannot be had or the prompt is refused; the frame shows it.
     """
     concept = concepts()[stem].CONCEPT
-    st.title(concept.title, anchor=False)
+    title, way = st.columns([6, 1], vertical_alignment="center")
+    title.title(concept.title, anchor=False)
+    offer(stem, way)
     with st.container(key="question"):
         st.markdown(concept.question)
     choice: Choice = st.session_state["choice"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from strata.lessons import Lesson, Step, lessons
 
@@ -67,6 +68,22 @@ def to_list() -> None:
     """Leave the lesson for the page of all lessons."""
     go("")
     st.session_state["to_lessons"] = True
+
+
+def offer(page: str, where: DeltaGenerator) -> None:
+    """A button to the page's lesson, for who is in none."""
+    of_page = next((lesson for lesson in lessons().values() if lesson.page == page), None)
+    if of_page is None or current() is not None:
+        return
+    where.button(
+        "Lesson",
+        icon=":material/school:",
+        on_click=go,
+        args=(of_page.stem,),
+        key="to_lesson",
+        width="stretch",
+        help=f"{of_page.title} {of_page.minutes} minutes: predict, then look.",
+    )
 
 
 def keep_in_address(place: Place | None) -> None:

@@ -198,3 +198,16 @@ def test_addresses_of_no_lesson_and_no_step_are_harmless(page: Page, address: st
         page.goto(f"{address}/predictions?{query}")
         settled(page)
         expect(page.get_by_text("Predictions").first).to_be_visible()
+
+
+def test_a_page_leads_to_its_lesson_and_the_lesson_to_its_pages(page: Page, address: str) -> None:
+    lesson = lessons()[STEMS[0]]
+    page.goto(f"{address}/{lesson.page}")
+    page.get_by_role("button", name="Lesson", exact=True).click()
+    at_step(page, 0, lesson.steps[0], len(lesson.steps))
+    other = "hidden_states" if lesson.page == "predictions" else "predictions"
+    page.get_by_test_id("stSidebarNav").locator(f'a[href$="/{other}"]').click()
+    expect(page.get_by_text("is on the page")).to_be_visible()
+    expect(page.locator(".st-key-foot")).to_be_visible()
+    page.get_by_role("button", name="Back to the lesson").click()
+    at_step(page, 0, lesson.steps[0], len(lesson.steps))
