@@ -70,7 +70,7 @@ def test_two_views_of_one_prompt_share_its_trace_even_without_a_cache() -> None:
         futures = [
             *bench.submit("a b"),
             *bench.submit("c d"),
-            *bench.submit("c d", view="words", sample={"n": 1}),
+            *bench.submit("c d", view="words", sample={"n": 4}),
         ]
         assert bench.answers(futures) == ["a b", "c d", "c d"]
         assert len(bench.engine.traces) == 0
