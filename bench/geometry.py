@@ -15,8 +15,6 @@ from strata.concepts._gaussian_words import compare
 from strata.engine import Job, LocalEngine, Settings
 from strata.model import load_model
 
-_PLACE = {"layer": 15, "part": "mlp"}
-
 
 def geometry(name: str, quick: bool) -> Iterator[Row]:
     """On 2,000 states of the model, a million pairs; the texts are read before anything is timed.
@@ -25,6 +23,8 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
     """
     model = load_model(name)
     sample = corpus.sample(model, list(corpus.passages().values()))
+    middle = model.n_layers // 2
+    place: dict[str, object] = {"layer": middle, "part": "mlp"}
     layers = cycle(sample.layers("mlp"))
     shares = cycle(np.linspace(0, 1, 37))
     with LocalEngine(
@@ -55,12 +55,12 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
             return ask("glance")
 
         def redraw() -> object:
-            return _seed(sample.states(15, "mlp"), next(shares))
+            return _seed(sample.states(middle, "mlp"), next(shares))
 
         rounds = 2 if quick else 20
-        taken = take_turns({"ours": lambda: moved(_PLACE), "seed": redraw}, rounds=rounds)
+        taken = take_turns({"ours": lambda: moved(place), "seed": redraw}, rounds=rounds)
         yield Row(
-            "slider over 1,000,000 pairs",
+            "slider over a million pairs",
             taken["ours"],
             taken["seed"],
             "the seed's redraw",

@@ -25,14 +25,14 @@ kept: dict[str, object] = {}
 
 if spread.open:
     with spread:
-        above, (figure, detail) = st.container(), st.columns([5, 3], gap="medium")
+        (figure, detail), below = st.columns([5, 3], gap="medium"), st.container()
         with detail:
             pairs, zoom = states.choose_pairs()
         asked = {**chosen.place, **chosen.treated, "pairs": pairs}
         bins = page.ask("gaussian_baseline.histogram", zoom=zoom, **asked)
         numbers = page.ask("gaussian_baseline.summary", **asked)
         order = page.ask("gaussian_baseline.quantiles", **asked)
-        d, share = states.choose_baseline(numbers, above)
+        d, share = states.choose_baseline(numbers, below)
         pair = order.iloc[round(share * (len(order) - 1))]
         baseline = gaussian.curve(d, bins["left"].min(), bins["right"].max())
         title = f"{chosen.noun}: cosines of {numbers['n_pairs'][0]:,} pairs"

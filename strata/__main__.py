@@ -58,12 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser(
         "fetch",
-        help="fetch a model ahead of a class",
-        description="Download and convert a model now, so that later starts need no network. "
-        "Progress goes to standard error; the folder of the weights is printed at the end.",
+        help="fetch a model or a text ahead of a class",
+        description="Download and convert a model, or a text of texts.toml, now, so that later "
+        "starts need no network. Progress goes to standard error; where it is on this machine is "
+        "printed at the end.",
         epilog="example: python -m strata fetch smollm2-135m",
     )
-    fetch.add_argument("name", metavar="NAME", help=NAME_HELP)
+    fetch.add_argument("name", metavar="NAME", help=f"{NAME_HELP}; or the id of a text")
     fetch.set_defaults(run=_fetch)
 
     check = commands.add_parser(
@@ -137,9 +138,15 @@ def _models(chosen: argparse.Namespace) -> int:
 
 
 def _fetch(chosen: argparse.Namespace) -> int:
-    folder = weights.folder(resolve(chosen.name), _convert, _progress())
+    from strata import datasets  # here, because it needs half a second more
+
+    text = datasets.texts().get(chosen.name)
+    if text is not None:
+        place = datasets.fetch(text, _progress())
+    else:
+        place = weights.folder(resolve(chosen.name), _convert, _progress())
     _clear_line()
-    print(folder)
+    print(place)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +15,15 @@ from pydantic import (
     Field,
     PositiveInt,
     StrictStr,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from strata import weights
+from strata.entries import entries
 from strata.errors import ModelError, NotEnoughMemory
 from strata.sizes import count_parameters
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+BESIDE_PACKAGE = Path(__file__).resolve().parent.parent
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 BYTES_PER_WEIGHT = 4  # float32, which is what every model has on a CPU
 WORKING_ROOM = 1.15  # states, logits and buffers, on top of the weights
@@ -74,31 +72,12 @@ def catalogue(path: str | Path | None = None) -> dict[str, ModelCard]:
 
     Raises ModelError, with file and line, at the first entry that cannot be understood.
     """
-    beside_package = Path(__file__).resolve().parent.parent / "models.toml"
-    path = Path(path or os.environ.get("STRATA_MODELS") or beside_package)
-    text = _read(path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reason, line = _toml_reason(str(error), text)
-        raise ModelError(f"{path.name}, line {line}: {reason}.") from error
-    entries = document.pop("model", [])
-    headers = [n for n, line in enumerate(text.splitlines(), 1) if re.match(HEADER, line)]
-    if document or not isinstance(entries, list) or len(headers) != len(entries):
-        line = _line_of_stray(text)
-        raise ModelError(f"{path.name}, line {line}: a model starts with a line [[model]].")
-    cards: dict[str, ModelCard] = {}
-    for header, entry in zip(headers, entries, strict=True):
-        problem = _problem(entry, cards)
-        if problem:
-            field, message = problem
-            line = _line_of(field, text, header)
-            raise ModelError(f"{path.name}, line {line}: {message}.")
-        if entry.get("path"):
-            entry["path"] = str(path.absolute().parent / Path(entry["path"]).expanduser())
-        cards[entry["id"]] = ModelCard(**entry)
-    if not cards:
-        raise ModelError(f"{path.name}, line 1: there is no [[model]] in it.")
+    path = Path(path or os.environ.get("STRATA_MODELS") or BESIDE_PACKAGE / "models.toml")
+    cards = entries(path, "model", ModelCard, _problem, "STRATA_MODELS")
+    for name, card in cards.items():
+        if card.path:
+            place = str(path.absolute().parent / Path(card.path).expanduser())
+            cards[name] = card.model_copy(update={"path": place})
     return cards
 
 
@@ -156,47 +135,8 @@ def _gigabytes(n_bytes: float) -> str:
     return f"{gigabytes:.0f}" if gigabytes >= 9.95 else f"{gigabytes:.1f}"
 
 
-# Reading models.toml -------------------------------------------------------------------------
-
-HEADER = r"\s*\[\[\s*model\s*\]\]"
-
-
-def _read(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"The catalogue of models {path} cannot be read ({error.strerror}); put it back, or "
-            "set STRATA_MODELS to the file to use."
-        ) from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ModelError(f"{path.name}, line {line}: save the file as UTF-8 text.") from error
-
-
-def _toml_reason(message: str, text: str) -> tuple[str, int]:
-    found = re.search(r" \(at line (\d+), column \d+\)| \(at end of document\)", message)
-    if not found:
-        return message, 1
-    line = int(found[1]) if found[1] else max(1, len(text.rstrip().splitlines()))
-    return message[: found.start()], line
-
-
-def _problem(entry: Any, earlier: dict[str, ModelCard]) -> tuple[str, str] | None:
-    """The first thing wrong with an entry: the field to point at and what to do about it."""
-    if not isinstance(entry, dict):
-        return "", "a model starts with a line [[model]]"
-    try:
-        card = ModelCard(**entry)
-    except ValidationError as error:
-        misspelt_first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        return _explain(misspelt_first[0])
-    if not re.match(NAME, card.id):
-        return "id", f"id {card.id!r} may have letters, digits and . _ - inside, and nothing else"
-    if card.id in earlier:
-        return "id", f"the id {card.id!r} is used twice"
+def _problem(card: ModelCard) -> tuple[str, str] | None:
+    """A field that does not go with the card's source, and what to do about it."""
     needed = NEEDED[card.source]
     for field in needed:
         if getattr(card, field) is None:
@@ -206,45 +146,3 @@ def _problem(entry: Any, earlier: dict[str, ModelCard]) -> tuple[str, str] | Non
         if getattr(card, field) is not None and field not in allowed:
             return field, f"{field!r} means nothing for source {card.source!r}; remove it"
     return None
-
-
-def _explain(error: ErrorDetails) -> tuple[str, str]:
-    field = str(error["loc"][0]) if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(field, ModelCard.model_fields, n=1)
-        meant = (
-            f"did you mean {close[0]!r}" if close else f"use {', '.join(ModelCard.model_fields)}"
-        )
-        return field, f"{field!r} is not known; {meant}"
-    if error["type"] == "missing":
-        return "", f"{field!r} is missing"
-    if error["type"] == "string_pattern_mismatch":
-        return field, f"{field} should look like 'owner/name', not {error['input']!r}"
-    return field, f"{field} is {error['input']!r}, but {_lower_first(error['msg'])}"
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _line_of(field: str, text: str, header: int) -> int:
-    """The line of `field` in the entry that starts at `header`, else the header's own."""
-    if not field:
-        return header
-    for number, line in enumerate(text.splitlines()[header:], header + 1):
-        if re.match(r"\s*\[", line):
-            break
-        if re.match(rf"""\s*["']?{re.escape(field)}["']?\s*[=.]""", line):
-            return number
-    return header
-
-
-def _line_of_stray(text: str) -> int:
-    """The first line that is neither inside a [[model]] nor a comment."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(HEADER, line):
-            inside = True
-        elif re.match(r"\s*\[", line) or (line.strip() and not inside and line.strip()[0] != "#"):
-            return number
-    return 1

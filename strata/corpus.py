@@ -1,7 +1,7 @@
 """Texts to measure a model on, and a seeded sample of its states at their token positions.
 
-The shipped passages were written for Strata. A learner's own text is cut into passages of about
-the same size; it lives in memory only.
+The shipped passages were written for Strata. A learner's own text, or one from the hub, is cut into
+passages of about the same size; a learner's lives in memory only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from strata import run
+from strata import datasets, run
 from strata.errors import InputError, ModelError
 from strata.trace import ModelCheck, Part
 
@@ -44,14 +44,15 @@ _PASSAGES = Path(__file__).parent / "texts" / "passages.txt"
 
 
 class Source(BaseModel):
-    """What a job says of the sample: whose texts, how many positions, which seed.
+    """What a job says of the sample: which texts, how many positions, which seed.
 
+    `corpus`: "strata" (the shipped passages), "own" (the job's prompts) or an id of texts.toml.
     `skip_first`: without the first token of each text, see `sample`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    corpus: Literal["strata", "own"] = "strata"
+    corpus: str = "strata"
     n: int = Field(2_000, ge=FEWEST, le=MOST)
     seed: int = Field(0, ge=0, lt=2**32)
     skip_first: bool = True
@@ -202,9 +203,14 @@ def fitting(model: Model, texts: Sequence[str]) -> list[str]:
 def draw(
     model: Model, source: Source, prompts: Sequence[str], progress: Progress | None = None
 ) -> Sample:
-    """The sample that a job asks for: of the shipped passages, or of its own prompts."""
+    """The sample that a job asks for: of the shipped passages, its own prompts, or the hub's texts.
+
+    Only a listed text is ever fetched, see `strata.datasets.read`.
+    """
     texts = list(passages().values())
-    if source.corpus == "own":
+    if source.corpus != "strata":
+        if source.corpus != "own":
+            prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]
         texts = fitting(model, [passage for prompt in prompts for passage in split(prompt)])
     return sample(
         model, texts, source.n, source.seed, skip_first=source.skip_first, progress=progress

@@ -1,4 +1,5 @@
-"""Downloading a model from the Hugging Face hub: safetensors, config and tokenizer, never code."""
+"""Downloading from the Hugging Face hub: a model's safetensors, config and tokenizer, a dataset's
+file; never code."""
 
 from __future__ import annotations
 
@@ -24,19 +25,59 @@ def download(
     will not give it, ConnectionError (with the reason) if the hub is out of reach, OSError if
     the disk does not take it.
     """
-    from huggingface_hub import errors, snapshot_download  # here: slow, and seldom needed
+    from huggingface_hub import snapshot_download  # here: slow, and seldom needed
 
     report(0.0, f"Downloading {repository}")
     reach()
-    try:
-        snapshot = snapshot_download(
+    snapshot = _asking(
+        repository,
+        revision,
+        lambda: snapshot_download(
             repository,
             revision=revision,
             cache_dir=cache,
             allow_patterns=FILES,
             ignore_patterns=UNWANTED,
             tqdm_class=_bar(f"Downloading {repository}", report),
+        ),
+    )
+    return Path(snapshot)
+
+
+def dataset_file(
+    repository: str,
+    revision: str | None,
+    file: str,
+    cache: Path,
+    report: Callable[[float, str], None],
+) -> Path:
+    """One file of a dataset: the copy in `cache`, else downloaded into it. Raises as `download`."""
+    from huggingface_hub import errors, hf_hub_download
+
+    def get(local: bool) -> str:
+        return hf_hub_download(
+            repository,
+            file,
+            repo_type="dataset",
+            revision=revision,
+            cache_dir=cache,
+            local_files_only=local,
         )
+
+    try:
+        return Path(get(local=True))
+    except errors.LocalEntryNotFoundError:
+        report(0.0, f"Downloading {file} of {repository}")
+    reach()
+    return Path(_asking(repository, revision, lambda: get(local=False)))
+
+
+def _asking(repository: str, revision: str | None, ask: Callable[[], str]) -> str:
+    """What the hub answers, its refusals and failures in the three kinds that `download` names."""
+    from huggingface_hub import errors
+
+    try:
+        return ask()
     except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise ModelError(
             f"The hub has no {repository} that it would give to you; check the name, or whether "
@@ -50,7 +91,6 @@ def download(
         if isinstance(error, errors.LocalEntryNotFoundError):
             raise ConnectionError("no connection to the hub") from error
         raise ConnectionError(f"the hub failed with {type(error).__name__}") from error
-    return Path(snapshot)
 
 
 def reach() -> None:

@@ -345,7 +345,7 @@ def test_what_does_not_fit_the_cache_is_refused(tiny: Callable[[str], Model]) ->
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"corpus": "wikipedia"}, "'corpus' should be"),
+        ({"corpus": "wikipedia"}, "There is no text 'wikipedia'; choose one of strata, own"),
         ({"n": 3}, "'n' should be"),
         ({"n": 20.5}, "'n' should be"),
         ({"seed": -1}, "'seed' should be"),

@@ -1,4 +1,4 @@
-"""A handful of chart forms: a table in, a chart out. Each form's Vega-Lite spec is built once.
+"""The chart forms: a table in, a chart out. What a form's charts share is built once.
 
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
 hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by

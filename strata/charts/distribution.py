@@ -14,6 +14,7 @@ _TALLEST = 4.0  # a baseline may be this many times as high as the histogram, th
 
 _NAMES = ["pairs of states", "random directions", "chosen pair"]
 _WHICH: Spec = {
+    "field": "which",
     "type": "nominal",
     "scale": {"domain": _NAMES, "range": [DEPTH[1], ACCENT, RED]},
     "legend": {"orient": "top", "title": None},
@@ -21,11 +22,13 @@ _WHICH: Spec = {
 
 
 def _layer(kind: str, mark: Spec, encoding: Spec, name: str) -> Spec:
-    colour = {"datum": name, **_WHICH}
     return {
-        "transform": [{"filter": f"datum.kind == '{kind}'"}],
+        "transform": [
+            {"filter": f"datum.kind == '{kind}'"},
+            {"calculate": f"'{name}'", "as": "which"},
+        ],
         "mark": mark,
-        "encoding": {**encoding, "color": colour},
+        "encoding": {**encoding, "color": _WHICH},
     }
 
 

@@ -50,7 +50,7 @@ def script(
         part=part,
         blocks=blocks,
         modules=tuple(modules),
-        write_scale=write_scale,
+        write_scale=float(write_scale),  # NumPy's own number would not be written as a plain one
         center=center,
         drop_top=drop_top,
         pairs=pairs,

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from strata import corpus
+from strata import corpus, datasets
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui import ask
@@ -35,7 +35,9 @@ class SampledPage(Page):
 
     def name(self, text: int) -> str:
         """What a text is called on the page."""
-        return f"passage {text + 1}" if self.texts else f"“{list(corpus.passages())[text]}”"
+        if self.sample["corpus"] != "strata":
+            return f"passage {text + 1}"
+        return f"“{list(corpus.passages())[text]}”"
 
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
         """A view's table for this model and these texts, not for the prompt nor for others."""
@@ -60,10 +62,12 @@ def sampled(page: Page) -> SampledPage:
 
 def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
     """What to sample, the learner's own text if there is one, and what to say of it."""
+    listed = {name: card.title for name, card in datasets.texts().items()}
+    titles = SOURCES | {name: f"{title} (from the hub)" for name, title in listed.items()}
     chosen = st.radio(
         "Sample states from",
-        SOURCES,
-        format_func=SOURCES.__getitem__,
+        titles,
+        format_func=titles.__getitem__,
         key="texts",
         bind="query-params",
     )
@@ -92,7 +96,8 @@ def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
         help="It often is an attention sink, a hundred times larger than all others: a few of "
         "these decide every mean and variance.",
     )
-    sample = {"corpus": "own" if texts else "strata", "n": n, "seed": int(seed)}
+    of = "strata" if chosen == "own" and not texts else chosen
+    sample = {"corpus": of, "n": n, "seed": int(seed)}
     return sample | {"skip_first": not first}, texts, note
 
 
@@ -131,9 +136,10 @@ def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], not
         if few
         else f"{about['n']:,} of {about['n_available']:,} token positions"
     )
-    text += f" of {about['n_texts']:,} passages " + (
-        "of your own text" if texts else "written for Strata"
-    )
+    whose = {"strata": "written for Strata", "own": "of your own text"}
+    name = sample["corpus"]
+    text += f" of {about['n_texts']:,} passages "
+    text += whose[name] if name in whose else f"of {datasets.texts()[name].title}"
     if sample["skip_first"]:
         text += ", each one's first token left out"
     text += f"; seed {sample['seed']}. The prompt on the left plays no part on this page."

@@ -41,11 +41,11 @@ def test_a_point_that_is_clicked_says_which_pair_it_is(page: Page, address: str)
     expect(points).to_have_count(32 * 6)
     points.nth(1).hover()  # at layer 0, of “·capital” and “·France”
     expect(page.locator("#vg-tooltip-element")).to_contain_text("3 ·France")
-    points.nth(0).click()
+    points.nth(1).click()
     expect(page.get_by_text("The pair that you clicked")).to_be_visible()
-    expect(page.get_by_text("The⟦·capital⟧⟦·of⟧·France·is")).to_be_visible()
+    expect(page.get_by_text("The⟦·capital⟧·of⟦·France⟧·is")).to_be_visible()
     expect(
-        page.get_by_text("At layer 0 “·capital” (1) and “·of” (2) have a cosine of")
+        page.get_by_text("At layer 0 “·capital” (1) and “·France” (3) have a cosine of")
     ).to_be_visible()
 
 

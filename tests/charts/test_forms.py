@@ -3,95 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import altair
 import jsonschema
-import numpy as np
-import pandas as pd
 import pytest
 
 from strata import charts
 from strata.charts import Chart
 from strata.charts.common import DEPTH, LABEL, scale_of
-
-READING = "It is so."
-TOKENS = ["The", "·cat", "·cat"]
-LABELS = [f"{position} {token}" for position, token in enumerate(TOKENS)]
-
-
-def bars() -> Chart:
-    frame = pd.DataFrame(
-        {
-            "label": ["·a", "·b"],
-            "order": [0, 1],
-            "value": [0.9, 0.1],
-            "logprob": np.log([0.9, 0.1]),
-            "chosen": [False, True],
-        }
-    )
-    return charts.bars(frame, "What may follow", READING)
-
-
-def strip(*, symlog: bool = False) -> Chart:
-    frame = pd.DataFrame(
-        {"x": [0.1, 0.9, 2.0], "layer": [0, 1, 2], "dim": [5, 5, 6], "value": [-1.0, 0.5, 300.0]}
-    )
-    return charts.strip(frame, "Activations", READING, symlog=symlog)
-
-
-def by_layer(*, last: bool = True) -> Chart:
-    frame = pd.DataFrame({"layer": [0, 1, 2], "value": [1.0, 2.5, 24_000.0]})
-    return charts.by_layer(frame, "Norm by layer", last=last)
-
-
-def heatmap(*, log: bool = False) -> Chart:
-    rows = [(label, p, layer) for layer in range(3) for p, label in enumerate(LABELS)]
-    frame = pd.DataFrame(rows, columns=["label", "position", "layer"])
-    values = frame["layer"] * 100.0 + 1
-    return charts.heatmap(frame.assign(value=values), "Norms", READING, legend="Norm", log=log)
-
-
-def before_and_after() -> Chart:
-    frame = pd.DataFrame(
-        {
-            "label": LABELS,
-            "position": range(3),
-            "norm_before": [600.0, 500.0, 400.0],
-            "norm_after": [40.0, 50.0, 60.0],
-            "cosine": [0.4, 0.5, 0.6],
-        }
-    )
-    return charts.before_and_after(frame, READING)
-
-
-def outliers() -> Chart:
-    frame = pd.DataFrame(
-        {
-            "dim": [17, 9],
-            "layer": [2, 1],
-            "position": [1, 2],
-            "value": [500.0, -20.0],
-            "share": [0.7, 0.1],
-            "label": LABELS[1:],
-        }
-    )
-    return charts.outliers(frame, 3, READING)
-
-
-FORMS = {
-    "bars": bars,
-    "strip": strip,
-    "strip, symlog": lambda: strip(symlog=True),
-    "by_layer": by_layer,
-    "by_layer, not last": lambda: by_layer(last=False),
-    "heatmap": heatmap,
-    "heatmap, log": lambda: heatmap(log=True),
-    "before_and_after": before_and_after,
-    "outliers": outliers,
-}
+from tests.charts.forms import FORMS, bars, by_layer, outliers, strip
 
 
 def encodings(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -99,14 +23,31 @@ def encodings(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for view in (spec, *spec.get("layer", ())):
         for channel, what in view.get("encoding", {}).items():
             for one in what if isinstance(what, list) else [what]:
-                yield channel, one
+                if one is not None:
+                    yield channel, one
+
+
+def columns(chart: Chart) -> set[str]:
+    """The columns of the chart's table and of the small tables that layers have of their own."""
+    own = [layer["data"]["values"] for layer in chart.spec.get("layer", ()) if "data" in layer]
+    return set(chart.frame.columns).union(*(row for rows in own for row in rows))
+
+
+def without_nulls(spec: dict[str, Any]) -> dict[str, Any]:
+    """A layer's null undoes a channel that all layers share; the schema does not know of it."""
+    layers = [
+        {**each, "encoding": {k: v for k, v in each["encoding"].items() if v is not None}}
+        for each in spec.get("layer", ())
+    ]
+    return {**spec, "layer": layers} if layers else spec
 
 
 def made_by_transforms(spec: dict[str, Any]) -> set[str]:
     made: set[str] = set()
-    for transform in spec.get("transform", ()):
-        named = transform["as"]
-        made |= {named} if isinstance(named, str) else set(named)
+    for view in (spec, *spec.get("layer", ())):
+        for transform in view.get("transform", ()):
+            named = transform.get("as", [])
+            made |= {named} if isinstance(named, str) else set(named)
     return made
 
 
@@ -121,13 +62,18 @@ def chart(form: str) -> Chart:
 
 
 def test_every_form_is_tested() -> None:
-    functions = {name for name in charts.__all__ if name != "Chart"}
-    assert functions == {name.split(",")[0] for name in FORMS}
+    functions = {name for name in charts.__all__ if inspect.isfunction(getattr(charts, name))}
+    drawing = {
+        n
+        for n in functions
+        if "Chart" in str(inspect.signature(getattr(charts, n)).return_annotation)
+    }
+    assert drawing == {name.split(",")[0] for name in FORMS}
 
 
 def test_the_spec_is_valid_vega_lite(chart: Chart) -> None:
     values = json.loads(chart.frame.to_json(orient="records"))
-    whole = {**chart.spec, "data": {"values": values}, "height": chart.height}
+    whole = {**without_nulls(chart.spec), "data": {"values": values}, "height": chart.height}
     altair.Chart.from_dict(whole)  # raises SchemaValidationError
     assert "Infinity" not in json.dumps(whole)
     assert "NaN" not in json.dumps(whole)
@@ -146,26 +92,27 @@ def test_data_are_not_in_the_spec(chart: Chart) -> None:
 
 def test_it_says_what_it_shows(chart: Chart) -> None:
     title = chart.spec["title"]
+    title = title if isinstance(title, str) else title["text"]
     assert len(title) > 4
     assert chart.alt == f"{title}. {chart.reading}"
     assert chart.reading.endswith(".")
-    assert chart.height >= 100
+    assert chart.height >= 80
 
 
 def test_axes_of_quantities_have_titles(form: str, chart: Chart) -> None:
-    if form == "by_layer, not last":
-        return  # shares the axis of the one below it
+    if form in {"by_layer, not last", "histogram, small", "colour_bar"}:
+        return  # shares the axis of the one below or beside it, or is named by its title
     for axis in ("x", "y"):
         found = [one for channel, one in encodings(chart.spec) if channel == axis]
         assert found, axis
         quantities = [one for one in found if one.get("type") == "quantitative"]
         # A curve's own title names its vertical axis.
-        if quantities and not (axis == "y" and form == "by_layer"):
+        if quantities and not (axis == "y" and form.startswith(("by_layer", "by_part"))):
             assert any(one.get("title") for one in quantities), axis
 
 
 def test_columns_that_are_drawn_exist(chart: Chart) -> None:
-    known = set(chart.frame.columns) | made_by_transforms(chart.spec)
+    known = columns(chart) | made_by_transforms(chart.spec)
     drawn = {one["field"] for _, one in encodings(chart.spec) if "field" in one}
     sorted_by = {
         one["sort"]["field"]
@@ -180,7 +127,7 @@ def test_columns_that_are_drawn_exist(chart: Chart) -> None:
 def test_a_tooltip_reads_no_markup(chart: Chart) -> None:
     """A tooltip's field called `image` would be drawn as a picture of what a token says."""
     tips = [one for channel, one in encodings(chart.spec) if channel == "tooltip"]
-    assert tips
+    assert tips or chart.height < 100  # only the colour bar says nothing
     assert all(one["title"] and one["title"].lower() != "image" for one in tips)
 
 
@@ -197,16 +144,13 @@ def test_drawing_leaves_what_is_shared_as_it_was(form: str) -> None:
     again = FORMS[form]()
     assert len(others) == len(FORMS)
     assert first.spec == before == again.spec
-    for part in ("layer", "config"):  # built once: the very same objects
-        assert again.spec.get(part) is first.spec.get(part)
-    marks = [spec.get("mark") for spec in (first.spec, again.spec)]
-    assert marks[0] is marks[1]
+    assert again.spec["config"] is first.spec["config"]
 
 
 def test_one_colour_language(chart: Chart) -> None:
     """Layers have the depth colours wherever they are drawn in colour."""
     for channel, one in encodings(chart.spec):
-        if channel == "color" and one["field"] == "layer":
+        if channel == "color" and one.get("field") == "layer":
             assert one["scale"]["scheme"] == scale_of(DEPTH)["scheme"]
     assert chart.spec["config"]["axis"]["labelColor"] is LABEL
 

@@ -1,0 +1,152 @@
+"""One small chart of every form, for the tests that hold for all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from strata import charts, gaussian
+from strata.charts import Chart
+from strata.concepts.laminar_profile import (
+    layer_matrices,
+    points,
+    statistics,
+    token_matrices,
+)
+from tests.concepts.by_hand import HOSTILE, trace
+from tests.concepts.test_laminar_profile import norm_model
+
+READING = "It is so."
+TOKENS = ["The", "·cat", "·cat"]
+LABELS = [f"{position} {token}" for position, token in enumerate(TOKENS)]
+
+
+def bars() -> Chart:
+    frame = pd.DataFrame(
+        {
+            "label": ["·a", "·b"],
+            "order": [0, 1],
+            "value": [0.9, 0.1],
+            "logprob": np.log([0.9, 0.1]),
+            "chosen": [False, True],
+        }
+    )
+    return charts.bars(frame, "What may follow", READING)
+
+
+def strip(*, symlog: bool = False) -> Chart:
+    frame = pd.DataFrame(
+        {"x": [0.1, 0.9, 2.0], "layer": [0, 1, 2], "dim": [5, 5, 6], "value": [-1.0, 0.5, 300.0]}
+    )
+    return charts.strip(frame, "Activations", READING, symlog=symlog)
+
+
+def by_layer(*, last: bool = True) -> Chart:
+    frame = pd.DataFrame({"layer": [0, 1, 2], "value": [1.0, 2.5, 24_000.0]})
+    return charts.by_layer(frame, "Norm by layer", last=last)
+
+
+def heatmap(*, log: bool = False) -> Chart:
+    rows = [(label, p, layer) for layer in range(3) for p, label in enumerate(LABELS)]
+    frame = pd.DataFrame(rows, columns=["label", "position", "layer"])
+    values = frame["layer"] * 100.0 + 1
+    return charts.heatmap(frame.assign(value=values), "Norms", READING, legend="Norm", log=log)
+
+
+def before_and_after() -> Chart:
+    frame = pd.DataFrame(
+        {
+            "label": LABELS,
+            "position": range(3),
+            "norm_before": [600.0, 500.0, 400.0],
+            "norm_after": [40.0, 50.0, 60.0],
+            "cosine": [0.4, 0.5, 0.6],
+        }
+    )
+    return charts.before_and_after(frame, READING)
+
+
+def outliers() -> Chart:
+    frame = pd.DataFrame(
+        {
+            "dim": [17, 9],
+            "layer": [2, 1],
+            "position": [1, 2],
+            "value": [500.0, -20.0],
+            "share": [0.7, 0.1],
+            "label": LABELS[1:],
+        }
+    )
+    return charts.outliers(frame, 3, READING)
+
+
+def laminar_profile() -> Chart:
+    run = trace(layers=4, tokens=6)
+    pairs, numbers = points(norm_model(), run), statistics(norm_model(), run)
+    axes = charts.laminar_axes(pairs, numbers)
+    return charts.laminar_profile(pairs, numbers, "Laminar profile", READING, list(HOSTILE), axes)
+
+
+def matrices(*layers: int) -> list[Chart]:
+    cells = token_matrices(norm_model(), trace(tokens=6), layers)
+    names = [f"layer {layer}" for layer in range(7)]
+    scale = charts.colours(cells["cosine"])
+    return charts.token_matrices(cells, layers, names, list(HOSTILE), scale, READING)
+
+
+def layers_of_a_token() -> Chart:
+    cells = layer_matrices(norm_model(), trace(layers=4, tokens=6), (0, 5))
+    scale = charts.colours(cells["cosine"])
+    return charts.layer_matrices(cells, [0, 5], list(HOSTILE), scale, READING)[1]
+
+
+def colour_bar() -> Chart:
+    cosines = pd.Series([-0.2, 0.9])
+    return charts.colour_bar(charts.colours(cosines), cosines)
+
+
+def histogram(d: int = 8, *, small: bool = False) -> Chart:
+    edges = np.linspace(-1, 1, 21)
+    bins = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "count": 5, "density": 0.5})
+    pair = None if small else 0.3
+    return charts.histogram(bins, gaussian.curve(d), pair, "Cosines", READING, small=small)
+
+
+def by_part(*, log: bool = False, legend: bool = True) -> Chart:
+    rows = [(layer, part, 1.0 + layer) for layer in (1, 2) for part in ("stream", "attn", "mlp")]
+    frame = pd.DataFrame(rows, columns=["layer", "part", "value"])
+    return charts.by_part(frame, "Mean cosine", 1, log=log, legend=legend)
+
+
+def dimensions() -> Chart:
+    frame = pd.DataFrame({"dim": [0, 1], "kurtosis": [-0.5, 80.0], "share": [0.1, 0.9]})
+    return charts.dimensions(frame.assign(mean=0.0, variance=1.0), 1, "Dimensions", READING)
+
+
+def quantile_quantile() -> Chart:
+    frame = pd.DataFrame({"expected": [-1.0, 1.0], "observed": [-0.9, 1.3], "label": LABELS[1:]})
+    return charts.quantile_quantile(frame, "Dimension 3", READING)
+
+
+FORMS = {
+    "bars": bars,
+    "strip": strip,
+    "strip, symlog": lambda: strip(symlog=True),
+    "by_layer": by_layer,
+    "by_layer, not last": lambda: by_layer(last=False),
+    "heatmap": heatmap,
+    "heatmap, log": lambda: heatmap(log=True),
+    "before_and_after": before_and_after,
+    "outliers": outliers,
+    "laminar_profile": laminar_profile,
+    "layer_matrices": layers_of_a_token,
+    "token_matrices": lambda: matrices(1, 2)[0],
+    "token_matrices, large": lambda: matrices(2)[0],
+    "colour_bar": colour_bar,
+    "histogram": histogram,
+    "histogram, small": lambda: histogram(1, small=True),
+    "by_part": by_part,
+    "by_part, log": lambda: by_part(log=True, legend=False),
+    "dimensions": dimensions,
+    "quantile_quantile": quantile_quantile,
+}
