@@ -26,11 +26,12 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
     """The chart with the guess over it, in a colour of its own, named in the subtitle."""
     spec = dict(chart.spec)
     if "layer" not in spec:  # a single view becomes the first of several
-        single = {
-            name: spec.pop(name)
-            for name in ("mark", "encoding", "transform", "params")
-            if name in spec
+        single: Spec = {
+            name: spec.pop(name) for name in ("mark", "encoding", "transform") if name in spec
         }
+        params = spec.pop("params", [])
+        single["params"] = [param for param in params if "select" in param]
+        spec["params"] = [param for param in params if "select" not in param]
         spec["layer"] = [single]
         shared: Spec = single.get("encoding", {})
     else:

@@ -52,7 +52,7 @@ class _Note(_Base):
     step: Mapped[int] = mapped_column(Integer, primary_key=True)
     hints: Mapped[int] = mapped_column(Integer, default=0)
     observation: Mapped[str] = mapped_column(Text, default="")
-    figure: Mapped[str] = mapped_column(Text, default="")  # SVG
+    figure: Mapped[str] = mapped_column(Text, default="")  # Vega-Lite, with its data
     code: Mapped[str] = mapped_column(Text, default="")
     visited: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 

@@ -6,11 +6,13 @@ import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import nbformat
 
 from strata.lessons import Lesson, Step
 from strata.lessons.answers import in_words
+from strata.lessons.pictures import as_pictures
 from strata.lessons.progress import Guess, Note
 
 _STYLE = (
@@ -23,8 +25,19 @@ _STYLE = (
 )
 
 
+def drawn(notes: Mapping[int, Note]) -> dict[int, Note]:
+    """The notes with figures as pictures (SVG) in place of their specs."""
+    pictures = as_pictures([note.figure for note in notes.values() if note.figure])
+    left = iter(pictures)
+    return {
+        step: replace(note, figure=next(left)) if note.figure else note
+        for step, note in notes.items()
+    }
+
+
 def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note]) -> str:
-    """One file that needs no network: all that was typed is text in it, never markup."""
+    """One file that needs no network: all that was typed is text in it, never markup. The notes are
+    `drawn`."""
     title = html.escape(lesson.title)
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from strata.errors import StrataError
 from strata.lessons import Lesson, lessons, problems
 from strata.lessons.progress import read_code
-from strata.lessons.report import as_html, as_notebook
+from strata.lessons.report import as_html, as_notebook, drawn
 from strata.ui import style
 from strata.ui.learner import is_local, learner, progress
 from strata.ui.place import go
+
+_REPORTS: dict[str, tuple[Callable[..., str], str, Any]] = {
+    "HTML": (as_html, "html", "text/html"),
+    "Notebook": (as_notebook, "ipynb", "application/x-ipynb+json"),
+}
 
 
 def show() -> None:
@@ -65,16 +72,9 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
         if notes:
             with way.popover("Report", width="stretch"):
                 st.caption("Your lab report: steps, predictions, answers, figures, your words.")
-                made = lesson, guesses, notes
-                st.download_button(
-                    "HTML", partial(_encoded, as_html(*made)), f"{lesson.stem}.html", "text/html"
-                )
-                st.download_button(
-                    "Notebook",
-                    partial(_encoded, as_notebook(*made)),
-                    f"{lesson.stem}.ipynb",
-                    "application/x-ipynb+json",
-                )
+                for kind, (write, ending, mime) in _REPORTS.items():
+                    made = partial(_report, learner(), lesson, write)
+                    st.download_button(kind, made, f"{lesson.stem}.{ending}", mime)
                 st.button(
                     "Delete my answers",
                     on_click=partial(progress().forget, learner(), lesson.stem),
@@ -82,8 +82,10 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
                 )
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8")
+def _report(who: str, lesson: Lesson, write: Callable[..., str]) -> bytes:
+    """Made when it is asked for: its figures take a second or two."""
+    notes = drawn(progress().notes(who, lesson.stem))
+    return write(lesson, progress().guesses(who, lesson.stem), notes).encode("utf-8")
 
 
 def _resume() -> None:

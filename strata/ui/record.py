@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import streamlit as st
 
 from strata.charts import Chart
-from strata.errors import StrataError
 from strata.ui.learner import learner, progress
 from strata.ui.place import Place
 
 _WIDTH = 640
-_MOST_ROWS = 20_000
+_MOST_ROWS = 5_000  # a figure of more is left out of the report
 _KEY = "recorded_step"
-
-_log = logging.getLogger("strata")
 
 
 def start(place: Place | None, run: str = "") -> None:
@@ -38,10 +34,7 @@ def keep_figure(chart: Chart, key: str) -> None:
     recorded["drawn"] = True
     n_marks = len(chart.spec.get("layer", ()))  # more once the guess is drawn
     if _changed("figure", recorded["place"], (recorded["run"], n_marks, chart.reading)):
-        try:
-            _note(recorded["place"], figure=as_svg(chart))
-        except (ValueError, StrataError):  # a report without a figure is better than no page
-            _log.warning("the figure %s could not be kept for a report", key, exc_info=True)
+        _note(recorded["place"], figure=as_spec(chart))
 
 
 def keep_code(script: str) -> None:
@@ -73,18 +66,15 @@ def _note(place: Place, **changes: str) -> None:
     progress().note(learner(), place.lesson.stem, place.number, **changes)
 
 
-def as_svg(chart: Chart) -> str:
-    """The chart as a picture on white. Raises ValueError if it cannot be drawn."""
-    import vl_convert  # here: it takes a while, and only reports need it
-
+def as_spec(chart: Chart) -> str:
+    """The chart as one Vega-Lite spec with its data, on white: JSON on one line."""
     rows: list[dict[str, Any]] = json.loads(chart.frame.to_json(orient="records"))
     spec = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         **chart.spec,
         "background": "white",
         "data": {"values": rows},
         "width": _WIDTH,
         "height": chart.height,
     }
-    svg: str = vl_convert.vegalite_to_svg(spec)
-    return svg
+    return json.dumps(spec)
