@@ -238,12 +238,6 @@ def effective_share(frame: pd.DataFrame) -> float:
     return float((frame["effective_dimension"] / frame["dims"]).iloc[0])
 
 
-def random_spread(frame: pd.DataFrame) -> float:
-    """Of `summary`: the spread (standard deviation) of the cosines of random directions in as many
-    dimensions, 1 / sqrt(D)."""
-    return float(1 / math.sqrt(frame["dims"].iloc[0]))
-
-
 def random_share(frame: pd.DataFrame, cosine: float) -> float:
     """Of `summary`: the share of pairs of random directions in as many dimensions that reach this
     cosine."""
@@ -271,6 +265,5 @@ MEASURES = (
     effective_dimension,
     mean_cosine,
     effective_share,
-    random_spread,
     random_share,
 )

@@ -283,6 +283,11 @@ def median_by_layer(frame: pd.DataFrame) -> list[float]:
     return [float(median) for median in frame.loc[~frame["normed"].astype(bool), "median"]]
 
 
+def random_reach(frame: pd.DataFrame) -> float:
+    """Of `statistics`: the largest cosine of the middle 95 % of pairs of random vectors."""
+    return float(frame["random_high"].iloc[0])
+
+
 def turning_block(frame: pd.DataFrame) -> int:
     """Of `between_layers`: the block that turns the state most."""
     found = steps(frame)
@@ -374,6 +379,7 @@ _MEASURES = (
     least_alike_layer,
     median_cosine,
     median_by_layer,
+    random_reach,
     turning_block,
     turning_layer,
     kept_cosine,

@@ -56,7 +56,8 @@ for name in ("figure_waits", "drawn_guess"):
 record.start(None)
 wanted = place.destination()
 if wanted is not None and wanted != navigation.url_path:
-    st.switch_page(pages.get(wanted, lessons))
+    # Told no address, Streamlit refuses to clear what widgets have written into the old one.
+    st.switch_page(pages.get(wanted, lessons), query_params={})
 try:
     if navigation in pages.values():
         with st.sidebar:

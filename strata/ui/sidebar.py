@@ -31,15 +31,19 @@ def choose() -> Choice:
         list(models()),
         format_func=lambda name: models()[name].title,
         key="model",
+        persist_state="session",
     )
     st.selectbox(
         "Example",
         [*BY_ID, OWN],
         format_func=_title,
         key="example",
+        persist_state="session",
         on_change=_take_example,
     )
-    st.text_area("Prompt", key="text", height=110, on_change=_take_text)
+    st.text_area(
+        "Prompt", key="text", persist_state="session", height=110, on_change=_take_text
+    )
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
     if note := _example_note():
