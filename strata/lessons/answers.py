@@ -145,6 +145,8 @@ def score(question: Question, guess: Any, answer: Any, layers: Sequence[int] = (
         "curve": _curve,
     }
     grade, words = judges.get(question.kind, _number)(question, guess, answer, layers)
+    if not question.measure:  # a fact of the world
+        words = words.replace("Measured here:", "The answer:")
     own = {"right": question.right, "near": question.close, "wrong": question.wrong}.get(grade, "")
     said = answer
     if question.kind == "ordering":

@@ -12,7 +12,7 @@ import streamlit as st
 from strata.charts.guess import Guess as Drawn
 from strata.engine import Job
 from strata.errors import StrataError
-from strata.lessons import Question, filled
+from strata.lessons import Option, Question, filled
 from strata.lessons.answers import curve_layers, in_words, measured, resolved, score
 from strata.lessons.progress import Guess
 from strata.ui import ask, record, style
@@ -51,6 +51,18 @@ class Run:
             "first_token": f"“{shown.iloc[0]}”",
         }
 
+    def filled(self, question: Question) -> Question:
+        """The question with what this run says in place of {names}."""
+
+        def fill(thing: Question | Option, *names: str) -> dict[str, Any]:
+            return {name: filled(getattr(thing, name), self.facts) for name in names}
+
+        options = tuple(
+            option.model_copy(update=fill(option, "text", "why")) for option in question.options
+        )
+        said = fill(question, "ask", "right", "close", "wrong")
+        return question.model_copy(update={**said, "options": options})
+
     def job(self, question: Question) -> Job:
         """The run that a question is about."""
         params = resolved(question.params, self.about["n_layers"], len(self.tokens))
@@ -87,8 +99,8 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         if trouble:
             style.say("refusal", trouble, "lesson")
         elif run is not None and step.question is not None:
-            waits = _question(place, step.question, run, ready)
-        _hints(place)
+            waits = _question(place, run.filled(step.question), run, ready)
+        _hints(place, run.facts if run else {})
         _observation(place)
         _ways(place)
     if not waits:
@@ -108,6 +120,8 @@ def _set_up(place: Place, prompt: str) -> bool:
 
     def apply() -> None:
         st.session_state.update(step.settings)
+        if "at" in step.settings:  # chosen for this prompt, see `position_slider`
+            st.session_state["at_of"] = step.prompt or prompt
         if step.prompt:
             from strata.ui.sidebar import take_prompt
 
@@ -133,7 +147,7 @@ def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
         for guess in progress().guesses(learner(), lesson.stem)
         if (guess.step, guess.job, guess.version) == (place.number, key, lesson.version)
     ]
-    st.markdown(f"**{explained(filled(question.ask, run.facts))}**", unsafe_allow_html=True)
+    st.markdown(f"**{explained(question.ask)}**", unsafe_allow_html=True)
     for guess in mine:
         _told(question, guess)
     looked = (lesson.stem, place.number, key) in st.session_state.setdefault("looked", set())
@@ -172,11 +186,13 @@ def _field(
         )
     if not pressed or guess is None:
         return
-    answer = measured(question, run.ask, n_layers, len(run.tokens))
+    try:
+        answer = measured(question, run.ask, n_layers, len(run.tokens))
+    except StrataError as error:
+        style.say("refusal", str(error), "measure")
+        return
     layers = curve_layers(question, n_layers)
     verdict = score(question, guess, answer, layers)
-    if attempt and run.job(question).key != key:
-        return  # the learner has moved on to another run
     progress().commit(
         learner(),
         lesson.stem,
@@ -211,14 +227,15 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
         st.session_state["drawn_guess"] = drawn
 
 
-def _hints(place: Place) -> None:
+def _hints(place: Place, facts: dict[str, Any]) -> None:
     step, lesson = place.step, place.lesson
     if not step.hints:
         return
     note = progress().notes(learner(), lesson.stem).get(place.number)
     taken = note.hints if note else 0
     for hint, title in zip(step.hints[:taken], _HINTS, strict=False):
-        st.markdown(f":material/lightbulb: **{title}.** {explained(hint)}", unsafe_allow_html=True)
+        said = explained(filled(hint, facts))
+        st.markdown(f":material/lightbulb: **{title}.** {said}", unsafe_allow_html=True)
     if taken < len(step.hints):
         keep = partial(progress().note, learner(), lesson.stem, place.number, hints=taken + 1)
         st.button(

@@ -41,9 +41,7 @@ def choose() -> Choice:
         persist_state="session",
         on_change=_take_example,
     )
-    st.text_area(
-        "Prompt", key="text", persist_state="session", height=110, on_change=_take_text
-    )
+    st.text_area("Prompt", key="text", persist_state="session", height=110, on_change=_take_text)
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
     if note := _example_note():
