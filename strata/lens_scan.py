@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from strata.display import display_token
 from strata.lens_rows import Reading
 
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ def scan(
     largest: bool = True,
     detail: bool = False,
     target_id: int | None = None,
+    other: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """What every cell of a reading says, (n, T) arrays or (n, T, k).
 
     With k: logit, token_id, rank and prob of the k largest (or smallest) logits. With `detail`:
     entropy and kl_to_final in nats, final_id (the token that the model itself ranks first there),
     and target_logit, target_prob, target_rank of one token, of `final_id` if `target_id` is None.
+    With `other`: other_id and other_logit of that many logits from the other end, outermost first.
     Where the norm is frozen, probabilities, entropies and divergences are NaN: a contribution is no
     distribution.
     """
-    found = _empty(reading, k, detail)
+    found = _empty(reading, k, detail, other)
     final = last_logits = torch.empty(0)
     spare = torch.empty(0)
     for rows, span, logits in reading.chunks():  # (r, s, V), the last layer first
@@ -77,6 +80,11 @@ def scan(
             found["token_id"][cell] = token_id.view(shape)
             found["rank"][cell] = rank.view(shape)
             found["prob"][cell] = (value.view(shape) - peak).exp() / total
+        if other:
+            value, token_id = _outermost(logits.flatten(0, 1), other, not largest)
+            shape = (*logits.shape[:2], other)
+            found["other_logit"][cell] = value.view(shape)
+            found["other_id"][cell] = token_id.view(shape)
     return {name: numbers.numpy() for name, numbers in found.items()}
 
 
@@ -85,6 +93,16 @@ def top(logits: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor, T
 
     Best (or worst) first, equal logits in order of id. rank: how many of the V are larger.
     """
+    values, token_ids = _outermost(logits, k, largest)
+    if largest:
+        rank = torch.searchsorted(-values, -values)
+    else:
+        rank = torch.stack([(logits > v[:, None]).sum(dim=-1) for v in values.T], dim=-1)
+    return values, token_ids, rank
+
+
+def _outermost(logits: Tensor, k: int, largest: bool) -> tuple[Tensor, Tensor]:
+    """`top` without the ranks."""
     d_vocab = logits.shape[-1]
     signed = logits if largest else -logits
     n_blocks = d_vocab // _BLOCK
@@ -103,12 +121,7 @@ def top(logits: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor, T
     values = signed.gather(1, token_ids)
     order = values.argsort(dim=-1, descending=True, stable=True)
     values, token_ids = values.gather(1, order), token_ids.gather(1, order)
-    if largest:
-        rank = torch.searchsorted(-values, -values)
-    else:
-        values = -values
-        rank = torch.stack([(logits > v[:, None]).sum(dim=-1) for v in values.T], dim=-1)
-    return values, token_ids, rank
+    return values if largest else -values, token_ids
 
 
 def texts(model: Model, token_ids: NDArray[Any]) -> list[str]:
@@ -118,7 +131,18 @@ def texts(model: Model, token_ids: NDArray[Any]) -> list[str]:
     return [decoded[i] for i in where]
 
 
-def _empty(reading: Reading, k: int, detail: bool) -> dict[str, Tensor]:
+def listed(
+    model: Model, token_ids: NDArray[Any], numbers: NDArray[Any], form: str, step: int = 1
+) -> list[str]:
+    """For each cell of `scan`: its k tokens and their numbers, one a line, fit to be shown. `step`
+    -1: from the last to the first."""
+    shown = map(display_token, texts(model, token_ids))
+    lines = [form.format(*each) for each in zip(shown, numbers.ravel(), strict=True)]
+    *cells, k = numbers.shape
+    return ["\n".join(lines[i * k : (i + 1) * k][::step]) for i in range(math.prod(cells))]
+
+
+def _empty(reading: Reading, k: int, detail: bool, other: int) -> dict[str, Tensor]:
     def numbers(*shape: int) -> Tensor:
         return torch.full((*reading.shape, *shape), math.nan)
 
@@ -126,6 +150,7 @@ def _empty(reading: Reading, k: int, detail: bool) -> dict[str, Tensor]:
         return torch.zeros(*reading.shape, *shape, dtype=torch.int64)
 
     found = {"logit": numbers(k), "prob": numbers(k), "token_id": counts(k), "rank": counts(k)}
+    found |= {"other_logit": numbers(other), "other_id": counts(other)}
     if detail:
         names = ("entropy", "kl_to_final", "target_logit", "target_prob")
         found |= {name: numbers() for name in names}
