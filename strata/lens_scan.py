@@ -16,6 +16,10 @@ from strata.lens_rows import Reading
 if TYPE_CHECKING:
     from strata.model import Model
 
+# Below this a logit adds nothing to a sum of float32 exponentials, and denormal numbers, which the
+# exponential would give, are many times slower.
+_NEGLIGIBLE = -80.0
+_ROWS = 4  # whose exponentials are summed together
 _BLOCK = 64  # logits whose largest is found first when the top k are sought
 
 
@@ -38,16 +42,14 @@ def scan(
     distribution.
     """
     found = _empty(reading, k, detail, other)
-    final = last_logits = torch.empty(0)
-    spare = torch.empty(0)
+    final = last_logits = final_entropy = torch.empty(0)
     for rows, span, logits in reading.chunks():  # (r, s, V), the last layer first
-        if spare.numel() < logits.numel():
-            spare = torch.empty(logits.numel(), device=logits.device)
-        shifted = spare[: logits.numel()].view_as(logits)
         cell = (rows, span)
         if detail and rows.stop == len(reading.layers):
             last_logits = logits[-1] if reading.ends_in_the_output else reading.final_logits(span)
-            final = last_logits.softmax(dim=-1)  # (s, V)
+            own = last_logits - last_logits.amax(dim=-1, keepdim=True)  # (s, V)
+            final = own.clamp(min=_NEGLIGIBLE).softmax(dim=-1)  # (s, V)
+            final_entropy = own.logsumexp(dim=-1) - (final * own).sum(dim=-1)  # (s,)
         peak = logits.amax(dim=-1, keepdim=True)
         if detail:
             final_id = last_logits.argmax(dim=-1)  # (s,)
@@ -59,12 +61,10 @@ def scan(
             found["target_rank"][cell] = (logits > value).sum(dim=-1)
         total = torch.full_like(peak, math.nan)
         if reading.frozen is None:
-            torch.sub(logits, peak, out=shifted)
             if detail:
+                shifted = logits - peak
                 cross = torch.einsum("rsv,sv->rs", shifted, final)  # of the final with this one
-                own = last_logits - last_logits.amax(dim=-1, keepdim=True)  # (s, V)
-                final_entropy = own.logsumexp(dim=-1) - (final * own).sum(dim=-1)  # (s,)
-                weights = shifted.exp()
+                weights = shifted.clamp(min=_NEGLIGIBLE).exp_()
                 total = weights.sum(dim=-1, keepdim=True)
                 weighted = (weights.mul_(shifted)).sum(dim=-1)
                 spread = total.log()[..., 0]
@@ -72,7 +72,7 @@ def scan(
                 found["kl_to_final"][cell] = (spread - cross - final_entropy).clamp_min(0)
                 found["target_prob"][cell] = ((value - peak).exp() / total)[..., 0]
             else:
-                total = shifted.exp_().sum(dim=-1, keepdim=True)
+                total = _sum_exp(logits.flatten(0, 1), peak.flatten(0, 1)).view_as(peak)
         if k:
             value, token_id, rank = top(logits.flatten(0, 1), k, largest)  # (r * s, k)
             shape = (*logits.shape[:2], k)
@@ -86,6 +86,17 @@ def scan(
             found["other_logit"][cell] = value.view(shape)
             found["other_id"][cell] = token_id.view(shape)
     return {name: numbers.numpy() for name, numbers in found.items()}
+
+
+def _sum_exp(logits: Tensor, peak: Tensor) -> Tensor:
+    """(N, V), (N, 1) -> (N, 1): the sum of exp(logits - peak), a few rows at a time, which fit into
+    the processor's cache."""
+    spare = torch.empty_like(logits[:_ROWS])
+    sums = []
+    for rows, most in zip(logits.split(_ROWS), peak.split(_ROWS), strict=True):
+        shifted = torch.sub(rows, most, out=spare[: len(rows)])
+        sums.append(shifted.clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True))
+    return torch.cat(sums)
 
 
 def top(logits: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor, Tensor]:
