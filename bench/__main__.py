@@ -33,6 +33,9 @@ BENCHES = {  # name: module of this package; what it measures is its docstring
     "cache": "engine_costs",
     "chart": "charts",
     "geometry": "geometry",
+    "lens_grid": "lens_grid",
+    "sweep": "sweep",
+    "maps": "maps",
     "views": "views",
     "startup": "startup",
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.measure import Row, take_turns
+from bench.measure import Row, Timed, take_turns
 from bench.text import prompt_of
 from strata.concepts.logit_lens import WIDEST, grid, lens
 from strata.model import load_model
@@ -37,7 +37,7 @@ def lens_grid(name: str, quick: bool) -> Iterator[Row]:
                 for rows in normed:
                     rows.to(weight.device) @ weight.T
 
-        timed = {"table": table, "drawn": drawn, "product": product}
+        timed: dict[str, Timed] = {"table": table, "drawn": drawn, "product": product}
         taken = take_turns(timed, rounds=2 if quick else 12)
         label = f"{len(trace.hidden)} layers x {len(trace.tokens)} tokens"
         against = "matrix product alone"

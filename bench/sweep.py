@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ def sweep(name: str, quick: bool) -> Iterator[Row]:
     """
     model = load_model(name)
     # A second copy: asked for its hidden states, transformers leaves hooks of its own on a model.
-    plain = AutoModelForCausalLM.from_pretrained(cached_folder(model.card), dtype=model.dtype)
-    plain = plain.to(model.device).eval()
+    folder = cached_folder(model.card)
+    assert folder is not None, "a model that was loaded is cached"
+    plain: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype)
+    plain.to(model.device).eval()
     blocks = plain.get_submodule(model.blocks_path)
     for n_tokens, allowed in _FASTER.items():
         trace = model.capture(prompt_of(model, n_tokens))

@@ -1,52 +1,63 @@
 """Logit lens: what each layer would say, cell by cell, and how the answer comes about."""
 
+from typing import Any
+
 import streamlit as st
 
 from strata import lens_words
 from strata.charts.grid import lens_grid, scale_for
-from strata.charts.lens import attribution, cell_bars, followed
+from strata.charts.lens import cell_bars, followed
 from strata.display import display_text
-from strata.ui.grid import choose, draw_grid, layer_slider, pinned, pins, second, window
+from strata.ui.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
+from strata.ui.logit import draw_attribution, draw_proof
 from strata.ui.page import close_page, draw, open_page, position_slider, reading
 
 WIDTH = 24  # positions of a grid
 
 page = open_page("logit_lens")
 seen = choose(page)
-what = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
-size = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.token_id}
-figure, detail = st.columns([2, 1], gap="medium")
+what: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
+size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.token_id}
+runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
+figures, details, shared = places(runs)
 
-layer = layer_slider(page, "layer", 0 if seen.states else 1, detail)
-position = position_slider(page, "Token at position", "at", detail)
-start = window(page, WIDTH, "from", figure)
-with detail:
-    opened = {"layer": layer, "position": position, "mode": seen.mode, "mistake": seen.mistake}
-    cell, other = (page.ask("logit_lens.cell", largest=end, **opened) for end in (True, False))
-    where = f"layer {layer} after {page.shown(position)} (position {position})"
-    draw(cell_bars(cell, other, where, writes=not seen.states), "cell", read=False)
-    st.caption(lens_words.facts(cell))
-    pins(cell.head(5))
-with figure:
-    asked = [(page, start)] + ([(second(page, seen.beside), 0)] if seen.beside else [])
-    frames = [each.ask("logit_lens.grid", start=at, **size, **what) for each, at in asked]
-    back, front = (
-        scale_for(frames, quantity, page.about["d_vocab"], skip_first=seen.skip_first)
-        for quantity in (seen.back, seen.front)
-    )
-    for i, (place, frame) in enumerate(zip(st.columns(len(frames)), frames, strict=True)):
-        with place:
-            sentence = lens_words.sentence(frame, position, page.n_layers, seen.noun)
-            title = display_text(asked[i][0].prompt)
-            cells = lens_grid(frame, title, sentence, back, front, up=seen.up)
-            draw_grid(cells, f"grid_{i}", layer="layer", position=None if i else "at")
-            reading(sentence, f"_{i}")
+layer = layer_slider(page, "layer", 0 if seen.states else 1, shared)
+positions, starts, frames, cells = {}, {}, {}, {}
+for name, run in runs.items():
+    position = position_slider(run, "Token at position", f"at{name}", details[name])
+    start = window(run, WIDTH, f"from{name}", figures[name], position)
+    positions[name], starts[name] = position, start
+    frames[name] = run.ask("logit_lens.grid", start=start, **size, **what)
+    opened: dict[str, Any] = {"layer": layer, "position": position, **what}
+    cells[name] = [run.ask("logit_lens.cell", **opened | {"largest": end}) for end in (True, False)]
 
-tables = {"grid": frames[0], "cell": cell}
+scales = [
+    scale_for(list(frames.values()), each, page.about["d_vocab"], skip_first=seen.skip_first)
+    for each in (seen.back, seen.front)
+]
+for (name, run), at in zip(runs.items(), positions.values(), strict=True):
+    with figures[name]:
+        words = lens_words.sentence(frames[name], at, page.n_layers, seen.noun, seen.mistake)
+        grid = lens_grid(frames[name], display_text(run.prompt), words, *scales, up=seen.up)
+        draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
+        reading(words, name)
+    with details[name]:
+        where = f"layer {layer} after {run.shown(at)} (position {at})"
+        top, other = cells[name]
+        draw(cell_bars(top, other, where, writes=not seen.states), f"cell{name}", read=False)
+        st.caption(lens_words.facts(top))
+        pins(top.head(5), name)
+
+position = positions[""]
+tables = {f"grid{name}": frame for name, frame in frames.items()}
+tables |= {f"cell{name}": top for name, (top, _) in cells.items()}
 if seen.mode.startswith("deltas"):
     modes = ("deltas_own_norm", "deltas_frozen_norm")
-    both = [page.ask("logit_lens.grid", start=start, mode=mode, **size) for mode in modes]
+    size["start"] = starts[""]
+    both = [page.ask("logit_lens.grid", mode=mode, **size) for mode in modes]
     reading(lens_words.deltas_reading(*both), "_deltas")
+if seen.mode.endswith("frozen_norm"):
+    draw_proof(page, position)
 if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
     reading(lens_words.mistake_reading(wrong, seen.mistake), "_mistake")
@@ -57,10 +68,14 @@ lines, parts = st.tabs(
     on_change="rerun",
     bind="query-params",
 )
+[modules] = page.ask("logit_lens.modules").to_dict("records")
+target: dict[str, Any] = {"position": position, "target_id": seen.target.token_id}
 if lines.open:
     with lines:
-        ways = page.ask("logit_lens.followed", position=position, token_ids=pinned(page))
-        sentence = lens_words.followed_reading(ways, position)
+        also = None if seen.target.is_top else seen.target.token_id
+        chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
+        ways = page.ask("logit_lens.followed", position=position, **chosen)
+        sentence = lens_words.followed_reading(ways, position, also)
         for place, quantity in zip(st.columns([4, 5]), ("prob", "rank"), strict=True):
             with place:
                 draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False)
@@ -68,16 +83,8 @@ if lines.open:
         tables["followed"] = ways
 if parts.open:
     with parts:
-        target = {"target_id": seen.target.token_id, "position": position}
-        found = page.ask("logit_lens.attribution", **target)
-        proof = page.ask("logit_lens.proof", position=position)
-        sentence = lens_words.attribution_reading(found, seen.target.token, position)
-        title = f"What adds to the logit of {seen.target.shown} at position {position}"
-        draw(attribution(found, title, sentence), "attribution", read=False)
-        reading(sentence, "_attribution")
-        reading(lens_words.proof_reading(proof, position, page.about["d_vocab"]), "_proof")
-        tables |= {"attribution": found, "write norms": page.ask("logit_lens.write_norms")}
+        target["cap"] = modules["logit_cap"]
+        tables |= draw_attribution(page, seen.target.token, **target)
 
-[modules] = page.ask("logit_lens.modules").to_dict("records")
-kept = {"mode": seen.mode, "largest": seen.largest, "target_id": seen.target.token_id}
-close_page(page, tables, page.script(position=position, **kept, **modules))
+kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
+close_page(page, tables, page.script(target_id=seen.target.token_id, **kept, **modules))

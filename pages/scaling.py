@@ -1,12 +1,13 @@
 """Scaling: multiply what one block hands on, and see what becomes of the prediction."""
 
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
 from strata.charts import bars, sweep
 from strata.concepts import scaling
-from strata.display import display_lines, display_token
+from strata.display import display_lines, display_text, display_token
 from strata.ui.edit import ask_at_length, block_slider, choose_edit, one_of
 from strata.ui.grid import draw_grid
 from strata.ui.page import close_page, distinct, draw, open_page, reading
@@ -28,7 +29,7 @@ if one.open:
         figure, clean = st.columns([5, 3], gap="medium")
         with figure:
             sentence = scaling.reading(swept, target.shown, part)
-            title = f"Log-probability of {target.shown} with {edit.noun} at one block"
+            title = f"{target.shown} with {edit.noun} at one block"
             draw(sweep.by_block(swept, title, sentence), "by_block")
             last = page.ask("scaling.last_block", target_id=target.token_id, factor=factor)
             reading(scaling.last_block_reading(last, target.shown), "_last")
@@ -48,7 +49,7 @@ if every.open:
         quantity = one_of(every, "Colour", sweep.QUANTITIES, "colour")
         leave = {"view": VIEWS[0]}
         mapped = ask_at_length(page, "scaling.sweep", leave, factors=FACTORS, **asked)
-        title = f"{sweep.QUANTITIES[quantity]}: {target.shown}, by factor and block"
+        title = f"{sweep.QUANTITIES[quantity]}: {target.shown}"
         sentence = scaling.map_reading(mapped, target.shown)
         draw(sweep.factor_map(mapped, quantity, title, sentence), "map")
         tables["map"] = mapped
@@ -71,11 +72,12 @@ if detail.open:
                 written = run.ask("run.continuation", n_tokens=WORDS)["text"][0]
                 st.code(display_lines(written), language=None, wrap_lines=True)
         with right:
-            size = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
+            size: dict[str, Any] = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
             before, after = [run.ask("logit_lens.grid", **size) for run in (page, edited)]
             st.markdown("**The logit lens with the edit**, from the layer below it upwards")
             sentence = scaling.grid_reading(before, after)
-            drawn = sweep.lens_after(before, after, block, "The logit lens with the edit", sentence)
+            title = f"{display_text(page.prompt, 40)}, {edit.noun} at block {block}"
+            drawn = sweep.lens_after(before, after, block, title, sentence)
             draw_grid(drawn, "edited_grid", layer="edited_layer", position=None)
             reading(sentence, "_grid")
         tables |= {"before and after": both, "lens with the edit": after}

@@ -11,48 +11,46 @@ from strata.ui.page import close_page, draw, open_page, reading
 VIEWS = ("Activations and gradients", "Against chance", "Gradient norms", "Several prompts")
 
 page = open_page("trajectories")
-tokens, depth, choose = st.columns([3, 3, 2], vertical_alignment="bottom", gap="medium")
+tokens, choose = st.columns([5, 2], vertical_alignment="bottom", gap="medium")
 first, last = maps.span(page, tokens)
-shallow, deep = maps.layers(page, depth)
 settings = maps.settings(choose)
 both, chance, sizes, several = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 tables: dict[str, pd.DataFrame] = {}
 
 
-def show(name: str, frame: pd.DataFrame, title: str) -> None:
-    """A map of this prompt, its chosen tokens and layers drawn."""
-    tables[name] = frame
-    drawn = frame["position"].between(first, last) & frame["layer"].between(shallow, deep)
-    maps.show(page, frame, drawn, title, name)
+def asked(name: str, view: str, title: str, **changed: object) -> maps.Map:
+    """A map of this prompt, drawn with the settings, of which the chosen tokens are shown."""
+    frame = tables[name] = page.ask(f"trajectories.{view}", **{**settings, **changed})
+    return maps.Map(name.replace(" ", "_"), title, frame, frame["position"].between(first, last))
 
 
 if both.open:
-    left, right = both.columns(2, gap="medium")
-    with left:
-        show("activations", page.ask("trajectories.state_map", **settings), "Activations")
-    with right:
+    with both:
+        drawn = [asked("activations", "state_map", "Activations")]
         if page.n_tokens > 1:
-            gradients = page.ask("trajectories.gradient_map", **settings)
-            show("gradients", gradients, "Gradients of the mean next-token loss")
-            st.caption("Without the last position: its gradient is zero at every layer.")
+            title = "Gradients of the mean next-token loss"
+            drawn.append(asked("gradients", "gradient_map", title))
+        maps.play(page, drawn)
+        if page.n_tokens > 1:
+            st.caption(f"Gradients: {map_words.DROPPED}")
         else:
             st.info("A gradient needs a prompt of at least two tokens.")
-    both.caption(map_words.CAVEAT)
+        st.caption(map_words.CAVEAT)
 
 if chance.open:
     with chance:
-        drawn = {}
         for method in ("UMAP", "PCA"):
-            asked = settings | {"method": method.lower()}
             for walk, place in enumerate(st.columns(2, gap="medium")):
-                frame = page.ask("trajectories.state_map", walk=bool(walk), **asked)
                 what = "Random walk with the same steps" if walk else "Activations"
+                name = f"{'random walk' if walk else 'activations'} {method}"
                 with place:
-                    show(f"{what.split(' with')[0].lower()} {method}", frame, f"{what}: {method}")
-                drawn[method, walk] = frame
-        asked = settings | {"method": "umap", "seed": settings["seed"] + 1}
-        again = page.ask("trajectories.state_map", **asked)
-        reading(map_words.null_reading(drawn["UMAP", 0], drawn["UMAP", 1], again))
+                    changed = {"walk": bool(walk), "method": method.lower()}
+                    drawn_map = asked(name, "state_map", f"{what}: {method}", **changed)
+                    maps.show(page, drawn_map)
+        other = {"method": "umap", "seed": settings["seed"] + 1}
+        again = asked("activations UMAP, next seed", "state_map", "", **other).frame
+        pair = tables["activations UMAP"], tables["random walk UMAP"]
+        reading(map_words.null_reading(*pair, again))
 
 if sizes.open:
     with sizes:
@@ -62,17 +60,20 @@ if sizes.open:
         title = "Norm of the gradient, by layer and token"
         sentence = map_words.norms_reading(norms)
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
-        st.caption("Without the last position: nothing after it is scored, so it is exactly 0.")
+        st.caption(f"A map by cosine hides this size. {map_words.DROPPED}")
 
 if several.open:
     with several:
-        prompts = (page.prompt, *maps.companions(page))
-        shared = page.ask("trajectories.contexts", prompts=prompts)
-        joint = page.ask("trajectories.joint_map", prompts=prompts, **settings)
-        for letter, prompt in zip(maps.LETTERS, prompts, strict=False):
-            st.text(f"{letter}: {display_text(prompt, 110)}")
-        maps.show_shared(page, joint, shared, "joint")
-        reading(map_words.contexts_reading(shared))
-        tables |= {"joint map": joint, "contexts": shared}
+        beside, token = st.columns([5, 2], gap="medium")
+        prompts = (page.prompt, *maps.companions(page, beside))
+        shared = tables["contexts"] = page.ask("trajectories.contexts", prompts=prompts)
+        named = zip(map_words.LETTERS, prompts, strict=False)
+        st.text("\n".join(f"{letter}: {display_text(prompt, 110)}" for letter, prompt in named))
+        if not shared.empty:
+            followed = maps.follow(shared, token)
+            joint = page.ask("trajectories.joint_map", prompts=prompts, **settings)
+            tables["joint map"] = joint
+            maps.play(page, [maps.joint(joint, followed)])
+        reading(map_words.contexts_reading(shared if shared.empty else followed))
 
 close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))

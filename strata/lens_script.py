@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
 from strata.script import program
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+
+def modules(model: Model) -> pd.DataFrame:
+    """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
+    (paths from a block, several separated by spaces; empty where the writes are refused),
+    logit_scale, logit_cap, write_scale."""
+    found = model.architecture
+    attn, mlp = ("", "") if model.write_refusal else map(" ".join, (found.row.attn, found.row.mlp))
+    return pd.DataFrame(
+        {
+            "blocks": [model.blocks_path],
+            "norm": [found.norm_path],
+            "attn": [attn],
+            "mlp": [mlp],
+            "logit_scale": [found.logit_scale],
+            "logit_cap": [found.logit_cap or 0.0],
+            "write_scale": [found.write_scale],
+        }
+    )
 
 
 def script(

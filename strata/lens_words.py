@@ -8,11 +8,14 @@ import pandas as pd
 from strata.display import display_token
 
 
-def sentence(frame: pd.DataFrame, position: int, last: int, noun: str) -> str:
+def sentence(
+    frame: pd.DataFrame, position: int, last: int, noun: str, mistake: str = "none"
+) -> str:
     """One sentence on a grid, at `position` or, where that is outside, at its last position."""
     there = position if position in set(frame["position"]) else int(frame["position"].max())
     if noun == "state":
-        return grid_reading(frame, there, last)
+        said = grid_reading(frame, there, last)
+        return said if mistake == "none" else f"Read the wrong way: {said}"
     return write_reading(frame, there, noun)
 
 
@@ -72,30 +75,39 @@ def deltas_reading(own: pd.DataFrame, frozen: pd.DataFrame) -> str:
     )
 
 
-def followed_reading(frame: pd.DataFrame, position: int) -> str:
-    """One sentence on tokens followed at a position: what overtook what at the end."""
+def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None = None) -> str:
+    """One sentence on tokens followed at a position: how the target came, or the one that leads at
+    the end."""
     last = int(frame["layer"].max())
     end = frame[frame["layer"] == last].sort_values("rank")
-    best = end.iloc[0]
+    chosen = end if target_id is None else end[end["token_id"] == target_id]
+    best = chosen.iloc[0]
     way = frame[frame["token_id"] == best["token_id"]]
     worst = way.iloc[int(way["rank"].argmax())]
+    moves = "climbs" if worst["rank"] > best["rank"] else "goes"
     return (
-        f"At position {position} “{display_token(best['predicted'])}” climbs from rank "
+        f"At position {position} “{display_token(best['predicted'])}” {moves} from rank "
         f"{worst['rank']:,} at layer {worst['layer']} to rank {best['rank']:,} with "
-        f"{best['prob']:.0%} at layer {last}."
+        f"{_share(best['prob'])} at layer {last}."
     )
 
 
-def attribution_reading(frame: pd.DataFrame, token: str, position: int) -> str:
-    """One sentence on `attribution`: what the parts add up to, and which adds most."""
+def attribution_reading(
+    frame: pd.DataFrame, way: pd.DataFrame, position: int, cap: float = 0.0
+) -> str:
+    """One sentence on `attribution`: what the parts add up to beside the model's own logit, and
+    which adds most. `way`: the target of `followed`; `cap`: of the model's logits, 0 if none."""
     top = frame.iloc[int(frame["logit"].argmax())]
     block = "" if pd.isna(top["block"]) else f" of block {top['block']}"
     part = {"attn": "attention", "mlp": "the MLP", "norm_bias": "the norm's bias"}
     name = part.get(top["part"], f"the {str(top['part']).replace('_', ' ')}")
-    total = float(frame["logit"].sum())
+    total, end = float(frame["logit"].sum()), way.iloc[-1]
+    capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
     return (
-        f"At position {position}, {len(frame)} parts add up to a logit of {total:.3f} for "
-        f"“{display_token(token)}”; {name}{block} adds most, {top['logit']:+.2f}."
+        f"At position {position}, {len(frame)} parts add up to {total:.3f}{capped}; the model's "
+        f"own logit of “{display_token(end['predicted'])}” is {end['logit']:.3f} (rank "
+        f"{end['rank']:,}, {_share(end['prob'])}). {name[0].upper()}{name[1:]}{block} adds most, "
+        f"{top['logit']:+.2f}."
     )
 
 
@@ -118,9 +130,13 @@ def mistake_reading(frame: pd.DataFrame, mistake: str) -> str:
         "no_norm": "Leaving the final norm out",
     }[mistake]
     return (
-        f"{what} changes {row['changed']} of {row['positions']} answers in the last row, by "
-        f"{_number(row['kl'])} nats on average: this row is no longer the model's output."
+        f"{what} changes {row['changed']:.0f} of {row['positions']:.0f} answers in the last row, "
+        f"by {_number(row['kl'])} nats on average: this row is no longer the model's output."
     )
+
+
+def _share(prob: float) -> str:
+    return f"{prob:.0%}" if prob >= 0.01 else f"{prob:.1g}"
 
 
 def _number(value: float) -> str:

@@ -9,10 +9,13 @@ import pandas as pd
 
 from strata.display import display_token
 
+LETTERS = "ABCD"  # of prompts that share a map
 CAVEAT = (
     "What may be read off: which states are near neighbours, as far as the trust goes. What may "
     "not: the distances between clusters, their sizes and places, and smoothness as such."
 )
+
+DROPPED = "Without the last position: nothing after it is scored, so its gradient is exactly 0."
 
 
 def smoothness(frame: pd.DataFrame) -> float:
@@ -31,7 +34,7 @@ def disagreement(frame: pd.DataFrame, other: pd.DataFrame) -> float:
     the other, 1 where that explains nothing. Procrustes, as in SciPy."""
     one, two = (f[["x", "y"]].to_numpy() - f[["x", "y"]].to_numpy().mean(0) for f in (frame, other))
     aligned = np.linalg.svd(one.T @ two, compute_uv=False).sum()
-    return 1 - float(aligned / (np.linalg.norm(one) * np.linalg.norm(two))) ** 2
+    return max(0.0, 1 - float(aligned / (np.linalg.norm(one) * np.linalg.norm(two))) ** 2)
 
 
 def reading(frame: pd.DataFrame) -> str:
@@ -80,10 +83,11 @@ def contexts_reading(frame: pd.DataFrame) -> str:
     top = frame.loc[frame["cosine"].idxmin()]
     pair = ["token", "prompt_a", "prompt_b", "position_a"]
     path = frame[(frame[pair] == top[pair]).all(axis=1)].set_index("layer")["cosine"]
+    here, there = (LETTERS[top[name]] for name in ("prompt_a", "prompt_b"))
+    low = f"{top['cosine']:z.2f}".replace("-", "−")
     return (
-        f"“{display_token(top['token'])}” parts most with its context: the cosine between its "
-        f"states in prompts {top['prompt_a'] + 1} and {top['prompt_b'] + 1} is {path.iloc[0]:.2f} "
-        f"at layer 0 and falls to {top['cosine']:.2f} at layer {top['layer']}."
+        f"The states of “{display_token(top['token'])}” in {here} and {there} have a cosine of "
+        f"{path.iloc[0]:.2f} at layer 0; it is lowest at layer {top['layer']}, {low}."
     )
 
 

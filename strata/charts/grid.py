@@ -48,14 +48,13 @@ class Scale:
 
     def legend(self, kind: str) -> dict[str, Any]:
         """What the foot of a grid says of it; `kind` is back or front."""
+        signed = self.quantity in _SIGNED
+        ends = {"low": self.low, "high": self.high}
+        if signed and kind == "front":  # letters have no second hue: only the size shows
+            ends = {"low": "0", "high": self.high.replace("+", "±")}
         where = "Background" if kind == "back" else "Letters"
-        return {
-            "kind": kind,
-            "name": f"{where}: {QUANTITIES[self.quantity]}",
-            "low": self.low,
-            "high": self.high,
-            "signed": self.quantity in _SIGNED,
-        }
+        name = f"{where}: {QUANTITIES[self.quantity]}"
+        return {"kind": kind, "name": name, **ends, "signed": signed}
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ class Grid:
 def scale_for(
     frames: Sequence[pd.DataFrame], quantity: str, d_vocab: int, *, skip_first: bool = True
 ) -> Scale:
-    """The scale that several grids share. `skip_first`: the norm of position 0, often an attention
-    sink, does not decide it."""
+    """The scale that several grids share. `skip_first`: position 0, often an attention sink of
+    huge norm and huge writes, does not decide it."""
     if quantity == "nothing":
         return Scale(quantity, 1.0, "", "")
     if quantity in ("prob", "target_prob"):
@@ -93,7 +92,7 @@ def scale_for(
         )
     frame = pd.concat(frames)
     others = frame[frame["position"] > 0]
-    if quantity == "norm" and skip_first and len(others):
+    if quantity != "kl_to_final" and skip_first and len(others):
         frame = others
     largest = float(frame[quantity].abs().max())
     full = largest if largest > 0 else 1.0
@@ -108,14 +107,14 @@ def lens_grid(
     frame: pd.DataFrame, title: str, reading: str, back: Scale, front: Scale, *, up: bool = True
 ) -> Grid:
     """A token for each layer and position, tinted by `back`, its letters by `front`. Columns:
-    layer, position, token, predicted, token_id, final_id, norm, top."""
+    layer, position, token, predicted, token_id, final_id, norm, top, other."""
     layers = sorted(frame["layer"].unique().tolist(), reverse=up)
     positions = sorted(frame["position"].unique().tolist())
     made = [
         {
             "shown": display_token(row.predicted),
             "tip": f"Layer {row.layer}, position {row.position} {display_token(row.token)}\n"
-            f"{row.top}\nnorm {row.norm:,.4g}",
+            f"{row.top}\n" + (f"…\n{row.other}\n" if row.other else "") + f"norm {row.norm:,.4g}",
             "back": round(float(deep), 3),
             "front": round(float(dark), 3),
             "same": row.token_id == row.final_id,

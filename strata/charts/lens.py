@@ -148,7 +148,7 @@ def _attribution(last: int) -> Spec:
 
 def attribution(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     """Where a logit comes from, as bars by block and part, and the sum so far as a line that ends
-    at the model's logit. Columns: part, block, logit."""
+    at the model's logit before any cap. Columns: part, block, logit."""
     last = int(frame["block"].max())
     block = frame["block"].astype(float)
     place = block.mask(frame["part"] == "embedding", -1).fillna(last + 1.0)
@@ -169,7 +169,7 @@ def attribution(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         sum_text="",
     ).drop(columns="block")
     rows["after"] = rows.groupby("place")["sum"].transform("last")
-    rows.loc[rows.index[-1], "sum_text"] = f"sum {rows['sum'].iloc[-1]:.3f} = the model's logit"
+    rows.loc[rows.index[-1], "sum_text"] = f"sum {rows['sum'].iloc[-1]:.3f}"
     return Chart(rows, {**_attribution(last), "title": title}, reading, 380)
 
 

@@ -26,6 +26,7 @@ _HEATMAP: Spec = {
         ],
     },
 }
+_SHORT = "format(datum.value, abs(datum.value) < 1 ? '.1~g' : '~s')"  # 24k, but never 100m
 
 
 def heatmap(
@@ -42,7 +43,7 @@ def heatmap(
         "field": "value",
         "type": "quantitative",
         "scale": scale,
-        "legend": {"title": legend, "format": "~s", "orient": "right"},
+        "legend": {"title": legend, "labelExpr": _SHORT, "orient": "right"},
     }
     spec = {
         **_HEATMAP,

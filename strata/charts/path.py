@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.charts.common import BASE, DEPTH, LABEL, Chart, Spec, depth, scale_of, tip
+from strata.charts.common import BASE, DEPTH, LABEL, MUTED, Chart, Spec, depth, scale_of, tip
 
-_PLAYED = {"filter": "datum.layer <= upto"}
 _FADED = {"condition": {"param": "hover", "value": 0.95}, "value": 0.12}
-_SORT = [{"field": "layer"}]
 _NEXT: Spec = {  # where the next layer is
     "window": [{"op": "lead", "field": name, "as": f"{name}2"} for name in ("x", "y")],
     "groupby": ["path"],
-    "sort": _SORT,
+    "sort": [{"field": "layer"}],
 }
 _HOVER: Spec = {
     "name": "hover",
     "select": {"type": "point", "fields": ["path"], "on": "pointerover", "clear": "pointerout"},
 }
+_WIDE, _HIGH = 340, 400  # pixels of the smallest map drawn: where names do not meet here
+_LETTER, _LINE = 7.2, 15  # pixels of a letter's width and of a line of text
+_PLACES = (12, -12, 27, -27, 42, -42, 57, -57, 72, -72, 87, -87, 102, -102)  # below, above, ...
+_GROUND = {"expr": "background"}  # behind a name, so that it can be read over paths
+_ATTACHED = 20  # pixels: a name further away has a thread to its point
 
 
 def paths(
@@ -28,37 +31,37 @@ def paths(
     n_layers: int,
     within: pd.DataFrame | None = None,
 ) -> Chart:
-    """Each token's path in the depth colours, its name where it begins and ends, a slider that
-    plays the layers. Columns: path (one for each), label, layer, x, y.
+    """Each token's path in the depth colours, its name where it begins and, bold, where it ends.
+    Columns: path (one for each), label, layer, x, y.
 
-    `within` is the whole map (x, y), of which `frame` may hold a part: it sets the limits. The axes
-    of such a map mean nothing, so there are none.
+    `within` (x, y) sets the limits where `frame` holds only the layers up to some. The axes of such
+    a map mean nothing, so there are none. Names that would cover others stay away; pointing
+    at a path tells its name and fades the others.
     """
-    first, last = int(frame["layer"].min()), int(frame["layer"].max())
+    limits = {
+        name: _limits(frame if within is None else within, name, room)
+        for name, room in (("x", 0.08), ("y", 0.06))
+    }
     colour = depth(
         scale=scale_of(DEPTH, domain=[0, n_layers]),
         legend={"title": "Layer", "orient": "bottom", "gradientLength": 220, "tickCount": 6},
     )
+    names = "isValid(datum.name_y)"
     spec = {
         **BASE,
         "title": title,
-        "params": [
-            {
-                "name": "upto",
-                "value": last,
-                "bind": {
-                    "input": "range",
-                    "min": first,
-                    "max": last,
-                    "step": 1,
-                    "name": "Play the layers: ",
-                },
+        "encoding": {
+            name: {
+                "field": name,
+                "type": "quantitative",
+                "axis": None,
+                "scale": {"domain": list(limits[name]), "nice": False, "zero": False},
             }
-        ],
-        "encoding": _position(frame if within is None else within),
+            for name in ("x", "y")
+        },
         "layer": [
             {
-                "transform": [_NEXT, {"filter": "datum.layer < upto && isValid(datum.x2)"}],
+                "transform": [_NEXT, {"filter": "isValid(datum.x2)"}],
                 "mark": {"type": "rule", "strokeWidth": 2, "strokeCap": "round"},
                 "encoding": {
                     "x2": {"field": "x2"},
@@ -69,7 +72,6 @@ def paths(
             },
             {
                 "params": [_HOVER],
-                "transform": [_PLAYED],
                 "mark": {"type": "point", "filled": True, "size": 30},
                 "encoding": {
                     "color": colour,
@@ -77,34 +79,58 @@ def paths(
                     "tooltip": [tip("label", "Token"), tip("layer", "Layer", "d")],
                 },
             },
-            _names(f"datum.layer == {first}", "normal", -9),
-            _names("datum.layer == upto", "bold", 9),
+            {
+                "transform": [{"filter": f"{names} && datum.thread"}],
+                "mark": {"type": "rule", "color": MUTED, "strokeWidth": 1},
+                "encoding": {"y2": {"field": "name_y"}, "opacity": _FADED},
+            },
+            _names(names, {"strokeWidth": 3, "stroke": _GROUND, "strokeJoin": "round"}),
+            _names(f"{names} && !datum.end", {}),
+            _names(f"{names} && datum.end", {"fontWeight": "bold"}),
         ],
     }
-    return Chart(frame, spec, reading, 540)
+    return Chart(_named(frame, limits), spec, reading, 490)
 
 
-def _position(frame: pd.DataFrame) -> Spec:
-    """Positions without axes, with room for the names at the edges."""
-    encoding: Spec = {}
-    for name, room in (("x", 0.08), ("y", 0.05)):
-        low, high = float(frame[name].min()), float(frame[name].max())
-        edge = room * (high - low or 1.0)
-        scale = {"domain": [low - edge, high + edge], "nice": False, "zero": False}
-        encoding[name] = {"field": name, "type": "quantitative", "axis": None, "scale": scale}
-    return encoding
-
-
-def _names(which: str, weight: str, below: int) -> Spec:
+def _names(which: str, more: Spec) -> Spec:
+    mark = {"type": "text", "fontSize": 12, "color": LABEL, "tooltip": False, **more}
     return {
         "transform": [{"filter": which}],
-        "mark": {
-            "type": "text",
-            "dy": below,
-            "fontSize": 12,
-            "fontWeight": weight,
-            "color": LABEL,
-            "tooltip": False,
+        "mark": mark,
+        "encoding": {
+            "y": {"field": "name_y", "type": "quantitative"},
+            "text": {"field": "label"},
+            "opacity": _FADED,
         },
-        "encoding": {"text": {"field": "label"}, "opacity": _FADED},
     }
+
+
+def _limits(frame: pd.DataFrame, name: str, room: float) -> tuple[float, float]:
+    """The range of a coordinate, with room for the names at the edges."""
+    low, high = float(frame[name].min()), float(frame[name].max())
+    edge = room * (high - low or 1.0)
+    return low - edge, high + edge
+
+
+def _named(frame: pd.DataFrame, limits: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """With end (is this where the path ends?), name_y (how high its name stands; missing where
+    there is none) and thread (does the name need one?). Ends come before beginnings."""
+    (left, right), (low, high) = limits["x"], limits["y"]
+    frame = frame.reset_index(drop=True)
+    end = frame["layer"] == frame["layer"].max()
+    named = frame.assign(end=end, name_y=float("nan"), thread=False)
+    begin = named[(named["layer"] == named["layer"].min()) & ~end]
+    taken: list[tuple[float, float, float]] = []  # middle and half width, in pixels
+    for row in [*named[end].itertuples(), *begin.itertuples()]:
+        x = (row.x - left) / (right - left) * _WIDE
+        y = (high - row.y) / (high - low) * _HIGH
+        half = len(row.label) * _LETTER / 2
+        for place in _PLACES:
+            there = y + place
+            met = any(abs(there - v) < _LINE and abs(x - u) < half + other for u, v, other in taken)
+            if not met and _LINE / 2 < there < _HIGH - _LINE / 2:
+                taken.append((x, there, half))
+                named.loc[row.Index, "name_y"] = high - there / _HIGH * (high - low)
+                named.loc[row.Index, "thread"] = abs(place) > _ATTACHED
+                break
+    return named

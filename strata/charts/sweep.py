@@ -37,8 +37,6 @@ _BLOCK_AXIS: Spec = {
     "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
     "scale": {"nice": False, "padding": 12},
 }
-
-
 _LOGPROB_AXIS: Spec = {
     "field": "logprob",
     "type": "quantitative",
@@ -50,7 +48,7 @@ _CLEAN: Spec = {  # one row: the clean run
         {"aggregate": [{"op": "min", "field": "clean_logprob", "as": "logprob"}]},
         {"calculate": "'Clean: ' + format(datum.logprob, '.2f')", "as": "clean"},
     ],
-    "encoding": {"y": _LOGPROB_AXIS, "text": {"field": "clean", "type": "nominal"}},
+    "encoding": {"y": _LOGPROB_AXIS},
     "layer": [
         {"mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL}},
         {
@@ -61,7 +59,8 @@ _CLEAN: Spec = {  # one row: the clean run
                 "dx": 6,
                 "fontSize": 12,
                 "color": LABEL,
-            }
+            },
+            "encoding": {"text": {"field": "clean", "type": "nominal"}},
         },
     ],
 }
@@ -152,7 +151,13 @@ _SHIFTS: Spec = {
             "type": "nominal",
             "sort": {"field": "order", "op": "min"},
             "title": None,
-            "axis": {"labelLimit": 160, "labelFontSize": 13, "labelOverlap": False, "ticks": False},
+            "axis": {
+                "labelLimit": 160,
+                "labelFontSize": 13,
+                "labelOverlap": False,
+                "labelFlush": False,
+                "ticks": False,
+            },
         },
         "tooltip": [
             tip("label", "Next token"),

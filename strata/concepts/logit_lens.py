@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from strata.concepts import Concept
-from strata.display import display_token
-from strata.errors import InputError
+from strata.errors import InputError, ModelError
 from strata.frozen import freeze
 from strata.lens_rows import MISTAKES, frozen_at_the_end, read
-from strata.lens_scan import scan, texts
-from strata.lens_script import script
+from strata.lens_scan import listed, scan, texts
+from strata.lens_script import modules, script
 from strata.run import check_count, check_position
 from strata.target import check_token
 from strata.trace import LENS_TOLERANCE, Trace
@@ -133,23 +132,25 @@ def grid(
 ) -> pd.DataFrame:
     """What the page draws, one row a cell: layer, position, token, token_id, predicted, logit,
     prob, norm (of the state or write), entropy, kl_to_final, target_logit, target_prob,
-    target_rank, final_id (what the model itself ranks first there), magnified, top.
+    target_rank, final_id (what the model itself ranks first there), magnified, top, other.
 
     Positions `start` to `start + width`, every `stride`-th layer and always the last. `top`: the k
-    first tokens and their numbers, one a line, fit to be shown. `magnified`: how many times larger
-    the scale of a delta's own norm is than the frozen one (NaN in other modes). `mistake`:
-    "norm_twice" or "no_norm" reads states wrongly on purpose.
+    first tokens and their numbers, one a line, fit to be shown; `other`: of a write the same from
+    the other end, 3 tokens that it suppresses (or promotes); '' of a state. `magnified`: how many
+    times larger the scale of a delta's own norm is than the frozen one (NaN in other modes).
+    `mistake`: "norm_twice" or "no_norm" reads states wrongly on purpose.
     """
     width = check_count("The width of a grid", width, WIDEST)
     stride = check_count("The stride over layers", stride, model.n_layers)
     k = check_count("The number of tokens", k, min(MOST_TOKENS, model.d_vocab))
     start = check_position(trace, start)
     reading = read(model, trace, mode, mistake).window(start, width, stride)
-    found = scan(reading, k, largest=largest, detail=True, target_id=_target(model, target_id))
-    shown = [display_token(text) for text in texts(model, found["token_id"])]
-    numbers = found["logit" if reading.frozen else "prob"].ravel()
-    form = "{} {:+.2f}" if reading.frozen else "{} {:.1%}"
-    lines = [form.format(text, number) for text, number in zip(shown, numbers, strict=True)]
+    wanted: dict[str, Any] = {"largest": largest, "target_id": _target(model, target_id)}
+    found = scan(reading, k, detail=True, other=0 if mode == "states" else min(3, k), **wanted)
+    by_logit = reading.frozen or not largest
+    numbers, form = (found["logit"], "{} {:+.2f}") if by_logit else (found["prob"], "{} {:.1%}")
+    top = listed(model, found["token_id"], numbers, form)
+    other = listed(model, found.pop("other_id"), found.pop("other_logit"), "{} {:+.2f}", step=-1)
     first = {name: found.pop(name)[..., 0].ravel() for name in ("token_id", "logit", "prob")}
     del found["rank"]
     magnified = np.full(reading.shape, np.nan)
@@ -168,7 +169,8 @@ def grid(
             "norm": _norms(reading.states).ravel(),
             **{name: numbers.ravel() for name, numbers in found.items()},
             "magnified": magnified.ravel(),
-            "top": ["\n".join(lines[i : i + k]) for i in range(0, len(lines), k)],
+            "top": top,
+            "other": other,
         }
     )
 
@@ -202,12 +204,17 @@ def cell(
 
 
 def followed(
-    model: Model, trace: Trace, position: int, token_ids: Sequence[int] = ()
+    model: Model,
+    trace: Trace,
+    position: int,
+    token_ids: Sequence[int] = (),
+    target_id: int | None = None,
 ) -> pd.DataFrame:
-    """Some tokens through all layers at one position: token_id, predicted, layer, prob, rank.
+    """Some tokens through all layers at a position: token_id, predicted, layer, logit, prob, rank.
 
     (L + 1) rows a token. Without `token_ids` those that rank first at any layer, in the order in
-    which they first do. InputError for a bad position or token, or more than 20 tokens.
+    which they first do; `target_id` is followed too. InputError for a bad position or token, or
+    more than 20 tokens.
     """
     position = check_position(trace, position)
     reading = read(model, trace).window(position, 1)
@@ -216,11 +223,15 @@ def followed(
         token_ids = list(dict.fromkeys(leaders.tolist()))
     elif len(token_ids) > MOST_TOKENS:
         raise InputError(f"At most {MOST_TOKENS} tokens can be followed at once.")
+    if target_id is not None:
+        token_ids = [*token_ids, target_id]
     ids = torch.tensor([*dict.fromkeys(check_token(i, model.d_vocab) for i in token_ids)])  # (n,)
     n_layers = len(reading.layers)
-    prob, rank = torch.empty(len(ids), n_layers), torch.empty(len(ids), n_layers).long()
+    logit, prob = torch.empty(2, len(ids), n_layers)
+    rank = torch.empty(len(ids), n_layers).long()
     for rows, _, logits in reading.chunks():  # (r, 1, V)
         chosen = logits[:, 0, ids.to(logits.device)]  # (r, n)
+        logit[:, rows] = chosen.T.cpu()
         prob[:, rows] = (chosen - logits.logsumexp(dim=-1)).exp().T.cpu()
         for i, value in enumerate(chosen.T):
             rank[i, rows] = (logits[:, 0] > value[:, None]).sum(dim=-1).cpu()
@@ -229,6 +240,7 @@ def followed(
             "token_id": ids.repeat_interleave(n_layers).numpy(),
             "predicted": np.repeat(np.array(model.decode(ids), dtype=object), n_layers),
             "layer": np.tile(reading.layers, len(ids)),
+            "logit": logit.flatten().numpy(),
             "prob": prob.flatten().numpy(),
             "rank": rank.flatten().numpy(),
         }
@@ -247,10 +259,10 @@ def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     last = trace.hidden[:, position : position + 1]  # (L + 1, 1, D)
     frozen = frozen_at_the_end(model, last)
     uncapped = replace(model.float_head, logit_cap=None)
-    if trace.writes is None:
-        terms = torch.cat([last[:1], last.diff(dim=0)])[:, 0]  # (L + 1, D)
-    else:
+    if _verified(trace):
         terms = _terms(trace)[:, position]  # (2L + 1, D)
+    else:
+        terms = torch.cat([last[:1], last.diff(dim=0)])[:, 0]  # (L + 1, D)
     with torch.inference_mode():
         output = model.float_head.unembed(last[-1].to(model.device))[0].cpu()
         wanted = uncapped.unembed(last[-1].to(model.device))[0]
@@ -289,25 +301,6 @@ def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
         kl = float(found["kl_to_final"].mean())
         rows.append((mistake, len(trace.tokens), int(changed), kl))
     return pd.DataFrame(rows, columns=["mistake", "positions", "changed", "kl"])
-
-
-def modules(model: Model) -> pd.DataFrame:
-    """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
-    (paths from a block, several separated by spaces; empty where the writes are refused),
-    logit_scale, logit_cap, write_scale."""
-    found = model.architecture
-    attn, mlp = ("", "") if model.write_refusal else map(" ".join, (found.row.attn, found.row.mlp))
-    return pd.DataFrame(
-        {
-            "blocks": [model.blocks_path],
-            "norm": [found.norm_path],
-            "attn": [attn],
-            "mlp": [mlp],
-            "logit_scale": [found.logit_scale],
-            "logit_cap": [found.logit_cap or 0.0],
-            "write_scale": [found.write_scale],
-        }
-    )
 
 
 def first_leading_layer(frame: pd.DataFrame, position: int, token: str | None = None) -> int | None:
@@ -394,7 +387,14 @@ def _terms(trace: Trace) -> Tensor:
     if any(edit.part == "stream" for edit in trace.edits):
         raise InputError("This run scaled the stream, so its writes do not add up to its logits.")
     writes = torch.stack([trace.attn, trace.mlp], dim=1).flatten(0, 1)  # (2L, T, D)
+    if not _verified(trace):
+        raise ModelError(trace.check.reason)
     return torch.cat([trace.hidden[:1], writes])
+
+
+def _verified(trace: Trace) -> bool:
+    """Whether the writes of this very run are what its blocks added."""
+    return trace.writes is not None and (trace.verify is None or trace.check.write_ok)
 
 
 def _target(model: Model, target_id: int | None) -> int | None:
@@ -405,6 +405,18 @@ def _norms(states: Tensor) -> np.ndarray:
     return states.double().norm(dim=-1).numpy()
 
 
+_VIEWS = (
+    lens,
+    statistics,
+    attribution,
+    write_norms,
+    grid,
+    cell,
+    followed,
+    proof,
+    mistakes,
+    modules,
+)
 _MEASURES = (
     first_leading_layer,
     settled_layer,
@@ -423,18 +435,7 @@ CONCEPT = Concept(
     title="Logit lens",
     question="What would the model say if it stopped at this layer?",
     order=5,
-    views=(
-        lens,
-        statistics,
-        attribution,
-        write_norms,
-        grid,
-        cell,
-        followed,
-        proof,
-        mistakes,
-        modules,
-    ),
+    views=_VIEWS,
     script=script,
     icon=":material/search_insights:",
     measures={measure.__name__: measure for measure in _MEASURES},

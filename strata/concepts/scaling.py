@@ -131,13 +131,11 @@ def reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
     worst = frame.iloc[int(frame["logprob"].argmin())]
     said = f"Multiplying {PART_NAMES[part]} by {factor:g}"
     if worst["logprob"] > clean - UNCHANGED:
-        return (
-            f"{said} makes “{shown}” less likely after no block at all (clean: {clean:.2f} nats)."
-        )
+        return f"{said} makes “{shown}” less likely after no block at all (clean: {_nats(clean)})."
     kept = int((frame["rank"] == 0).sum())
     return (
-        f"{said} hurts “{shown}” most at block {worst['block']:.0f}: from {clean:.2f} nats to "
-        f"{worst['logprob']:.2f}, rank {worst['rank']:,.0f}; it comes first in {kept} of the "
+        f"{said} hurts “{shown}” most at block {worst['block']:.0f}: from {_nats(clean)} to "
+        f"{_nats(worst['logprob'])}, rank {worst['rank']:,.0f}; it comes first in {kept} of the "
         f"{len(frame)} edited runs."
     )
 
@@ -145,9 +143,7 @@ def reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
 def clean_reading(frame: pd.DataFrame, shown: str) -> str:
     """One sentence on the clean run, of `sweep`."""
     clean = frame["clean_logprob"].iloc[0]
-    return (
-        f"Without an edit “{shown}” has {clean:.2f} nats, a probability of {math.exp(clean):.2%}."
-    )
+    return f"Without an edit “{shown}” has {_nats(clean)}, a probability of {math.exp(clean):.2%}."
 
 
 def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
@@ -165,10 +161,10 @@ def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
         why = "the final norm restores a state's size but not its direction"
     else:
         why = "the final norm does not cancel this factor"
-    before, after = (f"{row[name]:.4f}" for name in ("clean_logprob", "logprob"))
+    before, after = (_nats(row[name], "z.4f") for name in ("clean_logprob", "logprob"))
     return (
         f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, "
-        f"takes “{shown}” from {before} nats to {after} and {first}: {why}."
+        f"takes “{shown}” from {before} to {after} and {first}: {why}."
     )
 
 
@@ -178,14 +174,14 @@ def map_reading(frame: pd.DataFrame, shown: str) -> str:
     best = frame.iloc[int(frame["logprob"].argmax())]
     gain = best["logprob"] - best["clean_logprob"]
     help_ = (
-        f"; best is {best['factor']:g} at block {best['block']:.0f}, {gain:+.2f} nats"
+        f"; best is {best['factor']:g} at block {best['block']:.0f}, {_nats(gain, '+z.2f')}"
         if gain > UNCHANGED
         else "; no edit makes it likelier"
     )
     return (
         f"“{shown}” comes first in {int((frame['rank'] == 0).sum())} of {len(frame)} edited runs; "
         f"worst is a factor of {worst['factor']:g} at block {worst['block']:.0f}, "
-        f"{worst['logprob'] - worst['clean_logprob']:+.2f} nats{help_}."
+        f"{_nats(worst['logprob'] - worst['clean_logprob'], '+z.2f')}{help_}."
     )
 
 
@@ -372,6 +368,10 @@ def _positions(trace: Trace, positions: Sequence[int] | None) -> tuple[int, ...]
     if not where:
         raise InputError("Choose at least one position to scale.")
     return where
+
+
+def _nats(value: float, digits: str = "z.2f") -> str:
+    return f"{format(value, digits)} nats".replace("-", "−")
 
 
 def _of_factor(frame: pd.DataFrame, factor: float | None) -> pd.DataFrame:

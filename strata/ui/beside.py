@@ -27,7 +27,7 @@ def beside(page: Page, more: str, place: DeltaGenerator, second: DeltaGenerator)
     )
     if chosen == more:
         return {"As it is": page, more: page}
-    if chosen == PROMPT and (other := _other_prompt(page, second)):
+    if chosen == PROMPT and (other := other_prompt(page, second)):
         titles = [f"“{display_text(run.prompt, 50)}”" for run in (page, other)]
     elif chosen == MODEL and (other := _other_model(page, second)):
         titles = [models()[run.model].title for run in (page, other)]
@@ -36,7 +36,8 @@ def beside(page: Page, more: str, place: DeltaGenerator, second: DeltaGenerator)
     return dict(zip(distinct(titles), (page, other), strict=True))
 
 
-def _other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
+def other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
+    """Choose a second prompt, an example or own text; None while there is none."""
     titles = {name: e.title for name, e in BY_ID.items() if e.prompt != page.prompt}
     chosen = _chosen("Second prompt", "second", titles | {_OWN: "Your own text"}, place)
     if chosen is None:

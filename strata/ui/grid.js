@@ -110,7 +110,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
     note.append(made("span", "mark", "token"), " " + data.same);
     foot.appendChild(note);
   }
-  root.replaceChildren(made("div", "title", data.title), box, foot, tip);
+  const head = made("div", "head");
+  head.append(made("div", "title", data.title));
+  ["svg", "png"].forEach((kind) => {
+    const button = made("button", "save", kind.toUpperCase());
+    button.type = "button";
+    button.title = `Download this grid as ${kind.toUpperCase()}`;
+    button.setAttribute("aria-label", button.title);
+    button.onclick = () => savePicture(root, data, kind);
+    head.append(button);
+  });
+  root.replaceChildren(head, box, foot, tip);
   if (kept) [box.scrollLeft, box.scrollTop] = scrolled;
   const pressed = table.querySelector('[aria-pressed="true"]');
   if (pressed && focused) pressed.focus({ preventScroll: true });

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import QUANTITIES, Grid
 from strata.display import display_token
-from strata.examples import BY_ID
+from strata.ui.beside import other_prompt
 from strata.ui.page import Page
 from strata.ui.target import Target, choose_target
 
@@ -41,8 +42,10 @@ _HERE = Path(__file__).parent
 
 @cache
 def _component() -> Any:
-    css, js = ((_HERE / name).read_text("utf-8") for name in ("grid.css", "grid.js"))
-    return st.components.v2.component("strata_grid", css=css, js=js)
+    css, picture, js = (
+        (_HERE / name).read_text("utf-8") for name in ("grid.css", "grid_picture.js", "grid.js")
+    )
+    return st.components.v2.component("strata_grid", css=css, js=picture + js)
 
 
 def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None:
@@ -67,6 +70,7 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
         "cells": grid.cells,
         "legend": grid.legend,
         "same": grid.same,
+        "file": f"logit_lens_{key}",
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
     _component()(key=key, data=data, on_chosen_change=choose)
@@ -80,18 +84,43 @@ def layer_slider(page: Page, key: str, first: int, place: DeltaGenerator) -> int
     return int(place.slider("Layer", first, last, last, key=key, bind="query-params"))
 
 
-def window(page: Page, width: int, key: str, place: DeltaGenerator) -> int:
-    """Where a window of `width` positions begins; the prompt's end for a new prompt."""
+def window(page: Page, width: int, key: str, place: DeltaGenerator, position: int) -> int:
+    """Where a window of `width` positions begins; the prompt's end for a new prompt. With a button
+    that brings `position` into it."""
     last = max(0, page.n_tokens - width)
     if last == 0:
         return 0
-    if st.session_state.get(f"{key}_of", page.prompt) != page.prompt or not (
-        0 <= st.session_state.get(key, last) <= last
-    ):
-        st.session_state[key] = last
-    st.session_state[f"{key}_of"] = page.prompt
+    state = st.session_state
+    if state.get(f"{key}_of", page.prompt) != page.prompt or not 0 <= state.get(key, last) <= last:
+        state[key] = last
+    state[f"{key}_of"] = page.prompt
+
+    # Not at once when the token is moved: what is set while the browser changes the address makes
+    # it forget that change.
+    def bring() -> None:
+        state[key] = min(last, max(0, position - width // 2))
+
     label = f"{width} of {page.n_tokens} tokens, from position"
-    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    start = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    if not start <= position < start + width:
+        label = f"Show position {position} here"
+        place.button(
+            label, key=f"{key}_bring", icon=":material/center_focus_strong:", on_click=bring
+        )
+    return start
+
+
+def places(
+    runs: Mapping[str, Page],
+) -> tuple[dict[str, DeltaGenerator], dict[str, DeltaGenerator], DeltaGenerator]:
+    """Room for the grid of each run, for its opened cell, and for what all share: beside the one
+    grid, or below two."""
+    if len(runs) == 1:
+        [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
+        return {name: figure}, {name: detail}, detail.container()
+    figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
+    shared = st.container()
+    return figures, dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True)), shared
 
 
 @dataclass(frozen=True)
@@ -106,7 +135,7 @@ class Controls:
     stride: int
     largest: bool
     mistake: str
-    beside: str  # the id of an example, or ""
+    beside: Page | None  # the same page for a second prompt
     target: Target
 
     @property
@@ -178,30 +207,17 @@ def _options(page: Page, mode: str) -> dict[str, Any]:
         disabled=not is_states,
         bind="query-params",
     )
-    beside = st.selectbox(
-        "A second prompt beside it",
-        ["", *BY_ID],
-        format_func=lambda name: BY_ID[name].title if name else "None",
-        key="beside",
-        bind="query-params",
-    )
     return {
         "up": depth != "down",
         "largest": is_states or not suppressed,
         "stride": stride,
         "mistake": mistake if is_states else "none",
-        "beside": beside,
+        "beside": other_prompt(page, st.container()),
     }
 
 
-def second(page: Page, example: str) -> Page:
-    """The same page for another curated prompt."""
-    other = replace(page, prompt=BY_ID[example].prompt)
-    return replace(other, tokens=other.ask("run.tokens"))
-
-
-def pins(cell: pd.DataFrame) -> None:
-    """One button for each token of an opened cell: a click pins it."""
+def pins(cell: pd.DataFrame, name: str = "") -> None:
+    """One button for each token of an opened cell: a click pins it. `name`: of several cells."""
 
     def pin(token_id: int) -> None:
         pinned = st.session_state.setdefault("pins", [])
@@ -211,7 +227,7 @@ def pins(cell: pd.DataFrame) -> None:
         for token_id, text in zip(cell["token_id"].tolist(), cell["predicted"], strict=True):
             st.button(
                 f"`{_plain(text)}`",
-                key=f"pin_{token_id}",
+                key=f"pin{name}_{token_id}",
                 icon=":material/keep:",
                 on_click=pin,
                 args=(token_id,),
@@ -236,6 +252,7 @@ def pinned(page: Page) -> list[int]:
         list(names),
         format_func=names.__getitem__,
         key="pins",
+        persist_state="session",
         placeholder="None pinned: every token that led at some layer is drawn",
     )
     if chosen:

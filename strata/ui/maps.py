@@ -1,7 +1,10 @@
-"""Controls of maps: which tokens and layers are drawn, how the map is made; and the map itself."""
+"""Controls of maps: which tokens are drawn, how the map is made; and the maps themselves."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,13 +12,28 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts, map_words
-from strata.display import display_text, display_token
+from strata.display import display_text, display_token, distinct
+from strata.errors import StrataError
 from strata.examples import BY_ID, EXAMPLES
 from strata.neighbours import METRICS
+from strata.ui.controls import PACE, played_slider, player
 from strata.ui.page import Page, draw, reading
+from strata.ui.resources import prompt_store
 
-LETTERS = "ABCD"  # of prompts that share a map
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
+_WITH, _FOLLOW = "with", "follow"
+_MOST = len(map_words.LETTERS) - 1  # prompts beside the learner's own
+_ALL = -1  # the choice of all shared tokens
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map to be drawn: all its rows are judged, `rows` marks those that are drawn."""
+
+    key: str
+    title: str
+    frame: pd.DataFrame
+    rows: pd.Series
 
 
 def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
@@ -30,18 +48,9 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
         st.session_state["span"] = usual
     st.session_state["span_of"] = page.prompt
     first, final = place.slider(
-        "Tokens drawn, by position", 0, last, usual, key="span", bind="query-params"
+        "Tokens on the map, by position", 0, last, usual, key="span", bind="query-params"
     )
     return first, final
-
-
-def layers(page: Page, place: DeltaGenerator) -> tuple[int, int]:
-    """First and last layer to draw; the map is of all."""
-    whole = (0, page.n_layers)
-    if st.session_state.get("layers", whole)[1] > page.n_layers:
-        st.session_state["layers"] = whole
-    first, last = place.slider("Layers drawn", *whole, whole, key="layers", bind="query-params")
-    return first, last
 
 
 def settings(place: DeltaGenerator) -> dict[str, Any]:
@@ -74,54 +83,133 @@ def settings(place: DeltaGenerator) -> dict[str, Any]:
     }
 
 
-def show(page: Page, frame: pd.DataFrame, drawn: pd.Series, title: str, key: str) -> None:
-    """A map with its reading. `drawn` marks the rows that are drawn, of all that set its limits.
+def show(page: Page, drawn: Map, upto: float = math.inf) -> None:
+    """A map with its reading, as far as a layer.
 
-    The page's tokens name the paths unless the frame brings its own columns path and label.
+    The page's tokens name the paths unless the map brings its own columns path and label.
     """
-    rows = frame[drawn]
+    whole = drawn.frame[drawn.rows]
+    rows = whole[whole["layer"] <= upto]
     if "label" not in rows:
         rows = page.labelled(rows).assign(path=rows["position"])
-    sentence = map_words.reading(frame)
+    sentence = map_words.reading(drawn.frame)
     kept = rows[["path", "label", "layer", "x", "y"]]
-    chart = charts.paths(kept, title, sentence, n_layers=page.n_layers, within=frame)
-    draw(chart, key, read=False)
-    reading(sentence, key)
+    chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
+    draw(chart, drawn.key, read=False)
+    reading(sentence, f"_{drawn.key}")
 
 
-def companions(page: Page) -> tuple[str, ...]:
-    """Other prompts to put on the same map: examples, at first one of the same purpose."""
-    mine = next((e for e in EXAMPLES if e.prompt == page.prompt), None)
+def play(page: Page, maps: Sequence[Map]) -> None:
+    """Maps beside each other, as far as one layer, which can be chosen and played."""
+    playing = bool(st.session_state.get("layer_play"))
+
+    @st.fragment(run_every=PACE if playing else None)
+    def up_to_a_layer() -> None:
+        switch, slide = st.columns([1, 7], vertical_alignment="bottom")
+        upto = played_slider("Up to layer", "layer", page.n_layers, slide, playing=playing)
+        if player("layer", page.n_layers, switch) != playing:
+            st.rerun()
+        for drawn, place in zip(maps, st.columns(len(maps), gap="medium"), strict=True):
+            with place:
+                show(page, drawn, upto)
+
+    up_to_a_layer()
+
+
+def companions(page: Page, place: DeltaGenerator) -> tuple[str, ...]:
+    """Other prompts to put on the same map, examples or own texts; at first an example of the same
+    purpose. The address names examples and own texts by their ids."""
+    state, mine = st.session_state, page.prompt
+    examples = [example.prompt for example in EXAMPLES if example.prompt != mine]
+    usual = _alike(mine)
+    if _WITH not in state:
+        asked = [_prompt_of(name) for name in st.query_params.get(_WITH, "").split(".")]
+        state[_WITH] = [prompt for prompt in asked if prompt and prompt != mine][:_MOST] or usual
+    elif state.get(f"{_WITH}_of") != mine:
+        state[_WITH] = usual
+    state[f"{_WITH}_of"] = mine
+    labels = dict(zip(examples, distinct(display_text(e) for e in examples), strict=True))
+    chosen = place.multiselect(
+        "Prompts on the same map as yours: choose examples or type a text",
+        examples,
+        format_func=lambda prompt: labels.get(prompt, prompt),
+        max_selections=_MOST,
+        accept_new_options=True,
+        key=_WITH,
+    )
+    names = [_name_of(prompt) for prompt in chosen]
+    if chosen == usual or not all(names):
+        st.query_params.pop(_WITH, None)
+    else:
+        st.query_params[_WITH] = ".".join(names)
+    return tuple(chosen)
+
+
+def _alike(prompt: str) -> list[str]:
+    mine = next((example for example in EXAMPLES if example.prompt == prompt), None)
     others = [example for example in EXAMPLES if example is not mine]
-    alike = [e.id for e in others if mine and e.purpose == mine.purpose] or [others[0].id]
-    chosen = st.multiselect(
-        "Prompts on the same map as yours",
-        [example.id for example in others],
-        alike[:1],
-        format_func=lambda name: display_text(BY_ID[name].prompt),
-        max_selections=3,
-        key=f"with_{mine.id if mine else 'own'}",
-    )
-    return tuple(BY_ID[name].prompt for name in chosen)
+    return [next((e for e in others if mine and e.purpose == mine.purpose), others[0]).prompt]
 
 
-def show_shared(page: Page, frame: pd.DataFrame, shared: pd.DataFrame, key: str) -> None:
-    """A map of several prompts on which only the tokens that they share are drawn."""
-    ids = list(dict.fromkeys(shared["token"]))
-    token = st.segmented_control(
-        "Token that is followed",
-        range(len(ids)),
-        format_func=lambda i: display_token(ids[i]),
-        key=f"{key}_token",
+def _name_of(prompt: str) -> str:
+    """The id of an example or of an own text, which is stored at its first use; "" if it cannot."""
+    known = st.session_state.setdefault(f"{_WITH}_ids", {e.prompt: e.id for e in EXAMPLES})
+    if prompt not in known:
+        try:
+            known[prompt] = prompt_store().save(prompt)
+        except StrataError as error:
+            known[prompt] = ""
+            st.toast(f"{error} The link to this page will not hold that prompt.")
+    return str(known[prompt])
+
+
+def _prompt_of(name: str) -> str | None:
+    try:
+        return BY_ID[name].prompt if name in BY_ID else prompt_store().load(name)
+    except StrataError as error:
+        st.toast(str(error))
+        return None
+
+
+def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
+    """Choose one of the tokens that prompts share, or all; at first the one whose states part
+    most. The address keeps its number among them, not the token. `shared`: `contexts`."""
+    tokens = list(dict.fromkeys(shared["token"]))
+    if not tokens:
+        return shared
+    state = st.session_state
+    parting = tokens.index(shared["token"][shared["cosine"].idxmin()])
+    if state.get(f"{_FOLLOW}_of", tokens) != tokens:
+        state[_FOLLOW] = parting
+    elif _FOLLOW not in state:
+        asked = st.query_params.get(_FOLLOW, "")
+        known = asked == "all" or (asked.isdecimal() and int(asked) < len(tokens))
+        state[_FOLLOW] = (_ALL if asked == "all" else int(asked)) if known else parting
+    state[f"{_FOLLOW}_of"] = tokens
+    names = {_ALL: "All that they share"} | dict(
+        enumerate(distinct(display_token(token) for token in tokens))
     )
-    chosen = shared if token is None else shared[shared["token"] == ids[token]]
-    places = {*zip(chosen["prompt_a"], chosen["position_a"], strict=True)}
-    places |= {*zip(chosen["prompt_b"], chosen["position_b"], strict=True)}
+    chosen = place.selectbox(
+        "Token that is followed", list(names), format_func=names.__getitem__, key=_FOLLOW
+    )
+    if chosen == parting:
+        st.query_params.pop(_FOLLOW, None)
+    else:
+        st.query_params[_FOLLOW] = "all" if chosen == _ALL else str(chosen)
+    return shared if chosen == _ALL else shared[shared["token"] == tokens[chosen]]
+
+
+def joint(frame: pd.DataFrame, followed: pd.DataFrame) -> Map:
+    """A map of several prompts on which only the tokens that are followed are drawn."""
+    places = {*zip(followed["prompt_a"], followed["position_a"], strict=True)}
+    places |= {*zip(followed["prompt_b"], followed["position_b"], strict=True)}
     here = pd.Series([*zip(frame["prompt"], frame["position"], strict=True)], index=frame.index)
     names = [
-        f"{LETTERS[p]} {display_token(t)}"
-        for p, t in zip(frame["prompt"], frame["token"], strict=True)
+        f"{map_words.LETTERS[prompt]} {position} {display_token(token)}"
+        for prompt, position, token in zip(
+            frame["prompt"], frame["position"], frame["token"], strict=True
+        )
     ]
     paths = frame["prompt"].astype(str) + "." + frame["position"].astype(str)
-    frame = frame.assign(label=names, path=paths)
-    show(page, frame, here.isin(places), "Tokens that the prompts share", key)
+    named = frame.assign(label=names, path=paths)
+    return Map("joint", "The same token in several prompts", named, here.isin(places))

@@ -27,6 +27,11 @@ class Target:
     likeliest: pd.DataFrame  # predictions.next_token at the last position
 
     @property
+    def is_top(self) -> bool:
+        """Whether it is what the model itself ranks first, be it chosen or not."""
+        return self.token_id == int(self.likeliest["token_id"].iloc[0])
+
+    @property
     def shown(self) -> str:
         return display_token(self.token)
 
@@ -38,12 +43,14 @@ def choose_target(page: Page, place: DeltaGenerator) -> Target:
     likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=N_LIKELIEST)
     ids, tokens = likeliest["token_id"].tolist(), likeliest["predicted"].tolist()
     _restore(page)
-    kept = st.session_state[_BOX]
+    # The browser knows a choice by its label, and the top-1's changes with the prompt: unless it is
+    # set again, the old label would count as a typed word.
+    kept = st.session_state[_BOX] = st.session_state[_BOX]
     options = dict(zip([_TOP, *ids[1:]], tokens, strict=True))
     if isinstance(kept, int) and kept not in options:
         options[kept] = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
-    labels = dict(zip(options, distinct(map(display_token, options.values())), strict=True))
-    labels[_TOP] += " (the top-1)"
+    shown = [display_token(token) for token in options.values()]
+    labels = dict(zip(options, distinct([f"{shown[0]} (the top-1)", *shown[1:]]), strict=True))
     chosen = place.selectbox(
         "Target: choose a token or type a word",
         list(options),

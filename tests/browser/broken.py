@@ -1,6 +1,7 @@
 """Strata as `app.py` serves it, but some models are not what they seem once they are loaded.
 
-A model's name in the catalogue says what is wrong with it: `norm`, `writes`, or nothing.
+A model's name in the catalogue says what is wrong with it: `norm`, `writes`, `refused`, or
+nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def load(name: str, progress: Any = None) -> Model:
     elif name == "writes":
         block = network.get_submodule(model.blocks_path)[model.n_layers // 2]
         block.mlp = Louder(block.mlp)
+    elif name == "refused":
+        model.write_refusal = "The writes of this model are refused."
     return model
 
 

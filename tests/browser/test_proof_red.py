@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.screen import visit
+from tests.browser.screen import said, visit
 from tests.browser.server import serve
 from tests.browser.test_smoke import colour_of, green_proof
 
@@ -18,14 +18,16 @@ WRITES = "attention + MLP = what blocks added"
 ENTRY = (
     '[[model]]\nid = "{}"\nsource = "bundled"\nparameters = 134_515_008\nlicence = "Apache-2.0"\n'
 )
+NAMES = ("whole", "norm", "writes", "refused")
 
 
 @pytest.fixture(scope="module")
 def broken(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the same model three times: whole, with a broken norm, with a broken write."""
+    """A server with the same model four times: whole, with a broken norm, with a broken write, and
+    with writes that were refused when it was loaded."""
     folder = tmp_path_factory.mktemp("broken")
     catalogue = folder / "models.toml"
-    catalogue.write_text("".join(ENTRY.format(name) for name in ("whole", "norm", "writes")))
+    catalogue.write_text("".join(ENTRY.format(name) for name in NAMES))
     script = Path(__file__).with_name("broken.py")
     with serve(script, {"STRATA_MODELS": str(catalogue)}, log=folder / "log.txt") as url:
         yield url
@@ -58,6 +60,18 @@ def test_red_where_an_identity_fails(
     badge(page, wrong).hover()
     expect(page.get_by_role("tooltip")).to_contain_text("are refused")  # the reason, in words
     expect(badge(page, right)).to_contain_text("check_circle")
+
+
+@pytest.mark.parametrize("model", ["writes", "refused"])
+def test_the_logit_lens_keeps_what_needs_no_writes(page: Page, broken: str, model: str) -> None:
+    view = "view=Where+the+target%27s+logit+comes+from"
+    visit(page, f"{broken}/logit_lens?model={model}&{view}")
+    expect(said(page, "note_attribution")).to_contain_text("refused")
+    expect(page.locator(".st-key-reading_proof_parts")).to_contain_text("31 parts through")
+    expect(page.get_by_role("grid").get_by_role("button", name="Layer 30")).to_have_count(5)
+    visit(page, f"{broken}/logit_lens?model={model}&mode=Deltas%2C+frozen+norm")
+    expect(page.locator(".st-key-reading_proof")).to_contain_text("31 parts through the frozen")
+    expect(said(page, "refusal")).to_have_count(0)
 
 
 def test_green_where_nothing_is_broken(page: Page, broken: str) -> None:

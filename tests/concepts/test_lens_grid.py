@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from strata.concepts.logit_lens import (
     script,
     statistics,
 )
+from strata.display import display_token
 from strata.engine import Job, Settings, open_engine
 from strata.errors import InputError
 from strata.lens_rows import MODES
@@ -64,6 +66,13 @@ def test_grid_is_the_lens_and_its_statistics(tiny: Tiny, mode: str) -> None:
         len(frame) // len(trace.tokens)
     )
     assert all(len(top.split("\n")) == 3 for top in frame["top"])
+    if mode == "states":
+        assert set(frame["other"]) == {""}
+    else:
+        worst = lens(model, trace, 3, mode, largest=False).groupby(["layer", "position"])
+        for other, (_, rows) in zip(frame["other"], worst, strict=True):
+            said = zip(rows["predicted"][::-1], rows["logit"][::-1], strict=True)
+            assert other.split("\n") == [f"{display_token(t)} {v:+.2f}" for t, v in said]
     if mode == "states":
         wanted = statistics(model, trace, 9)
         for column in ("entropy", "kl_to_final", "norm", "target_prob", "target_rank"):
@@ -173,7 +182,7 @@ def test_followed_by_default_are_those_that_led(tiny: Tiny) -> None:
     model = tiny("gpt2")
     trace = model.capture(PROMPT)
     frame = followed(model, trace, 3)
-    assert list(frame) == ["token_id", "predicted", "layer", "prob", "rank"]
+    assert list(frame) == ["token_id", "predicted", "layer", "logit", "prob", "rank"]
     every = lens(model, trace, model.d_vocab)
     here = every[every["position"] == 3]
     leaders = here[here["rank"] == 0].sort_values("layer")["token_id"]
@@ -182,8 +191,12 @@ def test_followed_by_default_are_those_that_led(tiny: Tiny) -> None:
     assert len(both) == len(frame)
     assert both["rank"].tolist() == both["rank_lens"].tolist()
     np.testing.assert_allclose(both["prob"], both["prob_lens"], atol=1e-6)
+    np.testing.assert_allclose(both["logit"], both["logit_lens"], atol=1e-5)
     pinned = followed(model, trace, 3, [7, 9, 7])
     assert pinned["token_id"].unique().tolist() == [7, 9]
+    added = followed(model, trace, 3, [7, 9], target_id=11)
+    assert added["token_id"].unique().tolist() == [7, 9, 11]
+    assert followed(model, trace, 3, [7, 9], target_id=9).equals(pinned)
     with pytest.raises(InputError, match="At most 20"):
         followed(model, trace, 3, range(21))
 
@@ -222,6 +235,10 @@ def test_norming_twice_is_what_transformers_last_state_invites(model: Model) -> 
         last = drawn[drawn["layer"] == 30]
         assert last["token_id"].tolist() == wrong.argmax(dim=-1).tolist()
     assert frame.loc["norm_twice", "changed"] > 0
+    said = lens_words.mistake_reading(frame.reset_index(), "norm_twice")
+    assert f"changes {frame.loc['norm_twice', 'changed']} of {ids.shape[1]} answers" in said
+    said = lens_words.sentence(drawn, 3, 30, "state", "no_norm")
+    assert said.startswith("Read the wrong way: “")
     assert CONCEPT.measures["share_changed"](frame.reset_index()) == pytest.approx(
         frame.loc["norm_twice", "changed"] / ids.shape[1]
     )
@@ -251,7 +268,11 @@ def test_paris(model: Model, france: Trace) -> None:
     parts = attribution(model, france, paris, 4)
     assert parts["logit"].sum() == pytest.approx(float(france.logits[4, paris]), abs=1e-3)
     assert measure["largest_part"](parts) == "mlp 29"
-    assert "the MLP of block 29 adds most" in lens_words.attribution_reading(parts, " Paris", 4)
+    ways = followed(model, france, 4, [paris])
+    assert lens_words.attribution_reading(parts, ways, 4) == (
+        "At position 4, 63 parts add up to 17.371; the model's own logit of “·Paris” is 17.371 "
+        "(rank 0, 77%). The MLP of block 29 adds most, +6.98."
+    )
 
 
 def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
@@ -338,3 +359,14 @@ def test_script_reproduces_the_page(
     assert [part for part, *_ in ran["attribution"]] == wanted["part"].tolist()
     np.testing.assert_allclose([v for *_, v in ran["attribution"]], wanted["logit"], atol=1e-4)
     assert "the model's logit before any cap" in printed.getvalue()
+
+
+def test_a_capped_logit_is_met_after_the_cap(tiny: Tiny) -> None:
+    model = tiny("gemma2")
+    trace = model.capture(PROMPT)
+    [cap] = modules(model)["logit_cap"]
+    said = lens_words.attribution_reading(
+        attribution(model, trace, 7, 2), followed(model, trace, 2, [7]), 2, cap
+    )
+    capped, own = re.search(r", (\S+) after the cap; .* is (\S+) \(rank", said).groups()
+    assert capped == own == f"{trace.logits[2, 7]:.3f}"

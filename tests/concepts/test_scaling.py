@@ -195,8 +195,8 @@ def a_sweep(*logprobs: float, factor: float = 0.8, clean: float = -1.0) -> pd.Da
 
 def test_reading_names_the_block_that_hurts_most() -> None:
     assert scaling.reading(a_sweep(-1.5, -3.25, -1.0), "·Paris") == (
-        "Multiplying the stream by 0.8 hurts “·Paris” most at block 1: from -1.00 nats to -3.25, "
-        "rank 1; it comes first in 1 of the 3 edited runs."
+        "Multiplying the stream by 0.8 hurts “·Paris” most at block 1: from −1.00 nats to −3.25 "
+        "nats, rank 1; it comes first in 1 of the 3 edited runs."
     )
     assert "after no block at all" in scaling.reading(a_sweep(-1.0, -0.9), "·Paris", "mlp")
 
@@ -214,19 +214,19 @@ def test_last_block_reading_says_why(factor: float, logprob: float, top: str, wh
     columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top"]
     row = pd.DataFrame([(29, factor, -0.26, logprob, " a", top)], columns=columns)
     said = scaling.last_block_reading(row, "·Paris")
-    assert f"from -0.2600 nats to {logprob:.4f}" in said
+    assert f"from −0.2600 nats to −{-logprob:.4f} nats" in said
     assert why in said
 
 
 def test_other_readings() -> None:
     frame = pd.concat([a_sweep(-1.5, -3.25), a_sweep(-0.5, -1.0, factor=2.0)])
     assert scaling.map_reading(frame, "·Paris") == (
-        "“·Paris” comes first in 2 of 4 edited runs; worst is a factor of 0.8 at block 1, -2.25 "
+        "“·Paris” comes first in 2 of 4 edited runs; worst is a factor of 0.8 at block 1, −2.25 "
         "nats; best is 2 at block 0, +0.50 nats."
     )
     assert "no edit makes it likelier" in scaling.map_reading(a_sweep(-1.5), "x")
     assert scaling.clean_reading(frame, "·Paris") == (
-        "Without an edit “·Paris” has -1.00 nats, a probability of 36.79%."
+        "Without an edit “·Paris” has −1.00 nats, a probability of 36.79%."
     )
     columns = ["token_id", "predicted", "clean_prob", "prob", "clean_rank", "rank"]
     both = pd.DataFrame([(1, " a", 0.8, 0.1, 0, 2), (2, " b", 0.1, 0.6, 1, 0)], columns=columns)

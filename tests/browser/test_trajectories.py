@@ -1,0 +1,154 @@
+"""Trajectories in a browser and on a real server: the worker, the player, several prompts."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser import screen
+from tests.browser.screen import Watch, chart, eventually_asks, settled, slider
+
+GRADIENTS = "Gradients of the mean next-token loss"
+
+
+def visit(page: Page, address: str, query: str = "") -> None:
+    screen.visit(page, f"{address}/trajectories{query}")
+    screen.no_exception(page)
+
+
+def points(page: Page, title: str) -> Locator:
+    return chart(page, title).locator("svg .mark-symbol path")
+
+
+def test_activations_and_gradients_beside_each_other(page: Page, address: str) -> None:
+    watch = Watch(page)
+    visit(page, address)
+    expect(points(page, "Activations").first).to_be_visible()
+    assert points(page, "Activations").count() >= 31 * 5
+    assert points(page, GRADIENTS).count() >= 31 * 4  # without the last position
+    expect(chart(page, GRADIENTS).locator("svg")).not_to_contain_text("4 ·is")
+    expect(page.locator(".st-key-reading_activations")).to_contain_text(re.compile(r"Trust 0\.9"))
+    expect(page.get_by_text("its gradient is exactly 0")).to_be_visible()
+    expect(page.get_by_text("What may be read off")).to_be_visible()
+    assert watch.complaints == []
+    assert watch.outside(address) == []
+
+
+def test_a_path_that_is_pointed_at_stands_out(page: Page, address: str) -> None:
+    visit(page, address)
+    points(page, "Activations").nth(40).hover(force=True)
+    expect(page.locator("#vg-tooltip-element")).to_contain_text("Layer")
+    faded = chart(page, "Activations").locator('svg .mark-text text[opacity="0.12"]')
+    expect(faded.first).to_be_attached()
+
+
+def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
+    visit(page, address, "?layer=27")
+    count = points(page, "Activations").count()
+    play = page.get_by_test_id("stCheckbox").filter(has_text="Play")
+    play.locator("label").first.click()
+    expect(slider(page, "Up to layer")).to_have_value("30")
+    expect(play.get_by_role("switch")).not_to_be_checked()
+    expect(points(page, "Activations")).to_have_count(count + 3 * 5)
+    page.wait_for_timeout(2_000)  # longer than a layer stays
+    expect(slider(page, "Up to layer")).to_have_value("30")
+    screen.no_exception(page)
+
+
+def test_the_page_stays_usable_while_a_map_is_drawn(page: Page, address: str) -> None:
+    visit(page, address)
+    page.goto(f"{address}/trajectories?example=long&n=100&epochs=500")
+    expect(page.get_by_text(re.compile("UMAP: epoch|nearest neighbours"))).to_be_visible()
+    page.get_by_role("tab", name="Gradient norms").click()
+    expect(chart(page, "Norm of the gradient, by layer and token")).to_be_visible()
+    settled(page)
+    expect(page.get_by_text(re.compile("UMAP: epoch"))).to_have_count(0)
+    screen.no_exception(page)
+
+
+def test_settings_and_span_are_kept_in_the_link(page: Page, address: str) -> None:
+    visit(page, address)
+    slider(page, "Tokens on the map").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(chart(page, "Activations").locator("svg")).not_to_contain_text("0 The")
+    page.get_by_role("button", name="How the map is drawn").click()
+    page.get_by_role("radio", name="PCA", exact=True).click()
+    expect(page.locator(".st-key-reading_activations")).to_contain_text("of the variance")
+    eventually_asks(page, method="PCA")
+    settled(page)
+    page.goto(page.url)
+    expect(page.locator(".st-key-reading_activations")).to_contain_text("of the variance")
+    expect(chart(page, "Activations").locator("svg")).not_to_contain_text("0 The")
+
+
+def test_chance_draws_paths_too(page: Page, address: str) -> None:
+    visit(page, address, "?view=Against+chance")
+    for method in ("UMAP", "PCA"):
+        expect(chart(page, f"Activations: {method}")).to_be_visible()
+        expect(chart(page, f"Random walk with the same steps: {method}")).to_be_visible()
+    expect(page.locator(".st-key-reading")).to_contain_text(re.compile("Another seed moves \\d+%"))
+
+
+def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
+    page: Page, address: str
+) -> None:
+    visit(page, address, "?view=Several+prompts&example=bat")
+    expect(page.get_by_text("B: At night the bat opened its wings and")).to_be_visible()
+    page.get_by_role("combobox", name=re.compile("Prompts on the same map")).click()
+    page.keyboard.type("Granny knitted a bat")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("C: Granny knitted a bat")).to_be_visible()
+    page.keyboard.press("Escape")  # the list of prompts
+    followed = page.get_by_role("combobox", name=re.compile("Token that is followed"))
+    followed.click()
+    page.get_by_role("option", name="·bat", exact=True).click()
+    figure = chart(page, "The same token in several prompts").locator("svg")
+    for name in ("A 3 ·bat", "B 3 ·bat"):
+        expect(figure).to_contain_text(re.compile(name.replace("3", r"\d")))
+    expect(page.locator(".st-key-reading")).to_contain_text("The states of “·bat” in")
+    expect(page).to_have_url(re.compile("with=bat2"))
+    expect(page).to_have_url(re.compile("follow="))
+    assert "Granny" not in page.url
+    settled(page)
+    page.goto(page.url)
+    expect(page.get_by_text("C: Granny knitted a bat")).to_be_visible()
+    expect(page.locator(".st-key-reading")).to_contain_text("The states of “·bat” in")
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's /proc")
+def test_the_worker_of_a_server_is_a_fresh_interpreter(page: Page, address: str) -> None:
+    """Spawned, not forked: torch has threads in the server, and a fork would inherit their locks.
+    It was started with the server, and is the same one after maps were drawn."""
+    before = workers()
+    assert len(before) == 1, "one worker, warm before anybody asked for a map"
+    [pid] = before
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    assert command[:2] == [sys.executable.encode(), b"-c"]  # a fork would be called `streamlit run`
+    assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text("utf-8")
+    visit(page, address, "?example=rome")
+    assert workers() == before
+
+
+def workers() -> list[int]:
+    """The map workers below this test's own process, by process id."""
+    parents, found = {}, []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                status = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has ended
+            parents[int(folder.name)] = int(status[1])
+            if b"umap_worker" in command:
+                found.append(int(folder.name))
+
+    def ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and ours(parents[pid]))
+
+    return [pid for pid in found if ours(pid)]
