@@ -25,9 +25,7 @@ from strata.model import Model
 
 
 def question(kind: str, **fields: Any) -> Question:
-    made = {"kind": kind, "ask": "?", "answer": 0} | fields
-    if "measure" in made:
-        made["answer"] = None
+    made = {"kind": kind, "ask": "?", "view": "a.b", "measure": "c.d"} | fields
     return Question.model_validate(made)
 
 
@@ -84,7 +82,7 @@ def test_an_ordering_asks_for_each_option() -> None:
     )
     answer = measured(asked, lambda view: frame, 2, 4)
     assert answer == [0.1, 0.9, 0.5]
-    assert answer[1] == laminar_profile.median_cosine(frame, 1)
+    assert answer[1] == laminar_profile.CONCEPT.measures["median_cosine"](frame, 1)
     assert score(asked, [1, 2, 0], answer).grade == "right"
     assert score(asked, [1, 0, 2], answer).grade == "near"
     verdict = score(asked, [0, 2, 1], answer)
@@ -143,6 +141,11 @@ def test_a_choice_by_ranges(guess: int, grade: str, said: str) -> None:
     assert right_option(asked, 0.49) == 0
     verdict = score(asked, guess, 0.5)
     assert (verdict.grade, verdict.words) == (grade, said)
+
+
+def test_a_fact_of_the_world_is_not_called_measured() -> None:
+    asked = Question.model_validate({"kind": "token", "ask": "?", "answer": "Paris"})
+    assert score(asked, "Rome", "Paris").words == "The answer: “Paris”."
 
 
 def test_a_choice_that_no_option_holds_is_open() -> None:
