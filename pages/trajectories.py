@@ -74,6 +74,6 @@ if several.open:
             joint = page.ask("trajectories.joint_map", prompts=prompts, **settings)
             tables["joint map"] = joint
             maps.play(page, [maps.joint(joint, followed)])
-        reading(map_words.contexts_reading(shared if shared.empty else followed))
+        reading(map_words.contexts_reading(shared if shared.empty else followed), "_contexts")
 
 close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))

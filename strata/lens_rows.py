@@ -59,6 +59,25 @@ class Reading:
             frozen=self.frozen and self.frozen.at(span),
         )
 
+    def in_one_row(self) -> Reading:
+        """All cells as the positions of a single layer, so that each chunk of them is full."""
+        n_layers, n_tokens = self.shape
+        frozen = self.frozen
+        if frozen is not None:
+            scale = frozen.scale.expand(n_layers, n_tokens, 1).reshape(-1, 1)
+            frozen = replace(frozen, scale=scale)
+        n_cells = n_layers * n_tokens
+        states = self.states.reshape(1, n_cells, self.states.shape[-1])
+        return replace(
+            self,
+            states=states,
+            layers=(0,),
+            positions=tuple(range(n_cells)),
+            tokens=("",) * n_cells,
+            frozen=frozen,
+        )
+
+    @torch.inference_mode()
     def logits(self, rows: slice, span: slice) -> Tensor:
         """(rows, span, V): logits, or before any cap what was added to them if the norm is
         frozen."""
@@ -72,7 +91,11 @@ class Reading:
         return self.architecture.unembed(states)
 
     def chunks(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, span, logits), all layers of a few positions at a time, the last layer first."""
+        """(rows, span, logits), all layers of a few positions at a time, the last layer first.
+
+        Who lets go of the logits before asking for the next saves the memory, and much of the time
+        that fresh memory costs.
+        """
         n_layers, n_tokens = self.shape
         n_columns = max(1, _ROWS // max(1, n_layers))
         n_rows = max(1, _ROWS // n_columns)
@@ -80,9 +103,7 @@ class Reading:
             span = slice(left, min(left + n_columns, n_tokens))
             for end in range(n_layers, 0, -n_rows):
                 rows = slice(max(0, end - n_rows), end)
-                with torch.inference_mode():
-                    logits = self.logits(rows, span)
-                yield rows, span, logits
+                yield rows, span, self.logits(rows, span)
 
     @property
     def ends_in_the_output(self) -> bool:

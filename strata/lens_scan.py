@@ -41,70 +41,105 @@ def scan(
     Where the norm is frozen, probabilities, entropies and divergences are NaN: a contribution is no
     distribution.
     """
-    found = _empty(reading, k, detail, other)
+    if detail or reading.mistake != "none":
+        found = _detailed(reading, k, largest, target_id, other)
+    else:
+        row = _plain(reading.in_one_row(), k, largest, other)
+        found = {name: cells.view(*reading.shape, -1) for name, cells in row.items()}
+    return {name: cells.numpy() for name, cells in found.items()}
+
+
+def _plain(reading: Reading, k: int, largest: bool, other: int) -> dict[str, Tensor]:
+    """`scan` of a single row, without detail."""
+    found = _empty(reading.shape, k, other)
+    for _, span, logits in reading.chunks():  # (1, s, V)
+        parts = [_summed(rows) for rows in logits[0].split(_ROWS)]
+        blocked, peak, total = map(torch.cat, zip(*parts, strict=True))
+        if reading.frozen is not None:
+            total.fill_(math.nan)
+        cells = _ends(logits[0], blocked, k, largest, other)
+        cells["prob"] = (cells["logit"] - peak).exp() / total
+        for name, numbers in cells.items():
+            found[name][0, span] = numbers
+        del logits
+    return found
+
+
+def _detailed(
+    reading: Reading, k: int, largest: bool, target_id: int | None, other: int
+) -> dict[str, Tensor]:
+    """`scan` with detail."""
+    found = _empty(reading.shape, k, other, detail=True)
     final = last_logits = final_entropy = torch.empty(0)
     for rows, span, logits in reading.chunks():  # (r, s, V), the last layer first
-        cell = (rows, span)
-        if detail and rows.stop == len(reading.layers):
-            last_logits = logits[-1] if reading.ends_in_the_output else reading.final_logits(span)
+        if rows.stop == len(reading.layers):
+            last_logits = reading.final_logits(span)
+            if reading.ends_in_the_output:
+                last_logits.copy_(logits[-1])  # to the last bit
             own = last_logits - last_logits.amax(dim=-1, keepdim=True)  # (s, V)
             final = own.clamp(min=_NEGLIGIBLE).softmax(dim=-1)  # (s, V)
             final_entropy = own.logsumexp(dim=-1) - (final * own).sum(dim=-1)  # (s,)
-        peak = logits.amax(dim=-1, keepdim=True)
-        if detail:
-            final_id = last_logits.argmax(dim=-1)  # (s,)
-            ids = final_id if target_id is None else torch.full_like(final_id, target_id)
-            ids = ids.expand(logits.shape[:2])[..., None]  # (r, s, 1)
-            found["final_id"][cell] = final_id
-            value = logits.gather(-1, ids)  # (r, s, 1)
-            found["target_logit"][cell] = value[..., 0]
-            found["target_rank"][cell] = (logits > value).sum(dim=-1)
-        total = torch.full_like(peak, math.nan)
-        if reading.frozen is None:
-            if detail:
-                shifted = logits - peak
-                cross = torch.einsum("rsv,sv->rs", shifted, final)  # of the final with this one
-                weights = shifted.clamp(min=_NEGLIGIBLE).exp_()
-                total = weights.sum(dim=-1, keepdim=True)
-                weighted = (weights.mul_(shifted)).sum(dim=-1)
-                spread = total.log()[..., 0]
-                found["entropy"][cell] = (spread - weighted / total[..., 0]).clamp_min(0)
-                found["kl_to_final"][cell] = (spread - cross - final_entropy).clamp_min(0)
-                found["target_prob"][cell] = ((value - peak).exp() / total)[..., 0]
-            else:
-                total = _sum_exp(logits.flatten(0, 1), peak.flatten(0, 1)).view_as(peak)
-        if k:
-            value, token_id, rank = top(logits.flatten(0, 1), k, largest)  # (r * s, k)
-            shape = (*logits.shape[:2], k)
-            found["logit"][cell] = value.view(shape)
-            found["token_id"][cell] = token_id.view(shape)
-            found["rank"][cell] = rank.view(shape)
-            found["prob"][cell] = (value.view(shape) - peak).exp() / total
-        if other:
-            value, token_id = _outermost(logits.flatten(0, 1), other, not largest)
-            shape = (*logits.shape[:2], other)
-            found["other_logit"][cell] = value.view(shape)
-            found["other_id"][cell] = token_id.view(shape)
-    return {name: numbers.numpy() for name, numbers in found.items()}
+        final_id = last_logits.argmax(dim=-1)  # (s,)
+        ids = final_id if target_id is None else torch.full_like(final_id, target_id)
+        shifted, spare = torch.empty_like(logits[0]), torch.empty_like(logits[0])
+        for row, here in zip(range(rows.start, rows.stop), logits, strict=True):  # (s, V)
+            blocked, peak = _peaks(here)
+            value = here.gather(-1, ids[:, None])  # (s, 1)
+            cells = _ends(here, blocked, k, largest, other)
+            cells["final_id"], cells["target_logit"] = final_id, value[:, 0]
+            cells["target_rank"] = (here > value).sum(dim=-1)
+            if reading.frozen is None:
+                torch.sub(here, peak, out=shifted)
+                cross = torch.mul(shifted, final, out=spare).sum(dim=-1)  # of the final with this
+                total = torch.clamp(shifted, min=_NEGLIGIBLE, out=spare).exp_().sum(dim=-1)  # (s,)
+                weighted, spread = spare.mul_(shifted).sum(dim=-1), total.log()
+                cells["entropy"] = (spread - weighted / total).clamp_min(0)
+                cells["kl_to_final"] = (spread - cross - final_entropy).clamp_min(0)
+                cells["target_prob"] = (value - peak)[:, 0].exp() / total
+                cells["prob"] = (cells["logit"] - peak).exp() / total[:, None]
+            for name, numbers in cells.items():
+                found[name][row, span] = numbers
+        del logits, here
+    return found
 
 
-def _sum_exp(logits: Tensor, peak: Tensor) -> Tensor:
-    """(N, V), (N, 1) -> (N, 1): the sum of exp(logits - peak), a few rows at a time, which fit into
-    the processor's cache."""
-    spare = torch.empty_like(logits[:_ROWS])
-    sums = []
-    for rows, most in zip(logits.split(_ROWS), peak.split(_ROWS), strict=True):
-        shifted = torch.sub(rows, most, out=spare[: len(rows)])
-        sums.append(shifted.clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True))
-    return torch.cat(sums)
+def _peaks(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, V) -> the largest of each block of 64 (N, V // 64), and of all (N, 1)."""
+    n_blocks = logits.shape[-1] // _BLOCK
+    blocked = logits[:, : n_blocks * _BLOCK].unflatten(-1, (n_blocks, _BLOCK)).amax(dim=-1)
+    rest = logits[:, n_blocks * _BLOCK :]
+    return blocked, torch.cat([blocked, rest], dim=-1).amax(dim=-1, keepdim=True)
 
 
-def top(logits: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+def _summed(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`_peaks`, and the sum of exp(logits - peak), (N, 1)."""
+    blocked, peak = _peaks(logits)
+    total = (logits - peak).clamp_(min=_NEGLIGIBLE).exp_().sum(dim=-1, keepdim=True)
+    return blocked, peak, total
+
+
+def _ends(logits: Tensor, blocked: Tensor, k: int, largest: bool, other: int) -> dict[str, Tensor]:
+    """Of (N, V) logits the k outermost with their ranks, and `other` from the other end."""
+    found: dict[str, Tensor] = {}
+    if k:
+        named = zip(("logit", "token_id", "rank"), top(logits, k, largest, blocked), strict=True)
+        found |= dict(named)
+    if other:
+        found["other_logit"], found["other_id"] = _outermost(logits, other, not largest, blocked)
+    return found
+
+
+def top(
+    logits: Tensor, k: int, largest: bool = True, blocked: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The k largest of (N, V) logits, or the k smallest: values, token ids and ranks, (N, k) each.
 
     Best (or worst) first, equal logits in order of id. rank: how many of the V are larger.
+    `blocked`: the largest of each block of 64, where that is known.
     """
-    values, token_ids = _outermost(logits, k, largest)
+    if blocked is None:
+        blocked, _ = _peaks(logits)
+    values, token_ids = _outermost(logits, k, largest, blocked)
     if largest:
         rank = torch.searchsorted(-values, -values)
     else:
@@ -112,16 +147,16 @@ def top(logits: Tensor, k: int, largest: bool = True) -> tuple[Tensor, Tensor, T
     return values, token_ids, rank
 
 
-def _outermost(logits: Tensor, k: int, largest: bool) -> tuple[Tensor, Tensor]:
+def _outermost(logits: Tensor, k: int, largest: bool, blocked: Tensor) -> tuple[Tensor, Tensor]:
     """`top` without the ranks."""
     d_vocab = logits.shape[-1]
-    signed = logits if largest else -logits
-    n_blocks = d_vocab // _BLOCK
+    signed, n_blocks = logits if largest else -logits, d_vocab // _BLOCK
     if n_blocks <= 4 * k:
         token_ids = signed.topk(k, dim=-1).indices
     else:  # the top k are in the k blocks whose largest are largest, or in what blocks leave over
-        blocked = signed[:, : n_blocks * _BLOCK].unflatten(-1, (n_blocks, _BLOCK))
-        blocks = blocked.amax(dim=-1).topk(k, dim=-1).indices  # (N, k)
+        if not largest:
+            blocked, _ = _peaks(signed)
+        blocks = blocked.topk(k, dim=-1).indices  # (N, k)
         inside = torch.arange(_BLOCK, device=logits.device)
         candidates = (blocks[..., None] * _BLOCK + inside).flatten(1)  # (N, k * 64)
         rest = torch.arange(n_blocks * _BLOCK, d_vocab, device=logits.device)
@@ -153,12 +188,14 @@ def listed(
     return ["\n".join(lines[i * k : (i + 1) * k][::step]) for i in range(math.prod(cells))]
 
 
-def _empty(reading: Reading, k: int, detail: bool, other: int) -> dict[str, Tensor]:
-    def numbers(*shape: int) -> Tensor:
-        return torch.full((*reading.shape, *shape), math.nan)
+def _empty(
+    shape: tuple[int, int], k: int, other: int, *, detail: bool = False
+) -> dict[str, Tensor]:
+    def numbers(*more: int) -> Tensor:
+        return torch.full((*shape, *more), math.nan)
 
-    def counts(*shape: int) -> Tensor:
-        return torch.zeros(*reading.shape, *shape, dtype=torch.int64)
+    def counts(*more: int) -> Tensor:
+        return torch.zeros(*shape, *more, dtype=torch.int64)
 
     found = {"logit": numbers(k), "prob": numbers(k), "token_id": counts(k), "rank": counts(k)}
     found |= {"other_logit": numbers(other), "other_id": counts(other)}

@@ -83,8 +83,8 @@ def settings(place: DeltaGenerator) -> dict[str, Any]:
     }
 
 
-def show(page: Page, drawn: Map, upto: float = math.inf) -> None:
-    """A map with its reading, as far as a layer.
+def show(page: Page, drawn: Map, upto: float = math.inf, *, main: bool = False) -> None:
+    """A map with its reading, as far as a layer; `main` is one map of a page at most.
 
     The page's tokens name the paths unless the map brings its own columns path and label.
     """
@@ -96,7 +96,7 @@ def show(page: Page, drawn: Map, upto: float = math.inf) -> None:
     kept = rows[["path", "label", "layer", "x", "y"]]
     chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
     draw(chart, drawn.key, read=False)
-    reading(sentence, f"_{drawn.key}")
+    reading(sentence, "" if main else f"_{drawn.key}")
 
 
 def play(page: Page, maps: Sequence[Map]) -> None:
@@ -111,7 +111,7 @@ def play(page: Page, maps: Sequence[Map]) -> None:
             st.rerun()
         for drawn, place in zip(maps, st.columns(len(maps), gap="medium"), strict=True):
             with place:
-                show(page, drawn, upto)
+                show(page, drawn, upto, main=drawn is maps[0])
 
     up_to_a_layer()
 

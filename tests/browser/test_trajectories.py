@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
-from tests.browser.screen import Watch, chart, eventually_asks, settled, slider
+from tests.browser.screen import Watch, chart, eventually_asks, reading, settled, slider
 
 GRADIENTS = "Gradients of the mean next-token loss"
 
@@ -32,7 +32,7 @@ def test_activations_and_gradients_beside_each_other(page: Page, address: str) -
     assert points(page, "Activations").count() >= 31 * 5
     assert points(page, GRADIENTS).count() >= 31 * 4  # without the last position
     expect(chart(page, GRADIENTS).locator("svg")).not_to_contain_text("4 ·is")
-    expect(page.locator(".st-key-reading_activations")).to_contain_text(re.compile(r"Trust 0\.9"))
+    expect(reading(page)).to_contain_text(re.compile(r"Trust 0\.9"))
     expect(page.get_by_text("its gradient is exactly 0")).to_be_visible()
     expect(page.get_by_text("What may be read off")).to_be_visible()
     assert watch.complaints == []
@@ -49,12 +49,13 @@ def test_a_path_that_is_pointed_at_stands_out(page: Page, address: str) -> None:
 
 def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
     visit(page, address, "?layer=27")
-    count = points(page, "Activations").count()
+    drawn = 7 + 5 * 31  # the legend's, and one for each state
+    expect(points(page, "Activations")).to_have_count(drawn - 3 * 5)
     play = page.get_by_test_id("stCheckbox").filter(has_text="Play")
     play.locator("label").first.click()
     expect(slider(page, "Up to layer")).to_have_value("30")
     expect(play.get_by_role("switch")).not_to_be_checked()
-    expect(points(page, "Activations")).to_have_count(count + 3 * 5)
+    expect(points(page, "Activations")).to_have_count(drawn)
     page.wait_for_timeout(2_000)  # longer than a layer stays
     expect(slider(page, "Up to layer")).to_have_value("30")
     screen.no_exception(page)
@@ -78,11 +79,11 @@ def test_settings_and_span_are_kept_in_the_link(page: Page, address: str) -> Non
     expect(chart(page, "Activations").locator("svg")).not_to_contain_text("0 The")
     page.get_by_role("button", name="How the map is drawn").click()
     page.get_by_role("radio", name="PCA", exact=True).click()
-    expect(page.locator(".st-key-reading_activations")).to_contain_text("of the variance")
+    expect(reading(page)).to_contain_text("of the variance")
     eventually_asks(page, method="PCA")
     settled(page)
     page.goto(page.url)
-    expect(page.locator(".st-key-reading_activations")).to_contain_text("of the variance")
+    expect(reading(page)).to_contain_text("of the variance")
     expect(chart(page, "Activations").locator("svg")).not_to_contain_text("0 The")
 
 
@@ -91,7 +92,7 @@ def test_chance_draws_paths_too(page: Page, address: str) -> None:
     for method in ("UMAP", "PCA"):
         expect(chart(page, f"Activations: {method}")).to_be_visible()
         expect(chart(page, f"Random walk with the same steps: {method}")).to_be_visible()
-    expect(page.locator(".st-key-reading")).to_contain_text(re.compile("Another seed moves \\d+%"))
+    expect(reading(page)).to_contain_text(re.compile("Another seed moves \\d+%"))
 
 
 def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
@@ -110,14 +111,14 @@ def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
     figure = chart(page, "The same token in several prompts").locator("svg")
     for name in ("A 3 ·bat", "B 3 ·bat"):
         expect(figure).to_contain_text(re.compile(name.replace("3", r"\d")))
-    expect(page.locator(".st-key-reading")).to_contain_text("The states of “·bat” in")
+    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “·bat” in")
     expect(page).to_have_url(re.compile("with=bat2"))
     expect(page).to_have_url(re.compile("follow="))
     assert "Granny" not in page.url
     settled(page)
     page.goto(page.url)
     expect(page.get_by_text("C: Granny knitted a bat")).to_be_visible()
-    expect(page.locator(".st-key-reading")).to_contain_text("The states of “·bat” in")
+    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “·bat” in")
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's /proc")
