@@ -98,7 +98,7 @@ def _lessons_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser
         description="Check structure, links, measures, reading level, and every question on a "
         "model. Each thing that is wrong is a line with file, step and reason; the exit code is "
         "0 if there is none and 1 otherwise.",
-        epilog="example: python -m strata lessons check lessons/alike.toml",
+        epilog="example: python -m strata lessons check lessons/laminar_profile.toml",
     )
     check.add_argument("files", metavar="FILE", nargs="*", type=Path, help="by default all")
     check.add_argument(
