@@ -12,7 +12,7 @@ from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
 from tests import tiny
 
-IN_PROCESS = ("capture", "lens", "check", "batching", "cache", "chart")
+IN_PROCESS = ("capture", "lens", "check", "batching", "cache", "chart", "sweep", "maps")
 
 
 @pytest.fixture
@@ -47,17 +47,19 @@ def test_benches_of_this_process_report_every_row(
     assert report["busy_before"] >= 0
     assert report["versions"]["torch"].startswith("2.")
     rows = report["rows"]
-    assert [row["name"].split(",")[0] for row in rows] == [
+    assert [row["name"].split(",")[0] for row in rows[:-1]] == [
         *["capture"] * 3,
         "lens",
         "self-check",
         *["eight waiting prompts"] * 2,
         *["known answer"] * 2,
         "chart of ten bars",
+        *["sweep over 3 blocks"] * 2,
     ]
+    assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] > 0 for row in rows)
     assert {row["name"] for row in rows if row["ok"] is not None} == {
-        row["name"] for row in rows if row["name"].startswith(("capture", "eight"))
+        row["name"] for row in rows if row["name"].startswith(("capture", "eight", "sweep", "map"))
     }
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["name", "ours", "alternative", "ratio", "bound", "ok"]
