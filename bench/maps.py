@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator
 
 from bench.measure import Row, take_turns
-from bench.text import prompt_of
 from strata.concepts.trajectories import project
+from strata.corpus import passages
 from strata.model import load_model
 from strata.neighbours import trust
 
@@ -15,11 +15,12 @@ TRUSTED = 0.99  # with the bundled model
 
 
 def maps(name: str, quick: bool) -> Iterator[Row]:
-    """The activations of a paragraph of 90 tokens, as the trajectories page draws them."""
+    """The activations of a paragraph of the corpus, 90 tokens, as the trajectories page draws them;
+    trust is their trustworthiness (cosine, 15 neighbours)."""
     from umap import UMAP
 
     model = load_model(name)
-    hidden = model.capture(prompt_of(model, 90)).hidden  # (L + 1, T, D)
+    hidden = model.capture(passages()["tides"]).hidden  # (L + 1, T, D)
     points = hidden.flatten(0, 1)
 
     def ours() -> object:

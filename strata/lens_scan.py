@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Below this a logit adds nothing to a sum of float32 exponentials, and denormal numbers, which the
 # exponential would give, are many times slower.
 _NEGLIGIBLE = -80.0
-_ROWS = 4  # whose exponentials are summed together
+_ROWS = 4  # whose exponentials a thread sums together: they fit the processor's cache
 _BLOCK = 64  # logits whose largest is found first when the top k are sought
 
 
@@ -45,7 +45,7 @@ def scan(
         found = _detailed(reading, k, largest, target_id, other)
     else:
         row = _plain(reading.in_one_row(), k, largest, other)
-        found = {name: cells.view(*reading.shape, -1) for name, cells in row.items()}
+        found = {name: c.view(*reading.shape, c.shape[-1]) for name, c in row.items()}
     return {name: cells.numpy() for name, cells in found.items()}
 
 
@@ -53,7 +53,7 @@ def _plain(reading: Reading, k: int, largest: bool, other: int) -> dict[str, Ten
     """`scan` of a single row, without detail."""
     found = _empty(reading.shape, k, other)
     for _, span, logits in reading.chunks():  # (1, s, V)
-        parts = [_summed(rows) for rows in logits[0].split(_ROWS)]
+        parts = [_summed(rows) for rows in logits[0].split(_ROWS * torch.get_num_threads())]
         blocked, peak, total = map(torch.cat, zip(*parts, strict=True))
         if reading.frozen is not None:
             total.fill_(math.nan)
@@ -73,9 +73,8 @@ def _detailed(
     final = last_logits = final_entropy = torch.empty(0)
     for rows, span, logits in reading.chunks():  # (r, s, V), the last layer first
         if rows.stop == len(reading.layers):
-            last_logits = reading.final_logits(span)
-            if reading.ends_in_the_output:
-                last_logits.copy_(logits[-1])  # to the last bit
+            the_end = reading.ends_in_the_output
+            last_logits = logits[-1].clone() if the_end else reading.final_logits(span)
             own = last_logits - last_logits.amax(dim=-1, keepdim=True)  # (s, V)
             final = own.clamp(min=_NEGLIGIBLE).softmax(dim=-1)  # (s, V)
             final_entropy = own.logsumexp(dim=-1) - (final * own).sum(dim=-1)  # (s,)
@@ -92,11 +91,12 @@ def _detailed(
                 torch.sub(here, peak, out=shifted)
                 cross = torch.mul(shifted, final, out=spare).sum(dim=-1)  # of the final with this
                 total = torch.clamp(shifted, min=_NEGLIGIBLE, out=spare).exp_().sum(dim=-1)  # (s,)
-                weighted, spread = spare.mul_(shifted).sum(dim=-1), total.log()
+                weighted, spread = spare.mul_(shifted.clamp(min=-3)).sum(dim=-1), total.log()
                 cells["entropy"] = (spread - weighted / total).clamp_min(0)
                 cells["kl_to_final"] = (spread - cross - final_entropy).clamp_min(0)
                 cells["target_prob"] = (value - peak)[:, 0].exp() / total
-                cells["prob"] = (cells["logit"] - peak).exp() / total[:, None]
+                if k:
+                    cells["prob"] = (cells["logit"] - peak).exp() / total[:, None]
             for name, numbers in cells.items():
                 found[name][row, span] = numbers
         del logits, here

@@ -12,7 +12,17 @@ from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
 from tests import tiny
 
-IN_PROCESS = ("capture", "lens", "check", "batching", "cache", "chart", "geometry")
+IN_PROCESS = (
+    "capture",
+    "lens",
+    "check",
+    "batching",
+    "cache",
+    "chart",
+    "geometry",
+    "sweep",
+    "maps",
+)
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def test_benches_of_this_process_report_every_row(
     assert report["busy_before"] >= 0
     assert report["versions"]["torch"].startswith("2.")
     rows = report["rows"]
-    assert [row["name"].split(",")[0] for row in rows] == [
+    assert [row["name"].split(",")[0] for row in rows[:-1]] == [
         *["capture"] * 3,
         "lens",
         "self-check",
@@ -57,9 +67,11 @@ def test_benches_of_this_process_report_every_row(
         "slider over a million pairs",
         "another layer",
         "the whole model at a glance",
+        *["sweep over 3 blocks"] * 2,
     ]
+    assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)
-    bounded = ("capture", "eight", "slider", "another", "the whole")
+    bounded = ("capture", "eight", "slider", "another", "the whole", "sweep", "map")
     assert {row["name"] for row in rows if row["ok"] is not None} == {
         row["name"] for row in rows if row["name"].startswith(bounded)
     }
