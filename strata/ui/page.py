@@ -117,8 +117,12 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     chosen_for = st.session_state.get(f"{key}_of", page.prompt)
     if chosen_for != page.prompt or not 0 <= st.session_state.get(key, last) <= last:
         st.session_state[key] = last
+    chosen = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    print("SLIDER", chosen, last, chosen_for == page.prompt, dict(st.query_params), flush=True)
+    if chosen != last and chosen_for != page.prompt:
+        st.rerun()  # a slider of another length takes the address for its own; the second time not
     st.session_state[f"{key}_of"] = page.prompt
-    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    return chosen
 
 
 def distinct(labels: Iterable[str]) -> list[str]:

@@ -32,14 +32,13 @@ def choose() -> Choice:
         format_func=lambda name: models()[name].title,
         key="model",
     )
-    st.selectbox(
-        "Example",
-        [*BY_ID, OWN],
-        format_func=_title,
-        key="example",
-        on_change=_take_example,
+    names, key = [*BY_ID, OWN], _box("example")
+    chosen = names.index(st.session_state.example)
+    st.selectbox("Example", names, chosen, _title, key=key, on_change=_choose, args=(key,))
+    key = _box("text")
+    st.text_area(
+        "Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,)
     )
-    st.text_area("Prompt", key="text", height=110, on_change=_take_text)
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
     if note := _example_note():
@@ -85,9 +84,35 @@ def _example_note() -> str:
     return example.note if example else ""
 
 
-def _take_example() -> None:
-    if st.session_state.example != OWN:
+def _box(name: str) -> str:
+    """The key of the box that shows `st.session_state[name]`, a new one where something else than
+    the box has changed it: a browser that has not heard of that yet still sends the old value, as
+    if the learner had chosen it."""
+    number, shown = st.session_state.get(f"{name}_box", (0, None))
+    if shown != st.session_state[name]:
+        number += 1
+        st.session_state[f"{name}_box"] = number, st.session_state[name]
+    return f"{name}_{number}"
+
+
+def _take(name: str, key: str) -> bool:
+    """Keep what was put into a box, if this is still the box."""
+    number, _ = st.session_state[f"{name}_box"]
+    if key != f"{name}_{number}":
+        return False
+    st.session_state[name] = st.session_state[key]
+    st.session_state[f"{name}_box"] = number, st.session_state[key]
+    return True
+
+
+def _choose(key: str) -> None:
+    if _take("example", key) and st.session_state.example != OWN:
         st.session_state.text = BY_ID[st.session_state.example].prompt
+
+
+def _type(key: str) -> None:
+    if _take("text", key):
+        _take_text()
 
 
 def _take_text() -> None:
