@@ -4,7 +4,7 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts import predictions
-from strata.display import display_lines, display_token
+from strata.display import display_lines, display_percent, display_token
 from strata.examples import FACTS
 from strata.ui.page import close_page, distinct, draw, open_page, position_slider, reading
 from strata.ui.tokens import token_strip
@@ -48,17 +48,25 @@ with detail:
     if len(real):
         rank, prob = st.columns(2)
         rank.metric("Rank (0 is best)", f"{real['rank'][0]:,}")
-        prob.metric("Probability", f"{real['prob'][0]:.2%}")
+        prob.metric("Probability", display_percent(real["prob"][0], 2))
         st.caption("The bar in orange, if it is among these, is this token.")
     st.metric("Entropy of the prediction", f"{undecided['entropy'][0]:.2f} nats")
 reading(sentence)
 
 length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
 n_tokens = length.slider(
-    "Let it go on, always taking the top token", 1, 60, 12, key="more", bind="query-params"
+    "Let it go on from the prompt's end, always taking the top token",
+    1,
+    60,
+    12,
+    key="more",
+    bind="query-params",
 )
 written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-text.code(display_lines(written), language=None, wrap_lines=True)
+if written:
+    text.code(display_lines(written), language=None, wrap_lines=True)
+else:
+    text.text("The model ends its text here.")
 
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"

@@ -69,6 +69,14 @@ def display_lines(text: str) -> str:
     return "\n".join(display_text(line, len(line)) if line else "" for line in text.split("\n"))
 
 
+def display_percent(prob: float, digits: int = 1) -> str:
+    """A probability in per cent; one too small for these digits is "<0.1%", never "0.0%"."""
+    least = 10.0**-digits  # per cent
+    if 0 < 100 * prob < least / 2 * (1 - 1e-9):
+        return f"<{least:.{digits}f}%"
+    return f"{prob:.{digits}%}"
+
+
 def _pieces(text: str) -> list[str]:
     """What is shown for each character of a text, in order."""
     pieces, letter = [], False  # letter: does a mark that comes next have something to sit on?

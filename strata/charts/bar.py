@@ -7,6 +7,7 @@ from functools import cache
 import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, DEPTH, LABEL, Chart, Spec, depth, scale_of, tip
+from strata.display import display_percent
 
 _BARS: Spec = {
     **BASE,
@@ -28,7 +29,7 @@ _BARS: Spec = {
         "tooltip": [
             tip("label", "Next token"),
             tip("order", "Rank", "d"),
-            tip("value", "Probability", ".4f"),
+            tip("value", "Probability", ".4~g"),
             tip("logprob", "Log-probability (nats)", ".3f"),
         ],
     },
@@ -55,7 +56,7 @@ _BARS: Spec = {
             "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12, "color": LABEL},
             "encoding": {
                 "x": {"field": "value", "type": "quantitative"},
-                "text": {"field": "value", "type": "quantitative", "format": ".1%"},
+                "text": {"field": "percent", "type": "nominal"},
             },
         },
     ],
@@ -65,6 +66,7 @@ _BARS: Spec = {
 def bars(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool)."""
     height = 90 + max(12, 32 - len(frame) // 3) * len(frame)
+    frame = frame.assign(percent=frame["value"].map(display_percent))
     return Chart(frame, {**_BARS, "title": title}, reading, height)
 
 

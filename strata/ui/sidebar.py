@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.catalogue import menu_title
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
 from strata.ui.resources import models, prompt_store
@@ -29,16 +30,14 @@ def choose() -> Choice:
     model = st.selectbox(
         "Model",
         list(models()),
-        format_func=lambda name: models()[name].title,
+        format_func=lambda name: menu_title(models()[name]),
         key="model",
     )
     names, key = [*BY_ID, OWN], _box("example")
     chosen = names.index(st.session_state.example)
     st.selectbox("Example", names, chosen, _title, key=key, on_change=_choose, args=(key,))
     key = _box("text")
-    st.text_area(
-        "Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,)
-    )
+    st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
     if note := _example_note():

@@ -224,7 +224,8 @@ def test_the_script_on_the_page_prints_its_numbers(
     name, content = download(page, body.get_by_role("button", name="Download script"))
     assert name == "predictions.py"
     assert content.decode().strip() == shown.replace("\xa0", " ").strip()
-    assert "strata" not in re.sub(r"SOURCE = .*", "", shown)
+    assert "strata" not in re.sub(r"(# .*\n)*SOURCE = .*", "", shown)
+    assert "python -m strata fetch smollm2-135m" in shown
     script = tmp_path / name
     script.write_bytes(content)
     assert re.search(r"prob 0\.77\d\d .*' Paris'\n", run(script))

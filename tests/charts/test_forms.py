@@ -174,3 +174,10 @@ def test_outliers_name_their_place_and_all_layers_have_colours() -> None:
     ]
     colour = next(one for channel, one in encodings(chart.spec) if channel == "color")
     assert colour["scale"]["domain"] == [0, 3]
+
+
+def test_a_bar_of_a_small_probability_is_not_labelled_zero() -> None:
+    frame = bars().frame.assign(value=[0.9, 3e-5])
+    chart = charts.bars(frame, "Next", "Reading.")
+    text = chart.spec["layer"][1]["encoding"]["text"]["field"]
+    assert chart.frame[text].tolist() == ["90.0%", "<0.1%"]
