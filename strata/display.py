@@ -69,6 +69,11 @@ def display_lines(text: str) -> str:
     return "\n".join(display_text(line, len(line)) if line else "" for line in text.split("\n"))
 
 
+def digits(value: float) -> str:
+    """A number for a sentence: three digits, or all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def display_percent(prob: float, digits: int = 1) -> str:
     """A probability in per cent; one too small for these digits is "<0.1%", never "0.0%"."""
     least = 10.0**-digits  # per cent

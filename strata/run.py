@@ -135,8 +135,8 @@ _FINDINGS = {  # code: severity, message
     ),
     "end_of_turn": (
         "warning",
-        "The likeliest next token ends the text, {top}: this model was tuned on chats, whose format "
-        "your prompt does not have, so write a sentence for it to go on with instead of a question.",
+        "The likeliest next token ends the text, {top}: this model was tuned on chats, and your "
+        "prompt is not in their format, so give it a sentence to go on with, not a question.",
     ),
     "newline": (
         "warning",

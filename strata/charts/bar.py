@@ -109,6 +109,6 @@ def _outliers(n_layers: int) -> Spec:
 
 def outliers(frame: pd.DataFrame, n_layers: int, reading: str) -> Chart:
     """Outlier dimensions as bars. Columns: dim, layer, position, value, share, label."""
-    where = [f"{row.dim} at layer {row.layer}, token {row.label}" for row in frame.itertuples()]
+    where = [f"dim {row.dim}, layer {row.layer}, token {row.label}" for row in frame.itertuples()]
     spec = _outliers(n_layers)
     return Chart(frame.assign(where=where), spec, reading, 110 + 26 * len(frame))

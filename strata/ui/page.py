@@ -26,6 +26,7 @@ from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
 from strata.weights import cached_folder
+from strata.words import TERMS
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
         state[key] = kept
     if not 0 <= state[key] <= last:
         state[key] = last
-    chosen = int(place.slider(label, 0, last, last, key=key))
+    chosen = int(place.slider(label, 0, last, last, key=key, help=TERMS["token"]))
     if chosen == last:
         st.query_params.pop(key, None)
     else:
@@ -249,7 +250,9 @@ def _proof(page: Page, view: str) -> None:
             if not pd.isna(row.error):
                 text += f" ({row.tolerance:g} allowed)"
             if row.ok:
-                st.badge(text, icon=":material/check_circle:", color="green")
+                st.badge(
+                    text, icon=":material/check_circle:", color="green", help=TERMS[row.identity]
+                )
             else:
                 st.badge(text, icon=":material/cancel:", color="red", help=row.reason)
 
