@@ -4,14 +4,15 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts import hidden_states
+from strata.ui.controls import show_first
 from strata.ui.page import close_page, draw, open_page, position_slider, reading
+from strata.words import TERMS
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
 STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis": "Excess kurtosis"}
 
 page = open_page("hidden_states")
-tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
-one, every, outlying, normed, out = tabs
+one, every, outlying, norm, out = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 summary = page.ask("hidden_states.summary")
 tables = {"summary": summary}
 position, skip_first, n_outliers = page.n_tokens - 1, True, 10
@@ -25,6 +26,8 @@ if one.open:
         points = strip.assign(x=strip["layer"] + strip["jitter"])
         subject = f"Hidden-state activations of {page.shown(position)} (position {position})"
         sentence = hidden_states.strip_reading(strip, page.about["d_model"])
+        about = "Every number of this token's hidden state, a column of points for each layer."
+        st.caption(about, help=f"{TERMS['hidden state']} {TERMS['statistics']}")
         figure, detail = st.columns([5, 3], gap="medium")
         with figure:
             draw(charts.strip(points, subject, sentence, symlog=symlog), "strip", read=False)
@@ -39,8 +42,7 @@ if one.open:
 
 if every.open:
     with every:
-        label = "Show the first token, which often is an attention sink"
-        first = st.toggle(label, True, key="first", bind="query-params") or page.n_tokens == 1
+        first = show_first("first", st.container()) or page.n_tokens == 1
         cells = page.labelled(summary if first else summary[summary["position"] > 0])
         cells["value"], sentence = cells["norm"], hidden_states.reading(summary)
         title = "Norm of the hidden state, by layer and token"
@@ -49,35 +51,36 @@ if every.open:
 if outlying.open:
     with outlying:
         skip, many = st.columns([3, 1], vertical_alignment="bottom")
-        skip_first = skip.toggle("Leave out the first token", True, key="skip", bind="query-params")
+        skip_first = not show_first("with_first", skip)
         counts = page.up_to_width(5, 10, 20, 50)
-        n_outliers = many.select_slider("Dimensions", counts, 10, key="n", bind="query-params")
+        n_outliers = many.select_slider(
+            "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
+        )
         outliers = page.ask("hidden_states.outliers", n=n_outliers, skip_first=skip_first)
         sentence = hidden_states.outliers_reading(outliers)
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
         tables["outlier dimensions"] = outliers
 
-if normed.open:
-    with normed:
+if norm.open:
+    with norm:
         ends = page.ask("hidden_states.final_norm")
         sentence = hidden_states.final_norm_reading(ends)
         draw(charts.before_and_after(page.labelled(ends), sentence), "ends")
         st.caption(
-            "transformers' own last hidden state is the one *after* the norm, unlike all others: "
-            "never compare its size with theirs. Everywhere else here, states are before the norm."
+            "transformers' own last hidden state is *after* the norm; all others here are before.",
+            help=f"{TERMS['final norm']} Cosine: {TERMS['cosine']}",
         )
         tables["final norm"] = ends
 
 if out.open:
     with out:
-        came_out, config = map(
-            page.ask, ("hidden_states.output_facts", "hidden_states.config_table")
-        )
+        came_out = page.ask("hidden_states.output_facts")
+        config = page.ask("hidden_states.config_table")
         facts, built = st.columns(2, gap="large")
         facts.markdown("**What the run returned**")
         facts.dataframe(came_out, hide_index=True, column_config={"fact": {"width": 175}})
         facts.markdown("**Its tokens**")
-        facts.dataframe(page.tokens[["position", "token_id", "shown"]], hide_index=True, height=280)
+        facts.dataframe(page.tokens[["position", "token_id", "shown"]], hide_index=True)
         built.markdown("**How the model is built**")
         built.dataframe(config, hide_index=True, height=520)
         tables |= {"output": came_out, "configuration": config}

@@ -4,10 +4,11 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts import predictions
-from strata.display import display_lines, display_token
+from strata.display import display_lines, display_percent, display_token
 from strata.examples import FACTS
 from strata.ui.page import close_page, distinct, draw, open_page, position_slider, reading
 from strata.ui.tokens import token_strip
+from strata.words import TERMS
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -25,6 +26,10 @@ token_strip(
     low="Surprisal: 0 nats, foreseen",
     high="10 nats or more, a surprise",
     slider="at",
+)
+st.caption(
+    "A token's colour is its own surprisal; click one to see what the model expects after it.",
+    help=TERMS["surprisal"],
 )
 
 top = page.ask("predictions.next_token", position=position, k=k)
@@ -47,18 +52,22 @@ with detail:
     st.text(predictions.followed_reading(real))
     if len(real):
         rank, prob = st.columns(2)
-        rank.metric("Rank (0 is best)", f"{real['rank'][0]:,}")
-        prob.metric("Probability", f"{real['prob'][0]:.2%}")
+        rank.metric("Likelier tokens", f"{real['rank'][0]:,}", help=TERMS["rank"])
+        shown = display_percent(real["prob"][0], 2)
+        prob.metric("Probability", shown, help=TERMS["probability"])
         st.caption("The bar in orange, if it is among these, is this token.")
-    st.metric("Entropy of the prediction", f"{undecided['entropy'][0]:.2f} nats")
+    nats = f"{undecided['entropy'][0]:.2f} nats"
+    st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
 length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-n_tokens = length.slider(
-    "Let it go on, always taking the top token", 1, 60, 12, key="more", bind="query-params"
-)
+going = "Let it go on from the prompt's end, always taking the top token"
+n_tokens = length.slider(going, 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"])
 written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-text.code(display_lines(written), language=None, wrap_lines=True)
+if written:
+    text.code(display_lines(written), language=None, wrap_lines=True)
+else:
+    text.text("The model ends its text here.")
 
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
@@ -71,5 +80,5 @@ with st.expander(
             column_config={"prob": st.column_config.ProgressColumn("probability", max_value=1.0)},
         )
 
-tables = {"next tokens": top, "surprisal": foreseen}
+tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}
 close_page(page, tables, page.script(position=position, k=k, n_tokens=n_tokens, prompts=FACTS))

@@ -123,6 +123,17 @@ def require_memory(card: ModelCard, bytes_per_weight: int = BYTES_PER_WEIGHT) ->
         )
 
 
+def menu_title(card: ModelCard) -> str:
+    """The title, and how much would first have to be fetched if the model is not here yet."""
+    if card.source not in ("bundled", "hub") or weights.is_cached(card):
+        return card.title
+    size = weights.BUNDLED.n_bytes if card.source == "bundled" else card.size_bytes
+    if size is None:
+        return f"{card.title} · to be fetched"
+    shown = f"{_gigabytes(size)} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{card.title} · {shown}, to be fetched"
+
+
 def _card_of_path(source: Literal["folder", "gguf"], path: str) -> ModelCard:
     full = Path(path).resolve()
     return ModelCard(

@@ -81,6 +81,19 @@ def distinct(labels: Iterable[str]) -> list[str]:
     return result
 
 
+def digits(value: float) -> str:
+    """A number for a sentence: three digits, or all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def display_percent(prob: float, digits: int = 1) -> str:
+    """A probability in per cent; one too small for these digits is "<0.1%", never "0.0%"."""
+    least = 10.0**-digits  # per cent
+    if 0 < 100 * prob < least / 2 * (1 - 1e-9):
+        return f"<{least:.{digits}f}%"
+    return f"{prob:.{digits}%}"
+
+
 def _pieces(text: str) -> list[str]:
     """What is shown for each character of a text, in order."""
     pieces, letter = [], False  # letter: does a mark that comes next have something to sit on?

@@ -81,7 +81,7 @@ def _asking(repository: str, revision: str | None, ask: Callable[[], str]) -> st
     except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise ModelError(
             f"The hub has no {repository} that it would give to you; check the name, or whether "
-            "it asks you to accept its terms and to log in with `hf auth login`."
+            "it asks you to accept its terms and to log in with “hf auth login”."
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{repository} on the hub has no revision {revision}.") from error

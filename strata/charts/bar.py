@@ -7,6 +7,7 @@ from functools import cache
 import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, DEPTH, LABEL, Chart, Spec, depth, scale_of, tip
+from strata.display import display_percent
 
 _BARS: Spec = {
     **BASE,
@@ -28,7 +29,7 @@ _BARS: Spec = {
         "tooltip": [
             tip("label", "Next token"),
             tip("order", "Rank", "d"),
-            tip("value", "Probability", ".4f"),
+            tip("value", "Probability", ".4~g"),
             tip("logprob", "Log-probability (nats)", ".3f"),
         ],
     },
@@ -55,7 +56,7 @@ _BARS: Spec = {
             "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12, "color": LABEL},
             "encoding": {
                 "x": {"field": "value", "type": "quantitative"},
-                "text": {"field": "value", "type": "quantitative", "format": ".1%"},
+                "text": {"field": "percent", "type": "nominal"},
             },
         },
     ],
@@ -65,6 +66,7 @@ _BARS: Spec = {
 def bars(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool)."""
     height = 90 + max(12, 32 - len(frame) // 3) * len(frame)
+    frame = frame.assign(percent=frame["value"].map(display_percent))
     return Chart(frame, {**_BARS, "title": title}, reading, height)
 
 
@@ -107,6 +109,6 @@ def _outliers(n_layers: int) -> Spec:
 
 def outliers(frame: pd.DataFrame, n_layers: int, reading: str) -> Chart:
     """Outlier dimensions as bars. Columns: dim, layer, position, value, share, label."""
-    where = [f"{row.dim} at layer {row.layer}, token {row.label}" for row in frame.itertuples()]
+    where = [f"dim {row.dim}, layer {row.layer}, token {row.label}" for row in frame.itertuples()]
     spec = _outliers(n_layers)
     return Chart(frame.assign(where=where), spec, reading, 110 + 26 * len(frame))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from strata.concepts import Concept
 from strata.concepts._hidden_measures import MEASURES
-from strata.display import display_token
+from strata.display import digits, display_token
 from strata.errors import InputError
 from strata.run import check_count, check_position
 from strata.script import program
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from strata.model import Model
 
 SINK = 5.0  # position 0 is called a sink where its norm is this many times the others' median
+_SIZES = (  # as most families call them, and as GPT-2 does
+    "model_type num_hidden_layers n_layer hidden_size n_embd num_attention_heads n_head "
+    "num_key_value_heads intermediate_size n_inner vocab_size max_position_embeddings n_positions"
+).split()
 _JITTER = 0.1  # layers: standard deviation of the strip's sideways scatter
 
 
@@ -144,10 +148,7 @@ def output_facts(model: Model, trace: Trace) -> pd.DataFrame:
         ("characters", f"{len(trace.text):,} ({len(set(trace.text)):,} unique)"),
         ("tokens", f"{n_tokens:,} ({len(set(trace.token_ids.tolist())):,} unique)"),
         ("keys of the model's output", ", ".join(model.output_keys)),
-        (
-            "number of hidden states",
-            f"{n_layers}: what enters block 0, and each block's output",
-        ),
+        ("number of hidden states", f"{n_layers} (layers 0 to {n_layers - 1})"),
         ("shape of each hidden state", f"{n_tokens} tokens × {d_model} dimensions"),
         ("shape of the logits", f"{n_tokens} tokens × {trace.logits.shape[-1]:,} possible tokens"),
     ]
@@ -157,9 +158,10 @@ def output_facts(model: Model, trace: Trace) -> pd.DataFrame:
 def config_table(model: Model) -> pd.DataFrame:
     """The model's configuration, flattened: key (nested ones joined by dots), value (as JSON).
 
-    Keys that begin with "_" are transformers' own notes, such as paths, and are left out.
+    Sizes first. Keys that begin with "_" are transformers' own notes, such as paths: left out.
     """
     rows = [(key, json.dumps(value, default=str)) for key, value in _flat(model.config_dict())]
+    rows.sort(key=lambda row: _SIZES.index(row[0]) if row[0] in _SIZES else len(_SIZES))
     return pd.DataFrame(rows, columns=["key", "value"])
 
 
@@ -186,8 +188,9 @@ def reading(frame: pd.DataFrame) -> str:
     norms = frame.pivot(index="layer", columns="position", values="norm").to_numpy()  # (L + 1, T)
     median = np.median(norms[:, 1:] if norms.shape[1] > 1 else norms, axis=1)  # (L + 1,)
     text = (
-        f"The norm of a typical state goes from {_number(median[0])} at layer 0 to "
-        f"{_number(median[-1])} at layer {len(median) - 1}"
+        f"The median norm of all states{' but the first' if norms.shape[1] > 1 else ''} is "
+        f"{digits(median[0])} at layer 0 and {digits(median[-1])} at layer {len(median) - 1}"
+        + (", since what blocks add piles up" if median[-1] > 2 * median[0] else "")
     )
     layer = int((norms[:, 0] / median).argmax())
     ratio = norms[layer, 0] / median[layer]
@@ -195,7 +198,7 @@ def reading(frame: pd.DataFrame) -> str:
         return text + "."
     return (
         f"{text}; position 0, “{display_token(frame['token'].iloc[0])}”, reaches "
-        f"{_number(norms[layer, 0])} at layer {layer}, {_number(ratio)} times the others: an "
+        f"{digits(norms[layer, 0])} at layer {layer}, {digits(ratio)} times the others: an "
         "attention sink."
     )
 
@@ -210,10 +213,12 @@ def strip_reading(frame: pd.DataFrame, d_model: int) -> str:
         else f"at least {fewest:,} of {d_model:,} dimensions are drawn at each layer, a sample "
         "that always keeps the extremes"
     )
-    return (
-        f"The largest activation is {_number(top['value'])}, in dimension {top['dim']:.0f} at "
-        f"layer {top['layer']:.0f}; {drawn}."
-    )
+    text = f"The largest activation is {digits(top['value'])}, in dimension {top['dim']:.0f} at "
+    text += f"layer {top['layer']:.0f}"
+    median = frame.loc[frame["layer"] == top["layer"], "value"].abs().median()
+    if fewest == d_model and median > 0:  # that of a sample would be another
+        text += f", {digits(abs(top['value']) / median)} times the median size there"
+    return f"{text}; {drawn}."
 
 
 def outliers_reading(frame: pd.DataFrame) -> str:
@@ -231,8 +236,8 @@ def final_norm_reading(frame: pd.DataFrame) -> str:
     """One sentence on `final_norm`, about the last position, which predicts the next token."""
     last = frame.iloc[-1]
     return (
-        f"The final norm takes the last state from a norm of {_number(last['norm_before'])} to "
-        f"{_number(last['norm_after'])} and turns it: the cosine between the two is "
+        f"The final norm takes the last state from a norm of {digits(last['norm_before'])} to "
+        f"{digits(last['norm_after'])} and turns it: the cosine between the two is "
         f"{last['cosine']:.2f}."
     )
 
@@ -358,10 +363,6 @@ def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 CONCEPT = Concept(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from strata.concepts import Concept
-from strata.display import display_text, display_token
+from strata.display import display_percent, display_text, display_token
 from strata.run import check_count, check_position
 from strata.script import program
 from strata.trace import Trace
@@ -301,7 +301,7 @@ def _entropy(logprob: Tensor) -> Tensor:
 
 def _percent(prob: float) -> str:
     if prob < 0.005:
-        return "less than 1%"
+        return display_percent(prob, 2).replace("<", "less than ")
     return "more than 99%" if prob >= 0.995 else f"{prob:.0%}"
 
 

@@ -260,9 +260,9 @@ class LocalEngine:
         """The remembered error, saying when the model will be tried again."""
         error, again = self._failures[model]
         seconds = math.ceil(again - self.clock())
-        when = f"in {seconds} seconds" if seconds > 0 else "when it is next asked for"
+        when = f"again in {seconds} seconds" if seconds > 0 else "again now"
         told = copy.copy(error)
-        told.args = (f"{str(error).rstrip('.')}; it will be tried again {when}.",)
+        told.args = (f"{str(error).rstrip('.')}; asking {when} makes another try.",)
         return told
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.words import TERMS
+
 CENTRED = (
     "Take from each state the mean of its layer over the tokens. A first token that is an "
     "attention sink rules that mean, unless it is left out."
@@ -37,6 +39,12 @@ def several(
     else:
         st.query_params[key] = ".".join(map(str, chosen))
     return chosen
+
+
+def show_first(key: str, place: DeltaGenerator) -> bool:
+    """Whether the first token is shown too, in figures that it would rule; at first it is not."""
+    label = "Show the first token, which often is an attention sink"
+    return place.toggle(label, key=key, bind="query-params", help=TERMS["attention sink"])
 
 
 def player(key: str, last: int, place: DeltaGenerator) -> bool:

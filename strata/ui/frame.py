@@ -51,9 +51,6 @@ style.apply()
 root = st.Page(start, title="Strata", default=True, visibility="hidden")
 lessons = st.Page(lesson_list.show, title="Lessons", icon=":material/school:", url_path="lessons")
 navigation = st.navigation({"": [root, lessons], "Concepts": list(pages.values())})
-for name in ("text", "example", "model"):  # kept where a page without these fields is shown
-    if name in st.session_state:
-        st.session_state[name] = st.session_state[name]
 for name in ("figure_waits", "drawn_guess"):
     st.session_state.pop(name, None)
 record.start(None)

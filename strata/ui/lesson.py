@@ -121,7 +121,8 @@ def _set_up(place: Place, prompt: str) -> bool:
     def apply() -> None:
         st.session_state.update(step.settings)
         if "at" in step.settings:  # chosen for this prompt, see `position_slider`
-            st.session_state["at_of"] = step.prompt or prompt
+            asked = step.prompt or prompt, place.page, step.settings["at"]
+            st.session_state["at_of"] = asked
         if step.prompt:
             from strata.ui.sidebar import take_prompt
 

@@ -12,13 +12,16 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from strata.catalogue import ModelCard
 from strata.charts import Chart
 from strata.charts.guess import with_guess
 from strata.concepts import Concept
 from strata.display import display_token
 from strata.display import distinct as distinct
 from strata.engine import Job
+from strata.script import with_note
 from strata.trace import Scale
 from strata.ui import ask, record, style
 from strata.ui.place import offer
@@ -26,6 +29,7 @@ from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
 from strata.weights import cached_folder
+from strata.words import TERMS
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Page:
 
     def text_up_to(self, position: int) -> str:
         """The prompt as far as a position, that token included."""
-        return "".join(self.tokens["token"].iloc[: position + 1])
+        return str(self.ask("run.text_up_to", position=position)["text"][0])
 
     def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With axis labels: the position, then the token, so that equal tokens stay apart."""
@@ -77,7 +81,8 @@ class Page:
         """The program with plain transformers that prints the numbers of this page."""
         card = models()[self.model]
         source = card.repository or str(cached_folder(card))
-        return self.concept.script(source, card.revision, self.prompt, **choices)
+        made = self.concept.script(source, card.revision, self.prompt, **choices)
+        return made if card.repository else with_note(made, _whereabouts(card))
 
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
@@ -137,11 +142,25 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     if last == 0:
         place.text(f"{label}: the only one, {page.shown(0)}")
         return 0
-    chosen_for = st.session_state.get(f"{key}_of", page.prompt)
-    if chosen_for != page.prompt or not 0 <= st.session_state.get(key, last) <= last:
-        st.session_state[key] = last
-    st.session_state[f"{key}_of"] = page.prompt
-    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    # Not bound to the address by Streamlit: that would take the position of the prompt before from
+    # there whenever the length of the slider changes.
+    state, asked, context = st.session_state, st.query_params.get(key, ""), get_script_run_ctx()
+    prompt, stem, kept = state.get(f"{key}_of", (page.prompt, "", ""))
+    if kept == "" or (context and context.is_history_navigation):  # a link, or the way back
+        kept, stem = int(asked) if asked.isdecimal() else last, ""
+    if prompt != page.prompt:
+        state[key] = last
+    elif stem != page.stem or key not in state:  # each page has its own slider
+        state[key] = kept
+    if not 0 <= state[key] <= last:
+        state[key] = last
+    chosen = int(place.slider(label, 0, last, last, key=key, help=TERMS["token"]))
+    if chosen == last:
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = str(chosen)
+    state[f"{key}_of"] = page.prompt, page.stem, chosen
+    return chosen
 
 
 def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
@@ -206,7 +225,10 @@ def close_page(
                     st.dataframe(_visible(frame), height=260, hide_index=True)
         with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
             if opened.open:
-                st.caption("Plain transformers, no Strata: prints the numbers of this page.")
+                st.caption(
+                    "Plain transformers, no Strata: prints the numbers of this page. A comment "
+                    "says where another machine gets a model that is a folder on this one."
+                )
                 st.download_button(
                     "Download script", script, f"{page.stem}.py", "text/x-python", on_click="ignore"
                 )
@@ -218,8 +240,21 @@ def close_page(
                 _downloads(page, tables, arrays)
         with st.popover("Link", icon=":material/link:", on_change="rerun", key="link") as opened:
             if opened.open:
-                st.caption("This page with this model, prompt and settings:")
+                st.caption(
+                    "This page with this model, prompt and settings. It works on this server only, "
+                    "which keeps your own text under the id in the link."
+                )
                 st.code(_address(), language=None, wrap_lines=True)
+
+
+def _whereabouts(card: ModelCard) -> str:
+    """For a script: what to do about a model that is a folder of this machine."""
+    if card.source != "bundled":
+        return "A folder of the machine that made this; elsewhere, put in your own copy of it."
+    return (
+        "The bundled model, where the machine that made this keeps it. On another machine, run\n"
+        f"`python -m strata fetch {card.id}` in a copy of Strata and put in what it prints."
+    )
 
 
 def _proof(page: Page, view: str) -> None:
@@ -236,7 +271,9 @@ def _proof(page: Page, view: str) -> None:
             if not pd.isna(row.error):
                 text += f" ({row.tolerance:g} allowed)"
             if row.ok:
-                st.badge(text, icon=":material/check_circle:", color="green")
+                st.badge(
+                    text, icon=":material/check_circle:", color="green", help=TERMS[row.identity]
+                )
             else:
                 st.badge(text, icon=":material/cancel:", color="red", help=row.reason)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.catalogue import menu_title
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
 from strata.ui.resources import models, prompt_store
@@ -29,19 +30,15 @@ def choose() -> Choice:
     model = st.selectbox(
         "Model",
         list(models()),
-        format_func=lambda name: models()[name].title,
+        format_func=lambda name: menu_title(models()[name]),
         key="model",
         persist_state="session",
     )
-    st.selectbox(
-        "Example",
-        [*BY_ID, OWN],
-        format_func=_title,
-        key="example",
-        persist_state="session",
-        on_change=_take_example,
-    )
-    st.text_area("Prompt", key="text", persist_state="session", height=110, on_change=_take_text)
+    names, key = [*BY_ID, OWN], _box("example")
+    chosen = names.index(st.session_state.example)
+    st.selectbox("Example", names, chosen, _title, key=key, on_change=_choose, args=(key,))
+    key = _box("text")
+    st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
     if note := _example_note():
@@ -87,8 +84,29 @@ def _example_note() -> str:
     return example.note if example else ""
 
 
-def _take_example() -> None:
-    if st.session_state.example != OWN:
+def _box(name: str) -> str:
+    """The key of the box that shows `st.session_state[name]`, a new one where something else than
+    the box has changed it: a browser that has not heard of that yet still sends the old value, as
+    if the learner had chosen it."""
+    number, shown = st.session_state.get(f"{name}_box", (0, None))
+    if shown != st.session_state[name]:
+        number += 1
+        st.session_state[f"{name}_box"] = number, st.session_state[name]
+    return f"{name}_{number}"
+
+
+def _take(name: str, key: str) -> bool:
+    """Keep what was put into a box, if this is still the box."""
+    number, _ = st.session_state[f"{name}_box"]
+    if key != f"{name}_{number}":
+        return False
+    st.session_state[name] = st.session_state[key]
+    st.session_state[f"{name}_box"] = number, st.session_state[key]
+    return True
+
+
+def _choose(key: str) -> None:
+    if _take("example", key) and st.session_state.example != OWN:
         st.session_state.text = BY_ID[st.session_state.example].prompt
 
 
@@ -96,6 +114,11 @@ def take_prompt(text: str) -> None:
     """Make this the prompt, as if it had been typed; before the sidebar is drawn."""
     st.session_state.text = text
     _take_text()
+
+
+def _type(key: str) -> None:
+    if _take("text", key):
+        _take_text()
 
 
 def _take_text() -> None:

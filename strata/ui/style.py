@@ -1,8 +1,10 @@
-"""What the theme cannot say: a page that begins near the top, and a logo."""
+"""What the theme cannot say: a page that begins near the top, a logo, a drawer that closes."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -11,11 +13,18 @@ _HERE = Path(__file__).parent
 _CSS = (_HERE / "style.css").read_text("utf-8")
 
 
+@cache
+def _drawer() -> Any:
+    return st.components.v2.component("strata_drawer", js=(_HERE / "drawer.js").read_text("utf-8"))
+
+
 def apply() -> None:
     """Page settings, logo and the few rules of our own; once a run, before anything is drawn."""
     st.set_page_config(page_title="Strata", page_icon=_HERE / "icon.svg", layout="wide")
     st.logo(_HERE / "logo.svg", size="large")
     st.html(f"<style>{_CSS}</style>")
+    with st.container(key="drawer"):
+        _drawer()(key="closes_drawer")
 
 
 def say(kind: str, text: str, name: str = "") -> None:

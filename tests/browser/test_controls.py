@@ -116,23 +116,25 @@ def test_every_view_of_the_hidden_states_draws(page: Page, address: str) -> None
 
     choose("All tokens")
     heat = chart(page, "Norm of the hidden state")
-    expect(heat.locator("svg")).to_contain_text("0 The")
-    expect(reading(page)).to_contain_text("an attention sink")
-    page.get_by_text("Show the first token").click()
     expect(heat.locator("svg")).to_contain_text("1 ·capital")
     expect(heat.locator("svg")).not_to_contain_text("0 The")
-    eventually_asks(page, first="false")
+    expect(reading(page)).to_contain_text("an attention sink")
+    page.get_by_text("Show the first token").click()
+    expect(heat.locator("svg")).to_contain_text("0 The")
+    eventually_asks(page, first="true")
+    page.get_by_text("Show the first token").click()
+    expect(heat.locator("svg")).not_to_contain_text("0 The")
 
     choose("Outlier dimensions")
     bars = chart(page, "Dimensions with the largest").locator("svg")
-    expect(bars.get_by_text(re.compile(r"^\d+ at layer \d+, token"))).to_have_count(10)
+    expect(bars.get_by_text(re.compile(r"^dim \d+, layer \d+, token"))).to_have_count(10)
     expect(bars).not_to_contain_text("token 0 The")
-    page.get_by_text("Leave out the first token").click()
+    page.get_by_text("Show the first token").click()
     expect(bars).to_contain_text("token 0 The")
     slider(page, "Dimensions").focus()
     page.keyboard.press("Home")
-    expect(bars.get_by_text(re.compile(r"^\d+ at layer \d+, token"))).to_have_count(5)
-    eventually_asks(page, n="5", skip="false")
+    expect(bars.get_by_text(re.compile(r"^dim \d+, layer \d+, token"))).to_have_count(5)
+    eventually_asks(page, n="5", with_first="true")
 
     choose("Final norm")
     expect(chart(page, "Norm of the last state").locator("svg")).to_contain_text("before")
@@ -168,7 +170,8 @@ def test_tables_can_be_downloaded(page: Page, address: str) -> None:
         file, content = download(page, buttons.nth(1))
         foreseen = read(content)
         assert file == f"predictions_surprisal.{name.lower()}"
-        assert list(foreseen.columns) == ["position", "token", "logprob", "rank", "entropy"]
+        columns = ["position", "token", "logprob", "rank", "entropy", "surprisal"]
+        assert list(foreseen.columns) == columns
         assert foreseen["token"].tolist() == ["The", " capital", " of", " France", " is"]
         assert foreseen["logprob"].isna().tolist() == [True, False, False, False, False]
 
@@ -224,7 +227,8 @@ def test_the_script_on_the_page_prints_its_numbers(
     name, content = download(page, body.get_by_role("button", name="Download script"))
     assert name == "predictions.py"
     assert content.decode().strip() == shown.replace("\xa0", " ").strip()
-    assert "strata" not in re.sub(r"SOURCE = .*", "", shown)
+    assert "strata" not in re.sub(r"(# .*\n)*SOURCE = .*", "", shown)
+    assert "python -m strata fetch smollm2-135m" in shown
     script = tmp_path / name
     script.write_bytes(content)
     assert re.search(r"prob 0\.77\d\d .*' Paris'\n", run(script))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from tests.browser.screen import (
     chart,
@@ -20,6 +21,7 @@ from tests.browser.screen import (
     settled,
     sidebar,
     slider,
+    token,
     type_prompt,
     visit,
 )
@@ -169,3 +171,74 @@ def test_the_prompt_doctor(page: Page, address: str) -> None:
     type_prompt(page, "very very very very")
     expect(sidebar(page)).to_contain_text("“very” stands 4 times in a row from position 0")
     expect(warnings).to_have_count(0)
+
+
+def test_a_new_prompt_opens_at_its_last_token(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions?at=2")
+    expect(reading(page)).to_contain_text("After “The capital of”")
+    type_prompt(page, OWN)  # of another length than the prompt before
+    shows(page, OWN)
+    settled(page)
+    assert set(query(page)) == {"prompt"}
+
+    token(page, 1).click()
+    eventually_asks(page, at="1")
+    example_box(page).click()
+    page.keyboard.type("An author")
+    page.get_by_role("option", name="An author").click()
+    shows(page, EXAMPLE)
+    settled(page)
+    assert set(query(page)) == {"example"}
+
+
+def test_a_prompt_typed_just_before_changing_the_page_is_kept(page: Page, address: str) -> None:
+    held: list[str | bytes] = []
+    slow = False
+
+    def relay(browser_side: WebSocketRoute) -> None:
+        """Pass everything on, but while the server is slow keep what it says."""
+        server_side = browser_side.connect_to_server()
+        server_side.on_message(lambda said: held.append(said) if slow else browser_side.send(said))
+        release.append(browser_side.send)
+
+    release: list[Callable[[str | bytes], None]] = []
+    page.route_web_socket(re.compile("/_stcore/stream"), relay)
+    visit(page, f"{address}/predictions?example=add")
+    slow = True
+    type_prompt(page, OWN)
+    page.wait_for_timeout(500)  # the server has read it, the browser does not know that yet
+    sidebar(page).get_by_role("link", name="Hidden states").click()
+    page.wait_for_timeout(500)
+    slow = False
+    for message in held:
+        release[-1](message)
+    expect(page.get_by_role("heading", name="Hidden states", level=1)).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(prompt_box(page)).to_have_value(OWN)
+    expect(example_box(page)).to_have_value("Your own text")
+    page.reload()  # the link names what was on the screen
+    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(prompt_box(page)).to_have_value(OWN)
+
+
+def test_on_a_phone_the_drawer_closes_to_show_the_result(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    try:
+        page = context.new_page()
+        page.goto(f"{address}/predictions")
+        drawer, opener = sidebar(page), page.get_by_test_id("stExpandSidebarButton")
+        opener.click()
+        expect(drawer).to_be_in_viewport()
+        prompt_box(page).fill(OWN)
+        page.get_by_role("button", name="Look inside").click()
+        expect(drawer).not_to_be_in_viewport()
+        expect(reading(page)).to_contain_text(f"After “{OWN}”")
+        opener.click()
+        drawer.get_by_role("link", name="Hidden states").click()
+        expect(drawer).not_to_be_in_viewport()
+        expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+        page.reload()
+        expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+        expect(drawer).not_to_be_in_viewport()
+    finally:
+        context.close()

@@ -169,8 +169,15 @@ def test_a_curve_reads_its_ends() -> None:
 def test_outliers_name_their_place_and_all_layers_have_colours() -> None:
     chart = outliers()
     assert chart.frame["where"].tolist() == [
-        "17 at layer 2, token 1 ·cat",
-        "9 at layer 1, token 2 ·cat",
+        "dim 17, layer 2, token 1 ·cat",
+        "dim 9, layer 1, token 2 ·cat",
     ]
     colour = next(one for channel, one in encodings(chart.spec) if channel == "color")
     assert colour["scale"]["domain"] == [0, 3]
+
+
+def test_a_bar_of_a_small_probability_is_not_labelled_zero() -> None:
+    frame = bars().frame.assign(value=[0.9, 3e-5])
+    chart = charts.bars(frame, "Next", "Reading.")
+    text = chart.spec["layer"][1]["encoding"]["text"]["field"]
+    assert chart.frame[text].tolist() == ["90.0%", "<0.1%"]

@@ -240,7 +240,7 @@ def test_output_facts_count_tokens_not_tensors(model: Model) -> None:
     assert facts["characters"] == "8 (3 unique)"
     assert facts["tokens"] == f"3 ({len(set(run.token_ids.tolist()))} unique)"
     assert len(set(run.token_ids.tolist())) == 2
-    assert facts["number of hidden states"].startswith("31:")
+    assert facts["number of hidden states"] == "31 (layers 0 to 30)"
     assert facts["shape of each hidden state"] == "3 tokens × 576 dimensions"
     assert facts["shape of the logits"] == "3 tokens × 49,152 possible tokens"
     keys = facts["keys of the model's output"].split(", ")
@@ -252,6 +252,7 @@ def test_config_is_flat_and_without_private_notes(model: Model) -> None:
     values = frame.set_index("key")["value"]
     assert list(frame) == ["key", "value"]
     assert values["num_hidden_layers"] == "30"
+    assert frame["key"].tolist()[:3] == ["model_type", "num_hidden_layers", "hidden_size"]
     assert values["rope_parameters.rope_theta"] == "100000.0"
     assert not any(part.startswith("_") for key in frame["key"] for part in key.split("."))
 
@@ -290,12 +291,12 @@ def test_export_without_writes_and_in_half_precision() -> None:
 def test_reading_tells_a_sink_from_none() -> None:
     hidden = torch.ones(3, 4, 4)
     hidden[1:] *= 10
-    assert hidden_states.reading(summary(with_states(hidden))) == (
-        "The norm of a typical state goes from 2 at layer 0 to 20 at layer 2."
-    )
+    median = "The median norm of all states but the first is 2 at layer 0 and 20 at layer 2"
+    median += ", since what blocks add piles up"
+    assert hidden_states.reading(summary(with_states(hidden))) == f"{median}."
     hidden[1, 0] = 500
     assert hidden_states.reading(summary(with_states(hidden))) == (
-        "The norm of a typical state goes from 2 at layer 0 to 20 at layer 2; position 0, "
+        f"{median}; position 0, "
         "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: an "
         "attention sink."
     )
@@ -311,12 +312,12 @@ def test_other_readings() -> None:
     run = trace(layers=4, d_model=1000)
     everything, some = strip(run, 2), strip(run, 2, n_max=400)
     top = everything.loc[everything["value"].abs().idxmax()]
-    for frame in (everything, some):
-        place = f"in dimension {top['dim']} at layer {top['layer']}; "
-        assert place in hidden_states.strip_reading(frame, 1000)
-    assert "all 1,000 dimensions" in hidden_states.strip_reading(everything, 1000)
+    place = f"in dimension {top['dim']} at layer {top['layer']}"
     fewest = some.groupby("layer").size().min()
-    assert f"at least {fewest} of 1,000 dimensions" in hidden_states.strip_reading(some, 1000)
+    assert f"{place}; at least {fewest} of 1,000 dim" in hidden_states.strip_reading(some, 1000)
+    sizes = run.hidden[int(top["layer"]), 2].abs().numpy()
+    place += f", {sizes.max() / np.median(sizes):.3g} times the median size there; all 1,000 dim"
+    assert place in hidden_states.strip_reading(everything, 1000)
     place = f"Dimension {outliers(run)['dim'][0]} alone holds "
     assert hidden_states.outliers_reading(outliers(run)).startswith(place)
     assert "left out" in hidden_states.outliers_reading(outliers(trace(tokens=1)))

@@ -82,11 +82,11 @@ def test_a_failed_load_is_remembered_and_tried_again_after_a_time() -> None:
         waiting = [made.submit(job("plain", str(i))) for i in range(10)]
         load.go.set()
         for future in waiting:
-            with pytest.raises(ModelError, match="is broken; it will be tried again in 30 sec"):
+            with pytest.raises(ModelError, match="is broken; asking again in 30 sec"):
                 future.result(PATIENCE)
         clock.now += 20
         for ask in (made.ensure, made.describe, lambda name: made.submit(job("words"))):
-            with pytest.raises(ModelError, match="broken; it will be tried again in 10 seconds"):
+            with pytest.raises(ModelError, match="broken; asking again in 10 seconds"):
                 ask("fake")
         assert made.status("fake").state == "failed"
         assert "broken" in made.status("fake").reason
@@ -192,7 +192,7 @@ def test_a_busy_model_is_not_evicted() -> None:
     with engine({"slow": slow}, load=Room(1)) as made:
         busy = made.submit(job("slow", model="a"))
         assert begun.wait(PATIENCE)
-        with pytest.raises(NotEnoughMemory, match="b does not fit; it will be tried again"):
+        with pytest.raises(NotEnoughMemory, match="b does not fit; asking again"):
             made.run(job("plain", model="b"))
         go.set()
         with pytest.raises(InputError, match="Enough"):
