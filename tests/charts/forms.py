@@ -128,6 +128,12 @@ def quantile_quantile() -> Chart:
     return charts.quantile_quantile(frame, "Dimension 3", READING)
 
 
+def paths() -> Chart:
+    rows = [(p, LABELS[p], layer, p + layer * 0.5, layer) for p in (0, 1) for layer in range(3)]
+    frame = pd.DataFrame(rows, columns=["path", "label", "layer", "x", "y"])
+    return charts.paths(frame, "Map of states", READING, n_layers=2)
+
+
 FORMS = {
     "bars": bars,
     "strip": strip,
@@ -149,4 +155,5 @@ FORMS = {
     "by_part, log": lambda: by_part(log=True, legend=False),
     "dimensions": dimensions,
     "quantile_quantile": quantile_quantile,
+    "paths": paths,
 }

@@ -48,6 +48,7 @@ def made_by_transforms(spec: dict[str, Any]) -> set[str]:
         for transform in view.get("transform", ()):
             named = transform.get("as", [])
             made |= {named} if isinstance(named, str) else set(named)
+            made |= {each["as"] for each in transform.get("window", ())}
     return made
 
 
@@ -100,8 +101,8 @@ def test_it_says_what_it_shows(chart: Chart) -> None:
 
 
 def test_axes_of_quantities_have_titles(form: str, chart: Chart) -> None:
-    if form in {"by_layer, not last", "histogram, small", "colour_bar"}:
-        return  # shares the axis of the one below or beside it, or is named by its title
+    if form in {"by_layer, not last", "histogram, small", "colour_bar", "paths"}:
+        return  # shares the axis of the one below or beside it, is named by its title, or has none
     for axis in ("x", "y"):
         found = [one for channel, one in encodings(chart.spec) if channel == axis]
         assert found, axis
