@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.lessons import Lesson, Step, lessons
+from strata.views import concepts
 
 _KEY = "lesson_place"
 
@@ -45,7 +46,8 @@ def current() -> Place | None:
     lesson = lessons().get(stem)
     if lesson is None:
         return None
-    return Place(lesson, min(max(0, number), len(lesson.steps) - 1))
+    here = Place(lesson, min(max(0, number), len(lesson.steps) - 1))
+    return here if here.page in concepts() else None  # `lessons check` names such a step
 
 
 def go(stem: str, number: int = 0) -> None:
