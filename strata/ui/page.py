@@ -264,16 +264,15 @@ def _proof(page: Page, view: str) -> None:
         "writes": "attention + MLP = what blocks added",
     }
     with st.container(horizontal=True, gap="small", key="proof"):
-        st.markdown("**Proof of this run**", width="content")
+        about = f"{TERMS['lens']} {TERMS['writes']}"
+        st.markdown("**Proof of this run**", width="content", help=about)
         for row in page.ask(view).itertuples():
             number = "not measured" if pd.isna(row.error) else f"off by {row.error:.2g}"
             text = f"{names[row.identity]}: {number}"
             if not pd.isna(row.error):
                 text += f" ({row.tolerance:g} allowed)"
             if row.ok:
-                st.badge(
-                    text, icon=":material/check_circle:", color="green", help=TERMS[row.identity]
-                )
+                st.badge(text, icon=":material/check_circle:", color="green")
             else:
                 st.badge(text, icon=":material/cancel:", color="red", help=row.reason)
 
