@@ -91,7 +91,7 @@ def _detailed(
                 torch.sub(here, peak, out=shifted)
                 cross = torch.mul(shifted, final, out=spare).sum(dim=-1)  # of the final with this
                 total = torch.clamp(shifted, min=_NEGLIGIBLE, out=spare).exp_().sum(dim=-1)  # (s,)
-                weighted, spread = spare.mul_(shifted.clamp(min=-3)).sum(dim=-1), total.log()
+                weighted, spread = spare.mul_(shifted).sum(dim=-1), total.log()
                 cells["entropy"] = (spread - weighted / total).clamp_min(0)
                 cells["kl_to_final"] = (spread - cross - final_entropy).clamp_min(0)
                 cells["target_prob"] = (value - peak)[:, 0].exp() / total

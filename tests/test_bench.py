@@ -12,7 +12,17 @@ from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
 from tests import tiny
 
-IN_PROCESS = ("capture", "lens", "check", "batching", "cache", "chart", "sweep", "maps")
+IN_PROCESS = (
+    "capture",
+    "lens",
+    "check",
+    "batching",
+    "cache",
+    "chart",
+    "lens_grid",
+    "sweep",
+    "maps",
+)
 
 
 @pytest.fixture
@@ -54,12 +64,15 @@ def test_benches_of_this_process_report_every_row(
         *["eight waiting prompts"] * 2,
         *["known answer"] * 2,
         "chart of ten bars",
+        "lens top 5",
+        "grid with entropy",
         *["sweep over 3 blocks"] * 2,
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] > 0 for row in rows)
+    bounded = ("capture", "eight", "lens top", "sweep", "map")
     assert {row["name"] for row in rows if row["ok"] is not None} == {
-        row["name"] for row in rows if row["name"].startswith(("capture", "eight", "sweep", "map"))
+        row["name"] for row in rows if row["name"].startswith(bounded)
     }
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["name", "ours", "alternative", "ratio", "bound", "ok"]
