@@ -69,7 +69,7 @@ def test_the_long_text_has_as_many_tokens_as_it_says(model: Model) -> None:
 
 def test_sinks_are_where_the_notes_put_them(model: Model) -> None:
     one = hidden_states.summary(model.capture(BY_ID["sink"].prompt))
-    assert hidden_states.sink_ratio(one, layer=12) > 100
+    assert hidden_states.CONCEPT.measures["sink_ratio"](one, layer=12) > 100
     again = hidden_states.summary(model.capture(BY_ID["sink2"].prompt))
     norms = again[again["layer"] == 12].set_index("position")["norm"]
     assert norms[1] < 500

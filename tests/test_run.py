@@ -296,6 +296,8 @@ def test_views_are_the_ones_a_job_may_name() -> None:
         "facts",
         "continuation",
         "doctor",
+        "target",
+        "named",
     ]
 
 
