@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+ALL_STATES = """
+# The last entry of transformers' hidden_states is not like the others: it has already gone through
+# the final norm. A hook takes the raw state where it leaves the last block.
+raw = []
+
+
+def keep(module, inputs, output):
+    raw.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+
+
+hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
+try:
+    with torch.inference_mode():
+        output = model(token_ids, output_hidden_states=True)
+finally:
+    hook.remove()
+"""  # for a body that wants `output`, and `raw[0]`: the last state before the final norm
+
 
 def program(
     purpose: str,

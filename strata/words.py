@@ -9,7 +9,7 @@ TERMS = {
     "logarithm of its probability, in nats; 0 for a certain one, and each nat more makes it about "
     "2.7 times less likely.",
     "entropy": "How undecided the model is: the surprisal that it expects on average, in nats; 0 "
-    "where it is certain, about 10.8 if all of 49,152 tokens were equally likely.",
+    "where it is certain, the logarithm of their number if all tokens were equally likely.",
     "rank": "How many of all the tokens that the model knows got a larger probability: 0 means "
     "that it was the likeliest.",
     "probability": "How much of its expectation the model gave to this token; all tokens together "

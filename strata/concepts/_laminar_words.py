@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from strata.script import program
+from strata.script import ALL_STATES, program
 
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
@@ -184,7 +184,7 @@ def script(
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "How alike are the states of a prompt, from layer to layer and from token to token?",
-        _SCRIPT,
+        ALL_STATES + _SCRIPT,
         source,
         revision,
         prompt,
@@ -197,23 +197,7 @@ def script(
     )
 
 
-_SCRIPT = """
-# The last entry of transformers' hidden_states is not like the others: it has already gone through
-# the final norm. A hook takes the raw state where it leaves the last block.
-raw = []
-
-
-def keep(module, inputs, output):
-    raw.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
-
-
-hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
-try:
-    with torch.inference_mode():
-        output = model(token_ids, output_hidden_states=True)
-finally:
-    hook.remove()
-tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+_SCRIPT = """tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
 hidden = torch.cat([*output.hidden_states[:-1], raw[0], output.hidden_states[-1]]).double()
 n_layers = len(hidden) - 2  # hidden is (L + 2, T, D), the last one after the final norm
 names = [f"layer {layer}" for layer in range(n_layers + 1)] + ["after the final norm"]

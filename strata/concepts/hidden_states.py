@@ -15,7 +15,7 @@ from strata.concepts._hidden_measures import MEASURES
 from strata.display import digits, display_token
 from strata.errors import InputError
 from strata.run import check_count, check_position
-from strata.script import program
+from strata.script import ALL_STATES, program
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def script(
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "What does a language model carry from layer to layer for each token?",
-        _SCRIPT,
+        ALL_STATES + _SCRIPT,
         source,
         revision,
         prompt,
@@ -269,23 +269,7 @@ def script(
     )
 
 
-_SCRIPT = """
-# The last entry of transformers' hidden_states is not like the others: it has already gone through
-# the final norm. A hook takes the raw state where it leaves the last block.
-raw = []
-
-
-def keep(module, inputs, output):
-    raw.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
-
-
-hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
-try:
-    with torch.inference_mode():
-        output = model(token_ids, output_hidden_states=True)
-finally:
-    hook.remove()
-hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
+_SCRIPT = """hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
 normed = output.hidden_states[-1][0].double()  # (T, D)
 tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
 

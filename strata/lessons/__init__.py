@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from strata.errors import StrataError
+from strata.words import TERMS
 
 FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
@@ -194,14 +195,14 @@ def _all(found: tuple[tuple[Path, int], ...]) -> tuple[dict[str, Lesson], list[s
 
 
 def glossary() -> dict[str, str]:
-    """Terms and what they mean, of `glossary.toml` beside the lessons."""
+    """Terms and what they mean: those of the pages, and of `glossary.toml` beside the lessons."""
     path = folder() / GLOSSARY
     path = path if path.exists() else FOLDER / GLOSSARY
     try:
         terms: dict[str, str] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise LessonError(f"{path.name} cannot be read ({error}).") from error
-    return terms
+    return TERMS | terms
 
 
 def filled(text: str, facts: Mapping[str, Any]) -> str:

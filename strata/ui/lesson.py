@@ -98,10 +98,13 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         waits = False
         if trouble:
             style.say("refusal", trouble, "lesson")
-        elif run is not None and step.question is not None:
-            waits = _question(place, run.filled(step.question), run, ready)
-        _hints(place, run.facts if run else {})
-        _observation(place)
+        try:  # all that needs the stored progress; without it the lesson can still be read
+            if run is not None and step.question is not None:
+                waits = _question(place, run.filled(step.question), run, ready)
+            _hints(place, run.facts if run else {})
+            _observation(place)
+        except StrataError as error:
+            style.say("refusal", str(error), "progress")
         _ways(place)
     if not waits:
         record.start(place, f"{model} {prompt}")

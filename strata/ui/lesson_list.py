@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from strata.errors import StrataError
 from strata.lessons import Lesson, lessons, problems
 from strata.lessons.progress import read_code
 from strata.lessons.report import as_html, as_notebook, drawn
@@ -100,7 +99,4 @@ def _resume() -> None:
         style.say("refusal", "A resume code has twelve letters and digits; look again.", "code")
     elif known != st.session_state.get("resume_code"):
         st.session_state["resume_code"] = known
-        try:
-            st.rerun()
-        except StrataError as error:
-            st.toast(str(error))
+        st.rerun()

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from strata.charts import Chart
+from strata.errors import StrataError
 from strata.ui.learner import learner, progress
 from strata.ui.place import Place
 
@@ -46,7 +47,9 @@ def keep_code(script: str) -> None:
 
 def visit(place: Place) -> None:
     """Keep that the learner has seen this step."""
-    if _changed("visit", place, learner()):
+    now = learner(), place.lesson.stem, place.number
+    if st.session_state.get("visited_step") != now:
+        st.session_state["visited_step"] = now
         _note(place)
 
 
@@ -54,8 +57,6 @@ def _changed(what: str, place: Place, now: Any) -> bool:
     """Whether this is not what was kept last; it then is."""
     kept = st.session_state.setdefault(f"kept_{what}", {})
     where = place.lesson.stem, place.number
-    if what == "visit":  # only the latest step was visited last
-        kept = st.session_state[f"kept_{what}"] = {k: v for k, v in kept.items() if k == where}
     if kept.get(where) == now:
         return False
     kept[where] = now
@@ -63,7 +64,10 @@ def _changed(what: str, place: Place, now: Any) -> bool:
 
 
 def _note(place: Place, **changes: str) -> None:
-    progress().note(learner(), place.lesson.stem, place.number, **changes)
+    try:
+        progress().note(learner(), place.lesson.stem, place.number, **changes)
+    except StrataError as error:  # the page itself needs no database
+        st.toast(str(error))
 
 
 def as_spec(chart: Chart) -> str:

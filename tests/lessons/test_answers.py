@@ -217,5 +217,5 @@ def test_few_layers_are_each_asked_once() -> None:
 def test_words_of_values() -> None:
     assert in_words(question("number", unit="nats"), 1.23456) == "1.235 nats"
     assert in_words(question("band"), [3, 7]) == "layers 3 to 7"
-    assert in_words(question("token"), " a\n") == "“·a\u21b5”" or in_words(question("token"), " a")
+    assert in_words(question("token"), " a") == "“·a”"
     assert in_words(question("number"), None) == "nothing"

@@ -8,6 +8,7 @@ import pytest
 
 from strata import lessons
 from strata.lessons import LessonError, filled, read
+from strata.words import TERMS
 
 LESSON = """
 title = "A lesson"
@@ -61,7 +62,7 @@ def test_lessons_are_in_their_order_and_know_their_pages(folder: Path) -> None:
     assert list(found) == ["b", "a"]
     assert [found["b"].page_of(number) for number in (0, 1)] == ["predictions", "hidden_states"]
     assert lessons.problems() == []
-    assert lessons.glossary() == {"token": "A piece."}
+    assert lessons.glossary() == TERMS | {"token": "A piece."}
 
 
 def test_a_changed_file_is_read_again_and_is_another_version(folder: Path) -> None:
