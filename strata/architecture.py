@@ -102,7 +102,17 @@ class Architecture:
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V) logits in the dtype of norm and head."""
-        logits = self.head(self.norm(hidden))
+        return self._finished(self.head(self.norm(hidden)))
+
+    def logits_of(self, normed: Tensor, vocabulary: slice, out: Tensor) -> Tensor:
+        """(N, D) states after the final norm -> (N, v) logits of a part of the vocabulary. `out`
+        is memory for them; of a family without factor and cap they are there."""
+        weight = self.head.get_parameter("weight")[vocabulary]  # (v, D)
+        torch.mm(normed, weight.T, out=out)
+        bias: Tensor | None = getattr(self.head, "bias", None)
+        return self._finished(out if bias is None else out.add_(bias[vocabulary]))
+
+    def _finished(self, logits: Tensor) -> Tensor:
         if self.logit_scale != 1.0:
             logits = logits * self.logit_scale
         if self.logit_cap:

@@ -34,17 +34,23 @@ class FrozenNorm:
     centred: bool
     scale: Tensor  # (..., 1): one for each state
 
-    def __call__(self, part: Tensor) -> Tensor:
+    def normed(self, part: Tensor) -> Tensor:
         """What a part of the states becomes in the normed state, (..., D), the bias left out."""
         return self.weight * _centre(part, self.centred) * self.scale
 
     def logits(self, part: Tensor) -> Tensor:
         """(..., D) -> (..., V): what a part of the states adds to the logits, biases left out."""
-        return self._through_head(self(part))
+        return self._through_head(self.normed(part))
+
+    def logits_of(self, normed: Tensor, vocabulary: slice, out: Tensor) -> Tensor:
+        """(N, D) of `normed` -> (N, v): the same for a part of the vocabulary, in the memory of
+        `out`."""
+        torch.mm(normed, self._matrix[vocabulary].T, out=out)
+        return out.mul_(self.architecture.logit_scale)
 
     def logit(self, part: Tensor, token_id: int) -> Tensor:
         """(..., D) -> (...): the same for one token, in float64."""
-        added = self(part).double() @ self._matrix[token_id].double()
+        added = self.normed(part).double() @ self._matrix[token_id].double()
         return added * self.architecture.logit_scale
 
     def norm_bias(self) -> Tensor:
@@ -87,11 +93,11 @@ def freeze(architecture: Architecture, states: Tensor) -> FrozenNorm:
     centred = torch.equal(norm(_PROBE * torch.ones_like(signs)), bias)
     frozen = FrozenNorm(architecture, weight, bias, centred, states.new_ones(1))
     normed = norm(states)  # (..., D)
-    unscaled, wanted = frozen(states).double(), (normed - bias).double()
+    unscaled, wanted = frozen.normed(states).double(), (normed - bias).double()
     size = (unscaled * unscaled).sum(dim=-1, keepdim=True).clamp_min(1e-300)
     scale = ((wanted * unscaled).sum(dim=-1, keepdim=True) / size).float()
     frozen = replace(frozen, scale=scale)
-    error = (frozen(states) + bias - normed).abs().amax(dim=-1)
+    error = (frozen.normed(states) + bias - normed).abs().amax(dim=-1)
     if not bool((error <= _TOLERANCE * normed.abs().amax(dim=-1).clamp_min(1e-30)).all()):
         raise ModelError(_refusal(architecture))
     return frozen

@@ -24,7 +24,7 @@ Mistake = Literal["none", "norm_twice", "no_norm"]
 MODES: tuple[str, ...] = get_args(Mode)
 MISTAKES: tuple[str, ...] = get_args(Mistake)
 
-_ROWS = 100  # rows of logits at a time: 20 MB at V = 50,000
+ROWS = 100  # rows of logits at a time and thread: 20 MB at V = 50,000
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,41 @@ class Reading:
             return replace(self.architecture, norm=nn.Identity()).unembed(states)
         return self.architecture.unembed(states)
 
-    def chunks(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """(rows, span, logits), all layers of a few positions at a time, the last layer first.
+    def spans(self) -> list[slice]:
+        """The positions, a few at a time: about 100 rows with all their layers."""
+        n_layers, n_tokens = self.shape
+        n_columns = max(1, ROWS // max(1, n_layers))
+        return [slice(i, min(i + n_columns, n_tokens)) for i in range(0, n_tokens, n_columns)]
+
+    def chunks(self, span: slice) -> Iterator[tuple[slice, Tensor]]:
+        """(rows, logits) of all layers at some positions, about 100 rows at a time, the last layer
+        first.
 
         Who lets go of the logits before asking for the next saves the memory, and much of the time
         that fresh memory costs.
         """
-        n_layers, n_tokens = self.shape
-        n_columns = max(1, _ROWS // max(1, n_layers))
-        n_rows = max(1, _ROWS // n_columns)
-        for left in range(0, n_tokens, n_columns):
-            span = slice(left, min(left + n_columns, n_tokens))
-            for end in range(n_layers, 0, -n_rows):
-                rows = slice(max(0, end - n_rows), end)
-                yield rows, span, self.logits(rows, span)
+        n_layers, _ = self.shape
+        n_rows = max(1, ROWS // (span.stop - span.start))
+        for end in range(n_layers, 0, -n_rows):
+            rows = slice(max(0, end - n_rows), end)
+            yield rows, self.logits(rows, span)
+
+    @torch.inference_mode()
+    def parts(self, span: slice, width: int) -> Iterator[Tensor]:
+        """(span, v): logits of some cells of a single row, `width` tokens of the vocabulary at a
+        time, in order of their ids. Each overwrites the last."""
+        states = self.states[0, span].to(self.device)
+        norm = self.architecture if self.frozen is None else self.frozen.at(span)
+        normed = norm.normed(states)
+        kept = normed.new_empty(len(normed), min(width, self.d_vocab))
+        for left in range(0, self.d_vocab, width):
+            vocabulary = slice(left, min(left + width, self.d_vocab))
+            yield norm.logits_of(normed, vocabulary, out=kept[:, : vocabulary.stop - left])
+
+    @property
+    def d_vocab(self) -> int:
+        """V: one logit for each."""
+        return len(self.architecture.head.get_parameter("weight"))
 
     @property
     def ends_in_the_output(self) -> bool:

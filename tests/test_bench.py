@@ -20,6 +20,7 @@ IN_PROCESS = (
     "cache",
     "chart",
     "geometry",
+    "lens_grid",
     "sweep",
     "maps",
 )
@@ -67,11 +68,13 @@ def test_benches_of_this_process_report_every_row(
         "slider over a million pairs",
         "another layer",
         "the whole model at a glance",
+        "lens top 5",
+        "grid with entropy",
         *["sweep over 3 blocks"] * 2,
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)
-    bounded = ("capture", "eight", "slider", "another", "the whole", "sweep", "map")
+    bounded = ("capture", "eight", "slider", "another", "the whole", "lens top", "sweep", "map")
     assert {row["name"] for row in rows if row["ok"] is not None} == {
         row["name"] for row in rows if row["name"].startswith(bounded)
     }

@@ -60,11 +60,11 @@ def test_frozen_at_a_state_it_is_the_norm_there(name: str, tiny: Tiny) -> None:
             freeze(model.float_head, states)
         return
     frozen = freeze(model.float_head, states)
-    assert (frozen(states) + frozen.bias - model.normed(states)).abs().max() <= 2e-5
-    zero = frozen(torch.zeros_like(states))
+    assert (frozen.normed(states) + frozen.bias - model.normed(states)).abs().max() <= 2e-5
+    zero = frozen.normed(torch.zeros_like(states))
     assert zero.abs().max() == 0, "without its bias it makes nothing of nothing"
-    doubled = frozen(2 * states)
-    assert torch.allclose(doubled, 2 * frozen(states), rtol=1e-5, atol=1e-6), "it is linear"
+    doubled = frozen.normed(2 * states)
+    assert torch.allclose(doubled, 2 * frozen.normed(states), rtol=1e-5, atol=1e-6), "it is linear"
 
 
 def test_embedding_writes_and_biases_sum_to_the_logits_before_any_cap(

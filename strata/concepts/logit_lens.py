@@ -230,7 +230,7 @@ def followed(
     n_layers = len(reading.layers)
     logit, prob = torch.empty(2, len(ids), n_layers)
     rank = torch.empty(len(ids), n_layers).long()
-    for rows, _, logits in reading.chunks():  # (r, 1, V)
+    for rows, logits in reading.chunks(slice(0, 1)):  # (r, 1, V)
         chosen = logits[:, 0, ids.to(logits.device)]  # (r, n)
         logit[:, rows] = chosen.T.cpu()
         prob[:, rows] = (chosen - logits.logsumexp(dim=-1)).exp().T.cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,8 @@ from strata.concepts.logit_lens import (
 from strata.display import display_token
 from strata.engine import Job, Settings, open_engine
 from strata.errors import InputError
-from strata.lens_rows import MODES
+from strata.lens_rows import MODES, read
+from strata.lens_scan import scan
 from strata.model import Model
 from strata.trace import Trace
 from tests.concepts.by_hand import bundled_folder
@@ -113,18 +115,34 @@ def test_memory_is_bounded_whatever_the_number_of_layers(
     from strata.architecture import Architecture
 
     model = tiny("llama")
-    seen: list[int] = []
-    real = Architecture.unembed
+    seen: list[torch.Size] = []
+    real, real_part = Architecture.unembed, Architecture.logits_of
 
     def counted(self: Architecture, hidden: torch.Tensor) -> torch.Tensor:
-        seen.append(hidden[..., 0].numel())
-        return real(self, hidden)
+        logits = real(self, hidden)
+        seen.append(logits.flatten(0, -2).shape)
+        return logits
+
+    def counted_part(self: Architecture, *given: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        seen.append(out.shape)
+        return real_part(self, *given, out=out)
 
     monkeypatch.setattr(Architecture, "unembed", counted)
-    lens(model, torch.randn(3, 150, model.d_model))
-    lens(model, torch.randn(230, 2, model.d_model))
-    assert sum(seen) == 3 * 150 + 230 * 2
-    assert max(seen) <= 100
+    monkeypatch.setattr(Architecture, "logits_of", counted_part)
+    monkeypatch.setattr("strata.lens_scan._WIDTH", 149)
+    both = torch.randn(3, 450, model.d_model), torch.randn(1000, 2, model.d_model)
+    for most, found in (
+        (512 * 149, lambda: [lens(model, states) for states in both]),
+        (100 * model.d_vocab, lambda: [lens(model, states, 40) for states in both]),
+        (
+            100 * model.d_vocab,
+            lambda: [scan(read(model, states), 1, detail=True) for states in both],
+        ),
+    ):
+        seen.clear()
+        found()
+        assert sum(map(math.prod, seen)) == (3 * 450 + 1000 * 2) * model.d_vocab
+        assert most / 3 < max(map(math.prod, seen)) <= most
 
 
 def test_an_opened_cell_is_that_cell(tiny: Tiny) -> None:

@@ -71,6 +71,13 @@ def agrees(frame: pd.DataFrame, logits: Tensor, first_layer: int, k: int) -> Non
     assert (frame["rank"].to_numpy().reshape(shape) == np.arange(k)).mean() > 0.95  # but for ties
 
 
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny vocabulary in slices too, the last one shorter than k and than a block."""
+    monkeypatch.setattr("strata.lens_scan._WIDTH", 149)  # of 300
+    monkeypatch.setattr("strata.lens_scan._CELLS", 7)
+
+
 # -- lens -------------------------------------------------------------------------------------
 
 
@@ -85,6 +92,19 @@ def test_states_through_the_models_own_norm_and_head(name: str, tiny: Tiny, twin
     assert best.tolist() == run.logits.argmax(dim=-1).tolist(), "the last row is not the output"
     assert last["token"].tolist() == [t for t in trace.tokens for _ in range(3)]
     assert frame["predicted"].tolist() == list(model.decode(frame["token_id"].tolist()))
+
+
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "cohere", "phi", "llama"])
+def test_a_vocabulary_in_slices(name: str, tiny: Tiny, twin: Twin) -> None:
+    model, plain = tiny(name), twin(name)  # with a bias of the head, a cap and a factor among them
+    trace = model.capture(PROMPT)
+    agrees(lens(model, trace, k=3), unembed(plain, plain.run(trace.token_ids).hidden), 0, 3)
+    few, all_of_them = (lens(model, trace, k, "deltas_frozen_norm") for k in (4, model.d_vocab))
+    assert few["prob"].isna().all()
+    best = all_of_them[all_of_them["rank"] < 4]
+    np.testing.assert_allclose(few["logit"], best["logit"], atol=1e-6)
+    assert (few["token_id"].to_numpy() == best["token_id"].to_numpy()).mean() > 0.99
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "cohere", "phi", "llama", "olmo2"])
