@@ -8,9 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from strata.lessons import Question, Step, lessons
+from tests.browser.server import serve
 
 STEMS = list(lessons())
 
@@ -211,3 +212,39 @@ def test_a_page_leads_to_its_lesson_and_the_lesson_to_its_pages(page: Page, addr
     expect(page.locator(".st-key-foot")).to_be_visible()
     page.get_by_role("button", name="Back to the lesson").click()
     at_step(page, 0, lesson.steps[0], len(lesson.steps))
+
+
+def test_a_learner_of_a_hosted_server_comes_back_with_the_code(
+    page: Page, browser: Browser
+) -> None:
+    stem = STEMS[0]
+    lesson = lessons()[stem]
+    number, step = next((n, s) for n, s in enumerate(lesson.steps) if s.question)
+    with serve(environment={"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}) as url:
+        page.goto(f"{url}/lessons")
+        said = page.get_by_text("Your resume code is")
+        code = said.locator("code").inner_text()
+        page.locator(f".st-key-open_{stem} button").click()
+        for _ in range(number):
+            settled(page)
+            page.locator(".st-key-step_on button").click()
+        at_step(page, number, step, len(lesson.steps))
+        play(page, step)
+
+        elsewhere = browser.new_context()
+        other = elsewhere.new_page()
+        other.goto(f"{url}/lessons")
+        card = other.locator(f".st-key-lesson_{stem}")
+        expect(card.get_by_role("button", name="Start")).to_be_visible()
+        assert other.get_by_text("Your resume code is").locator("code").inner_text() != code
+        field = other.get_by_role("textbox", name="I have a resume code")
+        field.fill("no code")
+        field.press("Enter")
+        expect(other.get_by_text("A resume code has twelve letters and digits")).to_be_visible()
+        field.fill(code.replace("-", " ").upper())
+        field.press("Enter")
+        card.get_by_role("button", name="Continue").click()
+        at_step(other, number, step, len(lesson.steps))
+        apply(other)
+        expect(panel(other).locator('[class*="st-key-verdict_"]')).to_be_visible()
+        elsewhere.close()
