@@ -11,6 +11,7 @@ from pathlib import Path
 
 from strata import __version__, weights
 from strata.catalogue import catalogue, resolve
+from strata.classroom.commands import add_parser as add_class_parser
 from strata.errors import StrataError
 
 REFUSED, FAILED, INTERRUPTED = 1, 2, 130  # exit codes
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--dtype", help="float32, float16 or bfloat16; by default the catalogue's")
     check.set_defaults(run=_check)
     _lessons_parser(commands)
+    add_class_parser(commands)
     return parser
 
 

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 
-from sqlalchemy import DateTime, String, Text, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import select
 
 from strata.database import Database
 from strata.errors import InputError
+from strata.tables import PromptRow
 
 MAX_CHARACTERS = 20_000
-
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class _Prompt(_Base):
-    __tablename__ = "prompts"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    text: Mapped[str] = mapped_column(Text)
-    created: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 class PromptStore:
     """Texts by secret id: whoever has the id (in a link) can read the text, nobody else finds it.
 
-    `url_or_path` is an SQLAlchemy URL or the path of an SQLite file. Safe to share between
-    threads and processes. Raises StrataError if the database cannot be used.
+    Safe to share between threads and processes. Raises StrataError if the database cannot be used.
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
-        self._database = Database(url_or_path, _Base.metadata, "prompts")
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def save(self, text: str) -> str:
-        """Keep a text; the answer is its new id, 22 random characters.
+    def save(self, text: str, owner: str = "", class_id: str = "") -> str:
+        """Keep a text, of a member of a class if there is one; the answer is its new id, 22 random
+        characters.
 
         Two saves never share an id, so an id tells nothing about who else saved the same text.
         Raises InputError for what is not a text, is empty, or is over 20,000 characters.
@@ -51,19 +39,25 @@ class PromptStore:
             )
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise InputError("This prompt holds half a character, which cannot be kept; retype it.")
-        prompt = _Prompt(id=secrets.token_urlsafe(16), text=text, created=datetime.now(UTC))
-        identifier = prompt.id
-        with self._database.session() as session:
-            session.add(prompt)
+        identifier = secrets.token_urlsafe(16)
+        with self._database.session(write=True) as session:
+            session.add(
+                PromptRow(
+                    id=identifier,
+                    owner=owner,
+                    class_id=class_id,
+                    text=json.dumps(text),
+                    created=datetime.now(UTC),
+                )
+            )
         return identifier
 
-    def load(self, id: str) -> str | None:
-        """The text behind an id, or None if there is none."""
+    def load(self, id: str, class_id: str = "") -> str | None:
+        """The text behind an id, or None if there is none in this class."""
         if not isinstance(id, str) or not id or not id.isascii():
             return None
         with self._database.session() as session:
-            return session.scalar(select(_Prompt.text).where(_Prompt.id == id))
-
-    def close(self) -> None:
-        """Let go of the database; the next call opens it again."""
-        self._database.close()
+            found = session.scalar(
+                select(PromptRow.text).where(PromptRow.id == id, PromptRow.class_id == class_id)
+            )
+        return None if found is None else str(json.loads(found))

@@ -70,6 +70,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (["strata/trace.py"], {"transformers", "streamlit", "pandas", "numpy"}),
         (["strata/catalogue.py", "strata/weights.py", "strata/store.py"], {"torch", "streamlit"}),
         (["strata/engine/*.py", "strata/*.py"], STREAMLIT),
+        (["strata/classroom/*.py"], STREAMLIT | TORCH | {"transformers"}),
         (["pages/*.py", "strata/ui/*.py", "app.py"], {"torch", "transformers", "altair"}),
     ],
 )

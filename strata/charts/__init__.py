@@ -2,8 +2,9 @@
 
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
 hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by
-layer), `distribution` (how values are spread), `laminar` (pairs along the layers), `matrix` (a size
-for each cell), `path` (over a map), `point`; what they share is in `common`.
+layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `laminar` (pairs
+along the layers), `matrix` (a size for each cell), `path` (over a map), `point`; what they share is
+in `common`.
 """
 
 from strata.charts.bar import bars, outliers
@@ -19,6 +20,7 @@ from strata.charts.cosine import (
 )
 from strata.charts.curve import by_layer
 from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
+from strata.charts.funnel import funnel
 from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
 from strata.charts.path import paths
@@ -37,6 +39,7 @@ __all__ = [
     "colour_bar",
     "colours",
     "dimensions",
+    "funnel",
     "heatmap",
     "histogram",
     "laminar_axes",

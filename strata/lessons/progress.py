@@ -2,59 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Integer, String, Text, UniqueConstraint, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from strata.database import Database
 from strata.errors import InputError
-from strata.lessons.answers import Grade, Verdict
+from strata.lessons.answers import Verdict
+from strata.tables import EventRow, FigureRow
 
 LOCAL = "local"  # the one learner of a laptop
-LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is mistaken for another
 LONGEST = 4_000  # characters of an observation
-
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class _Guess(_Base):
-    __tablename__ = "guesses"
-    __table_args__ = (UniqueConstraint("learner", "lesson", "step", "job", "attempt"),)
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    learner: Mapped[str] = mapped_column(String(32), index=True)
-    lesson: Mapped[str] = mapped_column(String(64))
-    version: Mapped[str] = mapped_column(String(12))
-    step: Mapped[int] = mapped_column(Integer)
-    attempt: Mapped[int] = mapped_column(Integer)
-    model: Mapped[str] = mapped_column(String(200))
-    job: Mapped[str] = mapped_column(String(64))
-    guess: Mapped[str] = mapped_column(Text)  # JSON
-    answer: Mapped[str] = mapped_column(Text)  # JSON
-    grade: Mapped[str] = mapped_column(String(8))
-    words: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-
-
-class _Note(_Base):
-    __tablename__ = "notes"
-
-    learner: Mapped[str] = mapped_column(String(32), primary_key=True)
-    lesson: Mapped[str] = mapped_column(String(64), primary_key=True)
-    step: Mapped[int] = mapped_column(Integer, primary_key=True)
-    hints: Mapped[int] = mapped_column(Integer, default=0)
-    observation: Mapped[str] = mapped_column(Text, default="")
-    figure: Mapped[str] = mapped_column(Text, default="")  # Vega-Lite, with its data
-    code: Mapped[str] = mapped_column(Text, default="")
-    visited: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
 @dataclass(frozen=True)
@@ -84,107 +49,118 @@ class Note:
 
 
 class Progress:
-    """Guesses and notes of all learners, each seen with the learner's own code only."""
+    """What learners did, as events, each seen with the learner's own code only.
 
-    def __init__(self, url_or_path: str | Path) -> None:
-        self._database = Database(url_or_path, _Base.metadata, "lessons' progress")
+    Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "hint"
+    {"taken"}, "observation" {"text"}. An event that is told twice is kept once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def commit(self, learner: str, lesson: str, guess: Guess) -> None:
         """Keep a guess; the same attempt at the same run is kept once, the first counts."""
-        verdict = guess.verdict
-        with self._database.session() as session:
-            same = select(_Guess.id).where(
-                _Guess.learner == learner,
-                _Guess.lesson == lesson,
-                _Guess.step == guess.step,
-                _Guess.job == guess.job,
-                _Guess.attempt == guess.attempt,
-            )
-            if session.scalar(same) is not None:
-                return
-            session.add(
-                _Guess(
-                    learner=learner,
-                    lesson=lesson,
-                    version=guess.version,
-                    step=guess.step,
-                    attempt=guess.attempt,
-                    model=guess.model,
-                    job=guess.job,
-                    guess=json.dumps(guess.guess),
-                    answer=json.dumps(guess.answer),
-                    grade=verdict.grade,
-                    words=verdict.words,
-                    at=datetime.now(UTC),
-                )
-            )
+        data = asdict(guess)
+        step = data.pop("step")
+        self._add(_event(learner, lesson, step, "guess", data, f"{guess.attempt} {guess.job}"))
 
     def guesses(self, learner: str, lesson: str) -> list[Guess]:
         """All guesses of a learner in a lesson, in the order in which they were made."""
-        with self._database.session() as session:
-            found = select(_Guess).where(_Guess.learner == learner, _Guess.lesson == lesson)
-            return [_read(row) for row in session.scalars(found.order_by(_Guess.id))]
+        return [read_guess(e) for e in self._events(learner, lesson) if e.kind == "guess"]
 
     def note(self, learner: str, lesson: str, step: int, **changes: Any) -> None:
-        """Keep that a step was visited, and what changed of its `Note`."""
-        observation = str(changes.get("observation", ""))
-        if len(observation) > LONGEST:
-            raise InputError(f"An observation has at most {LONGEST:,} characters; shorten it.")
-        with self._database.session() as session:
-            row = session.get(_Note, (learner, lesson, step))
-            if row is None:
-                row = _Note(learner=learner, lesson=lesson, step=step, hints=0)
-                row.observation = row.figure = row.code = ""
-                session.add(row)
-            row.visited = datetime.now(UTC)
-            for name, value in changes.items():
-                setattr(row, name, value)
+        """Keep what changed of a step's `Note`; without any change, that the step was visited."""
+        events = []
+        if not changes:
+            events.append(_event(learner, lesson, step, "visit", {}))
+        if "hints" in changes:
+            taken = int(changes["hints"])
+            events.append(_event(learner, lesson, step, "hint", {"taken": taken}, str(taken)))
+        if "observation" in changes:
+            text = str(changes["observation"])
+            if len(text) > LONGEST:
+                raise InputError(f"An observation has at most {LONGEST:,} characters; shorten it.")
+            events.append(_event(learner, lesson, step, "observation", {"text": text}))
+        if events:
+            self._add(*events)
+        drawn = {name: json.dumps(changes[name]) for name in ("figure", "code") if name in changes}
+        if drawn:
+            row: dict[str, Any] = {"learner": learner, "lesson": lesson, "step": step}
+            row |= {"figure": "", "code": ""} | drawn
+            self._put(FigureRow, [row], tuple(drawn))
 
     def notes(self, learner: str, lesson: str) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last."""
+        notes: dict[int, Note] = {}
+        for event in self._events(learner, lesson):
+            data, note = json.loads(event.data), notes.pop(event.step, Note(event.step))
+            if event.kind == "hint":
+                note = replace(note, hints=max(note.hints, data["taken"]))
+            elif event.kind == "observation":
+                note = replace(note, observation=data["text"])
+            notes[event.step] = note
         with self._database.session() as session:
-            found = select(_Note).where(_Note.learner == learner, _Note.lesson == lesson)
-            return {
-                row.step: Note(row.step, row.hints, row.observation, row.figure, row.code)
-                for row in session.scalars(found.order_by(_Note.visited))
-            }
+            found = select(FigureRow).where(
+                FigureRow.learner == learner, FigureRow.lesson == lesson
+            )
+            for row in session.scalars(found):
+                figure, code = (json.loads(each or '""') for each in (row.figure, row.code))
+                note = notes.get(row.step, Note(row.step))
+                notes[row.step] = replace(note, figure=figure, code=code)
+        return notes
 
     def forget(self, learner: str, lesson: str) -> None:
         """Remove all that is kept of a learner in a lesson."""
+        with self._database.session(write=True) as session:
+            for table in (EventRow, FigureRow):
+                mine = table.learner == learner, table.lesson == lesson
+                session.execute(delete(table).where(*mine))
+
+    def _events(self, learner: str, lesson: str) -> Sequence[EventRow]:
         with self._database.session() as session:
-            for table in (_Guess, _Note):
-                for row in session.scalars(
-                    select(table).where(table.learner == learner, table.lesson == lesson)
-                ):
-                    session.delete(row)
+            mine = select(EventRow).where(EventRow.learner == learner, EventRow.lesson == lesson)
+            events = session.scalars(mine.order_by(EventRow.id)).all()
+            session.expunge_all()
+            return events
 
-    def close(self) -> None:
-        """Let go of the database; the next call opens it again."""
-        self._database.close()
+    def _add(self, *events: dict[str, Any]) -> None:
+        self._put(EventRow, list(events))
+
+    def _put(
+        self,
+        table: type[EventRow | FigureRow],
+        rows: list[dict[str, Any]],
+        changed: tuple[str, ...] = (),
+    ) -> None:
+        """Add rows; of one that is there already change these columns, without any nothing."""
+        with self._database.session(write=True) as session:
+            dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+            adding = dialect.insert(table).values(rows)
+            if changed:
+                columns = [column.name for column in table.__table__.primary_key]
+                new = {name: adding.excluded[name] for name in changed}
+                session.execute(adding.on_conflict_do_update(index_elements=columns, set_=new))
+            else:
+                session.execute(adding.on_conflict_do_nothing())
 
 
-def new_code() -> str:
-    """A resume code: 12 letters and digits in three groups, 59 bits, not to be guessed."""
-    return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
+def _event(
+    learner: str, lesson: str, step: int, kind: str, data: dict[str, Any], again: str = ""
+) -> dict[str, Any]:
+    """A row of events. `again` is the same where the same thing is told once more."""
+    told = json.dumps([learner, lesson, step, kind, again or secrets.token_hex(8)])
+    return {
+        "key": hashlib.sha256(told.encode()).hexdigest(),
+        "learner": learner,
+        "lesson": lesson,
+        "step": step,
+        "kind": kind,
+        "data": json.dumps(data),
+        "at": datetime.now(UTC),
+    }
 
 
-def read_code(typed: str) -> str | None:
-    """A resume code as typed, in its form; None if it cannot be one."""
-    letters = "".join(c for c in typed.lower() if c.isalnum())
-    if len(letters) != 12 or not set(letters) <= set(LETTERS):
-        return None
-    return "-".join(letters[i : i + 4] for i in (0, 4, 8))
-
-
-def _read(row: _Guess) -> Guess:
-    grade: Grade = row.grade  # type: ignore[assignment]
-    return Guess(
-        row.step,
-        row.attempt,
-        row.version,
-        row.model,
-        row.job,
-        json.loads(row.guess),
-        json.loads(row.answer),
-        Verdict(grade, row.words),
-    )
+def read_guess(event: EventRow) -> Guess:
+    """The guess that an event of that kind holds."""
+    data = json.loads(event.data)
+    return Guess(**{**data, "step": event.step, "verdict": Verdict(**data["verdict"])})

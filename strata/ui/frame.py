@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from strata.errors import StrataError
-from strata.ui import lesson, lesson_list, place, record, sidebar, style
+from strata.ui import class_page, lesson, lesson_list, place, record, sidebar, style
+from strata.ui.learner import seat
 from strata.ui.page import Waiting
 from strata.views import concepts
 
@@ -50,7 +51,17 @@ style.apply()
 # A default page would be found at the bare address only, not under its own name.
 root = st.Page(start, title="Strata", default=True, visibility="hidden")
 lessons = st.Page(lesson_list.show, title="Lessons", icon=":material/school:", url_path="lessons")
-navigation = st.navigation({"": [root, lessons], "Concepts": list(pages.values())})
+first = [root, lessons]
+try:
+    here = seat()
+except StrataError as error:
+    style.say("refusal", str(error))
+    st.stop()
+if here is not None and here.is_teacher:
+    first.append(
+        st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class")
+    )
+navigation = st.navigation({"": first, "Concepts": list(pages.values())})
 for name in ("figure_waits", "drawn_guess"):
     st.session_state.pop(name, None)
 record.start(None)
@@ -62,6 +73,8 @@ try:
     if navigation in pages.values():
         with st.sidebar:
             choice = sidebar.choose()
+            if here is not None:
+                sidebar.whose_seat(here)
         concept()
     else:
         navigation.run()

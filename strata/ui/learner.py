@@ -1,4 +1,4 @@
-"""Who is learning: the one at this laptop, or whoever typed a resume code."""
+"""Who is learning: the one at this laptop, whoever typed a resume code, or a member of a class."""
 
 from __future__ import annotations
 
@@ -8,25 +8,80 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from strata.lessons.progress import LOCAL, Progress, new_code
-from strata.weights import state
+from strata.classroom import class_mode
+from strata.classroom.codes import new_code
+from strata.classroom.roster import Class, Roster, Seat
+from strata.database import Database, place
+from strata.errors import StrataError
+from strata.lessons.progress import LOCAL, Progress
+from strata.ui import door
 
+TEACHER = "teacher"  # whose own answers are in no class
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+
+
+@cache
+def database() -> Database:
+    """Where this server keeps what learners do and type."""
+    return Database(place())
 
 
 @cache
 def progress() -> Progress:
     """Guesses and notes of all learners."""
-    return Progress(state() / "lessons.sqlite")
+    return Progress(database())
+
+
+@cache
+def roster() -> Roster:
+    """All classes of this server."""
+    return Roster(database())
 
 
 def learner() -> str:
-    """Whose progress this is: `LOCAL` on one's own machine, otherwise this session's code."""
+    """Whose progress this is: `LOCAL` on one's own machine, a member's pseudonym in a class,
+    otherwise this session's code."""
+    here = seat()
+    if here is not None:
+        return here.member.id if here.member else TEACHER
     if is_local():
         return LOCAL
     if "resume_code" not in st.session_state:
         st.session_state["resume_code"] = new_code()
     return str(st.session_state["resume_code"])
+
+
+def seat() -> Seat | None:
+    """Who sits here, on a server that holds classes; None on any other.
+
+    StrataError where nobody does: the door lets no such browser in, unless it was just let out.
+    """
+    if not class_mode():
+        return None
+    found = None
+    if door.reception is not None:
+        found = door.reception.seated(st.context.cookies.get(door.COOKIE, ""))
+    if found is None:
+        raise StrataError("You have left the class, or were away for long; open /join to come in.")
+    return found
+
+
+def group() -> Class | None:
+    """The class of the learner here, if there is one."""
+    here = seat()
+    return here.group if here else None
+
+
+def member_id() -> str:
+    """The pseudonym of the member here, '' if there is none."""
+    here = seat()
+    return here.member.id if here and here.member else ""
+
+
+def class_id() -> str:
+    """The id of the class here, '' if there is none."""
+    here = group()
+    return here.id if here else ""
 
 
 def is_local() -> bool:

@@ -17,7 +17,7 @@ from strata.lessons.answers import curve_layers, in_words, measured, resolved, s
 from strata.lessons.progress import Guess
 from strata.ui import ask, record, style
 from strata.ui.glossary import explained
-from strata.ui.learner import learner, progress
+from strata.ui.learner import class_id, learner, progress
 from strata.ui.place import Place, go, to_list
 from strata.ui.questions import answer_field
 from strata.views import concepts, find_view, supplied
@@ -272,7 +272,7 @@ def _observation(place: Place) -> None:
         key=key,
         on_change=keep,
         max_chars=4_000,
-        help="Kept for you alone.",
+        help="Kept for you and your teacher." if class_id() else "Kept for you alone.",
         height=90,
     )
 

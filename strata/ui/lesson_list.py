@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from strata.classroom.codes import read_code
 from strata.lessons import Lesson, lessons, problems
-from strata.lessons.progress import read_code
 from strata.lessons.report import as_html, as_notebook, drawn
 from strata.ui import style
-from strata.ui.learner import is_local, learner, progress
+from strata.ui.learner import is_local, learner, progress, seat
 from strata.ui.place import go
 
 _REPORTS: dict[str, tuple[Callable[..., str], str, Any]] = {
@@ -26,11 +26,14 @@ def show() -> None:
     st.title("Lessons", anchor=False)
     with st.container(key="question"):
         st.markdown("Predict first, then look: a figure means more when you have guessed it wrong.")
-    if not is_local():
+    here = seat()
+    if here is None and not is_local():
         _resume()
     for sentence in problems():
         style.say("warning", sentence, sentence[:40])
     found = lessons()
+    if here is not None and here.group is not None and here.group.lessons:
+        found = {stem: found[stem] for stem in here.group.lessons if stem in found}
     for number, lesson in enumerate(found.values(), 1):
         _lesson(number, lesson, found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +20,7 @@ from strata.concepts import Concept
 from strata.display import display_token
 from strata.display import distinct as distinct
 from strata.engine import Job
+from strata.export import as_csv, as_parquet
 from strata.script import with_note
 from strata.trace import Scale
 from strata.ui import ask, record, style
@@ -285,10 +285,10 @@ def _downloads(
         st.markdown(f"**{name}**")
         with st.container(horizontal=True):
             st.download_button(
-                "CSV", partial(_csv, frame), f"{stem}.csv", "text/csv", on_click="ignore"
+                "CSV", partial(as_csv, frame), f"{stem}.csv", "text/csv", on_click="ignore"
             )
             st.download_button(
-                "Parquet", partial(_parquet, frame), f"{stem}.parquet", on_click="ignore"
+                "Parquet", partial(as_parquet, frame), f"{stem}.parquet", on_click="ignore"
             )
     if arrays:
         st.markdown("**all states and writes** (NumPy)")
@@ -299,16 +299,6 @@ def _visible(frame: pd.DataFrame) -> pd.DataFrame:
     """With tokens in their text-safe form; downloads keep them as they are."""
     tokens = [name for name in ("token", "predicted") if name in frame]
     return frame.assign(**{name: frame[name].map(display_token) for name in tokens})
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False).encode("utf-8", "backslashreplace")
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def _address() -> str:

@@ -12,9 +12,9 @@ from strata.catalogue import ModelCard, catalogue
 from strata.engine import Job, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
+from strata.ui.learner import database
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
-from strata.weights import state
 
 _COLLECT_EVERY = 60  # seconds
 _TRY_AGAIN_AFTER = 30  # seconds
@@ -37,7 +37,7 @@ def engine() -> LocalEngine:
 @cache
 def prompt_store() -> PromptStore:
     """Prompts that a link may name by their id."""
-    return PromptStore(state() / "prompts.sqlite")
+    return PromptStore(database())
 
 
 @cache

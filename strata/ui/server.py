@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from strata.classroom import class_mode
+
 # Streamlit's own bundle needs inline styles; Vega compiles its expressions, and components are
 # loaded as blobs. Nothing is loaded from, or sent to, anywhere else.
 _POLICY = "; ".join(
@@ -87,6 +89,15 @@ async def readyz(request: Request) -> JSONResponse:
     )
 
 
+def _open_door() -> None:
+    """Where classes are held, nobody passes without a seat. A bad setting ends the server."""
+    if class_mode():
+        from strata.classroom.settings import teacher_hash
+        from strata.ui.door import open_door
+
+        open_door(teacher_hash()).roster.remove_expired()
+
+
 def _start() -> None:
     # A start makes a million objects, and they stay: to look for garbage after every 700 of them
     # costs a second of it.
@@ -99,6 +110,7 @@ def _start() -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
+    _open_door()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
     yield {}
     from strata.ui.resources import engine
@@ -108,3 +120,8 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
 
 routes = [Route("/readyz", readyz)]
 middleware = [Middleware(SecurityHeaders)]
+if class_mode():  # else nothing of it is even imported
+    from strata.ui import door
+
+    routes += door.routes
+    middleware.append(Middleware(door.Door))

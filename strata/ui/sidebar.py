@@ -8,8 +8,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.catalogue import menu_title
+from strata.classroom.roster import Seat
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
+from strata.ui.learner import class_id, member_id, seat
 from strata.ui.resources import models, prompt_store
 
 OWN = "own"  # the choice "your own text" among the examples
@@ -29,7 +31,7 @@ def choose() -> Choice:
     restore()
     model = st.selectbox(
         "Model",
-        list(models()),
+        offered(),
         format_func=lambda name: menu_title(models()[name]),
         key="model",
         persist_state="session",
@@ -46,18 +48,37 @@ def choose() -> Choice:
     return Choice(model, st.session_state.text, st.container())
 
 
+def offered() -> list[str]:
+    """The models that may be chosen: the catalogue's, or the one that the class is held with."""
+    here = seat()
+    if here is not None and here.group is not None and here.group.model in models():
+        return [here.group.model]
+    return list(models())
+
+
+def whose_seat(here: Seat) -> None:
+    """Who is in which class, and the way out."""
+    who = (
+        f"{here.member.name} in {here.group.name}" if here.member and here.group else "The teacher"
+    )
+    st.divider()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.text(who)
+        st.link_button("Leave", "/leave", type="tertiary")
+
+
 def restore() -> None:
     """At the first run of a session: what the address names, or the first model and example."""
     if "text" in st.session_state:
         return
     asked = st.query_params
-    if asked.get("model") in models():
+    if asked.get("model") in offered():
         st.session_state.model = asked["model"]
     example = BY_ID.get(asked.get("example", ""), DEFAULT)
     prompt_id, text = asked.get("prompt"), None
     if prompt_id:
         try:
-            text = prompt_store().load(prompt_id)
+            text = prompt_store().load(prompt_id, class_id())
         except StrataError as error:
             st.toast(str(error))
         else:
@@ -128,7 +149,7 @@ def _take_text() -> None:
     if same or not text:
         return
     try:
-        st.session_state.prompt_id = prompt_store().save(text)
+        st.session_state.prompt_id = prompt_store().save(text, member_id(), class_id())
     except StrataError as error:
         st.session_state.pop("prompt_id", None)
         st.toast(f"{error} The link to this page will not hold the prompt.")

@@ -34,6 +34,11 @@ def bars() -> Chart:
     return charts.bars(frame, "What may follow", READING)
 
 
+def funnel() -> Chart:
+    frame = pd.DataFrame({"title": ["1. A", "2. B"], "reached": [3, 1], "answered": [2, 0]})
+    return charts.funnel(frame.assign(hints=[0, 1]), "How far the class is", READING)
+
+
 def strip(*, symlog: bool = False) -> Chart:
     frame = pd.DataFrame(
         {"x": [0.1, 0.9, 2.0], "layer": [0, 1, 2], "dim": [5, 5, 6], "value": [-1.0, 0.5, 300.0]}
@@ -136,6 +141,7 @@ def paths() -> Chart:
 
 FORMS = {
     "bars": bars,
+    "funnel": funnel,
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "by_layer": by_layer,

@@ -8,27 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from strata.classroom.codes import LETTERS, new_code, read_code
+from strata.database import Database
 from strata.errors import InputError, StrataError
 from strata.lessons.answers import Verdict
-from strata.lessons.progress import LETTERS, LONGEST, Guess, Progress, new_code, read_code
+from strata.lessons.progress import LONGEST, Guess, Progress
 
 GUESS = Guess(1, 0, "v1", "model", "job", [1, 0.5], {"a": 1}, Verdict("near", "Close: 日本 <b>."))
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "lessons.sqlite"
+def test_a_guess_comes_back_as_it_was(database: Database) -> None:
+    Progress(database).commit("ann", "first", GUESS)
+    assert Progress(database).guesses("ann", "first") == [GUESS]
+    assert Progress(database).guesses("bob", "first") == []
+    assert Progress(database).guesses("ann", "second") == []
 
 
-def test_a_guess_comes_back_as_it_was(path: Path) -> None:
-    Progress(path).commit("ann", "first", GUESS)
-    assert Progress(path).guesses("ann", "first") == [GUESS]
-    assert Progress(path).guesses("bob", "first") == []
-    assert Progress(path).guesses("ann", "second") == []
-
-
-def test_the_first_of_two_equal_commits_counts(path: Path) -> None:
-    store = Progress(path)
+def test_the_first_of_two_equal_commits_counts(database: Database) -> None:
+    store = Progress(database)
     store.commit("ann", "first", GUESS)
     store.commit("ann", "first", replace(GUESS, guess="changed my mind"))
     assert store.guesses("ann", "first") == [GUESS]
@@ -38,25 +35,29 @@ def test_the_first_of_two_equal_commits_counts(path: Path) -> None:
     assert store.guesses("ann", "first") == [GUESS, second, other]
 
 
-def test_notes_change_one_by_one(path: Path) -> None:
-    store = Progress(path)
+def test_notes_change_one_by_one(database: Database) -> None:
+    store = Progress(database)
+    store.note("ann", "first", 2, hints=1)
     store.note("ann", "first", 2, hints=1)
     store.note("ann", "first", 0, observation="I saw <i>this</i>.")
+    store.note("ann", "first", 0, observation="I saw <i>this</i>.\0")
+    store.note("ann", "first", 2)
     store.note("ann", "first", 2, figure="<svg/>", code="print()")
+    store.note("ann", "first", 2, figure="<svg/>\ud83d")
     notes = store.notes("ann", "first")
     assert list(notes) == [0, 2], "the latest visited is last"
-    assert (notes[2].hints, notes[2].figure, notes[2].code) == (1, "<svg/>", "print()")
-    assert notes[0].observation == "I saw <i>this</i>."
+    assert (notes[2].hints, notes[2].figure, notes[2].code) == (1, "<svg/>\ud83d", "print()")
+    assert notes[0].observation == "I saw <i>this</i>.\0"
     assert store.notes("bob", "first") == {}
 
 
-def test_a_long_observation_is_refused(path: Path) -> None:
+def test_a_long_observation_is_refused(database: Database) -> None:
     with pytest.raises(InputError, match="at most 4,000"):
-        Progress(path).note("ann", "first", 0, observation="x" * (LONGEST + 1))
+        Progress(database).note("ann", "first", 0, observation="x" * (LONGEST + 1))
 
 
-def test_forgetting_is_of_one_learner_and_lesson(path: Path) -> None:
-    store = Progress(path)
+def test_forgetting_is_of_one_learner_and_lesson(database: Database) -> None:
+    store = Progress(database)
     for name, lesson in (("ann", "first"), ("ann", "second"), ("bob", "first")):
         store.commit(name, lesson, GUESS)
         store.note(name, lesson, 0)
@@ -66,8 +67,8 @@ def test_forgetting_is_of_one_learner_and_lesson(path: Path) -> None:
     assert store.guesses("ann", "second") == store.guesses("bob", "first") == [GUESS]
 
 
-def test_many_at_once(path: Path) -> None:
-    store = Progress(path)
+def test_many_at_once(database: Database) -> None:
+    store = Progress(database)
 
     def learn(number: int) -> None:
         store.commit(f"learner {number}", "first", GUESS)
@@ -80,8 +81,8 @@ def test_many_at_once(path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StrataError, match=r"The lessons' progress stored in .* cannot be used"):
-        Progress(tmp_path / "file" / "lessons.sqlite").guesses("ann", "first")
+    with pytest.raises(StrataError, match=r"What learners store in .* cannot be used"):
+        Progress(Database(tmp_path / "file" / "lessons.sqlite")).guesses("ann", "first")
 
 
 def test_codes_are_long_readable_and_forgiving() -> None:

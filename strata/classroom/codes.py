@@ -1,0 +1,111 @@
+"""Secrets: class codes to be read aloud, resume codes, cookies, and the teacher's password."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+
+from strata.errors import InputError
+
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is mistaken for another
+LONGEST_NAME, SHORTEST_SECRET = 40, 10  # characters
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+
+
+def new_class_code() -> str:
+    """Eight letters and digits in two groups, 39 bits: short enough to be read aloud."""
+    return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(2))
+
+
+def read_class_code(typed: str) -> str | None:
+    """A class code as typed, in its form; None if it cannot be one."""
+    letters = "".join(c for c in typed.lower()[:40] if c.isalnum())
+    if len(letters) != 8 or not set(letters) <= set(LETTERS):
+        return None
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def new_code() -> str:
+    """A resume code: 12 letters and digits in three groups, 59 bits, not to be guessed."""
+    return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
+
+
+def read_code(typed: str) -> str | None:
+    """A resume code as typed, in its form; None if it cannot be one."""
+    letters = "".join(c for c in typed.lower() if c.isalnum())
+    if len(letters) != 12 or not set(letters) <= set(LETTERS):
+        return None
+    return "-".join(letters[i : i + 4] for i in (0, 4, 8))
+
+
+def new_id() -> str:
+    """A name for a class or a member that says nothing: 12 letters and digits."""
+    return "".join(secrets.choice(LETTERS) for _ in range(12))
+
+
+def fingerprint(secret: str) -> str:
+    """What is stored of a long random secret, in whose place it cannot be used."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def clean_name(typed: str) -> str:
+    """A display name without what is not seen: controls, directions, zero widths, half characters.
+
+    InputError if nothing is left or it is too long.
+    """
+    composed = unicodedata.normalize("NFC", typed[:1_000])
+    seen = "".join(c if unicodedata.category(c)[0] not in "CZ" else " " for c in composed)
+    name = " ".join(seen.split())
+    if not name or not any(c.isalnum() for c in name):
+        raise InputError("Type a name by which your teacher knows you; it needs a letter or digit.")
+    if len(name) > LONGEST_NAME:
+        raise InputError(f"A name has at most {LONGEST_NAME} characters; shorten it.")
+    return name
+
+
+def hashed(password: str) -> str:
+    """What may be written down of a password: salt and scrypt hash, in hexadecimal."""
+    salt = secrets.token_bytes(16)
+    return f"{salt.hex()}${_scrypt(password, salt).hex()}"
+
+
+def is_password(typed: str, kept: str) -> bool:
+    """Whether this is the password of which `hashed` gave `kept`; takes as long either way."""
+    salt, _, digest = kept.partition("$")
+    return hmac.compare_digest(_scrypt(typed[:1_000], bytes.fromhex(salt)), bytes.fromhex(digest))
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode("utf-8", "replace"), salt=salt, **_SCRYPT)
+
+
+class Attempts:
+    """How often something may be tried: `burst` at once, then one every `seconds`; by whom."""
+
+    def __init__(
+        self, burst: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._burst, self._seconds, self._clock = burst, seconds, clock
+        self._free_at: dict[str, float] = {}  # when all of a name's attempts are there again
+        self._lock = threading.Lock()
+
+    def wait(self, whose: str) -> float:
+        """The seconds until there is an attempt; 0 if there is one."""
+        now = self._clock()
+        with self._lock:
+            left = self._free_at.get(whose, now) - now - (self._burst - 1) * self._seconds
+        return left if left > 1e-9 else 0.0
+
+    def take(self, whose: str) -> None:
+        """Use one attempt, whether or not there is one."""
+        now = self._clock()
+        with self._lock:
+            if len(self._free_at) > 10_000:
+                self._free_at = {name: at for name, at in self._free_at.items() if at > now}
+            free_at = max(self._free_at.get(whose, now), now) + self._seconds
+            self._free_at[whose] = min(free_at, now + self._burst * self._seconds)

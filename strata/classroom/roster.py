@@ -1,0 +1,281 @@
+"""Classes and their members: who may join, come back, and be forgotten."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from strata.classroom.codes import (
+    clean_name,
+    fingerprint,
+    new_class_code,
+    new_code,
+    new_id,
+    read_class_code,
+    read_code,
+)
+from strata.database import Database
+from strata.errors import InputError
+from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, SeatRow
+
+SEAT_HOURS = 24 * 30  # how long a browser need not enter again
+MOST_MEMBERS = 1_000  # of a class
+NO_CLASS = "No class has this code; look again, or ask your teacher."
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class. `lessons`: those it follows, in order, empty for all. `model`: '' if free."""
+
+    id: str
+    code: str
+    name: str
+    lessons: tuple[str, ...] = ()
+    model: str = ""
+    opens: datetime | None = None
+    closes: datetime | None = None
+    expires: datetime | None = None
+
+    def closed(self, now: datetime | None = None) -> str:
+        """Why nobody can work in it now, in a sentence; '' if it is open."""
+        now = now or datetime.now(UTC)
+        if self.opens and now < self.opens:
+            return f"The class {self.name} opens at {self.opens:%d %B %Y, %H:%M} UTC."
+        if self.closes and now >= self.closes:
+            return f"The class {self.name} was closed at {self.closes:%d %B %Y, %H:%M} UTC."
+        return ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A learner of a class. `id` is the pseudonym under which answers are kept."""
+
+    id: str
+    class_id: str
+    name: str
+    joined: datetime
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Who sits at a browser: a member of a class, or the teacher (both None)."""
+
+    member: Member | None = None
+    group: Class | None = None
+
+    @property
+    def is_teacher(self) -> bool:
+        return self.member is None
+
+
+class Roster:
+    """All classes of a server. Each answer is about one class; none leads to another."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- the teacher's ------------------------------------------------------------------------
+
+    def create(self, name: str, **chosen: Any) -> Class:
+        """A new class with a new code; `chosen` are fields of `Class`."""
+        row = ClassRow(id=new_id(), code=new_class_code(), created=datetime.now(UTC))
+        with self._database.session(write=True) as session:
+            row.lessons, row.model = "[]", ""
+            _set(row, {"name": name, **chosen})
+            session.add(row)
+            session.flush()
+            return _class(row)
+
+    def change(self, class_id: str, **chosen: Any) -> None:
+        """Give a class other fields."""
+        with self._database.session(write=True) as session:
+            row = session.get(ClassRow, class_id)
+            if row is None:
+                raise InputError("This class is not there any more.")
+            _set(row, chosen)
+
+    def classes(self) -> list[Class]:
+        """All classes, the newest first."""
+        with self._database.session() as session:
+            rows = session.scalars(select(ClassRow).order_by(ClassRow.created.desc()))
+            return [_class(row) for row in rows]
+
+    def members(self, class_id: str) -> list[Member]:
+        """The members of a class in the order in which they joined."""
+        with self._database.session() as session:
+            mine = select(MemberRow).where(MemberRow.class_id == class_id)
+            return [_member(row) for row in session.scalars(mine.order_by(MemberRow.joined))]
+
+    def remove(self, class_id: str) -> None:
+        """Delete a class with all that is kept of it and of its members."""
+        with self._database.session(write=True) as session:
+            ids = session.scalars(select(MemberRow.id).where(MemberRow.class_id == class_id)).all()
+            _forget(session, ids)
+            session.execute(delete(PromptRow).where(PromptRow.class_id == class_id))
+            session.execute(delete(ClassRow).where(ClassRow.id == class_id))
+
+    def remove_expired(self, now: datetime | None = None) -> int:
+        """Delete the classes whose time is over; how many they were."""
+        now = now or datetime.now(UTC)
+        over = [each.id for each in self.classes() if each.expires and each.expires <= now]
+        for class_id in over:
+            self.remove(class_id)
+        with self._database.session(write=True) as session:
+            session.execute(delete(SeatRow).where(SeatRow.until <= now))
+        return len(over)
+
+    # -- the learner's ------------------------------------------------------------------------
+
+    def by_code(self, typed: str) -> Class:
+        """The class of a code as somebody typed it. InputError if there is none."""
+        code = read_class_code(typed)
+        with self._database.session() as session:
+            row = session.scalar(select(ClassRow).where(ClassRow.code == (code or "")))
+            if row is None:
+                raise InputError(NO_CLASS)
+            return _class(row)
+
+    def join(self, code: str, name: str) -> tuple[Member, str]:
+        """A new member of the class with this code, and the member's resume code.
+
+        The resume code is told this once: only its hash is kept. InputError for an unknown code, a
+        name that is none, and a class that is closed or full.
+        """
+        group, name = self.by_code(code), clean_name(name)
+        if reason := group.closed():
+            raise InputError(reason)
+        resume = new_code()
+        with self._database.session(write=True) as session:
+            mine = MemberRow.class_id == group.id
+            if (session.scalar(select(func.count()).where(mine)) or 0) >= MOST_MEMBERS:
+                raise InputError(f"This class has {MOST_MEMBERS:,} members and is full.")
+            row = MemberRow(
+                id=new_id(),
+                class_id=group.id,
+                name=json.dumps(name),
+                resume=fingerprint(resume),
+                joined=datetime.now(UTC),
+            )
+            session.add(row)
+            session.flush()
+            return _member(row), resume
+
+    def resume(self, typed: str) -> Member:
+        """The member who was given this resume code. InputError if there is none."""
+        code = read_code(typed)
+        with self._database.session() as session:
+            wanted = MemberRow.resume == fingerprint(code or "")
+            row = session.scalar(select(MemberRow).where(wanted))
+            if code is None or row is None:
+                raise InputError("Nobody has this resume code; it has twelve letters and digits.")
+            return _member(row)
+
+    def renew(self, member_id: str) -> str:
+        """Another resume code for a member; the one before is worth nothing any more."""
+        resume = new_code()
+        with self._database.session(write=True) as session:
+            row = session.get(MemberRow, member_id)
+            if row is None:
+                raise InputError("This member is not there any more.")
+            row.resume = fingerprint(resume)
+        return resume
+
+    def forget(self, member_id: str) -> None:
+        """Delete a member and all that is kept of what they did and typed."""
+        with self._database.session(write=True) as session:
+            _forget(session, [member_id])
+
+    # -- browsers -----------------------------------------------------------------------------
+
+    def seat(self, member_id: str = "", hours: float = SEAT_HOURS) -> str:
+        """Let a browser in, as a member or ('') as the teacher: the cookie that it gets."""
+        token = secrets.token_urlsafe(32)
+        until = datetime.now(UTC) + timedelta(hours=hours)
+        with self._database.session(write=True) as session:
+            session.add(SeatRow(token=fingerprint(token), member=member_id, until=until))
+        return token
+
+    def seated(self, token: str) -> Seat | None:
+        """Who sits at the browser with this cookie; None if nobody does (any more)."""
+        if not token or len(token) > 100:
+            return None
+        with self._database.session() as session:
+            row = session.get(SeatRow, fingerprint(token))
+            if row is None or row.until <= datetime.now(UTC):
+                return None
+            if not row.member:
+                return Seat()
+            member = session.get(MemberRow, row.member)
+            group = member and session.get(ClassRow, member.class_id)
+            return Seat(_member(member), _class(group)) if member and group else None
+
+    def leave(self, token: str) -> None:
+        """Let a browser out."""
+        with self._database.session(write=True) as session:
+            session.execute(delete(SeatRow).where(SeatRow.token == fingerprint(token)))
+
+
+def kept_of(database: Database, member_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every row that is kept of these members, by table, as plain data: what an export holds."""
+    columns = {MemberRow: "id", EventRow: "learner", FigureRow: "learner", PromptRow: "owner"}
+    secret = {"resume", "key"}
+    with database.session() as session:
+        return {
+            table.__tablename__: [
+                {
+                    c.name: _plain(getattr(row, c.name))
+                    for c in table.__table__.columns
+                    if c.name not in secret
+                }
+                for row in session.scalars(
+                    select(table)
+                    .where(getattr(table, column).in_(member_ids))
+                    .order_by(*table.__table__.primary_key)
+                )
+            ]
+            for table, column in columns.items()
+        }
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _forget(session: Session, ids: Sequence[str]) -> None:
+    for table, column in (
+        (EventRow, EventRow.learner),
+        (FigureRow, FigureRow.learner),
+        (PromptRow, PromptRow.owner),
+        (SeatRow, SeatRow.member),
+        (MemberRow, MemberRow.id),
+    ):
+        session.execute(delete(table).where(column.in_([each for each in ids if each])))
+
+
+def _set(row: ClassRow, chosen: dict[str, Any]) -> None:
+    for name, value in chosen.items():
+        if name == "name":
+            row.name = json.dumps(clean_name(value))
+        elif name == "lessons":
+            row.lessons = json.dumps(list(value))
+        elif name in ("model", "opens", "closes", "expires"):
+            setattr(row, name, value)
+        else:
+            raise InputError(f"A class has no {name!r}.")
+
+
+def _class(row: ClassRow) -> Class:
+    lessons = tuple(json.loads(row.lessons))
+    times = row.opens, row.closes, row.expires
+    return Class(row.id, row.code, json.loads(row.name), lessons, row.model, *times)
+
+
+def _member(row: MemberRow) -> Member:
+    return Member(row.id, row.class_id, json.loads(row.name), row.joined)

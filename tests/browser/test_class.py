@@ -1,0 +1,176 @@
+"""A class in a browser: in by code, a lesson, seen by the teacher, back by resume code, out."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from strata.lessons import lessons
+from tests.browser.conftest import PATIENCE
+from tests.browser.server import serve
+from tests.browser.test_lessons import answer, apply, at_step, panel, settled
+from tests.databases import KINDS, new_place
+
+SECRET = "a secret of the teacher"
+LESSON = next(iter(lessons().values()))
+HOSTILE = "=<img src=x onerror='window.hit=1'>"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def hosted(
+    request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A server that holds classes."""
+    with new_place(request.param, tmp_path_factory.mktemp("class")) as place:
+        environment = {"STRATA_MODE": "class", "STRATA_TEACHER_SECRET": SECRET}
+        if request.param == "postgresql":
+            environment["STRATA_DATABASE_URL"] = place
+        with serve(environment=environment) as url:
+            yield url
+
+
+def newcomer(browser: Browser) -> Page:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    return context.new_page()
+
+
+def teacher(browser: Browser, url: str) -> Page:
+    page = newcomer(browser)
+    page.goto(f"{url}/teach")
+    page.get_by_label("The teacher's secret").fill(SECRET)
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("button", name="New class")).to_be_visible()
+    settled(page)
+    return page
+
+
+def new_class(page: Page, name: str) -> str:
+    """The code of a new class."""
+    page.get_by_role("button", name="New class").click()
+    page.get_by_label("Name of the class").fill(name)
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_test_id("stMain").get_by_role("combobox", name="Class")).to_have_value(name)
+    expect(page.get_by_label("Name of the class")).to_have_count(0)
+    settled(page)
+    return page.locator(".class-code").inner_text()
+
+
+def join(browser: Browser, url: str, code: str, name: str) -> tuple[Page, str]:
+    page = newcomer(browser)
+    page.goto(f"{url}/lessons")
+    page.get_by_label("Class code").fill(code.upper())
+    page.get_by_label("Your name").fill(name)
+    page.get_by_role("button", name="Join").click()
+    resume = page.locator("#resume").inner_text()
+    page.get_by_role("link", name="Begin").click()
+    expect(page.locator(f".st-key-open_{LESSON.stem} button")).to_be_visible()
+    settled(page)
+    return page, resume
+
+
+def answer_first_question(page: Page) -> int:
+    """Go to the first question of the first lesson and answer it; the number of its step."""
+    page.locator(f".st-key-open_{LESSON.stem} button").click()
+    number = next(n for n, step in enumerate(LESSON.steps) if step.question)
+    for earlier in range(number):
+        at_step(page, earlier, LESSON.steps[earlier], len(LESSON.steps))
+        page.locator(".st-key-step_on button").click()
+    at_step(page, number, LESSON.steps[number], len(LESSON.steps))
+    apply(page)
+    question = LESSON.steps[number].question
+    assert question
+    answer(page, question)
+    return number + 1
+
+
+def test_a_class_from_its_code_to_its_gradebook(browser: Browser, hosted: str) -> None:
+    desk = teacher(browser, hosted)
+    code = new_class(desk, "Physics 3b")
+    other = new_class(desk, "Another class")
+    ann, resume = join(browser, hosted, code, "Ann")
+    bob, _ = join(browser, hosted, code, HOSTILE)
+    eve, _ = join(browser, hosted, other, "Eve")
+    step = answer_first_question(ann)
+    answer_first_question(bob)
+    expect(eve.get_by_text("steps seen")).to_have_count(0)
+
+    # The teacher sees it, without a reload, and of the chosen class only.
+    expect(desk.get_by_text(re.compile(r"1 learners?"))).to_be_visible()
+    desk.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
+    desk.get_by_role("option", name="Physics 3b").click()
+    expect(desk.get_by_text("2 learners")).to_be_visible()
+    expect(desk.locator(".class-code")).to_have_text(code)
+    funnel = desk.get_by_test_id("stVegaLiteChart")
+    expect(funnel).to_have_attribute("aria-label", re.compile(LESSON.title))
+    desk.get_by_role("tab", name="Gradebook").click()
+    with desk.expect_download() as saved:
+        desk.get_by_role("button", name="CSV", exact=True).click()
+    book = pd.read_csv(io.BytesIO(Path(saved.value.path()).read_bytes()))
+    assert set(book["name"]) == {"Ann", f"'{HOSTILE}"}
+    assert book["step"].tolist() == [step, step]
+    assert book["first_grade"].isin(["right", "near", "wrong", "open"]).all()
+    for page in (desk, ann, bob):
+        assert page.evaluate("window.hit") is None
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+
+    # Ann leaves, and comes back elsewhere with her code.
+    ann.goto(f"{hosted}/leave")
+    ann.get_by_role("button", name="Leave").click()
+    ann.goto(f"{hosted}/predictions")
+    expect(ann.get_by_role("heading", name="Join your class")).to_be_visible()
+    again = newcomer(browser)
+    again.goto(f"{hosted}/lessons")
+    again.get_by_text("I was here before").click()
+    again.get_by_label("Resume code").fill(resume)
+    again.get_by_role("button", name="Come back").click()
+    again.get_by_role("button", name="Continue").click()
+    at_step(again, step - 1, LESSON.steps[step - 1], len(LESSON.steps))
+    apply(again)
+    expect(panel(again).locator('[class*="st-key-verdict_"]')).to_be_visible()
+    for page in (desk, ann, bob, eve, again):
+        page.context.close()
+
+
+def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
+    browser: Browser, hosted: str
+) -> None:
+    desk = teacher(browser, hosted)
+    code = new_class(desk, "Locked")
+    learner, _ = join(browser, hosted, code, "Ann")
+    nav = learner.get_by_test_id("stSidebarNav")
+    expect(nav.get_by_role("link", name="Lessons")).to_be_visible()
+    expect(nav.get_by_role("link", name="Class")).to_have_count(0)
+    learner.goto(f"{hosted}/class")
+    expect(learner.get_by_text("Page not found")).to_be_visible()
+    expect(learner.get_by_role("button", name="New class")).to_have_count(0)
+
+    desk.get_by_role("tab", name="Settings").click()
+    desk.get_by_role("combobox", name="Lessons, in order").click()
+    desk.get_by_role("option").nth(2).click()
+    desk.keyboard.press("Escape")
+    expect(desk.get_by_role("option")).to_have_count(0)
+    desk.get_by_role("combobox", name="Model").click()
+    desk.get_by_role("option", name="SmolLM2 135M").first.click()
+    desk.get_by_role("button", name="Save").click()
+    settled(desk)
+    learner.goto(f"{hosted}/lessons")  # the door looks again after a few seconds
+    for _ in range(20):
+        settled(learner)
+        if learner.locator('[class*="st-key-lesson_"] h4').count() == 1:
+            break
+        learner.wait_for_timeout(1_000)
+        learner.reload()
+    expect(learner.locator('[class*="st-key-open_"]')).to_have_count(1)
+    learner.goto(f"{hosted}/predictions?model=gpt2")
+    expect(learner.locator(".st-key-foot")).to_be_visible()
+    learner.get_by_test_id("stSidebar").get_by_role("combobox", name="Model").click()
+    expect(learner.get_by_role("option")).to_have_count(1)
+    for page in (desk, learner):
+        page.context.close()

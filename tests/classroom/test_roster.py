@@ -1,0 +1,187 @@
+"""Classes never see each other; what was let go is gone; both databases say the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from strata.classroom.roster import Class, Roster, kept_of
+from strata.database import Database
+from strata.errors import InputError
+from strata.lessons.progress import Progress
+from strata.store import PromptStore
+from strata.tables import Base, MemberRow, SeatRow
+from tests.lessons.test_progress import GUESS
+
+
+@pytest.fixture
+def roster(database: Database) -> Roster:
+    return Roster(database)
+
+
+def test_a_class_is_as_it_was_made_and_changed(roster: Roster) -> None:
+    over = datetime.now(UTC) + timedelta(days=1)
+    made = roster.create(" 3b <i> ", lessons=["b", "a"], model="m", expires=over)
+    assert (made.name, made.lessons, made.model, made.expires) == ("3b <i>", ("b", "a"), "m", over)
+    assert roster.classes() == [made]
+    assert roster.by_code(made.code.upper().replace("-", "")) == made
+    roster.change(made.id, model="", lessons=[])
+    assert roster.classes() == [replace(made, model="", lessons=())]
+    for wrong in ({"id": "x"}, {"name": ""}):
+        with pytest.raises(InputError):
+            roster.change(made.id, **wrong)
+    with pytest.raises(InputError, match="not there"):
+        roster.change("gone", model="m")
+
+
+def test_joining_and_coming_back(roster: Roster) -> None:
+    group = roster.create("3b")
+    ann, code = roster.join(group.code, "Ann")
+    other, _ = roster.join(group.code, "Ann")  # two may have one name
+    assert ann.id != other.id
+    assert roster.members(group.id) == [ann, other]
+    assert roster.resume(code.upper().replace("-", " ")) == ann
+    new = roster.renew(ann.id)
+    with pytest.raises(InputError, match="Nobody has this resume code"):
+        roster.resume(code)
+    assert roster.resume(new) == ann
+    for wrong in ("", "x", "aaaa-aaaa-aaaa", group.code, "' OR 1=1 --"):
+        with pytest.raises(InputError, match="Nobody has this resume code"):
+            roster.resume(wrong)
+    for wrong in ("", "aaaa-aaaa", code, "' OR 1=1 --", "\0", "x" * 100_000):
+        with pytest.raises(InputError, match="No class has this code"):
+            roster.join(wrong, "Eve")
+    with pytest.raises(InputError, match="name"):
+        roster.join(group.code, "\u200b")
+
+
+def test_nothing_that_lets_in_is_stored_itself(roster: Roster, database: Database) -> None:
+    _, code = roster.join(roster.create("3b").code, "Ann")
+    token = roster.seat()
+    with database.session() as session:
+        stored = [
+            *session.scalars(select(MemberRow.resume)),
+            *session.scalars(select(SeatRow.token)),
+        ]
+    assert not {code, token} & set(stored)
+    assert all(len(each) == 64 for each in stored)
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ({"opens": timedelta(hours=1)}, "opens at"),
+        ({"closes": timedelta(hours=-1)}, "was closed"),
+        ({"opens": timedelta(hours=-2), "closes": timedelta(hours=1)}, ""),
+    ],
+)
+def test_a_class_is_joined_while_it_is_open(
+    roster: Roster, times: dict[str, timedelta], reason: str
+) -> None:
+    now = datetime.now(UTC)
+    group = roster.create("3b", **{name: now + away for name, away in times.items()})
+    assert (reason in group.closed()) if reason else not group.closed()
+    if reason:
+        with pytest.raises(InputError, match=reason):
+            roster.join(group.code, "Ann")
+    else:
+        roster.join(group.code, "Ann")
+
+
+def test_seats(roster: Roster) -> None:
+    group = roster.create("3b")
+    ann, _ = roster.join(group.code, "Ann")
+    token, teacher, short = roster.seat(ann.id), roster.seat(), roster.seat(ann.id, hours=0)
+    seat = roster.seated(token)
+    assert seat
+    assert (seat.member, seat.group, seat.is_teacher) == (ann, group, False)
+    over = roster.seated(teacher)
+    assert over
+    assert over.is_teacher
+    for nobody in ("", short, token[:-1], "x" * 10_000, ann.id, "\0"):
+        assert roster.seated(nobody) is None
+    roster.leave(token)
+    assert roster.seated(token) is None
+
+
+def fill(database: Database, group: Class, name: str) -> str:
+    """A member who did something of every kind."""
+    member, _ = Roster(database).join(group.code, name)
+    progress = Progress(database)
+    progress.note(member.id, "first", 0)
+    progress.commit(member.id, "first", GUESS)
+    progress.note(member.id, "first", 0, hints=1, observation=f"by {name}", figure="{}", code="x")
+    PromptStore(database).save(f"typed by {name}", member.id, group.id)
+    Roster(database).seat(member.id)
+    return member.id
+
+
+def rows(database: Database) -> dict[str, int]:
+    with database.session() as session:
+        return {
+            mapper.local_table.name: len(session.scalars(select(mapper.class_)).all())  # type: ignore[attr-defined]
+            for mapper in Base.registry.mappers
+        }
+
+
+def test_forgetting_one_and_removing_a_class_leave_nothing_of_them(
+    roster: Roster, database: Database
+) -> None:
+    first, second = roster.create("first"), roster.create("second")
+    empty = rows(database)
+    ann = fill(database, first, "Ann")
+    one_each = rows(database)
+    fill(database, first, "Bob")
+    fill(database, second, "Cid")
+    roster.forget(ann)
+    roster.remove(first.id)
+    assert rows(database) == one_each | {"classes": 1}
+    assert [member.name for member in roster.members(second.id)] == ["Cid"]
+    roster.forget("")
+    assert rows(database) == one_each | {"classes": 1}
+    roster.remove(second.id)
+    assert rows(database) == empty | {"classes": 0}
+
+
+def test_an_expired_class_goes_with_all_its_data(roster: Roster, database: Database) -> None:
+    now = datetime.now(UTC)
+    over = roster.create("over", expires=now + timedelta(days=1))
+    kept = roster.create("kept", expires=now + timedelta(days=9))
+    fill(database, over, "Ann")
+    assert roster.remove_expired() == 0
+    assert roster.remove_expired(now + timedelta(days=2)) == 1
+    assert roster.classes() == [kept]
+    left = rows(database)
+    assert (left["members"], left["events"], left["prompts"]) == (0, 0, 0)
+
+
+def test_an_export_holds_all_of_one_and_nothing_of_another(
+    roster: Roster, database: Database
+) -> None:
+    group = roster.create("3b")
+    ann, bob = fill(database, group, "Ann"), fill(database, group, "Bob")
+    mine: dict[str, list[dict[str, Any]]] = kept_of(database, [ann])
+    assert {name: len(each) for name, each in mine.items()} == {
+        "members": 1,
+        "events": 4,
+        "figures": 1,
+        "prompts": 1,
+    }
+    assert bob not in str(mine)
+    assert "Bob" not in str(mine)
+    assert "resume" not in mine["members"][0]
+    assert len(kept_of(database, [ann, bob])["events"]) == 8
+
+
+def test_a_prompt_is_found_in_its_class_only(roster: Roster, database: Database) -> None:
+    store = PromptStore(database)
+    first, second = roster.create("first"), roster.create("second")
+    prompt = store.save("secret", "ann", first.id)
+    assert store.load(prompt, first.id) == "secret"
+    assert store.load(prompt, second.id) is None
+    assert store.load(prompt) is None
+    assert store.load(store.save("free"), first.id) is None
