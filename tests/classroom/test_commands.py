@@ -44,18 +44,18 @@ def test_a_backup_brings_everything_back_in_either_kind(
         save(database, file)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"not packed",
-        gzip.compress(b"{}\n"),
-        gzip.compress(b'{"strata": 1}\n["events"]\n'),
-        gzip.compress(b'{"strata": 1}\n["later", {"id": 1}]\n'),
-        gzip.compress(b'{"strata": 1}\n["classes", {"later": 1}]\n'),
-        gzip.compress(b'{"strata": 1}\n["classes", {"id": "a"}]\n')[:-9],
-    ],
-)
+WRONG = {
+    "empty": b"",
+    "not packed": b"not packed",
+    "no heading": gzip.compress(b"{}\n"),
+    "no cells": gzip.compress(b'{"strata": 1}\n["events"]\n'),
+    "unknown table": gzip.compress(b'{"strata": 1}\n["later", {"id": 1}]\n'),
+    "unknown column": gzip.compress(b'{"strata": 1}\n["classes", {"later": 1}]\n'),
+    "cut off": gzip.compress(b'{"strata": 1}\n["classes", {"id": "a"}]\n')[:-9],
+}
+
+
+@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
 def test_what_is_no_backup_leaves_nothing(
     database: Database, tmp_path: Path, content: bytes
 ) -> None:
