@@ -57,7 +57,7 @@ class EventRow(Base):
 
 
 class FigureRow(Base):
-    """The latest figure and program of a learner's step, for the lab report."""
+    """What the lab report shows of a learner's step: the latest run, its figure, its program."""
 
     __tablename__ = "figures"
 
@@ -66,6 +66,7 @@ class FigureRow(Base):
     step: Mapped[int] = mapped_column(Integer, primary_key=True)
     figure: Mapped[str] = mapped_column(Text, default="")  # Vega-Lite with its data, JSON
     code: Mapped[str] = mapped_column(Text, default="")  # JSON
+    run: Mapped[str] = mapped_column(Text, default="")  # JSON: see `Note.run`
 
 
 class ClassRow(Base):

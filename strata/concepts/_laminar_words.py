@@ -136,9 +136,8 @@ def unique_bug_reading(right: pd.DataFrame, wrong: pd.DataFrame) -> str:
         text = (
             f"Wrong in {len(lost)} of {len(right)} columns: where a cosine is negative the "
             "shortcut drops the true minimum and invents a pair of cosine 0. "
-            f"{_of(row)} the minimum is {_cosine(row['minimum'], 3)}, not "
-            f"{_cosine(kept['minimum'], 3)}, and the median {_cosine(row['median'], 3)}, not "
-            f"{_cosine(kept['median'], 3)}."
+            f"{_of(row)} the minimum is {_apart(row['minimum'], kept['minimum'])}, and the median "
+            f"{_apart(row['median'], kept['median'])}."
         )
     if (merged > 0).any():
         worst = merged.idxmax()
@@ -244,6 +243,15 @@ for layer, values in enumerate(profile):
     wrong = f"{shortcut[0]:8.4f}" if len(shortcut) else "    none"
     print(f"  {row}  | {wrong} {len(shortcut):6d}  {names[layer]}")
 """
+
+
+def _apart(right: float, wrong: float) -> str:
+    """Two cosines in words, with as many digits as tell them apart."""
+    for digits in range(3, 7):
+        is_, is_not = _cosine(right, digits), _cosine(wrong, digits)
+        if is_ != is_not:
+            return f"{is_}, not {is_not}"
+    return f"{is_} either way"
 
 
 def _cosine(value: float, digits: int = 2) -> str:

@@ -108,7 +108,7 @@ class Step(_Data):
     text: str = Field(min_length=1)
     page: str = ""  # default: the lesson's
     prompt: str = ""
-    settings: dict[str, Value] = {}
+    settings: dict[str, Value | list[int]] = {}
     hide: bool = False
     hints: tuple[str, ...] = Field((), max_length=3, strict=False)
     observe: str = ""
@@ -208,6 +208,12 @@ def glossary() -> dict[str, str]:
 def filled(text: str, facts: Mapping[str, Any]) -> str:
     """A text with {name} replaced by what the run says of it; unknown names stay as they are."""
     return re.sub(r"\{(\w+)\}", lambda m: str(facts.get(m[1], m[0])), text)
+
+
+def plain(text: str) -> str:
+    """Lesson text as it is read where nothing is drawn: without the marks of terms and of code."""
+    text = re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text)
+    return text.replace("`", "").strip()
 
 
 def _in_words(error: ValidationError) -> str:

@@ -224,9 +224,13 @@ def _curve(
     alike = 0.0
     if np.ptp(real) and np.ptp(drawn):
         alike = float(stats.spearmanr(drawn, real).statistic)
-    shape = (
-        "You had its shape: up where it goes up, down where it goes down. " if alike > 0.7 else ""
-    )
+    shape = "Your line rises and falls much as it does. " if alike > 0.7 else ""
+    turns = np.sign(np.diff(drawn)) * np.sign(np.diff(real))
+    if shape and (turns < 0).any():
+        worst = int(np.argmin(turns * np.abs(np.diff(real))))
+        up = "rises" if real[worst + 1] > real[worst] else "falls"
+        shape = f"Your line goes much its way, but from layer {layers[worst]} to "
+        shape += f"{layers[worst + 1]} it {up}. "
     ends = np.sign(drawn[-1] - drawn[0]) == np.sign(real[-1] - real[0])
     if not shape and ends:
         shape = "You had right where it ends compared with where it begins. "

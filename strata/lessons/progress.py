@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,13 +39,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class Note:
-    """What else is kept of a step: hints taken, the learner's words, the figure and the code."""
+    """What else is kept of a step: hints taken, the learner's words, and of the latest run the
+    figure, the code, and `run`: model, prompt, and what {names} in the lesson's text stand for."""
 
     step: int
     hints: int = 0
     observation: str = ""
     figure: str = ""
     code: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
 
 
 class Progress:
@@ -83,10 +85,11 @@ class Progress:
             events.append(_event(learner, lesson, step, "observation", {"text": text}))
         if events:
             self._add(*events)
-        drawn = {name: json.dumps(changes[name]) for name in ("figure", "code") if name in changes}
+        latest = ("figure", "code", "run")
+        drawn = {name: json.dumps(changes[name]) for name in latest if name in changes}
         if drawn:
             row: dict[str, Any] = {"learner": learner, "lesson": lesson, "step": step}
-            row |= {"figure": "", "code": ""} | drawn
+            row |= dict.fromkeys(latest, "") | drawn
             self._put(FigureRow, [row], tuple(drawn))
 
     def notes(self, learner: str, lesson: str) -> dict[int, Note]:
@@ -104,9 +107,9 @@ class Progress:
                 FigureRow.learner == learner, FigureRow.lesson == lesson
             )
             for row in session.scalars(found):
-                figure, code = (json.loads(each or '""') for each in (row.figure, row.code))
-                note = notes.get(row.step, Note(row.step))
-                notes[row.step] = replace(note, figure=figure, code=code)
+                kept = {"figure": row.figure, "code": row.code, "run": row.run}
+                latest = {name: json.loads(text) for name, text in kept.items() if text}
+                notes[row.step] = replace(notes.get(row.step, Note(row.step)), **latest)
         return notes
 
     def forget(self, learner: str, lesson: str) -> None:

@@ -7,10 +7,11 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import nbformat
 
-from strata.lessons import Lesson, Step
+from strata.lessons import Lesson, Step, filled, plain
 from strata.lessons.answers import in_words
 from strata.lessons.pictures import as_pictures
 from strata.lessons.progress import Guess, Note
@@ -21,6 +22,7 @@ _STYLE = (
     ".guess{border-left:4px solid #7557e0;padding:.2rem .9rem;margin:.6rem 0}"
     ".right{border-color:#2e8b57}.near{border-color:#c4850c}.wrong{border-color:#c2185b}"
     "pre{background:#f4f5f9;padding:.8rem;overflow:auto;font-size:13px}"
+    ".run{color:#5a6072}code{background:#f4f5f9;padding:0 .2rem}"
     "blockquote{margin:.6rem 0;padding:.2rem .9rem;background:#f4f5f9}"
 )
 
@@ -45,16 +47,18 @@ def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note])
     ]
     for number, step in enumerate(lesson.steps):
         parts.append(f"<h2>{number + 1}. {html.escape(step.title)}</h2>")
-        parts += [f"<p>{html.escape(line)}</p>" for line in plain(step.text).split("\n\n")]
+        facts, note = _facts(number, notes), notes.get(number)
+        parts += [f"<p>{_marked(line)}</p>" for line in filled(step.text, facts).split("\n\n")]
+        if note and note.run:
+            parts.append(f"<p class=run>{html.escape(_run_in_words(note.run))}</p>")
         if step.question is not None:
-            parts.append(f"<p><b>{html.escape(plain(step.question.ask))}</b></p>")
+            parts.append(f"<p><b>{_marked(filled(step.question.ask, facts))}</b></p>")
         for guess in _of(number, guesses):
             first, said = _guess_in_words(step, guess)
             parts.append(
                 f'<div class="guess {guess.verdict.grade}"><p>{html.escape(first)}</p>'
                 f"<p>{html.escape(said)}</p></div>"
             )
-        note = notes.get(number)
         if note is None:
             continue
         if note.figure:
@@ -78,12 +82,16 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
     form = nbformat.v4
     cells = [form.new_markdown_cell(f"# {lesson.title}\n\n{lesson.summary}")]
     for number, step in enumerate(lesson.steps):
-        lines = [f"## {number + 1}. {step.title}", plain(step.text)]
+        facts, note = _facts(number, notes), notes.get(number)
+        # What a run says is a learner's text: Markdown draws nothing in it.
+        facts = {name: quoted(str(value)) for name, value in facts.items()}
+        lines = [f"## {number + 1}. {step.title}", filled(_terms(step.text), facts)]
+        if note and note.run:
+            lines.append(quoted(_run_in_words(note.run)))
         if step.question is not None:
-            lines.append(f"**{plain(step.question.ask)}**")
+            lines.append(f"**{filled(_terms(step.question.ask), facts)}**")
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
-        note = notes.get(number)
         if note and note.observation:
             lines.append("\n".join(f"> {quoted(line)}" for line in note.observation.splitlines()))
         cell = form.new_markdown_cell("\n\n".join(lines))
@@ -100,14 +108,31 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
     return text
 
 
-def plain(text: str) -> str:
+def _terms(text: str) -> str:
     """Lesson text without the marks of terms."""
     return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
+
+
+def _marked(text: str) -> str:
+    """Lesson text as HTML, with code and emphasis."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(_terms(text)))
+    return re.sub(r"(?<!\w)\*([^*]+)\*(?!\w)", r"<em>\1</em>", text)
+
+
+def _facts(number: int, notes: Mapping[int, Note]) -> Mapping[str, Any]:
+    """What {names} in a step's text stand for: its own run, or another one of the lesson."""
+    runs = [note.run for note in notes.values() if note.run]
+    note = notes.get(number)
+    return note.run if note and note.run else runs[-1] if runs else {}
 
 
 def quoted(text: str) -> str:
     """Text in which Markdown finds nothing to draw."""
     return re.sub(r"([\\`*_{}\[\]<>#!|$~])", r"\\\1", text)
+
+
+def _run_in_words(run: Mapping[str, Any]) -> str:
+    return f"Run of {run.get('model', 'a model')} on: “{run.get('prompt', '')}”"
 
 
 def _of(number: int, guesses: Sequence[Guess]) -> list[Guess]:
@@ -124,4 +149,4 @@ def _guess_in_words(step: Step, guess: Guess) -> tuple[str, str]:
     else:
         words = in_words(question, said)
     first = "Prediction" if guess.attempt == 0 else "Second try"
-    return f"{first}: {words}", f"{guess.verdict.words} ({guess.model})"
+    return f"{first}: {plain(words)}", f"{plain(guess.verdict.words)} ({guess.model})"

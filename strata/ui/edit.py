@@ -113,7 +113,7 @@ def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
         "At the positions",
         list(range(page.n_tokens)),
         format_func=lambda position: f"{position} {page.shown(position)}",
-        key=_AT,
+        key="where_at",  # as `_AT`
         label_visibility="collapsed",
         persist_state="session",
     )

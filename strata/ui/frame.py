@@ -47,7 +47,8 @@ pages = {
     )
     for stem, module in concepts().items()
 }
-style.apply()
+at = place.current()
+style.apply(f"{at.lesson.stem} {at.number}" if at else "")
 # A default page would be found at the bare address only, not under its own name.
 root = st.Page(start, title="Strata", default=True, visibility="hidden")
 lessons = st.Page(lesson_list.show, title="Lessons", icon=":material/school:", url_path="lessons")

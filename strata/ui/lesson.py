@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -12,7 +12,7 @@ import streamlit as st
 from strata.charts.guess import Guess as Drawn
 from strata.engine import Job
 from strata.errors import StrataError
-from strata.lessons import Option, Question, filled
+from strata.lessons import Option, Question, filled, plain
 from strata.lessons.answers import curve_layers, in_words, measured, resolved, score
 from strata.lessons.progress import Guess
 from strata.ui import ask, record, style
@@ -94,7 +94,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         except StrataError as error:
             trouble = str(error)
         st.markdown(explained(filled(step.text, run.facts if run else {})), unsafe_allow_html=True)
-        ready = _set_up(place, prompt)
+        ready = _set_up(place, prompt, run.about["n_layers"] if run else 1)
         waits = False
         if trouble:
             style.say("refusal", trouble, "lesson")
@@ -108,23 +108,30 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         _ways(place)
     if not waits:
         record.start(place, f"{model} {prompt}")
+        if run is not None:
+            record.keep_run(place, {"prompt": prompt, **run.facts})
     record.visit(place)
     return waits and step.hide
 
 
-def _set_up(place: Place, prompt: str) -> bool:
-    """One click sets the step's prompt and controls; whether they are set."""
+def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
+    """One click sets the step's prompt and controls; whether that was done, if only once: who then
+    changes something is answered for what the page shows."""
     step = place.step
-    wanted = {k: v for k, v in step.settings.items() if st.session_state.get(k) != v}
+    settings = resolved(step.settings, n_layers, 1)
+    done: set[tuple[str, int]] = st.session_state.setdefault("set_up_steps", set())
+    wanted = {k: v for k, v in settings.items() if st.session_state.get(k) != v}
     if not (wanted or (step.prompt and step.prompt != prompt)):
+        done.add((place.lesson.stem, place.number))
         if step.prompt or step.settings:
             st.caption(":material/check: The page is set up for this step.")
         return True
+    again = (place.lesson.stem, place.number) in done
 
     def apply() -> None:
-        st.session_state.update(step.settings)
-        if "at" in step.settings:  # chosen for this prompt, see `position_slider`
-            asked = step.prompt or prompt, place.page, step.settings["at"]
+        st.session_state.update(settings)
+        if "at" in settings:  # chosen for this prompt, see `position_slider`
+            asked = step.prompt or prompt, place.page, settings["at"]
             st.session_state["at_of"] = asked
         if step.prompt:
             from strata.ui.sidebar import take_prompt
@@ -133,14 +140,14 @@ def _set_up(place: Place, prompt: str) -> bool:
 
     words = f"Set up the page: “{step.prompt}”" if step.prompt else "Set up the page for this step"
     st.button(
-        words,
-        icon=":material/play_arrow:",
+        "Back to this step's prompt and settings" if again else words,
+        icon=":material/undo:" if again else ":material/play_arrow:",
         on_click=apply,
         key="set_up",
         width="stretch",
-        type="primary",
+        type="tertiary" if again else "primary",
     )
-    return False
+    return again
 
 
 def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
@@ -157,7 +164,7 @@ def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
     looked = (lesson.stem, place.number, key) in st.session_state.setdefault("looked", set())
     if len(mine) < 2:
         label = "Commit my prediction" if not mine else "Keep this second try"
-        _field(place, question, run, key, label, len(mine), "primary" if ready else "secondary")
+        _field(place, question, run, key, label, len(mine), ready)
     if mine:
         _draw_on_figure(question, mine[-1], run)
     elif not looked and place.step.hide:
@@ -178,7 +185,7 @@ def _field(
     key: str,
     label: str,
     attempt: int,
-    look: Literal["primary", "secondary"],
+    ready: bool,
 ) -> None:
     lesson, n_layers = place.lesson, run.about["n_layers"]
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
@@ -186,7 +193,12 @@ def _field(
     with where:
         guess = answer_field(question, name, n_layers, list(run.tokens["token"]))
         pressed = st.button(
-            label, type=look, disabled=guess is None, key=f"commit_{attempt}", width="stretch"
+            label,
+            type="primary" if ready else "secondary",
+            disabled=guess is None or not ready,
+            help=None if ready else "Set up the page first: the answer is measured on its run.",
+            key=f"commit_{attempt}",
+            width="stretch",
         )
     if not pressed or guess is None:
         return
@@ -214,7 +226,7 @@ def _told(question: Question, guess: Guess) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f":material/{_ICONS[guess.verdict.grade]}:", width="content")
             st.text(f"{first}: {words if question.kind != 'token' else said}")
-        st.text(guess.verdict.words)
+        st.text(plain(guess.verdict.words))
 
 
 def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:

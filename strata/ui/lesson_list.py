@@ -77,9 +77,13 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
                 for kind, (write, ending, mime) in _REPORTS.items():
                     made = partial(_report, learner(), lesson, write)
                     st.download_button(kind, made, f"{lesson.stem}.{ending}", mime)
+                sure = st.checkbox(
+                    "My answers to this lesson may be deleted", key=f"sure_{lesson.stem}"
+                )
                 st.button(
                     "Delete my answers",
                     on_click=partial(progress().forget, learner(), lesson.stem),
+                    disabled=not sure,
                     key=f"forget_{lesson.stem}",
                 )
 

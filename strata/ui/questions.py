@@ -61,13 +61,26 @@ def _number(question: Question, key: str) -> float:
 
 
 def _ordering(texts: list[str], key: str) -> list[int] | None:
-    chosen = st.multiselect(
-        "Your answer: choose all, the largest first",
-        range(len(texts)),
-        format_func=texts.__getitem__,
-        key=key,
-    )
-    return list(chosen) if len(chosen) == len(texts) else None
+    """One box for each place, each offering what the boxes above have left."""
+    places = ["The largest", *(f"Number {n}" for n in range(2, len(texts))), "The smallest"]
+    chosen: list[int] = []
+    for number, label in enumerate(places):
+        left = [option for option in range(len(texts)) if option not in chosen]
+        if number == len(texts) - 1 and len(chosen) == number:
+            st.caption(f"{label}: {texts[left[0]]}")
+            return [*chosen, left[0]]
+        said = st.selectbox(
+            label,
+            left,
+            None,
+            format_func=texts.__getitem__,
+            placeholder="Choose",
+            key=f"{key}_{number}_{'_'.join(map(str, chosen))}",
+        )
+        if said is None:
+            return None
+        chosen.append(said)
+    return chosen
 
 
 def _curve(question: Question, key: str, n_layers: int) -> list[float]:

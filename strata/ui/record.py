@@ -38,6 +38,12 @@ def keep_figure(chart: Chart, key: str) -> None:
         _note(recorded["place"], figure=as_spec(chart))
 
 
+def keep_run(place: Place, run: dict[str, Any]) -> None:
+    """Keep which run the step's numbers are of."""
+    if _changed("run", place, run):
+        _note(place, run=run)
+
+
 def keep_code(script: str) -> None:
     """Keep the program that prints the numbers of the step's page."""
     recorded = st.session_state.get(_KEY)
@@ -63,7 +69,7 @@ def _changed(what: str, place: Place, now: Any) -> bool:
     return True
 
 
-def _note(place: Place, **changes: str) -> None:
+def _note(place: Place, **changes: Any) -> None:
     try:
         progress().note(learner(), place.lesson.stem, place.number, **changes)
     except StrataError as error:  # the page itself needs no database

@@ -11,6 +11,7 @@ from strata.catalogue import menu_title
 from strata.classroom.roster import Seat
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
+from strata.ui import place
 from strata.ui.learner import class_id, member_id, seat
 from strata.ui.resources import models, prompt_store
 
@@ -43,7 +44,8 @@ def choose() -> Choice:
     st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
     _link()
-    if note := _example_note():
+    note = _example_note()
+    if note and place.current() is None:  # it may tell what a lesson asks
         st.caption(note)
     return Choice(model, st.session_state.text, st.container())
 

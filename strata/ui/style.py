@@ -18,13 +18,16 @@ def _drawer() -> Any:
     return st.components.v2.component("strata_drawer", js=(_HERE / "drawer.js").read_text("utf-8"))
 
 
-def apply() -> None:
-    """Page settings, logo and the few rules of our own; once a run, before anything is drawn."""
+def apply(step: str = "") -> None:
+    """Page settings, logo and the few rules of our own; once a run, before anything is drawn.
+
+    `step`: the step of a lesson that is shown; another one is shown from its top.
+    """
     st.set_page_config(page_title="Strata", page_icon=_HERE / "icon.svg", layout="wide")
     st.logo(_HERE / "logo.svg", size="large")
     st.html(f"<style>{_CSS}</style>")
     with st.container(key="drawer"):
-        _drawer()(key="closes_drawer")
+        _drawer()(key="closes_drawer", data={"step": step})
 
 
 def say(kind: str, text: str, name: str = "") -> None:

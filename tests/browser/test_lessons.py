@@ -58,10 +58,11 @@ def answer(page: Page, question: Question) -> None:
         box.get_by_role("combobox").click()
         page.get_by_role("option").first.click()
     elif question.kind == "ordering":
-        for _ in question.options:
-            box.get_by_role("combobox").click()
+        for number in range(len(question.options) - 1):
+            box.get_by_role("combobox").nth(number).click()
             page.get_by_role("option").first.click()
-        page.keyboard.press("Escape")
+            expect(page.get_by_role("option")).to_have_count(0)
+            settled(page)
     button = page.locator(".st-key-commit_0 button")
     expect(button).to_be_enabled()
     button.click()
@@ -93,6 +94,7 @@ def forget(page: Page, address: str, stem: str) -> None:
     settled(page)
     if card.get_by_role("button", name="Report").count():
         card.get_by_role("button", name="Report").click()
+        page.locator(f".st-key-sure_{stem} label").click()
         page.locator(f".st-key-forget_{stem} button").click()
         expect(card.get_by_role("button", name="Start")).to_be_visible()
         settled(page)

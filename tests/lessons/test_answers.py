@@ -204,7 +204,10 @@ def test_a_curve_by_distance_and_shape() -> None:
     low = [value / 4 for value in exact]
     verdict = score(asked, low, real, layers)
     assert verdict.grade == "near"
-    assert verdict.words.startswith("You had its shape")
+    assert verdict.words.startswith("Your line rises and falls much as it does. ")
+    bent = [0.0, 0.5, 0.8, 0.9, 0.95]  # where the real one falls at its end
+    turned = score(asked, bent, [min(x, 1.6 - x) for x in real], layers)
+    assert "from layer 22 to 30 it falls" in turned.words
     off = float(np.mean([abs(a - b) for a, b in zip(low, exact, strict=True)]))
     assert f"{off:.0%}" in verdict.words
     assert score(asked, exact[::-1], real, layers).grade == "wrong"

@@ -26,7 +26,7 @@ LESSON = Lesson.model_validate(
             {"title": "One", "text": "A [[token]] is a piece."},
             {
                 "title": "Two",
-                "text": "Guess.",
+                "text": "Is it `{L}` or {last_token}?",
                 "question": {
                     "kind": "choice",
                     "ask": "Which?",
@@ -44,7 +44,10 @@ GUESSES = [
     Guess(1, 0, "v", "tiny", "job", 0, "b", Verdict("wrong", "No. Measured here: B.")),
     Guess(1, 1, "v", "tiny", "job", 1, "b", Verdict("right", "Yes: B.")),
 ]
-NOTES = {1: Note(1, 2, HOSTILE, "<svg><text>figure</text></svg>", "print('</pre><b>')")}
+RUN = {"prompt": f"a prompt {HOSTILE}", "model": "tiny", "L": 3, "last_token": "“<b>”"}
+NOTES = {
+    1: Note(1, 2, HOSTILE, "<svg><text>figure</text></svg>", "print('</pre><b>')", RUN),
+}
 
 
 class Tags(HTMLParser):
@@ -68,6 +71,10 @@ def test_the_html_holds_everything_and_no_markup_of_the_learners() -> None:
     for said in ("Prediction: A", "No. Measured here: B. (tiny)", "Second try: B", HOSTILE):
         assert said in page.text
     assert "A token is a piece." in page.text
+    assert "Is it `3` or “<b>”?".replace("`", "") in page.text
+    assert f"Run of tiny on: “a prompt {HOSTILE}”" in page.text
+    assert "{L}" not in page.text
+    assert "code" in page.tags
     assert base64.b64encode(NOTES[1].figure.encode()).decode() in text
     assert "http-equiv" not in text
     assert 'src="http' not in text
@@ -82,6 +89,7 @@ def test_the_notebook_is_valid_and_its_code_is_a_cell() -> None:
     told = notebook.cells[2].source
     assert r"\<script\>" in told
     assert "<script>" not in told
+    assert r"Is it `3` or “\<b\>”?" in told
     assert "Prediction: A" in told
     assert notebook.cells[2].attachments["figure.svg"]
 

@@ -34,4 +34,5 @@ def upgrade() -> None:
         sa.Column("step", sa.Integer(), primary_key=True),
         sa.Column("figure", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
     )
