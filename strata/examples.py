@@ -57,7 +57,7 @@ EXAMPLES = (
     Example(
         "water",
         "Facts",
-        "A fact it gets wrong",
+        "What water is made of",
         "Water is made of hydrogen and",
         " helium",
         "Wrong, and with some confidence: the bundled model prefers helium, oxygen comes second.",
@@ -207,7 +207,7 @@ EXAMPLES = (
         "The first token, again and again",
         "very very very very very",
         "_",
-        "Copies of the first token grow huge too, here from position 2 on.",
+        "The same word again grows huge too, here from position 2 on.",
     ),
     Example(
         "basketball",
