@@ -1,11 +1,9 @@
-"""Whether this server holds classes, and the teacher's secret, from the environment."""
+"""The teacher's secret, from the environment."""
 
 from __future__ import annotations
 
 import os
-from typing import Literal
-
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from strata.classroom.codes import SHORTEST_SECRET, hashed
@@ -13,12 +11,11 @@ from strata.errors import StrataError
 
 
 class ClassSettings(BaseSettings):
-    """`STRATA_MODE=class`, and `STRATA_TEACHER_SECRET` or, of it, `STRATA_TEACHER_HASH`, which
-    `python -m strata class secret` prints."""
+    """`STRATA_TEACHER_SECRET` or, of it, `STRATA_TEACHER_HASH`, which `python -m strata class
+    secret` prints."""
 
     model_config = SettingsConfigDict(env_prefix="STRATA_", frozen=True)
 
-    mode: Literal["open", "class"] = "open"
     teacher_secret: SecretStr = SecretStr("")
     teacher_hash: str = ""
 
@@ -28,11 +25,7 @@ def teacher_hash() -> str:
 
     The secret itself is taken out of the environment, so that no child process inherits it.
     """
-    try:
-        settings = ClassSettings()
-    except ValidationError as error:
-        wrong = ", ".join(f"STRATA_{str(each['loc'][0]).upper()}" for each in error.errors())
-        raise StrataError(f"{wrong} cannot be read; STRATA_MODE is open or class.") from None
+    settings = ClassSettings()
     os.environ.pop("STRATA_TEACHER_SECRET", None)
     if settings.teacher_hash:
         salt, _, digest = settings.teacher_hash.partition("$")

@@ -41,7 +41,6 @@ def test_a_hash_stands_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STRATA_TEACHER_SECRET", "", "A class needs a teacher"),
         ("STRATA_TEACHER_HASH", "correct horse", "is not what"),
         ("STRATA_TEACHER_HASH", "a$b", "is not what"),
-        ("STRATA_MODE", "school", "STRATA_MODE is open or class"),
     ],
 )
 def test_a_bad_setting_is_one_sentence(
@@ -50,3 +49,13 @@ def test_a_bad_setting_is_one_sentence(
     monkeypatch.setenv(name, value)
     with pytest.raises(StrataError, match=message):
         teacher_hash()
+
+
+def test_a_slip_in_the_mode_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode in ("Class", "school", "1"):
+        monkeypatch.setenv("STRATA_MODE", mode)
+        with pytest.raises(StrataError, match="STRATA_MODE is open or class"):
+            class_mode()
+    for mode in ("", "open"):
+        monkeypatch.setenv("STRATA_MODE", mode)
+        assert not class_mode()
