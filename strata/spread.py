@@ -46,4 +46,5 @@ def _workers(n_threads: int) -> ThreadPoolExecutor:
 
 def _alone() -> None:
     """From now on torch uses no other core for what this thread asks of it."""
+    torch.get_num_threads()  # a new thread gets torch's number at its first call: let it be past
     _local.limits = threadpool_limits(1, user_api="openmp")  # OpenMP keeps the number by thread

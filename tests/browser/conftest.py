@@ -18,7 +18,7 @@ OPTIONS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-PATIENCE = 60_000  # milliseconds: a machine of two cores may be busy with other tests
+PATIENCE = 120_000  # milliseconds: a machine of two cores may be busy with other tests
 expect.set_options(timeout=PATIENCE)
 
 

@@ -148,8 +148,10 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     expect(nav.get_by_role("link", name="Lessons")).to_be_visible()
     expect(nav.get_by_role("link", name="Class")).to_have_count(0)
     learner.goto(f"{hosted}/class")
-    expect(learner.get_by_text("Page not found")).to_be_visible()
+    expect(nav.get_by_role("link", name="Lessons")).to_be_visible()
+    settled(learner)
     expect(learner.get_by_role("button", name="New class")).to_have_count(0)
+    expect(learner.locator(".class-code")).to_have_count(0)
 
     desk.get_by_role("tab", name="Settings").click()
     desk.get_by_role("combobox", name="Lessons, in order").click()

@@ -136,8 +136,8 @@ def test_the_worker_of_a_server_is_a_fresh_interpreter(page: Page, address: str)
 
 
 def workers() -> list[int]:
-    """The map workers below this test's own process, by process id."""
-    parents, found = {}, []
+    """The map workers of servers below this test's own process, by process id."""
+    parents, found, servers = {}, [], set()
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
@@ -146,10 +146,12 @@ def workers() -> list[int]:
             except OSError:
                 continue  # it has ended
             parents[int(folder.name)] = int(status[1])
+            if b"streamlit" in command:
+                servers.add(int(folder.name))
             if b"umap_worker" in command:
                 found.append(int(folder.name))
 
     def ours(pid: int) -> bool:
         return pid == os.getpid() or (pid in parents and ours(parents[pid]))
 
-    return [pid for pid in found if ours(pid)]
+    return [pid for pid in found if parents[pid] in servers and ours(pid)]
