@@ -6,11 +6,12 @@ import streamlit as st
 from strata import charts, map_words
 from strata.display import display_text
 from strata.ui import maps
-from strata.ui.page import close_page, draw, open_page, reading
+from strata.ui.page import close_page, draw, open_page, reading, readings_wait
 
 VIEWS = ("Activations and gradients", "Against chance", "Gradient norms", "Several prompts")
 
 page = open_page("trajectories")
+dropped = map_words.DROPPED if readings_wait() else map_words.WHY_DROPPED
 tokens, choose = st.columns([5, 2], vertical_alignment="bottom", gap="medium")
 first, last = maps.span(page, tokens)
 settings = maps.settings(choose)
@@ -32,7 +33,7 @@ if both.open:
             drawn.append(asked("gradients", "gradient_map", title))
         maps.play(page, drawn)
         if page.n_tokens > 1:
-            st.caption(f"Gradients: {map_words.DROPPED}")
+            st.caption(f"Gradients: {dropped}.")
         else:
             st.info("A gradient needs a prompt of at least two tokens.")
         st.caption(map_words.CAVEAT)
@@ -60,7 +61,7 @@ if sizes.open:
         title = "Norm of the gradient, by layer and token"
         sentence = map_words.norms_reading(norms)
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
-        st.caption(f"A map by cosine hides this size. {map_words.DROPPED}")
+        st.caption(f"A map by cosine hides this size. {dropped}.")
 
 if several.open:
     with several:

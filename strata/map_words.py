@@ -15,7 +15,8 @@ CAVEAT = (
     "not: the distances between clusters, their sizes and places, and smoothness as such."
 )
 
-DROPPED = "Without the last position: nothing after it is scored, so its gradient is exactly 0."
+DROPPED = "Without the last position"
+WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
 
 
 def smoothness(frame: pd.DataFrame) -> float:

@@ -110,6 +110,7 @@ class Step(_Data):
     prompt: str = ""
     settings: dict[str, Value | list[int]] = {}
     hide: bool = False
+    readings: bool = True  # False where the page's own words would answer a later step
     hints: tuple[str, ...] = Field((), max_length=3, strict=False)
     observe: str = ""
     trap: bool = False

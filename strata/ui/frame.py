@@ -63,7 +63,7 @@ if here is not None and here.is_teacher:
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class")
     )
 navigation = st.navigation({"": first, "Concepts": list(pages.values())})
-for name in ("figure_waits", "drawn_guess"):
+for name in ("figure_waits", "readings_wait", "drawn_guess"):
     st.session_state.pop(name, None)
 record.start(None)
 wanted = place.destination()

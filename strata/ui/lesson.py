@@ -111,6 +111,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         if run is not None:
             record.keep_run(place, {"prompt": prompt, **run.facts})
     record.visit(place)
+    st.session_state["readings_wait"] = waits or not step.readings
     return waits and step.hide
 
 
@@ -167,7 +168,7 @@ def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
         _field(place, question, run, key, label, len(mine), ready)
     if mine:
         _draw_on_figure(question, mine[-1], run)
-    elif not looked and place.step.hide:
+    elif not looked:
         seen = st.session_state["looked"]
         st.button(
             "Look without a prediction",

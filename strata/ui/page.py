@@ -197,9 +197,16 @@ def draw_row(row: Sequence[Chart], key: str) -> None:
                 draw(chart, f"{key}_{number}", read=False)
 
 
+def readings_wait() -> bool:
+    """Whether a step of a lesson keeps back what the page would say of its figures."""
+    return bool(st.session_state.get("readings_wait"))
+
+
 def reading(sentence: str, key: str = "") -> None:
     """What the figure shows for this run, in one computed sentence, as plain text. Of several on a
-    page all but one need a key."""
+    page all but one need a key. A step of a lesson may keep them back."""
+    if readings_wait():
+        return
     with st.container(
         key=f"reading{key}", horizontal=True, vertical_alignment="center", gap="small"
     ):
