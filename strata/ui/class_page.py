@@ -42,7 +42,10 @@ def show() -> None:
         left.markdown("There is no class yet: make one, and give its code to your learners.")
         return
     by_id = {each.id: each for each in known}
-    chosen = left.selectbox("Class", list(by_id), format_func=lambda i: by_id[i].name, key="class")
+    # The newest is chosen; with a class more the box is another one, since a browser that has not
+    # heard of it still sends what was chosen before.
+    key, name = f"class_{len(known)}", lambda class_id: by_id[class_id].name
+    chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
     group = by_id[chosen]
     _entrance(group)
     live, book, rules = st.tabs(["Who is where", "Gradebook", "Settings"])
@@ -64,11 +67,10 @@ def _new() -> None:
             return
     try:
         over = datetime.now(UTC) + timedelta(days=_KEPT[kept])
-        made = roster().create(name, lessons=stems, model=model, expires=over)
+        roster().create(name, lessons=stems, model=model, expires=over)
     except StrataError as error:
         style.say("refusal", str(error), "new_class")
         return
-    st.session_state["class"] = made.id
     st.rerun()
 
 

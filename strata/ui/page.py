@@ -148,13 +148,17 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     prompt, stem, kept = state.get(f"{key}_of", (page.prompt, "", ""))
     if kept == "" or (context and context.is_history_navigation):  # a link, or the way back
         kept, stem = int(asked) if asked.isdecimal() else last, ""
+        # Also as the slider's default: a browser may miss the first run, and what it was told.
+        state[f"{key}_linked"] = page.prompt, min(kept, last)
     if prompt != page.prompt:
         state[key] = last
     elif stem != page.stem or key not in state:  # each page has its own slider
         state[key] = kept
     if not 0 <= state[key] <= last:
         state[key] = last
-    chosen = int(place.slider(label, 0, last, last, key=key, help=TERMS["token"]))
+    linked, default = state.get(f"{key}_linked", ("", last))
+    default = default if linked == page.prompt else last
+    chosen = int(place.slider(label, 0, last, default, key=key, help=TERMS["token"]))
     if chosen == last:
         st.query_params.pop(key, None)
     else:

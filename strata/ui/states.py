@@ -69,7 +69,7 @@ def choose(page: SampledPage) -> States:
         help=page.sampled["refusal"][0] or None,
     )
     first, last = int(part != "stream"), page.n_layers
-    layer = bounded_slider("Layer", first, last, (last + 1) // 2, "at_layer", where)
+    layer = bounded_slider("Layer", first, last, (last + 1) // 2, key="at_layer", place=where)
     step = how.segmented_control(
         "Before they are compared",
         STEPS,

@@ -101,7 +101,7 @@ def opened(request: pytest.FixtureRequest, screen: Page) -> Page:
 
 
 def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page) -> None:
-    assert opened.evaluate(WIDTHS) == [0, 0]
+    opened.wait_for_function(f"() => ({WIDTHS})().every(width => width === 0)")
     figures = charts(opened).or_(opened.locator(".box"))
     box = figures.first.bounding_box()
     viewport = opened.viewport_size
