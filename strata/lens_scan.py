@@ -63,6 +63,7 @@ def _plain(reading: Reading, k: int, largest: bool) -> dict[str, Tensor]:
     n_cells = reading.shape[1]
     n_threads = torch.get_num_threads()
     n_spans = n_threads * math.ceil(n_cells / most / n_threads)  # each thread as many
+    n_spans = min(n_spans, n_cells)
     spans = [slice(i * n_cells // n_spans, (i + 1) * n_cells // n_spans) for i in range(n_spans)]
     found = _empty(reading.shape, k, 0)
     cells = spread(lambda span: _summed(reading, span, width, k, largest), spans, reading.device)
@@ -91,10 +92,9 @@ def _summed(reading: Reading, span: slice, width: int, k: int, largest: bool) ->
         parts = [(v, t, p * w[:, None]) for (v, t, p), w in zip(parts, weight.T, strict=True)]
     values, token_ids, prob = (torch.cat(each, dim=-1) for each in zip(*parts, strict=True))
     chosen = values.topk(k, dim=-1, largest=largest).indices
-    chosen = chosen.gather(1, token_ids.gather(1, chosen).argsort(dim=-1))
-    order = values.gather(1, chosen).argsort(dim=-1, descending=largest, stable=True)
-    chosen = chosen.gather(1, order)  # the best first, equal ones in order of id
     values, token_ids, prob = (each.gather(1, chosen) for each in (values, token_ids, prob))
+    order = _order(values, token_ids, largest)
+    values, token_ids, prob = (each.gather(1, order) for each in (values, token_ids, prob))
     if reading.frozen is not None:
         prob.fill_(math.nan)
     rank = _rank(values, logits, largest)
@@ -193,10 +193,16 @@ def _rank(values: Tensor, logits: Tensor, largest: bool) -> Tensor:
 
 
 def _in_order(values: Tensor, token_ids: Tensor, largest: bool) -> tuple[Tensor, Tensor]:
-    """The same, outermost first, equal values in order of id."""
-    token_ids, order = token_ids.sort(dim=-1)
-    values, order = values.gather(1, order).sort(dim=-1, descending=largest, stable=True)
-    return values, token_ids.gather(1, order)
+    """The same in the order of `_order`."""
+    order = _order(values, token_ids, largest)
+    return values.gather(1, order), token_ids.gather(1, order)
+
+
+def _order(values: Tensor, token_ids: Tensor, largest: bool) -> Tensor:
+    """Where each stands: the outermost first, equal values in order of id."""
+    by_id = token_ids.argsort(dim=-1)
+    by_value = values.gather(1, by_id).argsort(dim=-1, descending=largest, stable=True)
+    return by_id.gather(1, by_value)
 
 
 def _outermost(logits: Tensor, k: int, largest: bool, blocked: Tensor) -> tuple[Tensor, Tensor]:
