@@ -1,10 +1,10 @@
-"""All that is stored, as one file that moves between databases of both kinds."""
+"""What is stored, as data to take away: all of it as a backup, or all of some members."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import Table, func, insert, select, text
 
 from strata.database import Database
 from strata.errors import InputError
-from strata.tables import Base, Moment
+from strata.tables import Base, EventRow, FigureRow, MemberRow, Moment, PromptRow
 
 _FORMAT = 1
 _AT_ONCE = 500  # rows
@@ -66,6 +66,27 @@ def load(database: Database, file: Path) -> int:
             number = "SELECT setval(pg_get_serial_sequence('events', 'id'), max(id)) FROM events"
             session.execute(text(number))
     return count
+
+
+def kept_of(database: Database, member_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """All that is kept of these members, by table, as plain data; but nothing that lets anyone in.
+    What is stored as JSON is in the clear."""
+    columns = {MemberRow: "id", EventRow: "learner", FigureRow: "learner", PromptRow: "owner"}
+    packed, secret = {"name", "data", "text", "figure", "code", "run"}, {"resume", "key"}
+    kept: dict[str, list[dict[str, Any]]] = {}
+    with database.session() as session:
+        for table, column in columns.items():
+            mine = select(table.__table__).where(getattr(table, column).in_(member_ids))
+            rows = session.execute(mine.order_by(*table.__table__.primary_key)).mappings()
+            kept[table.__tablename__] = [
+                {
+                    name: json.loads(cell) if name in packed and cell else _plain(cell)
+                    for name, cell in row.items()
+                    if name not in secret
+                }
+                for row in rows
+            ]
+    return kept
 
 
 def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -61,7 +61,8 @@ def _restore(chosen: argparse.Namespace) -> int:
 
 
 def _export(chosen: argparse.Namespace) -> int:
-    from strata.classroom.roster import Roster, kept_of
+    from strata.classroom.backup import kept_of
+    from strata.classroom.roster import Roster
     from strata.database import Database, place
     from strata.export import as_json
 

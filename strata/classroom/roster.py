@@ -222,32 +222,6 @@ class Roster:
             session.execute(delete(SeatRow).where(SeatRow.token == fingerprint(token)))
 
 
-def kept_of(database: Database, member_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Every row that is kept of these members, by table, as plain data: what an export holds."""
-    columns = {MemberRow: "id", EventRow: "learner", FigureRow: "learner", PromptRow: "owner"}
-    secret = {"resume", "key"}
-    with database.session() as session:
-        return {
-            table.__tablename__: [
-                {
-                    c.name: _plain(getattr(row, c.name))
-                    for c in table.__table__.columns
-                    if c.name not in secret
-                }
-                for row in session.scalars(
-                    select(table)
-                    .where(getattr(table, column).in_(member_ids))
-                    .order_by(*table.__table__.primary_key)
-                )
-            ]
-            for table, column in columns.items()
-        }
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
 def _forget(session: Session, ids: Sequence[str]) -> None:
     for table, column in (
         (EventRow, EventRow.learner),

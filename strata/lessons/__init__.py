@@ -211,10 +211,14 @@ def filled(text: str, facts: Mapping[str, Any]) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: str(facts.get(m[1], m[0])), text)
 
 
+def without_terms(text: str) -> str:
+    """Lesson text without the marks of terms."""
+    return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
+
+
 def plain(text: str) -> str:
     """Lesson text as it is read where nothing is drawn: without the marks of terms and of code."""
-    text = re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text)
-    return text.replace("`", "").strip()
+    return without_terms(text).replace("`", "")
 
 
 def _in_words(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 
-from strata.lessons import Lesson, Step, filled, plain
+from strata.lessons import Lesson, Step, filled, plain, without_terms
 from strata.lessons.answers import in_words
 from strata.lessons.pictures import as_pictures
 from strata.lessons.progress import Guess, Note
@@ -85,11 +85,11 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
         facts, note = _facts(number, notes), notes.get(number)
         # What a run says is a learner's text: Markdown draws nothing in it.
         facts = {name: quoted(str(value)) for name, value in facts.items()}
-        lines = [f"## {number + 1}. {step.title}", filled(_terms(step.text), facts)]
+        lines = [f"## {number + 1}. {step.title}", filled(without_terms(step.text), facts)]
         if note and note.run:
             lines.append(quoted(_run_in_words(note.run)))
         if step.question is not None:
-            lines.append(f"**{filled(_terms(step.question.ask), facts)}**")
+            lines.append(f"**{filled(without_terms(step.question.ask), facts)}**")
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:
@@ -108,14 +108,9 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
     return text
 
 
-def _terms(text: str) -> str:
-    """Lesson text without the marks of terms."""
-    return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
-
-
 def _marked(text: str) -> str:
     """Lesson text as HTML, with code and emphasis."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(_terms(text)))
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(without_terms(text)))
     return re.sub(r"(?<!\w)\*([^*]+)\*(?!\w)", r"<em>\1</em>", text)
 
 

@@ -13,7 +13,8 @@ import streamlit as st
 from strata.catalogue import menu_title
 from strata.charts import funnel
 from strata.classroom import watch
-from strata.classroom.roster import Class, kept_of
+from strata.classroom.backup import kept_of
+from strata.classroom.roster import Class
 from strata.errors import StrataError
 from strata.export import as_csv, as_json, as_parquet
 from strata.lessons import Lesson, lessons
@@ -156,12 +157,12 @@ def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
 
 
 def _answer(lesson: Lesson, row: object) -> str:
-    """An answer in words: of a choice, the option."""
-    guess, step = str(row.guess), lesson.steps[int(row.step) - 1]  # type: ignore[attr-defined]
-    question = step.question
-    if question is not None and question.kind == "choice" and guess.isdigit():
-        return question.options[int(guess)].text
-    return guess
+    """An answer in words: of a choice, the option, unless the lesson has changed since."""
+    guess, number = str(row.guess), int(row.step)  # type: ignore[attr-defined]
+    question = lesson.steps[number - 1].question if number <= len(lesson.steps) else None
+    if question is None or question.kind != "choice" or not guess.isdigit():
+        return guess
+    return question.options[int(guess)].text if int(guess) < len(question.options) else guess
 
 
 def _gradebook(group: Class) -> None:

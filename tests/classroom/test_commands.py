@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from strata.__main__ import main
-from strata.classroom.backup import load, save
+from strata.classroom.backup import kept_of, load, save
 from strata.classroom.codes import is_password
-from strata.classroom.roster import Roster, kept_of
+from strata.classroom.roster import Roster
 from strata.database import Database
 from strata.errors import InputError
 from strata.lessons.progress import Progress

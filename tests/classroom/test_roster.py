@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from strata.classroom.roster import Class, Roster, kept_of
+from strata.classroom.backup import kept_of
+from strata.classroom.roster import Class, Roster
 from strata.database import Database
 from strata.errors import InputError
 from strata.lessons.progress import Progress
@@ -174,6 +175,9 @@ def test_an_export_holds_all_of_one_and_nothing_of_another(
     assert bob not in str(mine)
     assert "Bob" not in str(mine)
     assert "resume" not in mine["members"][0]
+    assert mine["members"][0]["name"] == "Ann"
+    assert mine["prompts"][0]["text"] == "typed by Ann"
+    assert {"text": "by Ann"} in [event["data"] for event in mine["events"]]
     assert len(kept_of(database, [ann, bob])["events"]) == 8
 
 
