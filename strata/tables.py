@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from sqlalchemy import DateTime, ForeignKey, Integer, String, Text, TypeDecorator
+from sqlalchemy import Boolean, DateTime, ForeignKey, Integer, String, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -49,8 +49,8 @@ class EventRow(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     key: Mapped[str] = mapped_column(String(64), unique=True)
     learner: Mapped[str] = mapped_column(String(32), index=True)
-    lesson: Mapped[str] = mapped_column(String(64))
-    step: Mapped[int] = mapped_column(Integer)
+    lesson: Mapped[str] = mapped_column(String(64), index=True)  # of a ballot: the vote's id
+    step: Mapped[int] = mapped_column(Integer)  # of a ballot: the round
     kind: Mapped[str] = mapped_column(String(16))  # see lessons/progress.py
     data: Mapped[str] = mapped_column(Text)  # JSON
     at: Mapped[datetime]
@@ -82,6 +82,22 @@ class ClassRow(Base):
     opens: Mapped[datetime | None]
     closes: Mapped[datetime | None]
     expires: Mapped[datetime | None]  # then all that is kept of the class is deleted
+    created: Mapped[datetime]
+    limits: Mapped[str] = mapped_column(Text, default="{}")  # JSON: of its members' jobs
+    call: Mapped[str] = mapped_column(Text, default="")  # JSON: where the teacher brings everyone
+    revision: Mapped[int] = mapped_column(Integer, default=0)  # grows with what its screens show
+
+
+class VoteRow(Base):
+    """A question that a class votes on, twice if the teacher likes. Ballots are events."""
+
+    __tablename__ = "votes"
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    class_id: Mapped[str] = mapped_column(ForeignKey("classes.id"), index=True)
+    question: Mapped[str] = mapped_column(Text)  # JSON: see `strata.classroom.votes.Asked`
+    phase: Mapped[str] = mapped_column(String(16))  # see `strata.classroom.votes.PHASES`
+    shown: Mapped[bool] = mapped_column(Boolean)  # whether everyone may see the results
     created: Mapped[datetime]
 
 

@@ -14,6 +14,7 @@ from strata.classroom.roster import Class, Roster, Seat
 from strata.database import Database, place
 from strata.errors import StrataError
 from strata.lessons.progress import LOCAL, Progress
+from strata.store import PromptStore
 from strata.ui import door
 
 TEACHER = "teacher"  # whose own answers are in no class
@@ -36,6 +37,22 @@ def progress() -> Progress:
 def roster() -> Roster:
     """All classes of this server."""
     return Roster(database())
+
+
+@cache
+def prompt_store() -> PromptStore:
+    """Prompts that a link may name by their id."""
+    return PromptStore(database())
+
+
+def keep_prompt(text: str) -> str:
+    """Keep a text for links, as this learner's; its id. StrataError if it cannot be kept."""
+    return prompt_store().save(text, member_id(), class_id())
+
+
+def kept_prompt(prompt_id: str) -> str | None:
+    """The text that `keep_prompt` gave this id in the learner's class; None if there is none."""
+    return prompt_store().load(prompt_id, class_id())
 
 
 def learner() -> str:

@@ -17,8 +17,8 @@ from strata.errors import StrataError
 from strata.examples import BY_ID, EXAMPLES
 from strata.neighbours import METRICS
 from strata.ui.controls import PACE, played_slider, player
+from strata.ui.learner import keep_prompt, kept_prompt
 from strata.ui.page import Page, draw, reading
-from strata.ui.resources import prompt_store
 
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
 _WITH, _FOLLOW = "with", "follow"
@@ -156,7 +156,7 @@ def _name_of(prompt: str) -> str:
     known = st.session_state.setdefault(f"{_WITH}_ids", {e.prompt: e.id for e in EXAMPLES})
     if prompt not in known:
         try:
-            known[prompt] = prompt_store().save(prompt)
+            known[prompt] = keep_prompt(prompt)
         except StrataError as error:
             known[prompt] = ""
             st.toast(f"{error} The link to this page will not hold that prompt.")
@@ -165,7 +165,7 @@ def _name_of(prompt: str) -> str:
 
 def _prompt_of(name: str) -> str | None:
     try:
-        return BY_ID[name].prompt if name in BY_ID else prompt_store().load(name)
+        return BY_ID[name].prompt if name in BY_ID else kept_prompt(name)
     except StrataError as error:
         st.toast(str(error))
         return None

@@ -11,8 +11,6 @@ from functools import cache
 from strata.catalogue import ModelCard, catalogue
 from strata.engine import Job, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
-from strata.store import PromptStore
-from strata.ui.learner import database
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
 
@@ -32,12 +30,6 @@ def engine() -> LocalEngine:
     """The one engine of this server."""
     with _lock:  # `cache` alone would let two first callers each open one
         return _engine()
-
-
-@cache
-def prompt_store() -> PromptStore:
-    """Prompts that a link may name by their id."""
-    return PromptStore(database())
 
 
 @cache

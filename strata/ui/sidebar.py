@@ -12,8 +12,8 @@ from strata.classroom.roster import Seat
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
 from strata.ui import place
-from strata.ui.learner import class_id, member_id, seat
-from strata.ui.resources import models, prompt_store
+from strata.ui.learner import keep_prompt, kept_prompt, seat
+from strata.ui.resources import models
 
 OWN = "own"  # the choice "your own text" among the examples
 
@@ -80,7 +80,7 @@ def restore() -> None:
     prompt_id, text = asked.get("prompt"), None
     if prompt_id:
         try:
-            text = prompt_store().load(prompt_id, class_id())
+            text = kept_prompt(prompt_id)
         except StrataError as error:
             st.toast(str(error))
         else:
@@ -151,7 +151,7 @@ def _take_text() -> None:
     if same or not text:
         return
     try:
-        st.session_state.prompt_id = prompt_store().save(text, member_id(), class_id())
+        st.session_state.prompt_id = keep_prompt(text)
     except StrataError as error:
         st.session_state.pop("prompt_id", None)
         st.toast(f"{error} The link to this page will not hold the prompt.")
