@@ -3,8 +3,8 @@
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
 hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by
 layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `laminar` (pairs
-along the layers), `matrix` (a size for each cell), `path` (over a map), `point`; what they share is
-in `common`.
+along the layers), `matrix` (a size for each cell), `path` (over a map), `point`, `tally` (a
+class's votes); what they share is in `common`.
 """
 
 from strata.charts.bar import bars, outliers
@@ -25,6 +25,7 @@ from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
 from strata.charts.path import paths
 from strata.charts.point import before_and_after, strip
+from strata.charts.tally import tally
 
 __all__ = [
     "BY_HAND",
@@ -49,5 +50,6 @@ __all__ = [
     "paths",
     "quantile_quantile",
     "strip",
+    "tally",
     "token_matrices",
 ]

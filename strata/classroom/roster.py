@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,16 +23,18 @@ from strata.classroom.codes import (
 )
 from strata.database import Database
 from strata.errors import InputError
-from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, SeatRow
+from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, SeatRow, VoteRow
 
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
+LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
 
 
 @dataclass(frozen=True)
 class Class:
-    """A class. `lessons`: those it follows, in order, empty for all. `model`: '' if free."""
+    """A class. `lessons`: those it follows, in order, empty for all. `model`: '' if free.
+    `limits`: of its members' jobs, where they differ from the server's (see `LIMITS`)."""
 
     id: str
     code: str
@@ -42,6 +44,7 @@ class Class:
     opens: datetime | None = None
     closes: datetime | None = None
     expires: datetime | None = None
+    limits: dict[str, int] = field(default_factory=dict)
 
     def closed(self, now: datetime | None = None) -> str:
         """Why nobody can work in it now, in a sentence; '' if it is open."""
@@ -100,12 +103,25 @@ class Roster:
             if row is None:
                 raise InputError("This class is not there any more.")
             _set(row, chosen)
+            row.revision += 1
 
     def classes(self) -> list[Class]:
         """All classes, the newest first."""
         with self._database.session() as session:
             rows = session.scalars(select(ClassRow).order_by(ClassRow.created.desc()))
             return [_class(row) for row in rows]
+
+    def get(self, class_id: str) -> Class | None:
+        """A class by its id; None if it is not there (any more)."""
+        with self._database.session() as session:
+            row = session.get(ClassRow, class_id)
+            return None if row is None else _class(row)
+
+    def called(self, class_id: str) -> str:
+        """The title of the page to which the class was called last; "" for none."""
+        with self._database.session() as session:
+            where = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
+            return str(json.loads(where)["title"]) if where else ""
 
     def members(self, class_id: str) -> list[Member]:
         """The members of a class in the order in which they joined."""
@@ -118,7 +134,8 @@ class Roster:
         with self._database.session(write=True) as session:
             ids = session.scalars(select(MemberRow.id).where(MemberRow.class_id == class_id)).all()
             _forget(session, ids)
-            session.execute(delete(PromptRow).where(PromptRow.class_id == class_id))
+            for table in (PromptRow, VoteRow):
+                session.execute(delete(table).where(table.class_id == class_id))
             session.execute(delete(ClassRow).where(ClassRow.id == class_id))
 
     def remove_expired(self, now: datetime | None = None) -> int:
@@ -239,6 +256,8 @@ def _set(row: ClassRow, chosen: dict[str, Any]) -> None:
             row.name = json.dumps(clean_name(value))
         elif name == "lessons":
             row.lessons = json.dumps(list(value))
+        elif name == "limits":
+            row.limits = json.dumps(_checked(value))
         elif name in ("model", "opens", "closes", "expires"):
             setattr(row, name, value)
         else:
@@ -247,8 +266,15 @@ def _set(row: ClassRow, chosen: dict[str, Any]) -> None:
 
 def _class(row: ClassRow) -> Class:
     lessons = tuple(json.loads(row.lessons))
-    times = row.opens, row.closes, row.expires
-    return Class(row.id, row.code, json.loads(row.name), lessons, row.model, *times)
+    times, limits = (row.opens, row.closes, row.expires), json.loads(row.limits)
+    return Class(row.id, row.code, json.loads(row.name), lessons, row.model, *times, limits)
+
+
+def _checked(limits: dict[str, int]) -> dict[str, int]:
+    for name, value in limits.items():
+        if name not in LIMITS or not 1 <= value <= 1_000_000:
+            raise InputError(f"A class has no limit {name!r} of {value!r}.")
+    return dict(limits)
 
 
 def _member(row: MemberRow) -> Member:

@@ -24,7 +24,8 @@ def events(database: Database, class_id: str) -> pd.DataFrame:
             row.id: (json.loads(row.name), row.joined)
             for row in session.scalars(select(MemberRow).where(mine).order_by(MemberRow.joined))
         }
-        done = select(EventRow).join(MemberRow, MemberRow.id == EventRow.learner).where(mine)
+        done = select(EventRow).join(MemberRow, MemberRow.id == EventRow.learner)
+        done = done.where(mine, EventRow.kind != "vote")  # which `Votes` counts
         rows: list[tuple[Any, ...]] = [
             (e.learner, names[e.learner][0], e.lesson, e.step + 1, e.kind, json.loads(e.data), e.at)
             for e in session.scalars(done.order_by(EventRow.id))

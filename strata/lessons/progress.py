@@ -92,6 +92,10 @@ class Progress:
             row |= dict.fromkeys(latest, "") | drawn
             self._put(FigureRow, [row], tuple(drawn))
 
+    def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
+        """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
+        self._add(_event(learner, vote_id, round_, "vote", {"guess": guess}, again))
+
     def notes(self, learner: str, lesson: str) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last."""
         notes: dict[int, Note] = {}

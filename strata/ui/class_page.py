@@ -15,6 +15,7 @@ from strata.charts import funnel
 from strata.classroom import watch
 from strata.classroom.backup import kept_of
 from strata.classroom.roster import Class
+from strata.classroom.votes import call
 from strata.errors import StrataError
 from strata.export import as_csv, as_json, as_parquet
 from strata.lessons import Lesson, lessons
@@ -22,6 +23,7 @@ from strata.ui import style
 from strata.ui.learner import database, roster, seat
 from strata.ui.page import draw
 from strata.ui.resources import models
+from strata.ui.vote_tab import vote_tab, votes
 
 _EVERY = 3  # seconds between two looks at the class
 _FREE = "Learners choose"
@@ -48,10 +50,14 @@ def show() -> None:
     key, name = f"class_{len(known)}", lambda class_id: by_id[class_id].name
     chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
     group = by_id[chosen]
-    _entrance(group)
-    live, book, rules = st.tabs(["Who is where", "Gradebook", "Settings"])
+    entrance(group)
+    wall = f"/projector?of={group.id}"
+    st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
+    live, vote, book, rules = st.tabs(["Who is where", "Vote", "Gradebook", "Settings"])
     with live:
         st.fragment(_live, run_every=_EVERY)(group)
+    with vote:
+        vote_tab(group)
     with book:
         _gradebook(group)
     with rules:
@@ -95,7 +101,7 @@ def _choose_model(chosen: str) -> str:
     )
 
 
-def _entrance(group: Class) -> None:
+def entrance(group: Class) -> None:
     """How learners come in: the code, large enough for a projector, and a link that holds it."""
     where = urlsplit(st.context.url or "")
     link = f"{where.scheme}://{where.netloc}/join?code={group.code}"
@@ -106,6 +112,11 @@ def _entrance(group: Class) -> None:
             st.code(link, language=None)
         picture = segno.make(link, error="m").svg_data_uri(scale=4, border=2, light="#fff")
         st.html(f'<img class="class-qr" alt="The link as a QR code" src="{picture}">', width=150)
+    if called := roster().called(group.id):
+        with st.container(horizontal=True, vertical_alignment="center", key="called"):
+            st.caption(f"Everyone was asked to come to {called}.")
+            back = partial(call, database(), group.id, None)
+            st.button("Take it back", on_click=back, type="tertiary")
     if reason := group.closed():
         style.say("warning", f"{reason} Nobody else can come in or go on.", "closed")
 
@@ -167,6 +178,7 @@ def _answer(lesson: Lesson, row: object) -> str:
 
 def _gradebook(group: Class) -> None:
     book = watch.gradebook(watch.events(database(), group.id))
+    book = pd.concat([book, votes().gradebook(group.id)], ignore_index=True)
     if book.empty:
         st.caption("Nobody has answered a question yet.")
         return

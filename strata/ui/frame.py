@@ -8,7 +8,18 @@ from pathlib import Path
 import streamlit as st
 
 from strata.errors import StrataError
-from strata.ui import class_page, lesson, lesson_list, place, record, sidebar, style
+from strata.ui import (
+    bring,
+    class_page,
+    follow,
+    lesson,
+    lesson_list,
+    place,
+    projector,
+    record,
+    sidebar,
+    style,
+)
 from strata.ui.learner import seat
 from strata.ui.page import Waiting
 from strata.views import concepts
@@ -59,10 +70,13 @@ except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
 if here is not None and here.is_teacher:
-    first.append(
-        st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class")
-    )
+    first += [
+        st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class"),
+        st.Page(projector.show, title="Projector", url_path="projector", visibility="hidden"),
+    ]
 navigation = st.navigation({"": first, "Concepts": list(pages.values())})
+if here is not None and here.group is not None:
+    follow.the_class()
 for name in ("figure_waits", "readings_wait", "drawn_guess"):
     st.session_state.pop(name, None)
 record.start(None)
@@ -76,6 +90,8 @@ try:
             choice = sidebar.choose()
             if here is not None:
                 sidebar.whose_seat(here)
+                if here.is_teacher:
+                    bring.offer(navigation.url_path, navigation.title)
         concept()
     else:
         navigation.run()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strata.classroom import class_mode
@@ -112,16 +112,17 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
     _open_door()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
-    yield {}
+    async with live.watching() if class_mode() else nullcontext():
+        yield {}
     from strata.ui.resources import engine
 
     engine().close()
 
 
-routes = [Route("/readyz", readyz)]
+routes: list[BaseRoute] = [Route("/readyz", readyz)]
 middleware = [Middleware(SecurityHeaders)]
 if class_mode():  # else nothing of it is even imported
-    from strata.ui import door
+    from strata.ui import door, live
 
-    routes += door.routes
+    routes += [*door.routes, *live.routes]
     middleware.append(Middleware(door.Door))

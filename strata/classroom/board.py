@@ -1,0 +1,108 @@
+"""What the screens of each class show besides their page: the vote, the call, that it is closed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from strata.classroom.asked import LONGEST_WORD
+from strata.classroom.roster import Roster
+from strata.classroom.votes import Ballots, Vote, Votes, counted
+from strata.database import Database
+from strata.errors import InputError
+from strata.tables import ClassRow
+
+CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
+Screen = dict[str, Any]  # plain data
+
+
+class Board:
+    """The latest screen of each class, known without a query. `look` brings it up to date."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._votes, self._roster = Votes(database), Roster(database)
+        self._seen: dict[str, int] = {}  # the revision of each class
+        self._screens: dict[str, Screen] = {}
+        self._running: dict[str, Vote] = {}
+
+    def look(self) -> set[str]:
+        """Read what has changed; the ids of the classes of which something has."""
+        with self._database.session() as session:
+            now = {row.id: row.revision for row in session.execute(_REVISIONS)}
+        moved = {each for each, revision in now.items() if self._seen.get(each) != revision}
+        for class_id in moved:
+            self._read(class_id, now[class_id])
+        gone = self._seen.keys() - now.keys()
+        for class_id in gone:
+            self._screens[class_id] = {"revision": -1, "closed": "This class was deleted."}
+            self._running.pop(class_id, None)
+            del self._seen[class_id]
+        return moved | gone
+
+    def screen(self, class_id: str) -> Screen:
+        """What every member of the class sees now."""
+        screen = dict(self._screens.get(class_id, {"revision": 0}))
+        called = screen.get("call")
+        if called and datetime.now(UTC) - datetime.fromisoformat(called["at"]) > CALL_LASTS:
+            del screen["call"]
+        return screen
+
+    def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
+        """The guess as it is to be kept. InputError unless this class now votes on this."""
+        vote = self._running.get(class_id)
+        if vote is None or vote.id != vote_id or not vote.round or vote.round != round_:
+            raise InputError("This vote is closed.")
+        return vote.asked.ballot(guess)
+
+    def _read(self, class_id: str, revision: int) -> None:
+        with self._database.session() as session:
+            row = session.get(ClassRow, class_id)
+            called = row.call if row else ""
+        group, vote = self._roster.get(class_id), self._votes.running(class_id)
+        screen: Screen = {"revision": revision, "closed": group.closed() if group else ""}
+        if called:
+            screen["call"] = json.loads(called)
+        self._running.pop(class_id, None)
+        if vote is not None:
+            self._running[class_id] = vote
+            screen["vote"] = _shown(vote)
+            if vote.shown:
+                cast = self._votes.ballots(vote.id)[vote.id]
+                screen["vote"]["results"] = _bars(vote, cast)
+        self._screens[class_id], self._seen[class_id] = screen, revision
+
+
+_REVISIONS = select(ClassRow.id, ClassRow.revision)
+
+
+def _bars(vote: Vote, cast: Ballots) -> list[dict[str, Any]]:
+    """The bars of the histogram: label, right, and learners, a number for each round."""
+    frame = counted(vote, cast)
+    groups = frame.groupby(["label", "right"], sort=False)["learners"]
+    return [
+        {"label": label, "right": bool(right), "learners": [int(n) for n in numbers]}
+        for (label, right), numbers in groups
+    ]
+
+
+def _shown(vote: Vote) -> Screen:
+    question = vote.asked.question
+    low, high, step = vote.asked.ends
+    return {
+        "id": vote.id,
+        "phase": vote.phase,
+        "round": vote.round,
+        "ask": question.ask,
+        "prompt": vote.asked.prompt,
+        "kind": question.kind,
+        "options": [option.text for option in question.options],
+        "low": low,
+        "high": high,
+        "step": step,
+        "unit": question.unit,
+        "longest": LONGEST_WORD,
+    }

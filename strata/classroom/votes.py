@@ -1,0 +1,189 @@
+"""Votes: a class answers a question, talks it over, and answers again.
+
+A ballot is an event of its learner: its "lesson" is the vote's id, its "step" the round, 1 or 2.
+Of several ballots of one learner in a round the latest counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pandas as pd
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from strata.classroom.asked import Asked
+from strata.classroom.codes import new_id
+from strata.database import Database
+from strata.errors import InputError
+from strata.tables import ClassRow, EventRow, MemberRow, VoteRow
+
+Phase = Literal["first", "talk", "second", "done", "over"]
+ROUNDS: dict[str, int] = {"first": 1, "second": 2}  # the phases in which ballots are taken
+Ballots = dict[int, dict[str, Any]]  # round: member: guess
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A question put to a class, and how far the vote is."""
+
+    id: str
+    class_id: str
+    asked: Asked
+    phase: Phase
+    shown: bool
+    created: datetime
+
+    @property
+    def round(self) -> int:
+        """The round in which ballots are taken now; 0 while none are."""
+        return ROUNDS.get(self.phase, 0)
+
+
+class Votes:
+    """The votes of all classes. What changes what a class's screens show grows its revision."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, class_id: str, asked: Asked) -> Vote:
+        """Put a question to a class; a vote that was running there is over."""
+        with self._database.session(write=True) as session:
+            running = VoteRow.class_id == class_id, VoteRow.phase != "over"
+            session.execute(update(VoteRow).where(*running).values(phase="over"))
+            row = VoteRow(
+                id=new_id(),
+                class_id=class_id,
+                question=asked.model_dump_json(),
+                phase="first",
+                shown=False,
+                created=datetime.now(UTC),
+            )
+            session.add(row)
+            _changed(session, class_id)
+            session.flush()
+            return _vote(row)
+
+    def change(self, vote_id: str, phase: Phase | None = None, shown: bool | None = None) -> None:
+        """Go to another phase, or show or hide the results; opening a round hides them."""
+        with self._database.session(write=True) as session:
+            row = session.get(VoteRow, vote_id)
+            if row is None:
+                raise InputError("This vote is not there any more.")
+            if phase is not None:
+                row.phase = phase
+                row.shown = row.shown and phase not in ROUNDS
+            if shown is not None:
+                row.shown = shown
+            _changed(session, row.class_id)
+
+    def running(self, class_id: str) -> Vote | None:
+        """The vote that a class is in; None if it is in none."""
+        with self._database.session() as session:
+            mine = VoteRow.class_id == class_id, VoteRow.phase != "over"
+            row = session.scalars(select(VoteRow).where(*mine)).first()
+            return None if row is None else _vote(row)
+
+    def all(self, class_id: str) -> list[Vote]:
+        """Every vote of a class, the newest first."""
+        with self._database.session() as session:
+            mine = select(VoteRow).where(VoteRow.class_id == class_id)
+            return [_vote(r) for r in session.scalars(mine.order_by(VoteRow.created.desc()))]
+
+    def ballots(self, *vote_ids: str) -> dict[str, Ballots]:
+        """The ballots that count, by vote, round and member."""
+        found: dict[str, Ballots] = {vote_id: {1: {}, 2: {}} for vote_id in vote_ids}
+        with self._database.session() as session:
+            cast = EventRow.lesson.in_(vote_ids), EventRow.kind == "vote"
+            columns = EventRow.lesson, EventRow.step, EventRow.learner, EventRow.data
+            rows = session.execute(select(*columns).where(*cast).order_by(EventRow.id))
+            for vote_id, round_, learner, data in rows:
+                found[vote_id][round_][learner] = json.loads(data)["guess"]
+        return found
+
+    def gradebook(self, class_id: str) -> pd.DataFrame:
+        """A row for each learner and vote, in the columns of `watch.gradebook`: the first vote is
+        the first answer, the second its revision."""
+        votes = self.all(class_id)
+        with self._database.session() as session:
+            members = select(MemberRow).where(MemberRow.class_id == class_id)
+            names = {row.id: json.loads(row.name) for row in session.scalars(members)}
+        cast, rows = self.ballots(*(vote.id for vote in votes)), []
+        for vote in votes:
+            asked, rounds = vote.asked, cast[vote.id]
+            for member in names.keys() & (rounds[1].keys() | rounds[2].keys()):
+                first, second = (rounds[n].get(member) for n in (1, 2))
+                rows.append(
+                    {
+                        "name": names[member],
+                        "member": member,
+                        "lesson": "vote",
+                        "version": asked.version,
+                        "step": asked.number,
+                        "model": asked.model,
+                        "first": asked.in_words(first),
+                        "first_grade": asked.grade(first),
+                        "revision": asked.in_words(second),
+                        "revision_grade": asked.grade(second),
+                        "answer": "" if asked.answer is None else str(asked.answer),
+                        "at": vote.created.isoformat(timespec="seconds"),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+
+def call(database: Database, class_id: str, where: Mapping[str, Any] | None) -> None:
+    """Bring a class somewhere: `where` has title, prompt, and the address as path and query. None
+    takes the call back."""
+    called = {"id": new_id(), "at": datetime.now(UTC).isoformat(), **where} if where else None
+    with database.session(write=True) as session:
+        row = session.get(ClassRow, class_id)
+        if row is None:
+            raise InputError("This class is not there any more.")
+        row.call = json.dumps(called) if called else ""
+        _changed(session, class_id)
+
+
+def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
+    """How many gave which answer in each round held so far: label, right, round, learners."""
+    rounds = [1] if vote.phase in ("first", "talk") else [1, 2]
+    every = vote.asked.tally([guess for n in rounds for guess in cast[n].values()])
+    bars, parts = every[["label", "right"]], []
+    for number in rounds:
+        counts = vote.asked.tally(cast[number].values()).set_index("label")["learners"]
+        learners = bars["label"].map(counts).fillna(0).astype(int)
+        parts.append(bars.assign(round=number, learners=learners))
+    return pd.concat(parts, ignore_index=True)
+
+
+def reading(vote: Vote, cast: Ballots) -> str:
+    """What the histogram shows, in a sentence."""
+    rounds = [cast[1]] if vote.phase in ("first", "talk") else [cast[1], cast[2]]
+    if not rounds[-1]:
+        return "Nobody has voted yet."
+    if vote.asked.right is None:
+        said = f"{len(rounds[-1])} voted"
+    else:
+        right = [sum(vote.asked.grade(g) == "right" for g in votes.values()) for votes in rounds]
+        shares = [f"{n} of {len(votes)}" for n, votes in zip(right, rounds, strict=True)]
+        said = f"{' and then '.join(shares)} answered right"
+    if len(rounds) == 2:
+        both = rounds[0].keys() & rounds[1].keys()
+        changed = sum(rounds[0][member] != rounds[1][member] for member in both)
+        said += f"; {changed} of {len(both)} changed their answer"
+    return f"{said}."
+
+
+def _changed(session: Session, class_id: str) -> None:
+    grown = update(ClassRow).where(ClassRow.id == class_id)
+    session.execute(grown.values(revision=ClassRow.revision + 1))
+
+
+def _vote(row: VoteRow) -> Vote:
+    asked = Asked.model_validate_json(row.question)
+    phase: Any = row.phase
+    return Vote(row.id, row.class_id, asked, phase, row.shown, row.created)

@@ -1,0 +1,249 @@
+// What a class shares: the vote, a call to another page, that the class is closed. All of it comes
+// over one socket that outlives the pages of this browser tab. Words are hostile text: they only
+// ever become text nodes.
+const GO_AFTER = 8; // seconds in which a call can be declined
+const memory = (name, value) => {
+  try {
+    if (value === undefined) return JSON.parse(sessionStorage.getItem(name));
+    sessionStorage.setItem(name, JSON.stringify(value));
+  } catch {
+    return null; // a browser without storage asks once more
+  }
+};
+const live = (window.strataLive ??= { screen: {}, root: null, socket: null, tries: 0, draft: {} });
+
+const made = (name, className, text) => {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+};
+const button = (className, text, press) => {
+  const element = made("button", className, text);
+  element.type = "button";
+  element.onclick = press;
+  return element;
+};
+
+function connect() {
+  if (live.socket) return;
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/live`);
+  live.socket = socket;
+  socket.onmessage = (event) => {
+    live.tries = 0;
+    const { mine, ...screen } = JSON.parse(event.data);
+    for (const [round, guess] of Object.entries(mine ?? {}))
+      memory(`vote ${screen.vote.id} ${round}`, { guess, kept: true });
+    live.screen = screen;
+    draw();
+  };
+  socket.onclose = () => {
+    live.socket = null;
+    // A class comes back one by one after a restart, not all at once.
+    const wait = Math.min(10, 2 ** live.tries++) * (0.5 + Math.random());
+    setTimeout(connect, 1000 * wait);
+  };
+}
+
+async function send(ballot) {
+  const name = `vote ${ballot.vote} ${ballot.round}`;
+  const say = (state) => {
+    if (memory(name)?.key === ballot.key) memory(name, { ...memory(name), ...state });
+    draw();
+  };
+  for (let tries = 0; memory(name)?.key === ballot.key; tries++) {
+    try {
+      const answer = await fetch("/live/vote", { method: "POST", body: JSON.stringify(ballot) });
+      const said = await answer.json();
+      if (answer.ok) return say({ kept: true, wrong: "" });
+      say({ wrong: said.wrong });
+      if (![429, 503].includes(answer.status)) return;
+    } catch {
+      say({ wrong: "Not kept yet: the server does not answer. It is tried again." });
+    }
+    await new Promise((done) => setTimeout(done, 1000 * Math.min(10, 1 + tries)));
+  }
+}
+
+function commit(vote, guess) {
+  const key = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16)).join("-");
+  memory(`vote ${vote.id} ${vote.round}`, { guess, key });
+  delete live.draft[vote.id + vote.round];
+  draw();
+  send({ vote: vote.id, round: vote.round, guess, key });
+}
+
+const inWords = (vote, guess) => {
+  if (vote.kind === "choice") return vote.options[guess];
+  if (typeof guess !== "number") return `“${guess}”`;
+  if (vote.unit === "%") return `${+(100 * guess).toPrecision(4)} %`;
+  return `${+guess.toPrecision(4)} ${vote.unit}`.trim();
+};
+
+function field(vote) {
+  // What is being typed outlives a change of the screen.
+  const kept = vote.id + vote.round;
+  const change = (value) => (live.draft[kept] = value);
+  const form = made("form", "field");
+  if (vote.kind === "choice") {
+    vote.options.forEach((text, i) => {
+      const label = made("label", "option");
+      const input = made("input");
+      Object.assign(input, { type: "radio", name: "vote", checked: live.draft[kept] === i });
+      input.onchange = () => change(i);
+      label.append(input, made("span", "", text));
+      form.append(label);
+    });
+  } else if (vote.kind === "token") {
+    const input = made("input", "word");
+    Object.assign(input, { type: "text", maxLength: vote.longest, value: live.draft[kept] ?? "" });
+    input.setAttribute("aria-label", "Your answer: a word or token");
+    input.oninput = () => change(input.value.trim() || undefined);
+    form.append(input);
+  } else {
+    const input = made("input", "range");
+    const middle = vote.low + vote.step * Math.round((vote.high - vote.low) / 2 / vote.step);
+    const { low: min, high: max, step } = vote;
+    Object.assign(input, { type: "range", min, max, step, value: live.draft[kept] ?? middle });
+    input.setAttribute("aria-label", "Your answer");
+    const shown = made("output", "", inWords(vote, +input.value));
+    input.oninput = () => {
+      change(+input.value);
+      shown.textContent = inWords(vote, +input.value);
+    };
+    change(+input.value);
+    form.append(input, shown);
+  }
+  const hand = button("main", "Vote");
+  hand.type = "submit";
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    if (live.draft[kept] !== undefined) commit(vote, live.draft[kept]);
+  };
+  form.append(hand);
+  return form;
+}
+
+function bars(vote) {
+  const table = made("div", "bars");
+  const rounds = vote.results[0]?.learners.length ?? 0;
+  const totals = [...Array(rounds).keys()].map((n) =>
+    vote.results.reduce((sum, bar) => sum + bar.learners[n], 0),
+  );
+  vote.results.forEach((bar) => {
+    const row = made("div", bar.right ? "bar right" : "bar");
+    row.append(made("span", "label", bar.right ? `✓ ${bar.label}` : bar.label));
+    const lines = made("div", "lines");
+    bar.learners.forEach((count, n) => {
+      const line = made("div", n === rounds - 1 ? "line latest" : "line");
+      line.style.setProperty("--share", totals[n] ? count / totals[n] : 0);
+      line.append(made("span", "", String(count)));
+      lines.append(line);
+    });
+    row.append(lines);
+    table.append(row);
+  });
+  if (rounds > 1) table.append(made("p", "quiet", "Upper bars: the first vote; lower: the second."));
+  return table;
+}
+
+function votePanel(vote) {
+  const panel = made("section", "panel vote");
+  panel.setAttribute("aria-label", "Vote");
+  const mine = memory(`vote ${vote.id} ${vote.round || (vote.phase === "talk" ? 1 : 2)}`);
+  const titles = { first: "Vote", talk: "The vote is closed", second: "Vote again", done: "The second vote is closed" };
+  panel.append(made("h3", "", titles[vote.phase]));
+  if (vote.prompt) panel.append(made("p", "prompt", `About the prompt “${vote.prompt}”`));
+  panel.append(made("p", "ask", vote.ask));
+  if (vote.round && (!mine || live.again === vote.id + vote.round)) panel.append(field(vote));
+  if (mine) {
+    const said = mine.kept ? "Your vote" : mine.wrong ? "Your vote, not kept" : "Your vote, being kept";
+    panel.append(made("p", "mine", `${said}: ${inWords(vote, mine.guess)}`));
+    if (mine.wrong) panel.append(made("p", "wrong", mine.wrong));
+  }
+  if (vote.round && mine && live.again !== vote.id + vote.round) {
+    const again = () => {
+      live.again = vote.id + vote.round;
+      live.draft[live.again] = mine.guess;
+      draw();
+    };
+    panel.append(button("plain", "Change it", again));
+  }
+  if (vote.phase === "talk")
+    panel.append(made("p", "", "Talk it over: find someone who answered differently, and convince each other."));
+  if (vote.results) panel.append(bars(vote));
+  return panel;
+}
+
+function callPanel(call) {
+  if (memory("declined call") === call.id || memory("followed call") === call.id) return null;
+  const panel = made("section", "panel call");
+  panel.setAttribute("aria-label", "Your teacher calls");
+  panel.append(made("h3", "", `Your teacher brings everyone to ${call.title}`));
+  if (call.prompt) panel.append(made("p", "prompt", `“${call.prompt}”`));
+  const go = () => {
+    memory("followed call", call.id);
+    location.assign(call.path + (call.query ? `?${call.query}` : ""));
+  };
+  const left = made("span", "quiet");
+  const ways = made("div", "ways");
+  ways.append(
+    button("main", "Go there", go),
+    button("plain", "Stay here", () => {
+      memory("declined call", call.id);
+      draw();
+    }),
+    left,
+  );
+  panel.append(ways);
+  live.goes ??= {};
+  const ends = (live.goes[call.id] ??= Date.now() + 1000 * GO_AFTER);
+  clearInterval(live.timer);
+  live.timer = setInterval(() => {
+    const seconds = Math.ceil((ends - Date.now()) / 1000);
+    // Nobody is taken away from what they are writing.
+    const busy = document.activeElement;
+    const writes = busy?.tagName === "TEXTAREA" && busy.value;
+    left.textContent = writes ? "waits, since you are writing" : `in ${Math.max(0, seconds)} s`;
+    if (!left.isConnected) clearInterval(live.timer);
+    else if (seconds <= 0 && !writes) {
+      clearInterval(live.timer);
+      go();
+    }
+  }, 250);
+  return panel;
+}
+
+function draw() {
+  const { root, screen } = live;
+  if (!root) return;
+  if (live.again && live.again !== (screen.vote?.id ?? "") + (screen.vote?.round ?? "")) live.again = null;
+  if (live.again && memory(`vote ${screen.vote.id} ${screen.vote.round}`)?.key && live.draft[live.again] === undefined)
+    live.again = null; // what was changed has been handed in
+  const panels = [];
+  if (screen.closed) {
+    const panel = made("section", "panel");
+    panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
+    panels.push(panel);
+  }
+  if (screen.call) panels.push(callPanel(screen.call));
+  if (screen.vote) panels.push(votePanel(screen.vote));
+  const shown = panels.filter(Boolean);
+  const focused = root.getRootNode().activeElement;
+  const typing = focused && root.contains(focused) ? [...root.querySelectorAll("input, button")].indexOf(focused) : -1;
+  root.replaceChildren(...shown);
+  if (typing >= 0) root.querySelectorAll("input, button")[typing]?.focus({ preventScroll: true });
+  document.documentElement.toggleAttribute("data-strata-live", shown.length > 0);
+}
+
+export default function ({ parentElement }) {
+  let root = parentElement.querySelector(".root");
+  if (!root) {
+    root = made("div", "root");
+    root.setAttribute("role", "status");
+    parentElement.appendChild(root);
+  }
+  live.root = root;
+  connect();
+  draw();
+}

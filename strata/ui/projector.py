@@ -1,0 +1,61 @@
+"""What a class sees on the wall: how to come in, the question of a vote, its results once shown."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from strata.classroom.roster import Class
+from strata.errors import InputError, StrataError
+from strata.ui import style
+from strata.ui.class_page import entrance
+from strata.ui.learner import roster, seat
+from strata.ui.page import draw
+from strata.ui.vote_tab import results, votes
+
+_EVERY = 1  # seconds between two looks
+
+
+def show() -> None:
+    """Draw the page, for the teacher only."""
+    here = seat()
+    if here is None or not here.is_teacher:
+        raise StrataError("This page is the teacher's.")
+    group = roster().get(st.query_params.get("of", ""))
+    if group is None:
+        raise InputError("Open the projector from the page of a class, which says whose it is.")
+    st.html('<span class="on-the-wall"></span>')
+    st.fragment(_wall, run_every=_EVERY)(group)
+
+
+def _wall(group: Class) -> None:
+    try:
+        vote = votes().running(group.id)
+        cast = votes().ballots(vote.id)[vote.id] if vote else {1: {}, 2: {}}
+        n_members = len(roster().members(group.id))
+    except StrataError as error:
+        style.say("refusal", str(error), "wall")
+        return
+    if vote is None:
+        st.title(group.name, anchor=False)
+        entrance(group)
+        st.markdown(f"### {n_members} are here")
+        return
+    asked = vote.asked
+    with st.container(key="wall"):
+        if asked.prompt:
+            st.text(f"“{asked.prompt}”")
+        with st.container(key="wall_ask"):
+            st.text(asked.question.ask)
+        if vote.shown:
+            draw(results(vote, cast), f"wall_{vote.phase}")
+            return
+        for letter, option in zip("ABCDEFGHIJKLMNOPQRST", asked.question.options, strict=False):
+            st.text(f"{letter}   {option.text}")
+        n_cast = len(cast[2 if vote.phase in ("second", "done") else 1])
+        words = {
+            "first": f"{n_cast} of {n_members} have voted",
+            "talk": f"{n_cast} have voted. Talk it over with somebody who answered differently",
+            "second": f"Vote again: {n_cast} of {n_members} have",
+            "done": f"{n_cast} have voted again",
+        }
+        st.markdown(f"### {words[vote.phase]}")
