@@ -9,14 +9,6 @@ from strata.charts.common import ACCENT, BASE, LABEL, MUTED, Chart, Spec, tip
 _BARS: Spec = {
     **BASE,
     "encoding": {
-        "y": {
-            "field": "shown",
-            "type": "nominal",
-            "sort": None,
-            "title": None,
-            "axis": {"labelLimit": 420, "labelFontSize": 15, "ticks": False, "domain": False},
-            "scale": {"paddingInner": 0.3},
-        },
         "yOffset": {"field": "vote", "sort": None},
         "x": {
             "field": "share",
@@ -32,31 +24,48 @@ _BARS: Spec = {
             tip("share", "Share", ".0%"),
         ],
     },
-    "layer": [
-        {
-            "mark": {"type": "bar", "cornerRadiusEnd": 2},
-            "encoding": {
-                "color": {
-                    "field": "vote",
-                    "type": "nominal",
-                    "sort": None,
-                    "scale": {"domain": ["first", "second"], "range": [MUTED, ACCENT]},
-                    "legend": {"title": "Vote", "orient": "top", "labelFontSize": 13},
-                }
-            },
-        },
-        {
-            "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 15, "color": LABEL},
-            "encoding": {"text": {"field": "learners", "type": "quantitative"}},
-        },
-    ],
 }
 
 
-def tally(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+def _answers(size: int) -> Spec:
+    return {
+        "field": "shown",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"labelLimit": 28 * size, "labelFontSize": size, "ticks": False, "domain": False},
+        "scale": {"paddingInner": 0.3},
+    }
+
+
+def _bar(two: bool, size: int) -> Spec:
+    legend = {"title": "Vote", "orient": "top", "labelFontSize": size, "titleFontSize": size}
+    colour = {
+        "field": "vote",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"domain": ["first", "second"], "range": [MUTED, ACCENT] if two else [ACCENT] * 2},
+        "legend": legend if two else None,
+    }
+    return {"mark": {"type": "bar", "cornerRadiusEnd": 2}, "encoding": {"color": colour}}
+
+
+def _number(size: int) -> Spec:
+    mark = {"type": "text", "align": "left", "dx": 5, "fontSize": size, "color": LABEL}
+    return {"mark": mark, "encoding": {"text": {"field": "learners", "type": "quantitative"}}}
+
+
+def tally(frame: pd.DataFrame, title: str, reading: str, *, wall: bool = False) -> Chart:
     """Answers as bars. Columns: label, right (whether it is the answer, which then has a tick),
-    vote ("first" or "second"), learners; one row for each answer and vote, in order."""
+    vote ("first" or "second"), learners; one row for each answer and vote, in order. `wall`: to be
+    read from afar."""
     total = frame.groupby("vote")["learners"].transform("sum").clip(lower=1)
     ticks = frame["right"].map({True: "✓ ", False: ""})
     frame = frame.assign(share=frame["learners"] / total, shown=ticks + frame["label"])
-    return Chart(frame, {**_BARS, "title": title}, reading, 110 + 30 * len(frame))
+    two = frame["vote"].nunique() > 1
+    size = 24 if wall else 15
+    spec = {**_BARS, "title": {"text": title, "fontSize": size}}
+    spec["encoding"] = spec["encoding"] | {"y": _answers(size)}
+    spec["layer"] = [_bar(two, size), _number(size)]
+    each = (22 if two else 34) * (size / 15)
+    return Chart(frame, spec, reading, round(110 + each * len(frame)))

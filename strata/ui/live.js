@@ -137,7 +137,7 @@ function bars(vote) {
     bar.learners.forEach((count, n) => {
       const line = made("div", n === rounds - 1 ? "line latest" : "line");
       line.style.setProperty("--share", totals[n] ? count / totals[n] : 0);
-      line.append(made("span", "", String(count)));
+      line.append(made("i", ""), made("span", "", String(count)));
       lines.append(line);
     });
     row.append(lines);

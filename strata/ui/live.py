@@ -43,7 +43,9 @@ class _Listener:
 
 
 @dataclass
-class _Desk:
+class Desk:
+    """What sockets and ballots share."""
+
     board: Board
     votes: Votes
     progress: Progress
@@ -51,7 +53,7 @@ class _Desk:
     listeners: set[_Listener] = field(default_factory=set)
 
 
-desk: _Desk | None = None
+desk: Desk | None = None
 
 
 @asynccontextmanager
@@ -66,7 +68,7 @@ async def watching() -> AsyncIterator[None]:
             await task
 
 
-def open_desk() -> _Desk:
+def open_desk() -> Desk:
     """What sockets and ballots need; made once."""
     global desk
     from strata.classroom.board import Board
@@ -74,7 +76,7 @@ def open_desk() -> _Desk:
     from strata.ui.learner import database, progress
 
     if desk is None:
-        desk = _Desk(Board(database()), Votes(database()), progress())
+        desk = Desk(Board(database()), Votes(database()), progress())
     return desk
 
 
@@ -97,19 +99,19 @@ async def _watch() -> None:
 
 async def listen(socket: WebSocket) -> None:
     """A browser's socket: its class's screen now, and again whenever it has changed."""
-    seat = await _seat(socket)
-    if desk is None or seat is None or seat.group is None or seat.member is None:
-        await socket.close(1013 if desk is None else 1008)
+    seat, here = await _seat(socket), desk
+    if here is None or seat is None or seat.group is None or seat.member is None:
+        await socket.close(1013 if here is None else 1008)
         return
     await socket.accept()
     mine = await run_in_threadpool(_mine, seat.group.id, seat.member.id)
     listener = _Listener(seat.group.id)
-    desk.listeners.add(listener)
+    here.listeners.add(listener)
     gone = asyncio.ensure_future(_until_gone(socket))
     try:
         while not gone.done():
             listener.told.clear()
-            await socket.send_json({**desk.board.screen(listener.class_id), "mine": mine})
+            await socket.send_json({**here.board.screen(listener.class_id), "mine": mine})
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
@@ -117,7 +119,7 @@ async def listen(socket: WebSocket) -> None:
     except WebSocketDisconnect:
         pass
     finally:
-        desk.listeners.discard(listener)
+        here.listeners.discard(listener)
         gone.cancel()
 
 
@@ -144,7 +146,7 @@ async def cast(request: Request) -> JSONResponse:
     return JSONResponse({"kept": True})
 
 
-def _keep(here: _Desk, seat: Seat, body: bytes) -> None:
+def _keep(here: Desk, seat: Seat, body: bytes) -> None:
     assert seat.group is not None
     assert seat.member is not None
     try:

@@ -47,7 +47,7 @@ def _wall(group: Class) -> None:
         with st.container(key="wall_ask"):
             st.text(asked.question.ask)
         if vote.shown:
-            draw(results(vote, cast), f"wall_{vote.phase}")
+            draw(results(vote, cast, wall=True), f"wall_{vote.phase}")
             return
         for letter, option in zip("ABCDEFGHIJKLMNOPQRST", asked.question.options, strict=False):
             st.text(f"{letter}   {option.text}")

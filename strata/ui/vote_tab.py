@@ -186,11 +186,11 @@ def _steps(vote: Vote) -> None:
         way("End the vote", kwargs={"phase": "over"})
 
 
-def results(vote: Vote, cast: Ballots) -> Chart:
+def results(vote: Vote, cast: Ballots, *, wall: bool = False) -> Chart:
     """The histogram of a vote, both rounds side by side once there were two."""
     frame = counted(vote, cast)
     frame = frame.assign(vote=frame["round"].map({1: "first", 2: "second"}))
-    return tally(frame, "How the class voted", reading(vote, cast))
+    return tally(frame, "How the class voted", reading(vote, cast), wall=wall)
 
 
 def _before(group: Class) -> None:

@@ -138,6 +138,113 @@ def test_a_class_from_its_code_to_its_gradebook(browser: Browser, hosted: str) -
         page.context.close()
 
 
+def vote(page: Page, option: int) -> None:
+    """Choose an option on a learner's screen, and hand it in."""
+    page.locator("label.option").nth(option).click()
+    page.get_by_role("button", name="Vote", exact=True).click()
+    expect(page.get_by_text("Your vote:")).to_be_visible()
+
+
+def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
+    """A teacher and three learners, wherever they are; another class hears nothing of it."""
+    desk = teacher(browser, hosted)
+    code = new_class(desk, "A voting class")
+    away, _ = join(browser, hosted, new_class(desk, "Not voting"), "Eve")
+    learners = [join(browser, hosted, code, name)[0] for name in ("Ann", HOSTILE, "Cid")]
+    answer_first_question(learners[0])
+    learners[1].goto(f"{hosted}/scaling")
+    desk.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
+    desk.get_by_role("option", name="A voting class").click()
+    expect(desk.locator(".class-code")).to_have_text(code)
+    desk.get_by_role("tab", name="Vote").click()
+    with desk.expect_popup() as opened:
+        desk.get_by_role("link", name="For the projector").click()
+    wall = opened.value
+    expect(wall.get_by_text("3 are here")).to_be_visible()
+
+    # A question of a lesson, with the answer of the model's own run.
+    desk.get_by_role("button", name="Open the vote").click()
+    asked = learners[0].locator("section.vote .ask")
+    expect(asked).not_to_be_empty()
+    expect(wall.get_by_text(asked.inner_text())).to_be_visible()
+    desk.get_by_role("button", name="End the vote").click()
+    expect(learners[0].locator("section.vote")).to_have_count(0)
+
+    # One of the teacher's own.
+    desk.get_by_text("A question of your own").click()
+    desk.get_by_label("Your question").fill(f"Which? {HOSTILE}")
+    desk.get_by_label("Answers to choose from").fill(f"{HOSTILE}\nthe right one\n**neither**")
+    desk.get_by_label("Number of the right one").fill("2")
+    desk.get_by_role("button", name="Open the vote").click()
+    for page, option in zip(learners, (0, 1, 2), strict=True):
+        vote(page, option)
+    learners[2].get_by_role("button", name="Change it").click()
+    vote(learners[2], 0)
+    expect(desk.get_by_text("3 of 3 have voted")).to_be_visible()
+    expect(wall.get_by_text("3 of 3 have voted")).to_be_visible()
+    for page in (*learners, wall):  # nobody is shown what others said
+        expect(page.locator(".bars")).to_have_count(0)
+        expect(page.get_by_test_id("stVegaLiteChart").filter(has_text="Vote")).to_have_count(0)
+    desk.get_by_role("button", name="Close the vote").click()
+    expect(learners[2].get_by_text("Talk it over")).to_be_visible()
+    expect(learners[2].get_by_role("button", name="Vote", exact=True)).to_have_count(0)
+    learners[2].reload()  # what was voted is known again
+    expect(learners[2].get_by_text(f"Your vote: {HOSTILE}")).to_be_visible()
+    desk.get_by_role("button", name="Open the second vote").click()
+    for page in learners:
+        expect(page.get_by_role("heading", name="Vote again")).to_be_visible()
+        vote(page, 1)
+    desk.get_by_role("button", name="Close the second vote").click()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    for page in learners:
+        expect(page.locator(".bar.right .line")).to_have_text(["1", "3"])
+    said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
+    expect(wall.get_by_text(said)).to_be_visible()
+    expect(desk.get_by_text(said)).to_be_visible()
+    desk.get_by_role("button", name="End the vote").click()
+    expect(learners[0].locator("section.vote")).to_have_count(0)
+    expect(away.locator("section.panel")).to_have_count(0)
+
+    desk.get_by_role("tab", name="Gradebook").click()
+    with desk.expect_download() as saved:
+        desk.get_by_role("button", name="CSV", exact=True).click()
+    book = pd.read_csv(io.BytesIO(Path(saved.value.path()).read_bytes()))
+    book = book[book["lesson"] == "vote"].set_index("name")
+    assert book.loc["Ann", ["first", "first_grade"]].tolist() == [f"'{HOSTILE}", "wrong"]
+    assert book["revision"].tolist() == ["the right one"] * 3
+    for page in (desk, wall, away, *learners):
+        assert page.evaluate("window.hit") is None
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+    for page in (desk, away, *learners):
+        page.context.close()
+
+
+def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
+    desk = teacher(browser, hosted)
+    code = new_class(desk, "Come along")
+    ann, _ = join(browser, hosted, code, "Ann")
+    bob, _ = join(browser, hosted, code, "Bob")
+    desk.goto(f"{hosted}/predictions?k=20")
+    expect(desk.locator(".st-key-foot")).to_be_visible()
+    settled(desk)
+    desk.get_by_role("textbox", name="Prompt").fill("The teacher's own words are")
+    desk.keyboard.press("Control+Enter")
+    expect(desk).to_have_url(re.compile("prompt="))
+    settled(desk)
+    desk.get_by_role("button", name="Bring everyone here").click()
+    desk.get_by_role("button", name="Come along").click()
+    bob.get_by_role("button", name="Stay here").click()
+    expect(ann).to_have_url(re.compile("/predictions.*k=20"))
+    expect(ann.get_by_role("textbox", name="Prompt")).to_have_value("The teacher's own words are")
+    expect(ann.locator(".st-key-foot")).to_be_visible()
+    assert "/lessons" in bob.url
+    bob.reload()
+    settled(bob)
+    expect(bob.locator("section.call")).to_have_count(0)  # once declined, always declined
+    for page in (desk, ann, bob):
+        page.context.close()
+
+
 def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     browser: Browser, hosted: str
 ) -> None:

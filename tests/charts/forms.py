@@ -39,6 +39,18 @@ def funnel() -> Chart:
     return charts.funnel(frame.assign(hints=[0, 1]), "How far the class is", READING)
 
 
+def tally(*, wall: bool = False) -> Chart:
+    frame = pd.DataFrame(
+        {
+            "label": ["a", "b"] * 2,
+            "right": [False, True] * 2,
+            "vote": ["first"] * 2 + ["second"] * 2,
+            "learners": [3, 0, 1, 2],
+        }
+    )
+    return charts.tally(frame, "How the class voted", READING, wall=wall)
+
+
 def strip(*, symlog: bool = False) -> Chart:
     frame = pd.DataFrame(
         {"x": [0.1, 0.9, 2.0], "layer": [0, 1, 2], "dim": [5, 5, 6], "value": [-1.0, 0.5, 300.0]}
@@ -142,6 +154,8 @@ def paths() -> Chart:
 FORMS = {
     "bars": bars,
     "funnel": funnel,
+    "tally": tally,
+    "tally, wall": lambda: tally(wall=True),
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "by_layer": by_layer,

@@ -1,0 +1,164 @@
+"""A class's sockets: who hears what, and what becomes of a ballot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from strata.classroom.asked import Asked
+from strata.classroom.board import Board
+from strata.classroom.codes import Attempts, hashed
+from strata.classroom.roster import Class, Roster
+from strata.classroom.votes import Votes, call
+from strata.database import Database
+from strata.errors import StrataError
+from strata.lessons.progress import Progress
+from strata.ui import door, live
+
+OWN = Asked.own("Which?", ["a", "b"], right=1)
+KEY = "a-key-of-its-own"
+
+
+@pytest.fixture
+def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
+    roster = Roster(database)
+    monkeypatch.setattr(door, "reception", door.Reception(roster, hashed("correct horse")))
+    opened = live.Desk(Board(database), Votes(database), Progress(database))
+    monkeypatch.setattr(live, "desk", opened)
+    monkeypatch.setattr(live, "EVERY", 0.02)
+    return roster.create("3b")
+
+
+@pytest.fixture
+def client(group: Class) -> Iterator[TestClient]:
+    app = Starlette(
+        routes=live.routes,
+        middleware=[Middleware(door.Door)],
+        lifespan=lambda app: live.watching(),
+    )
+    with TestClient(app, follow_redirects=False) as opened:
+        yield opened
+
+
+def seated(client: TestClient, group: Class, name: str) -> tuple[dict[str, str], str]:
+    """The headers of a new member's browser, and the member's id."""
+    assert door.reception is not None
+    member, _ = door.reception.roster.join(group.code, name)
+    return {"cookie": f"{door.COOKIE}={door.reception.roster.seat(member.id)}"}, member.id
+
+
+def ballot(vote: str, guess: Any = 1, round_: Any = 1, key: Any = KEY) -> str:
+    return json.dumps({"vote": vote, "round": round_, "guess": guess, "key": key})
+
+
+def test_who_is_in_the_class_hears_of_a_vote_and_nobody_else(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    votes, other = Votes(database), Roster(database).create("other")
+    ann, ann_id = seated(client, group, "Ann")
+    eve, _ = seated(client, other, "Eve")
+    with (
+        client.websocket_connect("/live", headers=ann) as mine,
+        client.websocket_connect("/live", headers=eve) as hers,
+    ):
+        assert "vote" not in mine.receive_json()
+        assert "vote" not in hers.receive_json()
+        vote = votes.open(group.id, OWN)
+        assert mine.receive_json()["vote"]["ask"] == "Which?"
+        sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
+        assert (sent.status_code, sent.json()) == (200, {"kept": True})
+        votes.change(vote.id, phase="talk", shown=True)
+        heard = mine.receive_json()["vote"]
+        assert [bar["learners"] for bar in heard["results"]] == [[0], [1]]
+        # Eve's news is of her own class, with nothing of the other's.
+        call(database, other.id, {"path": "/scaling", "query": "", "title": "S", "prompt": ""})
+        while "call" not in (news := hers.receive_json()):
+            assert "vote" not in news
+        assert news["call"]["path"] == "/scaling"
+        assert "vote" not in news
+        refused = client.post("/live/vote", content=ballot(vote.id), headers=eve)
+        assert refused.status_code == 409
+    assert votes.ballots(vote.id)[vote.id] == {1: {ann_id: 1}, 2: {}}
+    with client.websocket_connect("/live", headers=ann) as again:  # another browser of Ann's
+        assert again.receive_json()["mine"] == {"1": 1}
+
+
+def test_a_ballot_is_kept_once_and_only_while_its_round_is_open(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    votes = Votes(database)
+    ann, ann_id = seated(client, group, "Ann")
+    vote = votes.open(group.id, OWN)
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+
+        def send(**said: Any) -> int:
+            return client.post(
+                "/live/vote", content=ballot(vote.id, **said), headers=ann
+            ).status_code
+
+        assert send() == send() == 200
+        assert send(guess=0, key="another-key") == 200  # changed
+        assert send(key="short") == send(key=7) == send(round_=2) == send(round_=True) == 409
+        assert send(guess=5) == send(guess="<b>") == send(guess=[1]) == 409
+        for body in ("", "[]", "{", "null", '{"vote": 1}', "[" * 1_900, "x" * 5_000, '"\\ud800"'):
+            sent = client.post("/live/vote", content=body, headers=ann)
+            assert sent.status_code == 409
+            assert "Traceback" not in sent.text
+        votes.change(vote.id, phase="talk")
+        while socket.receive_json()["vote"]["phase"] != "talk":
+            pass
+        assert send(key="a-later-key") == 409
+    assert votes.ballots(vote.id)[vote.id] == {1: {ann_id: 0}, 2: {}}
+
+
+def test_too_many_ballots_are_told_to_wait(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live.desk is not None
+    monkeypatch.setattr(live.desk, "ballots", Attempts(2, 1_000))
+    ann, _ = seated(client, group, "Ann")
+    bob, _ = seated(client, group, "Bob")
+    codes = [client.post("/live/vote", content="{}", headers=ann).status_code for _ in range(4)]
+    assert codes == [409, 409, 429, 429]
+    assert client.post("/live/vote", content="{}", headers=bob).status_code == 409
+
+
+def test_a_database_that_is_away_asks_for_another_try(
+    client: TestClient, group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    vote = Votes(database).open(group.id, OWN)
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+        assert live.desk is not None
+
+        def away(*_: object) -> None:
+            raise StrataError("It is away.")
+
+        monkeypatch.setattr(live.desk.progress, "vote", away)
+        sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
+        assert sent.status_code == 503
+        assert "Not kept yet" in sent.json()["wrong"]
+
+
+def test_without_a_seat_in_a_class_there_is_no_socket_and_no_ballot(
+    client: TestClient, group: Class
+) -> None:
+    assert door.reception is not None
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live"):
+        pass
+    assert client.post("/live/vote", content="{}").status_code == 303
+    teacher = {"cookie": f"{door.COOKIE}={door.reception.roster.seat()}"}
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live", headers=teacher):
+        pass
+    assert client.post("/live/vote", content="{}", headers=teacher).status_code == 403
