@@ -134,6 +134,10 @@ class Asked(BaseModel):
         rows = [(self._label(bar), counts[bar], bar == right) for bar in bars]
         return pd.DataFrame(rows, columns=["label", "learners", "right"])
 
+    def counted_as(self, guess: Any) -> str:
+        """The answer or the range of numbers with which a guess is counted, in words."""
+        return self._label(self.bar(guess))
+
     def _label(self, bar: Any) -> str:
         if self.question.kind == "token":
             return str(bar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import streamlit as st
 from strata.catalogue import menu_title
 from strata.charts import funnel
 from strata.classroom import watch
+from strata.classroom.asked import Asked
 from strata.classroom.backup import kept_of
 from strata.classroom.roster import Class
 from strata.classroom.votes import call
@@ -101,6 +103,19 @@ def _choose_model(chosen: str) -> str:
     )
 
 
+def _choose_limits(chosen: dict[str, int]) -> dict[str, int]:
+    """What a learner may ask of the model; nothing where the server's limits are enough."""
+    words = {
+        "prompt_tokens": "Longest prompt, in tokens",
+        "per_minute": "New computations of a learner in a minute",
+    }
+    typed = {}
+    for (name, label), place in zip(words.items(), st.columns(2), strict=True):
+        said = f"{label} (empty: as the server allows)"
+        typed[name] = place.number_input(said, 1, 10_000, chosen.get(name))
+    return {name: int(number) for name, number in (chosen | typed).items() if number is not None}
+
+
 def entrance(group: Class) -> None:
     """How learners come in: the code, large enough for a projector, and a link that holds it."""
     where = urlsplit(st.context.url or "")
@@ -156,7 +171,9 @@ def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
         wrong = watch.answers(done[done["lesson"] == lesson.stem])
         st.markdown("**First answers**, most missed questions first")
         shown = wrong.assign(guess=[_answer(lesson, row) for row in wrong.itertuples()])
-        st.dataframe(shown[["step", "guess", "grade", "learners"]], hide_index=True, height=240)
+        together = ["step", "guess", "grade"]
+        shown = shown.groupby(together, sort=False)["learners"].sum().reset_index()
+        st.dataframe(shown, hide_index=True, height=240)
         hints = reached[reached["hints"] > 0]
         if not hints.empty:
             told = ", ".join(f"step {row.step}: {row.hints}" for row in hints.itertuples())
@@ -168,12 +185,16 @@ def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
 
 
 def _answer(lesson: Lesson, row: object) -> str:
-    """An answer in words: of a choice, the option, unless the lesson has changed since."""
+    """An answer as it is counted: of a choice the option, of a number its range; as it was given
+    where the lesson has changed since."""
     guess, number = str(row.guess), int(row.step)  # type: ignore[attr-defined]
     question = lesson.steps[number - 1].question if number <= len(lesson.steps) else None
-    if question is None or question.kind != "choice" or not guess.isdigit():
+    if question is None or question.kind not in ("choice", "number"):
         return guess
-    return question.options[int(guess)].text if int(guess) < len(question.options) else guess
+    try:
+        return Asked(question=question).counted_as(json.loads(guess))
+    except (ValueError, TypeError, IndexError):
+        return guess
 
 
 def _gradebook(group: Class) -> None:
@@ -198,10 +219,11 @@ def _settings(group: Class) -> None:
     with st.form("class_settings"):
         stems = _choose_lessons(group.lessons)
         model = _choose_model(group.model)
+        limits = _choose_limits(group.limits)
         opened = st.toggle("Open: learners may come in and work", not group.closed())
         if st.form_submit_button("Save"):
             closes = None if opened else datetime.now(UTC)
-            chosen = {"lessons": stems, "model": model, "closes": closes}
+            chosen = {"lessons": stems, "model": model, "closes": closes, "limits": limits}
             chosen |= {"opens": None} if opened else {}
             roster().change(group.id, **chosen)
             st.rerun()

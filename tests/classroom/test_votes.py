@@ -87,6 +87,8 @@ def test_a_tally_has_a_bar_for_every_answer() -> None:
     assert layers["label"].iloc[[0, -1]].tolist() == ["0 to 3", "28 to 30"]
     assert layers["learners"].sum() == 31
     assert layers["learners"].max() == 4
+    assert asked("number", unit="%", answer=0.77).counted_as(0.25) == "20 to 30%"
+    assert OWN.counted_as(2) == "c"
     words = asked("token", answer=" Paris").tally(["paris", "Paris ", "London"])
     assert words.to_dict("list") == {
         "label": ["paris", "london"],
