@@ -277,9 +277,8 @@ class Desk:
         if waiting - leaves >= self.settings.queue_size:
             seconds = line.seconds_until(0, self.clock())
             when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
-            raise BusyError(
-                f"{waiting} jobs are already waiting for this model; try again in {when}.", seconds
-            )
+            jobs = "1 job is" if waiting == 1 else f"{waiting} jobs are"
+            raise BusyError(f"{jobs} already waiting for this model; try again in {when}.", seconds)
 
     def _free(self, work: Work, timed: bool = True) -> None:
         line = work.line
