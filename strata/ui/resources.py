@@ -6,10 +6,11 @@ import gc
 import logging
 import threading
 import time
-from functools import cache
+from functools import cache, lru_cache
 
 from strata.catalogue import ModelCard, catalogue
-from strata.engine import Job, LocalEngine, Settings, open_engine
+from strata.classroom.roster import Class
+from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.store import PromptStore
 from strata.ui.learner import database
@@ -18,14 +19,16 @@ from strata.umap_worker import WORKER
 
 _COLLECT_EVERY = 60  # seconds
 _TRY_AGAIN_AFTER = 30  # seconds
+_OF_CLASS = ("prompt_tokens", "prompt_characters", "per_minute")  # what a teacher may choose
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
+_limits: dict[str, Limits] = {}  # by member: as many as the roster has, and a class's is shared
 
 
 @cache
 def _engine() -> LocalEngine:
-    return open_engine(Settings())
+    return open_engine(Settings(), _limits.get)
 
 
 def engine() -> LocalEngine:
@@ -44,6 +47,19 @@ def prompt_store() -> PromptStore:
 def models() -> dict[str, ModelCard]:
     """The catalogue, in the order of models.toml; the first is the default."""
     return catalogue()
+
+
+def limit(member: str, group: Class) -> None:
+    """From now on the engine holds this member's jobs to what the class allows."""
+    numbers = getattr(group, "limits", None) or {}
+    _limits[member] = _limits_of_class(group.model, tuple(sorted(numbers.items())))
+
+
+@lru_cache(maxsize=1_000)
+def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
+    own = {name: value for name, value in numbers if name in _OF_CLASS and value}
+    only = frozenset({model}) if model in models() else None
+    return Limits(only, burst=own.get("per_minute"), **own)
 
 
 def warm_up() -> None:
