@@ -346,7 +346,8 @@ def test_a_view_that_goes_on_apart_does_not_hold_the_line(gate: Gate) -> None:
     with engine({"apart": apart(gate.view)}, clock=clock) as made:
         future = made.submit(job("apart"))
         assert gate.started.wait(PATIENCE)
-        made.run(job("plain"))
+        assert made._owners["fake"].line.running is None
+        assert made._owners["fake"].line.pace.of("apart") == 0
         clock.now += 50
         gate.open.set()
         future.result(PATIENCE)
