@@ -34,6 +34,7 @@ Progress = Callable[[float, str], None]
 
 FEWEST, MOST = 4, 10_000  # positions of a sample
 LONGEST_TEXT = 200_000  # characters of a learner's own text
+LARGEST_FILE = 2 * 1024 * 1024  # bytes of the file that it comes in
 _PASSAGE = (
     600  # characters of a passage cut from a longer text, about as many as those shipped have
 )
@@ -141,8 +142,10 @@ def decoded(content: bytes) -> tuple[str, str]:
     """A text file's content as text, and a note on what was done to it ("" where nothing was).
 
     UTF-8 and UTF-16 are recognised; what is neither is read as Latin-1. Text over 200,000
-    characters is cut. InputError where there is no text.
+    characters is cut. InputError where there is no text, and for a file over 2 MB.
     """
+    if len(content) > LARGEST_FILE:
+        raise InputError("This file is larger than 2 MB; choose a smaller one.")
     notes = []
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", errors="replace")

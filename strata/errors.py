@@ -14,7 +14,14 @@ class InputError(StrataError):
 
 
 class BusyError(StrataError):
-    """The queue is full, or this learner already has as many jobs waiting as is allowed."""
+    """The queue is full, or this learner has asked for as much as is allowed for now.
+
+    `seconds`: about how long until it is worth another try; None if that is not known.
+    """
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class CancelledError(StrataError):

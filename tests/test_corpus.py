@@ -14,7 +14,7 @@ import torch
 
 from strata import corpus
 from strata.concepts import gaussian_baseline
-from strata.corpus import LONGEST_TEXT, decoded, fitting, passages, sample, split
+from strata.corpus import LARGEST_FILE, LONGEST_TEXT, decoded, fitting, passages, sample, split
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import CancelledError, InputError, ModelError
 from strata.model import Model
@@ -76,9 +76,14 @@ def test_what_is_not_utf8_is_read_as_latin1_and_said_so() -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "no text"), (b" \n\t", "no text"), (b"\x89PNG\x00\x01", "not a text file")],
+    [
+        (b"", "no text"),
+        (b" \n\t", "no text"),
+        (b"\x89PNG\x00\x01", "not a text file"),
+        (b"a" * (LARGEST_FILE + 1), "larger than 2 MB"),
+    ],
 )
-def test_files_without_text_are_refused(content: bytes, reason: str) -> None:
+def test_files_without_text_or_too_large_are_refused(content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         decoded(content)
 

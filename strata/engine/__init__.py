@@ -8,15 +8,20 @@
 [' Paris']
 """
 
+from collections.abc import Callable
+
 from strata.engine.desk import Future
 from strata.engine.job import Job
+from strata.engine.limits import Limits
 from strata.engine.local import LocalEngine
 from strata.engine.owner import Status
 from strata.engine.settings import Settings
 
-__all__ = ["Future", "Job", "LocalEngine", "Settings", "Status", "open_engine"]
+__all__ = ["Future", "Job", "Limits", "LocalEngine", "Settings", "Status", "open_engine"]
 
 
-def open_engine(settings: Settings | None = None) -> LocalEngine:
+def open_engine(
+    settings: Settings | None = None, limits_of: Callable[[str], Limits | None] | None = None
+) -> LocalEngine:
     """The engine that the settings ask for; models are loaded when they are first needed."""
-    return LocalEngine(settings or Settings())
+    return LocalEngine(settings or Settings(), limits_of=limits_of or (lambda learner: None))

@@ -6,57 +6,34 @@ No view, model or loader ever runs under that lock, so nothing here waits for an
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Condition, Event, Lock
-from typing import Any, Literal
+from threading import Event, Lock
 
 import pandas as pd
 
-from strata.engine.job import Job
+from strata.attempts import Attempts
+from strata.engine.limits import Limits
+from strata.engine.line import Line, Work
 from strata.engine.settings import Settings
-from strata.errors import BusyError, CancelledError
-from strata.trace import Trace
-from strata.views import View
-
-
-class Line:
-    """The jobs that wait for one model, first come first served."""
-
-    def __init__(self, lock: Lock) -> None:
-        self.works: list[Work] = []
-        self.changed = Condition(lock)
-        self.fraction = 0.0  # of loading the model
-        self.message = "Starting"
-
-
-@dataclass(eq=False)
-class Work:
-    """One computation and everybody who waits for it."""
-
-    job: Job
-    key: str
-    view: View
-    arguments: dict[str, Any]
-    line: Line
-    state: Literal["waiting", "running", "done"] = "waiting"
-    waiters: list[Future] = field(default_factory=list)
-    stopped: bool = False  # the last waiter has left
-    fraction: float = 0.0
-    message: str = ""
-    trace: Trace | None = None  # captured ahead of its turn, in a batch
-    alone: bool = False  # a batch with this prompt failed: not to be batched again
+from strata.errors import BusyError, CancelledError, InputError
 
 
 class Future:
     """One waiter's claim on the answer to a job."""
 
     def __init__(
-        self, desk: Desk, work: Work | None, learner: str | None, view: str, deadline: float | None
+        self,
+        desk: Desk,
+        work: Work | None,
+        learner: str | None,
+        view: str,
+        deadline: float | None,
+        limits: Limits,
     ) -> None:
         self._desk, self._work = desk, work
-        self._learner, self._view = learner, view
+        self._learner, self._view, self.limits = learner, view, limits
         self._seconds = deadline
         self._ends = None if deadline is None else desk.clock() + deadline
         self._settled = Event()
@@ -102,6 +79,17 @@ class Future:
             return self._work.line.works.index(self._work) if waiting else 0
 
     @property
+    def seconds(self) -> float | None:
+        """About how many seconds until its turn; None if that is not known, or it has come."""
+        if self.done() or self._work is None:
+            return None
+        with self._desk.lock:
+            line = self._work.line
+            if self._work not in line.works:
+                return None
+            return line.seconds_until(line.works.index(self._work), self._desk.clock())
+
+    @property
     def progress(self) -> tuple[float, str]:
         """(fraction, message) to show while waiting."""
         if self.done() or self._work is None:
@@ -140,41 +128,46 @@ class Future:
 
 
 class Desk:
-    """The rules of waiting. Every method but `finish` and `note` expects `lock` to be held."""
+    """The rules of waiting. Every method but the last four expects `lock` to be held."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self.clock = settings, clock
         self.lock = Lock()
         self.works: dict[str, Work] = {}  # waiting and running, by the job's key
         self._learners: dict[str, dict[str, Future]] = {}  # in flight, by learner and view
+        self._buckets: dict[tuple[int, int], Attempts] = {}  # by burst and jobs a minute
 
-    def admit(self, new: Work, learner: str | None, deadline: float | None) -> Future:
-        """A place in the queue, or beside those who wait for the same; BusyError if there is none.
+    def admit(
+        self, new: Work, learner: str | None, deadline: float | None, limits: Limits
+    ) -> Future:
+        """A place in the queue, or beside those who wait for the same.
 
-        The learner's older job of the same view makes way.
+        The learner's older job of the same view makes way. BusyError if there is no place or the
+        learner has used up what they may ask for; InputError for too many tokens.
         """
         flights = self._learners.get(learner, {}) if learner is not None else {}
         for work in [*new.line.works, *(f.work for f in flights.values())]:
             if work is not None:
                 self.expire(work)
         older = flights.get(new.job.view)
-        if len(flights) - (older is not None) >= self.settings.per_learner:
+        if limits.in_flight and len(flights) - (older is not None) >= limits.in_flight:
             raise BusyError(
-                f"You already have {self.settings.per_learner} computations running; "
-                "wait for one of them."
+                f"You already have {limits.in_flight} computations running; wait for one of them."
             )
         work = self.works.get(new.key)
         if work is None:
-            leaves = older is not None and self._would_leave(older, new.line)
-            waiting = len(new.line.works) + self._apart(new.line)
-            if waiting - leaves >= self.settings.queue_size:
-                raise BusyError(
-                    f"{waiting} jobs are already waiting for this model; try again in a moment."
-                )
+            bucket = self._bucket(limits)
+            if learner is not None and bucket is not None:
+                self._require_attempt(bucket, learner)
+            self._require_place(new.line, older)
+            if learner is not None and bucket is not None:
+                bucket.take(learner)
             work = self.works[new.key] = new
-            new.line.works.append(new)
-            new.line.changed.notify_all()
-        future = Future(self, work, learner, new.job.view, deadline)
+            new.line.add(new, learner)
+        else:
+            limits.check_tokens(work.n_tokens or 0)
+            work.line.share(work, learner)
+        future = Future(self, work, learner, new.job.view, deadline, limits)
         work.waiters.append(future)
         self.replace(learner, new.job.view)  # after joining: the same work may go on for the newer
         if learner is not None:
@@ -214,15 +207,22 @@ class Desk:
             self.expire(work)
         if not line.works:
             return None
-        work = line.works.pop(0)
-        work.state, work.message = "running", "Running"
+        work = line.running = line.works[0]
+        line.remove(work)
+        work.state, work.message, work.began = "running", "Running", self.clock()
         return work
+
+    def free(self, work: Work) -> None:
+        """The model is done with a work, whose view goes on without it."""
+        with self.lock:
+            self._free(work)
 
     def finish(
         self, work: Work, frame: pd.DataFrame | None, error: BaseException | None = None
     ) -> None:
         """All who still wait get the answer."""
         with self.lock:
+            self._free(work, timed=frame is not None)  # a refusal says nothing of the others
             self.expire(work)
             self._forget(work)
             work.state, work.trace = "done", None
@@ -238,6 +238,54 @@ class Desk:
             work.fraction, work.message = float(fraction), str(message)
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
+
+    def measured(self, work: Work, n_tokens: int) -> None:
+        """The length of a work's longest prompt is known now: who may not ask about so many tokens
+        is told so. CancelledError once nobody waits for it."""
+        with self.lock:
+            work.n_tokens = n_tokens
+            for future in list(work.waiters):
+                try:
+                    future.limits.check_tokens(n_tokens)
+                except InputError as error:
+                    self.detach(future, error)
+            if work.stopped:
+                raise CancelledError("The job was cancelled.")
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _bucket(self, limits: Limits) -> Attempts | None:
+        if limits.burst is None or limits.per_minute is None:
+            return None
+        rate = limits.burst, limits.per_minute
+        if rate not in self._buckets:
+            self._buckets[rate] = Attempts(limits.burst, 60 / limits.per_minute, self.clock)
+        return self._buckets[rate]
+
+    def _require_attempt(self, bucket: Attempts, learner: str) -> None:
+        wait = bucket.wait(learner)
+        if wait:
+            raise BusyError(
+                "You have asked for much in a short time; the next computation can begin in "
+                f"{in_seconds(wait)}.",
+                wait,
+            )
+
+    def _require_place(self, line: Line, older: Future | None) -> None:
+        leaves = older is not None and self._would_leave(older, line)
+        waiting = len(line.works) + self._apart(line)
+        if waiting - leaves >= self.settings.queue_size:
+            seconds = line.seconds_until(0, self.clock())
+            when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
+            jobs = "1 job is" if waiting == 1 else f"{waiting} jobs are"
+            raise BusyError(f"{jobs} already waiting for this model; try again in {when}.", seconds)
+
+    def _free(self, work: Work, timed: bool = True) -> None:
+        line = work.line
+        if line.running is work:
+            line.running = None
+            if timed:
+                line.pace.note(work.job.view, self.clock() - work.began)
 
     def _apart(self, line: Line) -> int:
         """Running works of a line beyond the model's own: they have left it and wait elsewhere."""
@@ -260,4 +308,10 @@ class Desk:
         if self.works.get(work.key) is work:
             del self.works[work.key]
         if work in work.line.works:
-            work.line.works.remove(work)
+            work.line.remove(work)
+
+
+def in_seconds(seconds: float) -> str:
+    """A time to wait, in words: whole seconds, at least one."""
+    whole = max(1, math.ceil(seconds))
+    return f"{whole} second{'s' if whole > 1 else ''}"

@@ -17,11 +17,13 @@ from strata import views
 from strata.corpus import Sample
 from strata.device import free_memory
 from strata.engine.cache import ByteCache
-from strata.engine.desk import Desk, Future, Work
+from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
-from strata.engine.owner import Load, Owner, Progress, Status
+from strata.engine.limits import Limits
+from strata.engine.line import Work
+from strata.engine.owner import Answer, Load, Owner, Progress, Status
 from strata.engine.settings import Settings
-from strata.engine.supply import SampleKey, TraceKey
+from strata.engine.supply import SampleKey, TraceKey, samples_texts
 from strata.errors import CancelledError, InputError, StrataError
 from strata.trace import Trace
 
@@ -51,20 +53,23 @@ def listed() -> Collection[str]:
 class LocalEngine:
     """Runs jobs in this process. Safe to share between threads; close it when done.
 
-    `load`, `find_view`, `listed` and `clock` can be replaced, for tests.
+    `limits_of` tells the limits of a learner, None where only the settings hold. It is asked for
+    each job, so it must not wait for anything. `load`, `find_view`, `listed` and `clock` can be
+    replaced, for tests.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        limits_of: Callable[[str], Limits | None] = lambda learner: None,
         load: Load = load,
         find_view: Callable[[str], views.View] = views.find_view,
         listed: Callable[[], Collection[str]] = listed,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.load, self.clock = settings, load, clock
-        self._find_view, self._listed = find_view, listed
+        self._limits_of, self._find_view, self._listed = limits_of, find_view, listed
         self.desk = Desk(settings, clock)
         self.traces: ByteCache[TraceKey, Trace] = ByteCache(
             settings.trace_cache_bytes, lambda trace: trace.n_bytes
@@ -72,9 +77,9 @@ class LocalEngine:
         self.samples: ByteCache[SampleKey, Sample] = ByteCache(
             settings.sample_cache_bytes, lambda sample: sample.n_bytes
         )
-        self.results: ByteCache[str, pd.DataFrame] = ByteCache(
+        self.results: ByteCache[str, Answer] = ByteCache(
             settings.result_cache_bytes,
-            lambda frame: int(frame.memory_usage(deep=True).sum()) + _ROW,
+            lambda answer: int(answer.frame.memory_usage(deep=True).sum()) + _ROW,
         )
         self.apart = ThreadPoolExecutor(_APART, thread_name_prefix="strata-apart")
         self._owners: dict[str, Owner] = {}
@@ -93,50 +98,64 @@ class LocalEngine:
     def submit(self, job: Job, learner: str | None = None, deadline: float | None = None) -> Future:
         """Queue a job and return at once; an answer that is known is there already.
 
-        `learner`: whose limits count (None: nobody's). `deadline`: seconds from now.
-        Raises InputError for a job that cannot be run, BusyError when there is no place,
-        ModelError while a failed load is remembered.
+        `learner`: whose limits count (None: the settings' only). `deadline`: seconds from now.
+        Raises InputError for a job that cannot be run or goes beyond the learner's limits,
+        BusyError when there is no place, ModelError while a failed load is remembered.
         """
-        view, arguments = self._checked(job)
+        limits = self.limits(learner)
+        view, arguments = self._checked(job, limits)
         key = job.key
         with self.desk.lock:
             self._refuse_if_closed()
-            frame = self.results.get(key)
-            if frame is not None:
+            answer = self.results.get(key)
+            if answer is not None:
+                limits.check_tokens(answer.n_tokens)
                 self.desk.replace(learner, job.view)
-                future = Future(self.desk, None, learner, job.view, None)
-                future.settle(frame, None)
+                future = Future(self.desk, None, learner, job.view, None, limits)
+                future.settle(answer.frame, None)
                 return future
             line = self._owner(job.model).line
-            return self.desk.admit(Work(job, key, view, arguments, line), learner, deadline)
+            work = Work(job, key, view, arguments, line)
+            return self.desk.admit(work, learner, deadline, limits)
 
-    def _checked(self, job: Job) -> tuple[views.View, dict[str, Any]]:
-        limit = self.settings.prompt_characters
-        longest = max(len(prompt) for prompt in (job.prompt, *job.prompts))
-        if job.sample is not None:  # its prompts are texts, and are cut into passages
-            limit = self.settings.sample_characters
-            longest = sum(len(prompt) for prompt in (job.prompt, *job.prompts))
+    def limits(self, learner: str | None) -> Limits:
+        """What this learner may ask for: the stricter of their own limits and the settings."""
+        if learner is None:
+            most = self.settings.prompt_characters, self.settings.prompt_tokens
+            return Limits(prompt_characters=most[0], prompt_tokens=most[1])
+        return (self._limits_of(learner) or Limits()).within(self.settings)
+
+    def _checked(self, job: Job, limits: Limits) -> tuple[views.View, dict[str, Any]]:
+        self._refuse_if_unlisted(job.model)
+        limits.check_model(job.model)
+        view = self._find_view(job.view)
+        prompts = [job.prompt, *job.prompts]
+        if job.sample is not None:
             _ = job.source  # refuses what cannot be sampled
-        if longest > limit:
-            raise InputError(
-                f"The prompt has {longest:,} characters and the limit is {limit:,}; shorten it."
-            )
+        if samples_texts(job, view):
+            prompts = [job.prompt]
+            n, most = sum(map(len, job.prompts)), self.settings.sample_characters
+            if n > most:
+                raise InputError(
+                    f"The text has {n:,} characters and the limit is {most:,}; shorten it."
+                )
+        limits.check_characters(max(map(len, prompts)))
         if len(job.prompts) > self.settings.prompts:
             raise InputError(
                 f"The job has {len(job.prompts)} prompts and the limit is {self.settings.prompts}."
             )
-        self._refuse_if_unlisted(job.model)
-        view = self._find_view(job.view)
         return view, check_params(job.view, view, job.params)
 
     # -- models -------------------------------------------------------------------------------
 
-    def ensure(self, model: str) -> None:
+    def ensure(self, model: str, learner: str | None = None) -> None:
         """Start loading a model, if it is not loaded, without waiting for it.
 
-        Raises ModelError while a failed load is remembered.
+        Raises InputError if this learner may not use it, ModelError while a failed load is
+        remembered.
         """
         self._refuse_if_unlisted(model)
+        self.limits(learner).check_model(model)
         with self.desk.lock:
             self._refuse_if_closed()
             self._owner(model)

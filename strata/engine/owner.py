@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 import torch
@@ -17,7 +17,7 @@ from pandas.api.types import is_object_dtype
 
 from strata.device import free_memory
 from strata.engine.cache import ByteCache
-from strata.engine.desk import Line, Work
+from strata.engine.line import Line, Work
 from strata.engine.supply import Stores, Supply, without_model
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
 from strata.views import works_apart
@@ -42,11 +42,18 @@ class Status:
     reason: str = ""
 
 
+class Answer(NamedTuple):
+    """A table, and how many tokens the longest prompt behind it has."""
+
+    frame: pd.DataFrame
+    n_tokens: int
+
+
 class House(Stores, Protocol):
     """What an owner needs of the engine around it."""
 
     load: Load
-    results: ByteCache[str, pd.DataFrame]
+    results: ByteCache[str, Answer]
     apart: ThreadPoolExecutor  # for views that work without the model
 
     def make_room(self, owner: Owner) -> bool:
@@ -162,6 +169,7 @@ class Owner:
         if given is None:
             return
         if works_apart(work.view):
+            self.desk.free(work)
             self.house.apart.submit(self._complete, work, without_model(given))
         else:
             self._complete(work, given)
@@ -169,7 +177,7 @@ class Owner:
     def _complete(self, work: Work, given: dict[str, Any]) -> None:
         frame = self._attempt(work, partial(self._compute, work, given))
         if frame is not None:
-            self.house.results.put(work.key, frame)
+            self.house.results.put(work.key, Answer(frame, work.n_tokens or 0))
             self.desk.finish(work, frame)
 
     def _attempt(self, work: Work, compute: Callable[[], T]) -> T | None:

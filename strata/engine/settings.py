@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     queue_size: int = Field(64, ge=1, description="jobs that may wait for one model")
     per_learner: int = Field(4, ge=1, description="jobs that one learner may have in flight")
     prompt_characters: int = Field(20_000, ge=1, description="longest prompt, in characters")
+    prompt_tokens: int | None = Field(
+        None, ge=1, description="longest prompt, in tokens, where a model would take more"
+    )
+    burst: int = Field(120, ge=1, description="jobs of one learner computed at once, after a rest")
+    per_minute: int = Field(120, ge=1, description="jobs of one learner computed a minute")
     prompts: int = Field(64, ge=1, description="most prompts in one job")
     sample_characters: int = Field(
         LONGEST_TEXT, ge=1, description="longest text to sample states from, in characters"

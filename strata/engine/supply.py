@@ -11,10 +11,12 @@ from strata import corpus
 from strata.corpus import Sample
 from strata.device import free_memory
 from strata.engine.cache import ByteCache
-from strata.engine.desk import Desk, Line, Work
+from strata.engine.desk import Desk
+from strata.engine.job import Job
+from strata.engine.line import Line, Work
 from strata.errors import InputError
 from strata.trace import Scale, Trace
-from strata.views import TRACE, supplied
+from strata.views import TRACE, View, supplied
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -45,6 +47,7 @@ class Supply:
     def given(self, work: Work) -> dict[str, Any]:
         """What the work's view asks for, by its parameters' names."""
         job, names = work.job, supplied(work.view)
+        self.desk.measured(work, self._longest(job, samples=samples_texts(job, work.view)))
         given: dict[str, Any] = {
             "model": self.model,
             "prompt": job.prompt,
@@ -63,6 +66,11 @@ class Supply:
                 raise InputError("Gradients are those of the clean run: leave out the edits.")
             given["gradients"] = self.model.gradients(job.prompt)
         return {name: given[name] for name in names}
+
+    def _longest(self, job: Job, samples: bool) -> int:
+        """Tokens of the job's longest prompt; what is sampled from is cut into passages first."""
+        prompts = {job.prompt} if samples else {job.prompt, *job.prompts}
+        return max((len(self.model.encode(prompt)) for prompt in prompts if prompt), default=0)
 
     def _sample(self, work: Work) -> Sample:
         """The states that the job asks for, captured once for all who ask for the same."""
@@ -166,6 +174,11 @@ class Supply:
         trace = self.model.capture(prompt, edits)
         self.house.traces.put((self.name, prompt, edits), trace)
         return trace
+
+
+def samples_texts(job: Job, view: View) -> bool:
+    """Whether the job's prompts are texts to sample states from."""
+    return job.sample is not None and "sample" in supplied(view)
 
 
 def without_model(given: dict[str, Any]) -> dict[str, Any]:

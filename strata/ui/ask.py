@@ -10,28 +10,39 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from strata.engine import Job
-from strata.ui.resources import engine
+from strata.engine import Future, Job
+from strata.errors import BusyError
+from strata.ui.learner import seat
+from strata.ui.resources import engine, limit
 
 _PATIENCE = 0.25  # seconds before a wait is worth showing
 _DEADLINE = 600.0  # seconds
+_FOR_A_PLACE = 60.0  # seconds that a page waits for a place in the queue
+_BETWEEN_TRIES = 10.0  # seconds at most
 
 
 def learner() -> str | None:
-    """Who asks: this browser session."""
+    """Who asks: a member of a class, wherever they are logged in, else this browser session."""
+    here = seat()
+    if here is not None and here.member is not None and here.group is not None:
+        limit(here.member.id, here.group)
+        return here.member.id
     context = get_script_run_ctx()
     return context.session_id if context else None
 
 
 def until_ready(model: str) -> dict[str, Any]:
     """Facts about a model, once it can answer; until then its progress. ModelError if it failed."""
-    engine().ensure(model)
+    whose = learner()
+    engine().ensure(model, whose)
     place = st.empty()
     while (status := engine().status(model)).state in ("absent", "loading"):
         place.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
         time.sleep(_PATIENCE)
     place.empty()
-    return engine().describe(model)
+    facts = engine().describe(model)
+    limits = (facts["prompt_limit"], engine().limits(whose).prompt_tokens)
+    return facts | {"prompt_limit": min(n for n in limits if n is not None)}
 
 
 def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame:
@@ -39,7 +50,7 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
 
     `meanwhile` draws what belongs under the progress, once there is a wait worth showing.
     """
-    future = engine().submit(job, learner=learner(), deadline=_DEADLINE)
+    future = _submitted(job)
     try:
         try:
             return future.result(timeout=_PATIENCE)
@@ -51,10 +62,7 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
             if meanwhile is not None:
                 meanwhile()
         while True:  # each call below lets Streamlit interrupt this run
-            fraction, message = future.progress
-            ahead = future.position or 0
-            text = f"{ahead} ahead of you" if ahead else (message or "Computing")
-            bar.progress(min(1.0, fraction), text=text)
+            bar.progress(*_waiting(future))
             try:
                 frame = future.result(timeout=_PATIENCE)
             except TimeoutError:
@@ -64,3 +72,33 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
     finally:
         if not future.done():
             future.cancel()
+
+
+def _submitted(job: Job) -> Future:
+    """The job with a place in the queue, waited for visibly. BusyError if none gets free."""
+    whose, until, place = learner(), time.monotonic() + _FOR_A_PLACE, None
+    while True:
+        try:
+            future = engine().submit(job, learner=whose, deadline=_DEADLINE)
+        except BusyError as busy:
+            again = time.monotonic() + min(max(busy.seconds or 0.0, 1.0), _BETWEEN_TRIES)
+            if again > until:
+                raise
+            place = place or st.empty()
+            while time.monotonic() < again:
+                place.progress(0.0, text=f"Waiting for a place: {busy}")
+                time.sleep(_PATIENCE)
+        else:
+            if place is not None:
+                place.empty()
+            return future
+
+
+def _waiting(future: Future) -> tuple[float, str]:
+    """(fraction, text) of a progress bar: the place and a time, then how far it is."""
+    fraction, message = future.progress
+    ahead, seconds = future.position or 0, future.seconds
+    text = f"{ahead} ahead of you" if ahead else (message or "Computing")
+    if seconds is not None and seconds >= 1:
+        text += f", about {seconds:.0f} s"
+    return min(1.0, fraction), text

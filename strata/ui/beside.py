@@ -11,6 +11,7 @@ from strata.examples import BY_ID
 from strata.ui.learner import keep_prompt, kept_prompt
 from strata.ui.page import Page, distinct
 from strata.ui.resources import models
+from strata.ui.sidebar import offered
 
 NOTHING, PROMPT, MODEL = "Nothing", "Another prompt", "Another model"
 _OWN = "own"
@@ -51,7 +52,7 @@ def other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
 
 
 def _other_model(page: Page, place: DeltaGenerator) -> Page | None:
-    titles = {name: card.title for name, card in models().items() if name != page.model}
+    titles = {name: models()[name].title for name in offered() if name != page.model}
     chosen = _chosen("Second model", "second_model", titles, place)
     return page.beside(model=chosen) if chosen else None
 

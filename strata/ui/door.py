@@ -17,7 +17,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from strata.classroom.codes import Attempts, is_password
+from strata.attempts import Attempts
+from strata.classroom.codes import is_password
 from strata.classroom.roster import SEAT_HOURS, Roster, Seat
 from strata.database import Database, place
 from strata.errors import InputError, StrataError

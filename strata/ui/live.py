@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from strata.classroom.codes import Attempts
+from strata.attempts import Attempts
 from strata.classroom.roster import Seat
 from strata.errors import InputError, StrataError
 from strata.ui import door

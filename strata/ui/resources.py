@@ -6,10 +6,11 @@ import gc
 import logging
 import threading
 import time
-from functools import cache
+from functools import cache, lru_cache
 
 from strata.catalogue import ModelCard, catalogue
-from strata.engine import Job, LocalEngine, Settings, open_engine
+from strata.classroom.roster import Class
+from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
@@ -19,11 +20,12 @@ _TRY_AGAIN_AFTER = 30  # seconds
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
+_limits: dict[str, Limits] = {}  # by member: as many as the roster has, and a class's is shared
 
 
 @cache
 def _engine() -> LocalEngine:
-    return open_engine(Settings())
+    return open_engine(Settings(), _limits.get)
 
 
 def engine() -> LocalEngine:
@@ -36,6 +38,18 @@ def engine() -> LocalEngine:
 def models() -> dict[str, ModelCard]:
     """The catalogue, in the order of models.toml; the first is the default."""
     return catalogue()
+
+
+def limit(member: str, group: Class) -> None:
+    """From now on the engine holds this member's jobs to what the class allows."""
+    _limits[member] = _limits_of_class(group.model, tuple(sorted(group.limits.items())))
+
+
+@lru_cache(maxsize=1_000)
+def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
+    own = dict(numbers)
+    only = frozenset({model}) if model in models() else None
+    return Limits(only, burst=own.get("per_minute"), **own)
 
 
 def warm_up() -> None:

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strata.classroom import class_mode
+from strata.ui.uploads import FewUploads
 
 # Streamlit's own bundle needs inline styles; Vega compiles its expressions, and components are
 # loaded as blobs. Nothing is loaded from, or sent to, anywhere else.
@@ -120,7 +121,7 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
 
 
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders)]
+middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
 if class_mode():  # else nothing of it is even imported
     from strata.ui import door, live
 

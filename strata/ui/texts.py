@@ -17,7 +17,6 @@ from strata.ui.page import Page
 
 SOURCES = {"strata": "Passages written for Strata", "own": "Your own text file"}
 _COUNTS = (500, 1_000, 2_000, 4_000)
-_MEGABYTES = 2  # of an uploaded file; all but the first 200,000 characters are left unread
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
         file = st.file_uploader(
             f"A text file (its first {corpus.LONGEST_TEXT:,} characters; kept in memory only)",
             ["txt", "md"],
-            max_upload_size=_MEGABYTES,
+            max_upload_size=corpus.LARGEST_FILE // 2**20,  # a forged one meets `decoded`
             key="text_file",
         )
         note = "No file is chosen yet, so these are Strata's own passages"

@@ -6,7 +6,6 @@ import pytest
 
 from strata.classroom.codes import (
     LETTERS,
-    Attempts,
     clean_name,
     fingerprint,
     hashed,
@@ -63,23 +62,3 @@ def test_a_password_is_known_by_its_hash_alone() -> None:
     for typed in ("", "correct horse ", "Correct horse", "x" * 100_000, "\ud83d\0"):
         assert not is_password(typed, kept)
     assert fingerprint("a") != fingerprint("b")
-
-
-def test_attempts_come_back_with_time_and_are_counted_apart() -> None:
-    now = 100.0
-    attempts = Attempts(3, 10.0, lambda: now)
-    for _ in range(3):
-        assert attempts.wait("ann") == 0
-        attempts.take("ann")
-    assert attempts.wait("ann") == pytest.approx(10)
-    assert attempts.wait("bob") == 0
-    attempts.take("ann")  # one too many costs no more than all of them
-    now += 10.1
-    assert attempts.wait("ann") == 0
-    attempts.take("ann")
-    assert attempts.wait("ann") > 0
-    now += 1_000
-    for _ in range(3):
-        assert attempts.wait("ann") == 0
-        attempts.take("ann")
-    assert attempts.wait("ann") == pytest.approx(10)

@@ -14,7 +14,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from strata.classroom.codes import Attempts, hashed
+from strata.attempts import Attempts
+from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.database import Database
 from strata.errors import StrataError

@@ -12,9 +12,10 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from strata.attempts import Attempts
 from strata.classroom.asked import Asked
 from strata.classroom.board import Board
-from strata.classroom.codes import Attempts, hashed
+from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Votes, call
 from strata.database import Database

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from strata.engine import Future, Job, LocalEngine, Settings
+from strata.engine import Future, Job, Limits, LocalEngine, Settings
 from strata.errors import InputError
 from strata.trace import ModelCheck, Scale, Trace
 
@@ -113,11 +113,14 @@ def engine(
     views: dict[str, Callable[..., Any]] | None = None,
     load: Callable[..., Any] | None = None,
     clock: Callable[[], float] | None = None,
+    limits: dict[str, Limits] | None = None,
     **settings: Any,
 ) -> LocalEngine:
-    """An engine of fakes; every model name is served."""
+    """An engine of fakes; every model name is served. `limits`: by learner."""
     known = {"words": words, "texts": texts, "plain": plain, **(views or {})}
-    extra = {"clock": clock} if clock else {}
+    extra: dict[str, Any] = {"clock": clock} if clock else {}
+    if limits is not None:
+        extra["limits_of"] = limits.get
     return LocalEngine(
         Settings(any_model=True, **settings),
         load=load or (lambda name, progress: FakeModel(name)),

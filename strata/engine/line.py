@@ -1,0 +1,121 @@
+"""The jobs that wait for one model: whose turn it is, and how long that will take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Condition, Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+from strata.engine.job import Job
+from strata.trace import Trace
+from strata.views import View
+
+if TYPE_CHECKING:
+    from strata.engine.desk import Future
+
+_WEIGHT = 0.2  # of the latest work in a running mean
+
+
+@dataclass(eq=False)
+class Work:
+    """One computation and everybody who waits for it."""
+
+    job: Job
+    key: str
+    view: View
+    arguments: dict[str, Any]
+    line: Line
+    learner: str | None = None  # whose turn it takes
+    round: int = 0  # how many works of the same learner come before
+    state: Literal["waiting", "running", "done"] = "waiting"
+    waiters: list[Future] = field(default_factory=list)
+    stopped: bool = False  # the last waiter has left
+    fraction: float = 0.0
+    message: str = ""
+    began: float = 0.0  # by the desk's clock, once it runs
+    n_tokens: int | None = None  # of the longest prompt, once it is known
+    trace: Trace | None = None  # captured ahead of its turn, in a batch
+    alone: bool = False  # a batch with this prompt failed: not to be batched again
+
+
+class Pace:
+    """How long works have taken lately, in seconds: a running mean for each view."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
+
+    def note(self, view: str, seconds: float) -> None:
+        """One more work of a view has taken so long."""
+        for name in (view, ""):  # "": any view, for those that have not run yet
+            mean = self._means.get(name, seconds)
+            self._means[name] = mean + _WEIGHT * (seconds - mean)
+
+    def of(self, view: str) -> float | None:
+        """What a work of this view is expected to take; None before the first of all."""
+        return self._means.get(view, self._means.get(""))
+
+
+class Line:
+    """The jobs that wait for one model. Every method expects the desk's lock to be held.
+
+    Learners take turns: everybody's first work, in the order in which they came, then everybody's
+    second. Who asks for one thing at a time is served as they came, and who asks for four does not
+    get four turns for each turn of the others. When a work has left the line, its learner's next
+    one goes behind the firsts that wait by then, so newcomers cannot overtake it for ever.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self.works: list[Work] = []  # in the order in which they will run
+        self.changed = Condition(lock)
+        self.running: Work | None = None  # what the model is busy with
+        self.pace = Pace()
+        self.fraction = 0.0  # of loading the model
+        self.message = "Starting"
+
+    def add(self, work: Work, learner: str | None) -> None:
+        """A work takes its place, as this learner's; nobody's works wait for no other."""
+        work.learner = learner
+        work.round = self._waiting(learner)
+        self._insert(work)
+        self.changed.notify_all()
+
+    def share(self, work: Work, learner: str | None) -> None:
+        """Another learner wants the same: it takes that one's turn, if that is an earlier one."""
+        if work in self.works and self._waiting(learner) < work.round:
+            self.remove(work)
+            self.add(work, learner)
+
+    def remove(self, work: Work) -> None:
+        """A work leaves, to run or for good."""
+        self.works.remove(work)
+        if work.learner is None:
+            return
+        later = [w for w in self.works if w.learner == work.learner and w.round > work.round]
+        for other in later:
+            self.works.remove(other)
+            other.round -= 1
+            self._insert(other)
+
+    def seconds_until(self, place: int, now: float) -> float | None:
+        """About how many seconds until the work at a place begins; None if nothing is known."""
+        if self.message:  # the model is still loading
+            return None
+        seconds = 0.0
+        if self.running is not None:
+            expected = self.pace.of(self.running.job.view)
+            if expected is None:
+                return None
+            seconds = max(0.0, expected - (now - self.running.began))
+        for work in self.works[:place]:
+            expected = self.pace.of(work.job.view)
+            if expected is None:
+                return None
+            seconds += expected
+        return seconds
+
+    def _waiting(self, learner: str | None) -> int:
+        return 0 if learner is None else sum(work.learner == learner for work in self.works)
+
+    def _insert(self, work: Work) -> None:
+        later = (place for place, other in enumerate(self.works) if other.round > work.round)
+        self.works.insert(next(later, len(self.works)), work)
