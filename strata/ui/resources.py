@@ -9,7 +9,7 @@ import time
 from functools import cache, lru_cache
 
 from strata.catalogue import ModelCard, catalogue
-from strata.classroom.roster import Class
+from strata.classroom.roster import LIMITS, Class
 from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.ui.server import readiness
@@ -47,7 +47,7 @@ def limit(member: str, group: Class) -> None:
 
 @lru_cache(maxsize=1_000)
 def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
-    own = dict(numbers)
+    own = {name: value for name, value in numbers if name in LIMITS and value}
     only = frozenset({model}) if model in models() else None
     return Limits(only, burst=own.get("per_minute"), **own)
 

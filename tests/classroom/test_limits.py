@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +15,8 @@ from strata.errors import InputError
 from strata.ui import ask, resources
 
 
-@dataclass(frozen=True)
-class Limited(Class):
-    """A class with limits of its own."""
-
-    limits: dict[str, int] = field(default_factory=dict)
-
-
 def group(**fields: Any) -> Class:
-    return Limited("class1", "abcd-efgh", "3b", **fields)
+    return Class("class1", "abcd-efgh", "3b", **fields)
 
 
 Sit = Callable[[Seat | None, str], str | None]
