@@ -11,7 +11,7 @@ import hmac
 import logging
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from joserfc.errors import JoseError
 from starlette.middleware import Middleware
@@ -85,7 +85,7 @@ class Accounts:
     async def _metadata(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = await self._provider.load_server_metadata()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise _failed("The sign-in service does not answer; try again later.", error) from None
         algorithms = found.get("id_token_signing_alg_values_supported") or ["RS256"]
         safe = [name for name in algorithms if name.startswith(_BY_KEY_PAIR)]
@@ -109,7 +109,7 @@ class Accounts:
             else:
                 why = "The sign-in service did not let you in; begin again."
             raise _failed(why, error) from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise _failed("The sign-in service does not answer; try again later.", error) from None
         except (JoseError, ValueError, KeyError, TypeError) as error:
             why = "What the sign-in service sent cannot be trusted; tell who runs this server."

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -169,17 +170,17 @@ def test_a_provider_that_is_another_one_is_not_used(client: TestClient, provider
 def test_a_provider_that_is_away_is_one_sentence_and_its_return_is_noticed(
     database: Database, monkeypatch: pytest.MonkeyPatch, client: TestClient
 ) -> None:
-    away_now = httpx.ConnectError("away")
+    away_now = httpx2.ConnectError("away")
 
     async def fail(*_: object, **__: object) -> None:
         raise away_now
 
     with monkeypatch.context() as patched:
-        patched.setattr("httpx.AsyncHTTPTransport.handle_async_request", fail)
+        patched.setattr("httpx2.AsyncHTTPTransport.handle_async_request", fail)
         refused(client, client.get(oidc.BEGIN), "The sign-in service does not answer")
     back = away(client)
     with monkeypatch.context() as patched:
-        patched.setattr("httpx.AsyncHTTPTransport.handle_async_request", fail)
+        patched.setattr("httpx2.AsyncHTTPTransport.handle_async_request", fail)
         refused(client, client.get(back), "The sign-in service does not answer")
     assert client.get(away(client)).status_code == 303
 
