@@ -22,10 +22,16 @@ from strata.ui import door
 from tests.browser.conftest import browser  # noqa: F401
 from tests.browser.server import started
 from tests.browser.test_class import LESSON, answer_first_question, join
-from tests.browser.test_lessons import at_step, panel
+from tests.browser.test_lessons import at_step, panel, settled
 from tests.databases import new_place
 from tests.hosting.proxy import Proxy, before, caddy
 
+NOTE_A_LOST_SOCKET = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  new MutationObserver(() => {
+    window.lost ||= app.getAttribute('data-test-connection-state') !== 'CONNECTED';
+  }).observe(app, {attributes: true});
+}"""
 SECRET = "a secret of the teacher"
 
 
@@ -159,6 +165,7 @@ def test_when_a_process_ends_its_learners_go_on_with_the_other(
         with site.socket(client) as socket:
             port = max(idle, key=lambda each: site.busy()[each] - idle[each])
             ended = site.processes[port]
+            page.evaluate(NOTE_A_LOST_SOCKET)
             ended.terminate()
             ended.wait(timeout=30)
             with suppress(ConnectionClosed):  # it was told, and not left hanging
@@ -166,7 +173,10 @@ def test_when_a_process_ends_its_learners_go_on_with_the_other(
                     pass
         assert client.get("/predictions").status_code == 200
         site.socket(client).close()
-    expect(page.get_by_text("Connecting")).to_have_count(0)
+    page.wait_for_function("window.lost")  # what is pressed before it is back is not heard
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-connection-state", "CONNECTED")
+    settled(page)
     at_step(page, step - 1, LESSON.steps[step - 1], len(LESSON.steps))
     expect(panel(page).locator('[class*="st-key-verdict_"]')).to_be_visible()
     page.locator(".st-key-step_on button").click()
