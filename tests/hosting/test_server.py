@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +39,7 @@ class Server:
         at = urlsplit(self.address)
         return connect(
             f"ws://{host}/_stcore/stream",
-            host=at.hostname,
-            port=at.port,
+            sock=socket.create_connection((at.hostname, at.port)),
             origin=origin,
             subprotocols=["streamlit"],
             additional_headers={"Cookie": self.cookie},
