@@ -12,11 +12,12 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from strata.errors import StrataError
+from strata.secret import secret
 from strata.weights import state
 
 BUSY_SECONDS = 10
@@ -77,8 +78,13 @@ class Database:
 
 
 def place() -> str:
-    """Where learners' data are: the URL in STRATA_DATABASE_URL, else a file in `state()`."""
-    return os.environ.get("STRATA_DATABASE_URL") or str(state() / "strata.sqlite")
+    """Where learners' data are: the URL in STRATA_DATABASE_URL, with the password in
+    STRATA_DATABASE_PASSWORD if there is one, else a file in `state()`."""
+    url = os.environ.get("STRATA_DATABASE_URL")
+    password = secret("STRATA_DATABASE_PASSWORD")
+    if url and password:
+        url = make_url(url).set(password=password).render_as_string(hide_password=False)
+    return url or str(state() / "strata.sqlite")
 
 
 def connected(place: str) -> Engine:

@@ -32,12 +32,16 @@ _TEACHER_HOURS = 12.0
 
 @dataclass
 class Reception:
-    """What the door knows: the roster, the teacher's hash, who has just been seen."""
+    """What the door knows: the roster, the teacher's hash, who has just been seen.
+
+    `accounts`: where teachers may sign in by an account elsewhere, the paths that this takes.
+    """
 
     roster: Roster
     teacher: str
-    wrong_codes: Attempts = field(default_factory=lambda: Attempts(30, 2.0))
-    wrong_secrets: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
+    accounts: tuple[str, ...] = ()
+    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # a school's address
+    secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
     _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
 
     def seated(self, token: str) -> Seat | None:
@@ -68,10 +72,10 @@ class Reception:
 reception: Reception | None = None
 
 
-def open_door(teacher: str) -> Reception:
+def open_door(teacher: str, accounts: tuple[str, ...] = ()) -> Reception:
     """From now on this server holds classes."""
     global reception
-    reception = Reception(Roster(Database(place())), teacher)
+    reception = Reception(Roster(Database(place())), teacher, accounts)
     return reception
 
 
@@ -87,7 +91,7 @@ class Door:
             return
         connection = HTTPConnection(scope)
         path = connection.url.path
-        if path in _OPEN or path.startswith("/static/"):
+        if path in _OPEN or path in reception.accounts or path.startswith("/static/"):
             await self.app(scope, receive, send)
             return
         if path.rstrip("/") == "/_stcore/metrics":
@@ -151,27 +155,41 @@ async def join(request: Request) -> Response:
 
 async def teach(request: Request) -> Response:
     """Enter as the teacher, by the secret."""
-    wrong = ""
-    if request.method == "POST":
-        assert reception is not None
-        typed = (await _typed(request)).get("secret", "")
-        whose = request.client.host if request.client else ""
-        if wait := reception.wrong_secrets.wait(whose):
-            wrong = f"Too many attempts; try again in {wait:.0f} seconds."
-        elif await run_in_threadpool(is_password, typed, reception.teacher):
-            try:
-                token = await run_in_threadpool(reception.roster.seat, "", _TEACHER_HOURS)
-            except StrataError:
-                wrong = "The class's database does not answer; try again."
-            else:
-                answer = RedirectResponse("/class", 303)
-                return _seat(answer, request, token, _TEACHER_HOURS)
-        else:
-            reception.wrong_secrets.take(whose)
-            wrong = "This is not the teacher's secret."
-    body = f"""{_warning(wrong)}<form method=post><label>The teacher's secret
+    if request.method != "POST":
+        return teachers_page()
+    assert reception is not None
+    typed = (await _typed(request)).get("secret", "")
+    whose = request.client.host if request.client else ""
+    if wait := reception.secrets_typed.wait(whose):
+        return teachers_page(f"Too many attempts; try again in {wait:.0f} seconds.")
+    reception.secrets_typed.take(whose)  # before it is looked at: many may be sent at once
+    known = bool(reception.teacher)
+    if known and await run_in_threadpool(is_password, typed, reception.teacher):
+        return await let_teacher_in(request)
+    return teachers_page("This is not the teacher's secret.")
+
+
+async def let_teacher_in(request: Request) -> Response:
+    """Give the browser the teacher's seat, whoever the teacher is, and open the class page."""
+    assert reception is not None
+    try:
+        token = await run_in_threadpool(reception.roster.seat, "", _TEACHER_HOURS)
+    except StrataError:
+        return teachers_page("The class's database does not answer; try again.")
+    return _seat(RedirectResponse("/class", 303), request, token, _TEACHER_HOURS)
+
+
+def teachers_page(wrong: str = "") -> Response:
+    """How a teacher comes in, and why it did not work."""
+    assert reception is not None
+    by_secret = """<form method=post action="/teach"><label>The teacher's secret
       <input name=secret type=password required autofocus autocomplete=current-password></label>
-      <button>Enter</button></form><p><a href="/join">I am a learner</a></p>"""
+      <button>Enter</button></form>"""
+    by_account = ""
+    if reception.accounts:
+        by_account = f'<p><a class=button href="{reception.accounts[0]}">Sign in</a></p>'
+    body = f"""{_warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
+      <p><a href="/join">I am a learner</a></p>"""
     return _page("For the teacher", body, status=403 if wrong else 200)
 
 
@@ -211,8 +229,13 @@ def _local(address: str) -> str:
     return address if safe and address != "/" else "/lessons"
 
 
+def scheme(request: Request) -> str:
+    """http or https, as the browser speaks it to the outermost proxy."""
+    return request.headers.get("x-forwarded-proto", request.url.scheme)
+
+
 def _seat(answer: Response, request: Request, token: str, hours: float) -> Response:
-    secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+    secure = scheme(request) == "https"
     answer.set_cookie(
         COOKIE, token, int(hours * 3600), httponly=True, samesite="lax", secure=secure
     )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strata.classroom import class_mode
+from strata.errors import StrataError
 from strata.ui.uploads import FewUploads
 
 # Streamlit's own bundle needs inline styles; Vega compiles its expressions, and components are
@@ -90,15 +92,6 @@ async def readyz(request: Request) -> JSONResponse:
     )
 
 
-def _open_door() -> None:
-    """Where classes are held, nobody passes without a seat. A bad setting ends the server."""
-    if class_mode():
-        from strata.classroom.settings import teacher_hash
-        from strata.ui.door import open_door
-
-        open_door(teacher_hash()).roster.remove_expired()
-
-
 def _start() -> None:
     # A start makes a million objects, and they stay: to look for garbage after every 700 of them
     # costs a second of it.
@@ -111,19 +104,47 @@ def _start() -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
-    _open_door()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
-    async with live.watching() if class_mode() else nullcontext():
+    async with _watching():
         yield {}
     from strata.ui.resources import engine
 
     engine().close()
 
 
-routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
-if class_mode():  # else nothing of it is even imported
+def _watching() -> AbstractAsyncContextManager[None]:
+    """Where classes are held, their browsers hear what has changed."""
+    if not class_mode():
+        return nullcontext()
+    from strata.ui import live
+
+    return live.watching()
+
+
+def _open_door() -> None:
+    """Where classes are held, nobody passes without a seat. Raises StrataError before anything is
+    served if a setting is wrong or the database cannot be used."""
+    if not class_mode():
+        return
+    from strata.classroom.settings import class_settings
     from strata.ui import door, live
 
-    routes += [*door.routes, *live.routes]
-    middleware.append(Middleware(door.Door))
+    settings = class_settings()
+    accounts: tuple[str, ...] = ()
+    if settings.has_oidc:
+        from strata.ui import oidc
+
+        accounts = (oidc.BEGIN, oidc.BACK)
+        routes.extend(oidc.Accounts(settings).routes())
+    routes.extend([*door.routes, *live.routes])
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
+    middleware.extend((hosts, Middleware(door.Door)))
+    door.open_door(settings.teacher_hash, accounts).roster.remove_expired()
+
+
+routes: list[BaseRoute] = [Route("/readyz", readyz)]
+middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
+try:
+    _open_door()
+except StrataError as error:  # one sentence, and no server that is open where it should be closed
+    raise SystemExit(f"strata: {error}") from None

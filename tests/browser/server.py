@@ -34,6 +34,18 @@ def serve(
 
     What learners store goes into a folder that is gone with the server.
     """
+    with started(script, environment, wait_until_ready, log) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(
+    script: Path = ROOT / "app.py",
+    environment: Mapping[str, str] | None = None,
+    wait_until_ready: bool = True,
+    log: Path | None = None,
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`serve`, with the process itself."""
     port = free_port()
     options = ["--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
@@ -50,7 +62,7 @@ def serve(
         try:
             path = "/readyz" if wait_until_ready else "/_stcore/health"
             _wait(process, address + path, log)
-            yield address
+            yield address, process
         finally:
             process.terminate()
             try:

@@ -36,7 +36,7 @@ def hosted(
 
 
 def newcomer(browser: Browser) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, ignore_https_errors=True)
     context.set_default_timeout(PATIENCE)
     return context.new_page()
 

@@ -140,7 +140,7 @@ def test_the_teacher_enters_by_the_secret_and_not_without_end(
 ) -> None:
     assert door.reception
     now = 0.0
-    monkeypatch.setattr(door.reception, "wrong_secrets", Attempts(5, 12.0, lambda: now))
+    monkeypatch.setattr(door.reception, "secrets_typed", Attempts(5, 12.0, lambda: now))
     for _ in range(5):
         assert "not the teacher" in client.post("/teach", data={"secret": "guess"}).text
     assert "Too many attempts" in client.post("/teach", data={"secret": SECRET}).text

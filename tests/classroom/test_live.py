@@ -159,6 +159,13 @@ def test_without_a_seat_in_a_class_there_is_no_socket_and_no_ballot(
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live"):
         pass
     assert client.post("/live/vote", content="{}").status_code == 303
+    ann, _ = seated(client, group, "Ann")
+    foreign = {**ann, "origin": "https://evil.example"}
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live", headers=foreign):
+        pass
+    own = {**ann, "origin": "http://testserver"}
+    with client.websocket_connect("/live", headers=own) as socket:
+        socket.receive_json()
     teacher = {"cookie": f"{door.COOKIE}={door.reception.roster.seat()}"}
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live", headers=teacher):
         pass

@@ -1,0 +1,140 @@
+"""A real server that holds classes, without a proxy: what it answers to whom."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from strata.classroom.roster import Roster
+from strata.database import Database
+from strata.ui import door
+from strata.ui.server import HEADERS
+from tests.browser.server import started
+
+NAME = "strata.example"
+SECRET = "a secret of the teacher"
+
+
+@dataclass
+class Server:
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    cookie: str = ""
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        asked = {"host": NAME, "cookie": self.cookie, **headers}
+        return httpx.get(self.address + path, headers=asked, timeout=60)
+
+    def socket(self, host: str = NAME, origin: str | None = f"http://{NAME}") -> ClientConnection:
+        at = urlsplit(self.address)
+        return connect(
+            f"ws://{host}/_stcore/stream",
+            sock=socket.create_connection((at.hostname, at.port)),
+            origin=origin,
+            subprotocols=["streamlit"],
+            additional_headers={"Cookie": self.cookie},
+            open_timeout=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    group = Roster(Database(folder / "strata.sqlite")).create("3b")
+    environment = {
+        "STRATA_MODE": "class",
+        "STRATA_TEACHER_SECRET": SECRET,
+        "STRATA_STATE": str(folder),
+        "STRATA_ALLOWED_HOSTS": NAME,
+    }
+    with started(environment=environment, log=folder / "log") as (address, process):
+        found = Server(address, process, folder / "log")
+        form = {"code": group.code, "name": "Ann of the 3b"}
+        answer = httpx.post(f"{address}/join", data=form, headers={"host": NAME}, timeout=60)
+        found.cookie = f"{door.COOKIE}={answer.cookies[door.COOKIE]}"
+        yield found
+
+
+def test_only_under_its_name_and_for_the_machine_itself(server: Server) -> None:
+    for host in (NAME, f"{NAME}:443", NAME.upper(), "localhost", "127.0.0.1:8501"):
+        assert server.get("/readyz", host=host).status_code == 200
+        assert server.get("/predictions", host=host).status_code == 200
+    for host in ("evil.example", f"{NAME}.evil.example", f"evil{NAME}", "10.0.0.1", ""):
+        for path in ("/", "/join", "/readyz", "/static/x.js", "/_stcore/health"):
+            assert server.get(path, host=host).status_code == 400
+    server.socket().close()
+    with pytest.raises(InvalidStatus, match="400"):
+        server.socket(host="evil.example", origin="http://evil.example")
+
+
+def test_a_foreign_page_gets_no_socket_even_with_the_cookie(server: Server) -> None:
+    for origin in ("https://evil.example", f"http://{NAME}.evil.example", "null"):
+        with pytest.raises(InvalidStatus, match="403"):
+            server.socket(origin=origin)
+
+
+@pytest.mark.parametrize("path", ["/", "/join", "/teach", "/readyz", "/predictions", "/_stcore/x"])
+def test_every_answer_has_the_headers(server: Server, path: str) -> None:
+    for asked in ({}, {"host": "evil.example"}, {"cookie": ""}):
+        answer = server.get(path, **asked)
+        for name, value in HEADERS.items():
+            assert answer.headers[name] == value
+
+
+def test_numbers_are_closed_and_statistics_are_off(server: Server) -> None:
+    assert server.get("/_stcore/metrics").status_code == 403
+    from streamlit import config
+
+    assert config.get_option("browser.gatherUsageStats") is False
+    assert config.get_option("client.showErrorDetails") == "none"
+    assert config.get_option("server.enableXsrfProtection") is True
+    assert config.get_option("server.enableCORS") is True
+
+
+def typed(server: Server, secret: str, forwarded: str) -> str:
+    return httpx.post(
+        f"{server.address}/teach",
+        data={"secret": secret},
+        headers={"host": NAME, "x-forwarded-for": forwarded},
+        timeout=60,
+    ).text
+
+
+def test_behind_a_proxy_on_this_machine_each_address_has_its_own_attempts(server: Server) -> None:
+    for _ in range(5):
+        assert "not the teacher" in typed(server, "guess", "192.0.2.1")
+    assert "Too many attempts" in typed(server, "guess", "192.0.2.1")
+    assert "not the teacher" in typed(server, "guess", "192.0.2.2")
+    # What the browser itself wrote stands before the address that the proxy added.
+    assert "Too many attempts" in typed(server, "guess", "198.51.100.7, 192.0.2.1")
+
+
+def test_nothing_of_a_person_is_in_the_log(server: Server) -> None:
+    server.get("/predictions?prompt=my+own+words")
+    log = server.log.read_text()
+    for personal in ("Ann", "own", "192.0.2", server.cookie.split("=")[1], SECRET):
+        assert personal not in log
+
+
+def test_who_is_no_named_proxy_cannot_say_where_it_is(tmp_path: Path) -> None:
+    environment = {
+        "STRATA_MODE": "class",
+        "STRATA_TEACHER_SECRET": SECRET,
+        "FORWARDED_ALLOW_IPS": "127.0.0.2, 10.0.0.0/8",
+    }
+    log = tmp_path / "log"
+    with started(environment=environment, wait_until_ready=False, log=log) as (address, process):
+        server = Server(address, process, log)
+        for number in range(5):
+            assert "not the teacher" in typed(server, "guess", f"192.0.2.{number}")
+        assert "Too many attempts" in typed(server, "guess", "192.0.2.9")
