@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from strata.errors import StrataError
-from strata.ui import class_page, lesson, lesson_list, place, record, sidebar, style
+from strata.ui import class_page, kept, lesson, lesson_list, place, record, sidebar, style
 from strata.ui.learner import seat
 from strata.ui.page import Waiting
 from strata.views import concepts
@@ -58,6 +58,7 @@ try:
 except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
+kept.banner()
 if here is not None and here.is_teacher:
     first.append(
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class")
