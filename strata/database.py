@@ -12,6 +12,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import (
@@ -30,7 +32,7 @@ from strata.weights import state
 BUSY_SECONDS = 5  # how long a writer waits for another one
 LOST_SECONDS = 3  # after which a server that does not answer is taken for lost
 PAUSE = 1.0  # seconds between two attempts at a database that is away
-_MIGRATING_SECONDS = 60  # how long a process waits while another one changes the tables
+_MIGRATING_SECONDS = 30  # how long a process waits while another one changes the tables
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _ONE_AT_A_TIME = 7_226_341  # any number: the lock under which PostgreSQL's schema changes
 
@@ -91,6 +93,9 @@ class Database:
                 self.close()  # another database is in its place: the next call makes its tables
             self._away[write] = time.monotonic() + PAUSE, self._sentence(reason)
             raise AwayError(self._sentence(reason)) from error
+        except Exception:  # the caller's own: the database was there
+            self._away.pop(write, None)
+            raise
         self._away.pop(write, None)
 
     def close(self) -> None:
@@ -200,7 +205,14 @@ def _settings(url: str) -> dict[str, Any]:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the tables to a revision; two processes that start at once do it one by one."""
+    """Bring the tables to a revision; two processes that start at once do it one by one. Where
+    they are there already nothing is written."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    wanted = ScriptDirectory.from_config(config).as_revision_number(revision)
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == wanted:
+            return
     with engine.connect().execution_options(writes=True) as connection:
         if connection.dialect.name == "sqlite":
             _busy(connection.connection, _MIGRATING_SECONDS)
@@ -208,8 +220,6 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATING_SECONDS}s'"))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_ONE_AT_A_TIME})"))
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
         if connection.dialect.name == "sqlite":
