@@ -55,6 +55,7 @@ class Outbox:
         self._lock, self._sending = RLock(), Lock()
         self._wake, self._closed = Event(), Event()
         self._take_over()
+        self.flush()  # the first page is not to say that something waits where nothing need
         atexit.register(self.close)
         Thread(target=self._run, name="outbox", daemon=True).start()
 
