@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -18,6 +20,58 @@ from sqlalchemy import create_engine, text
 from strata.database import Database
 
 KINDS = ("sqlite", "postgresql")
+_SCRIPT = Path(__file__).parents[1] / ".ci" / "postgres"
+
+
+class Server:
+    """A PostgreSQL server of a test's own, which it may stop and start again with what it holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.runs = False
+        self.start()
+
+    def start(self) -> None:
+        self.url = self._do("start").strip()
+        self.runs = True
+
+    def stop(self) -> None:
+        """As a crash would: nobody who is connected is asked."""
+        self._do("stop")
+        self.runs = False
+
+    def _do(self, action: str) -> str:
+        command = [str(_SCRIPT), action, str(self._folder)]
+        # Not by a pipe: the server would inherit it and keep it open.
+        answer = self._folder.parent / "answer"
+        with answer.open("wb") as output:
+            subprocess.run(command, check=True, stdout=output, timeout=60)
+        return answer.read_text()
+
+
+@contextmanager
+def own_server() -> Iterator[Server]:
+    """A server of one's own, where servers are tested at all."""
+    _shared()
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # the server is not run by root
+        server = Server(Path(folder) / "server")
+        try:
+            yield server
+        finally:
+            if server.runs:
+                server.stop()
+
+
+def _shared() -> str:
+    """The URL of the server that all tests share."""
+    server = os.environ.get("STRATA_TEST_POSTGRES")
+    if not server:
+        reason = "no PostgreSQL server: STRATA_TEST_POSTGRES is not set"
+        if os.environ.get("STRATA_REQUIRE_POSTGRES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return server
 
 
 @contextmanager
@@ -26,12 +80,7 @@ def new_place(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield str(folder / "deep" / "strata.sqlite")
         return
-    server = os.environ.get("STRATA_TEST_POSTGRES")
-    if not server:
-        reason = "no PostgreSQL server: STRATA_TEST_POSTGRES is not set"
-        if os.environ.get("STRATA_REQUIRE_POSTGRES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    server = _shared()
     schema = f"strata_{secrets.token_hex(8)}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

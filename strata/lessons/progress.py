@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
-from strata.database import Database
+from strata.database import AwayError, Database
 from strata.errors import InputError
 from strata.lessons.answers import Verdict
+from strata.outbox import Letter, Outbox
 from strata.tables import EventRow, FigureRow
 
 LOCAL = "local"  # the one learner of a laptop
 LONGEST = 4_000  # characters of an observation
+FRESH = 2.0  # seconds for which a learner's events are not looked up again
+_REMEMBERED = 1_000  # learners
+_LATEST = ("figure", "code", "run")
+_TABLES: dict[str, type[EventRow | FigureRow]] = {"events": EventRow, "figures": FigureRow}
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,23 @@ class Progress:
 
     Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "hint"
     {"taken"}, "observation" {"text"}. An event that is told twice is kept once.
+
+    With a `folder` it goes on while the database is away: what is told is kept there until it can
+    be stored, and what was known is remembered. Without one AwayError is raised.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folder: Path | None = None) -> None:
         self._database = database
+        self._outbox = Outbox(database, folder, _store) if folder else None
+        self._memory: OrderedDict[str, _Known] = OrderedDict()
+        self._lock = Lock()
 
     def commit(self, learner: str, lesson: str, guess: Guess) -> None:
         """Keep a guess; the same attempt at the same run is kept once, the first counts."""
         data = asdict(guess)
         step = data.pop("step")
-        self._add(_event(learner, lesson, step, "guess", data, f"{guess.attempt} {guess.job}"))
+        again = f"{guess.attempt} {guess.job}"
+        self._add([_event(learner, lesson, step, "guess", data, again)])
 
     def guesses(self, learner: str, lesson: str) -> list[Guess]:
         """All guesses of a learner in a lesson, in the order in which they were made."""
@@ -84,20 +102,30 @@ class Progress:
                 raise InputError(f"An observation has at most {LONGEST:,} characters; shorten it.")
             events.append(_event(learner, lesson, step, "observation", {"text": text}))
         if events:
-            self._add(*events)
-        latest = ("figure", "code", "run")
-        drawn = {name: json.dumps(changes[name]) for name in latest if name in changes}
+            self._add(events)
+        drawn = {name: json.dumps(changes[name]) for name in _LATEST if name in changes}
         if drawn:
-            row: dict[str, Any] = {"learner": learner, "lesson": lesson, "step": step}
-            row |= dict.fromkeys(latest, "") | drawn
-            self._put(FigureRow, [row], tuple(drawn))
+            row = {"learner": learner, "lesson": lesson, "step": step}
+            row |= dict.fromkeys(_LATEST, "") | drawn
+            changed = list(drawn)
+            replaces = json.dumps([learner, lesson, step, changed])
+            self._write(
+                {
+                    "learner": learner,
+                    "table": "figures",
+                    "rows": [row],
+                    "changed": changed,
+                    "replaces": replaces,
+                }
+            )
 
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
-        self._add(_event(learner, vote_id, round_, "vote", {"guess": guess}, again))
+        self._add([_event(learner, vote_id, round_, "vote", {"guess": guess}, again)])
 
-    def notes(self, learner: str, lesson: str) -> dict[int, Note]:
-        """The notes of a learner in a lesson, by step; the latest visited last."""
+    def notes(self, learner: str, lesson: str, drawn: bool = False) -> dict[int, Note]:
+        """The notes of a learner in a lesson, by step; the latest visited last. Figure, code and
+        run, which are large, are there if `drawn`."""
         notes: dict[int, Note] = {}
         for event in self._events(learner, lesson):
             data, note = json.loads(event.data), notes.pop(event.step, Note(event.step))
@@ -106,49 +134,185 @@ class Progress:
             elif event.kind == "observation":
                 note = replace(note, observation=data["text"])
             notes[event.step] = note
-        with self._database.session() as session:
-            found = select(FigureRow).where(
-                FigureRow.learner == learner, FigureRow.lesson == lesson
-            )
-            for row in session.scalars(found):
-                kept = {"figure": row.figure, "code": row.code, "run": row.run}
-                latest = {name: json.loads(text) for name, text in kept.items() if text}
-                notes[row.step] = replace(notes.get(row.step, Note(row.step)), **latest)
+        for row in self._figures(learner, lesson) if drawn else ():
+            latest = {name: json.loads(row[name]) for name in _LATEST if row[name]}
+            notes[row["step"]] = replace(notes.get(row["step"], Note(row["step"])), **latest)
         return notes
 
     def forget(self, learner: str, lesson: str) -> None:
         """Remove all that is kept of a learner in a lesson."""
-        with self._database.session(write=True) as session:
-            for table in (EventRow, FigureRow):
-                mine = table.learner == learner, table.lesson == lesson
-                session.execute(delete(table).where(*mine))
+        until = datetime.now(UTC).isoformat()
+        self._write({"learner": learner, "forget": lesson, "until": until})
 
-    def _events(self, learner: str, lesson: str) -> Sequence[EventRow]:
-        with self._database.session() as session:
-            mine = select(EventRow).where(EventRow.learner == learner, EventRow.lesson == lesson)
-            events = session.scalars(mine.order_by(EventRow.id)).all()
-            session.expunge_all()
-            return events
+    def waiting(self, learner: str | None = None) -> int:
+        """How many changes, of a learner or of all, wait for the database."""
+        return self._outbox.waiting(learner) if self._outbox else 0
 
-    def _add(self, *events: dict[str, Any]) -> None:
-        self._put(EventRow, list(events))
+    @property
+    def is_away(self) -> bool:
+        """Whether the database cannot be reached or written, as far as is known."""
+        return self._database.away or self.waiting() > 0
 
-    def _put(
-        self,
-        table: type[EventRow | FigureRow],
-        rows: list[dict[str, Any]],
-        changed: tuple[str, ...] = (),
-    ) -> None:
-        """Add rows; of one that is there already change these columns, without any nothing."""
-        with self._database.session(write=True) as session:
-            dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-            adding = dialect.insert(table).values(rows)
-            if changed:
-                columns = [column.name for column in table.__table__.primary_key]
-                new = {name: adding.excluded[name] for name in changed}
-                session.execute(adding.on_conflict_do_update(index_elements=columns, set_=new))
-            else:
-                session.execute(adding.on_conflict_do_nothing())
+    @property
+    def is_durable(self) -> bool:
+        """Whether what waits would outlive a restart of this process."""
+        return self._outbox is None or self._outbox.is_durable
+
+    def close(self) -> None:
+        """Send what waits, as far as that can be done."""
+        if self._outbox:
+            self._outbox.close()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _add(self, rows: list[dict[str, Any]]) -> None:
+        self._write({"learner": rows[0]["learner"], "table": "events", "rows": rows, "changed": []})
+
+    def _write(self, letter: Letter) -> None:
+        if self._outbox:
+            self._outbox.write(letter)
+        else:
+            with self._database.session(write=True) as session:
+                _store(session, letter)
+        with self._lock:
+            known = self._memory.get(letter["learner"])
+            if known is not None:
+                known.tell(letter)
+                known.mark, known.version = None, known.version + 1
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _events(self, learner: str, lesson: str) -> list[_Event]:
+        known = self._memory.get(learner)
+        if known is None or time.monotonic() - known.read > FRESH:
+            try:
+                known = self._read(learner)
+            except AwayError:
+                if self._outbox is None:
+                    raise
+                self._outbox.wake()
+                known = known or self._known(learner, [], self._outbox.letters(learner))
+        with self._lock:
+            return list(known.lessons.get(lesson, {}).values())
+
+    def _read(self, learner: str) -> _Known:
+        """What is known of a learner, once it has been compared with the database."""
+        mine, columns = EventRow.learner == learner, [getattr(EventRow, n) for n in _Event._fields]
+        while True:
+            known = self._memory.get(learner)
+            version = known.version if known else 0
+            # Before the database is read: what is sent meanwhile is then seen twice, not never.
+            waiting = self._outbox.letters(learner) if self._outbox else []
+            with self._database.session() as session:
+                # Events are only added or deleted, so number and last id tell whether any were.
+                mark = session.execute(
+                    select(func.count(EventRow.id), func.max(EventRow.id)).where(mine)
+                ).one()
+                rows = None
+                if known is None or known.mark != mark:
+                    rows = session.execute(select(*columns).where(mine).order_by(EventRow.id)).all()
+            if rows is not None:
+                known = self._known(learner, rows, waiting, version)
+            if known is not None and known.version == version:
+                known.mark, known.read = mark, time.monotonic()
+                return known
+
+    def _known(
+        self, learner: str, rows: Sequence[Any], waiting: Sequence[Letter], version: int = 0
+    ) -> _Known:
+        """Remember these events and what waits, unless something was told since `version`."""
+        known = _Known()
+        for row in rows:
+            known.add(_Event(*row))
+        for letter in waiting:
+            known.tell(letter)
+        with self._lock:
+            old = self._memory.get(learner)
+            if old is not None and old.version != version:
+                return old
+            known.version = version
+            self._memory[learner] = known
+            self._memory.move_to_end(learner)
+            while len(self._memory) > _REMEMBERED:
+                self._memory.popitem(last=False)
+        return known
+
+    def _figures(self, learner: str, lesson: str) -> list[dict[str, Any]]:
+        names = ("step", *_LATEST)
+        waiting = self._outbox.letters(learner) if self._outbox else []
+        rows: dict[int, dict[str, Any]] = {}
+        try:
+            with self._database.session() as session:
+                mine = FigureRow.learner == learner, FigureRow.lesson == lesson
+                found = session.execute(
+                    select(*(getattr(FigureRow, n) for n in names)).where(*mine)
+                )
+                rows = {row[0]: dict(zip(names, row, strict=True)) for row in found}
+        except AwayError:
+            if self._outbox is None:
+                raise
+        for letter in waiting:
+            if letter.get("forget") == lesson:
+                rows.clear()
+            for row in letter["rows"] if letter.get("table") == "figures" else ():
+                if row["lesson"] == lesson:
+                    kept = rows.setdefault(row["step"], dict(row))
+                    kept |= {name: row[name] for name in letter["changed"]}
+        return list(rows.values())
+
+
+class _Event(NamedTuple):
+    lesson: str
+    key: str
+    step: int
+    kind: str
+    data: str
+
+
+@dataclass
+class _Known:
+    """A learner's events by lesson and key, in order; `mark` is the database's when `read`."""
+
+    lessons: dict[str, dict[str, _Event]] = field(default_factory=dict)
+    mark: Any = None
+    read: float = -math.inf
+    version: int = 0
+
+    def add(self, event: _Event) -> None:
+        self.lessons.setdefault(event.lesson, {}).setdefault(event.key, event)
+
+    def tell(self, letter: Letter) -> None:
+        if "forget" in letter:
+            self.lessons.pop(letter["forget"], None)
+        elif letter["table"] == "events":
+            for row in letter["rows"]:
+                self.add(_Event(*(row[name] for name in _Event._fields)))
+
+
+def _store(session: Session, letter: Letter) -> None:
+    """Make a change. Rows are added; of one that is there already the columns `changed` are
+    changed, without any nothing."""
+    if "forget" in letter:
+        until = datetime.fromisoformat(letter["until"])
+        for each in (EventRow, FigureRow):
+            mine = [each.learner == letter["learner"], each.lesson == letter["forget"]]
+            if each is EventRow:  # where it is told late, what came after it stays
+                mine.append(EventRow.at <= until)
+            session.execute(delete(each).where(*mine))
+        return
+    table = _TABLES[letter["table"]]
+    rows = [
+        row | {"at": datetime.fromisoformat(row["at"])} if "at" in row else row
+        for row in letter["rows"]
+    ]
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    adding = dialect.insert(table).values(rows)
+    if letter["changed"]:
+        columns = [column.name for column in table.__table__.primary_key]
+        new = {name: adding.excluded[name] for name in letter["changed"]}
+        session.execute(adding.on_conflict_do_update(index_elements=columns, set_=new))
+    else:
+        session.execute(adding.on_conflict_do_nothing())
 
 
 def _event(
@@ -163,11 +327,11 @@ def _event(
         "step": step,
         "kind": kind,
         "data": json.dumps(data),
-        "at": datetime.now(UTC),
+        "at": datetime.now(UTC).isoformat(),
     }
 
 
-def read_guess(event: EventRow) -> Guess:
+def read_guess(event: EventRow | _Event) -> Guess:
     """The guess that an event of that kind holds."""
     data = json.loads(event.data)
     return Guess(**{**data, "step": event.step, "verdict": Verdict(**data["verdict"])})

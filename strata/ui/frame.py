@@ -12,6 +12,7 @@ from strata.ui import (
     bring,
     class_page,
     follow,
+    kept,
     lesson,
     lesson_list,
     place,
@@ -69,6 +70,7 @@ try:
 except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
+kept.banner()
 if here is not None and here.is_teacher:
     first += [
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class"),

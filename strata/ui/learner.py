@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from ipaddress import ip_address
+from threading import Lock
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -16,8 +17,10 @@ from strata.errors import StrataError
 from strata.lessons.progress import LOCAL, Progress
 from strata.store import PromptStore
 from strata.ui import door
+from strata.weights import state
 
 TEACHER = "teacher"  # whose own answers are in no class
+_lock = Lock()
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
 
@@ -28,9 +31,14 @@ def database() -> Database:
 
 
 @cache
+def _progress() -> Progress:
+    return Progress(database(), state() / "outbox")
+
+
 def progress() -> Progress:
     """Guesses and notes of all learners."""
-    return Progress(database())
+    with _lock:  # `cache` alone would let two first callers each make one
+        return _progress()
 
 
 @cache

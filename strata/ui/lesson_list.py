@@ -90,7 +90,7 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
 
 def _report(who: str, lesson: Lesson, write: Callable[..., str]) -> bytes:
     """Made when it is asked for: its figures take a second or two."""
-    notes = drawn(progress().notes(who, lesson.stem))
+    notes = drawn(progress().notes(who, lesson.stem, drawn=True))
     return write(lesson, progress().guesses(who, lesson.stem), notes).encode("utf-8")
 
 

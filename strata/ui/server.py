@@ -96,6 +96,9 @@ def _start() -> None:
     # A start makes a million objects, and they stay: to look for garbage after every 700 of them
     # costs a second of it.
     gc.set_threshold(100_000)
+    from strata.ui.learner import progress
+
+    progress()  # sends what a server before this one could not store
     from strata.ui.resources import warm_up  # takes seconds: torch and transformers
 
     warm_up()
@@ -107,9 +110,11 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
     async with _watching():
         yield {}
+    from strata.ui.learner import progress
     from strata.ui.resources import engine
 
     engine().close()
+    progress().close()
 
 
 def _watching() -> AbstractAsyncContextManager[None]:

@@ -29,12 +29,14 @@ def serve(
     environment: Mapping[str, str] | None = None,
     wait_until_ready: bool = True,
     log: Path | None = None,
+    port: int | None = None,
 ) -> Iterator[str]:
     """The address of a server that runs `script`; with what it printed in the error if it dies.
 
-    What learners store goes into a folder that is gone with the server.
+    What learners store goes into a folder that is gone with the server, unless `environment` names
+    another; `port` is for one that takes the place of another.
     """
-    with started(script, environment, wait_until_ready, log) as (address, _):
+    with started(script, environment, wait_until_ready, log, port) as (address, _):
         yield address
 
 
@@ -44,9 +46,10 @@ def started(
     environment: Mapping[str, str] | None = None,
     wait_until_ready: bool = True,
     log: Path | None = None,
+    port: int | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`serve`, with the process itself."""
-    port = free_port()
+    port = port or free_port()
     options = ["--server.port", str(port), "--server.headless", "true"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
     log = log or Path(os.devnull)

@@ -43,7 +43,7 @@ def test_notes_change_one_by_one(database: Database) -> None:
     store.note("ann", "first", 2)
     store.note("ann", "first", 2, figure="<svg/>", code="print()")
     store.note("ann", "first", 2, figure="<svg/>\ud83d")
-    notes = store.notes("ann", "first")
+    notes = store.notes("ann", "first", drawn=True)
     assert list(notes) == [0, 2], "the latest visited is last"
     assert (notes[2].hints, notes[2].figure, notes[2].code) == (1, "<svg/>\ud83d", "print()")
     assert notes[0].observation == "I saw <i>this</i>.\0"
