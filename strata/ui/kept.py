@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from strata.classroom import class_mode
+from strata.errors import StrataError
 from strata.ui import style
 from strata.ui.learner import TEACHER, learner, progress
 
+_SOON, _RARELY = 3.0, 600.0  # seconds between two looks while it is away, and while it is not
+
 
 def banner() -> None:
-    """One sentence while the database is away or something waits for it, nothing otherwise."""
+    """One sentence while the database is away or something waits for it, nothing otherwise.
+
+    It looks again by itself. That is also why a page that finds its server again after a restart
+    runs again: Streamlit asks for that only where something runs by itself.
+    """
     with st.container(key="kept"):
-        if progress().is_away:
-            style.say("warning", sentence(), "kept")
+        st.fragment(_say, run_every=_SOON if progress().is_away else _RARELY)()
+
+
+def _say() -> None:
+    if not progress().is_away:
+        return
+    with suppress(StrataError):  # of a learner who has left the class
+        style.say("warning", sentence(), "kept")
 
 
 def sentence() -> str:
