@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.display import display_text
 from strata.errors import StrataError
 from strata.examples import BY_ID
+from strata.ui.learner import class_id, member_id
 from strata.ui.page import Page, distinct
 from strata.ui.resources import models, prompt_store
 
@@ -72,13 +73,14 @@ def _restore() -> None:
     prompt_id = st.query_params.get("second_text")
     if "second_text" not in st.session_state and prompt_id:
         try:
-            st.session_state.second_text = prompt_store().load(prompt_id) or ""
+            st.session_state.second_text = prompt_store().load(prompt_id, class_id()) or ""
         except StrataError as error:
             st.toast(str(error))
 
 
 def _store() -> None:
     try:
-        st.query_params["second_text"] = prompt_store().save(st.session_state.second_text)
+        text = st.session_state.second_text
+        st.query_params["second_text"] = prompt_store().save(text, member_id(), class_id())
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the second prompt.")

@@ -21,6 +21,7 @@ from strata.lessons import Lesson, lessons
 from strata.ui import style
 from strata.ui.learner import database, roster, seat
 from strata.ui.page import draw
+from strata.ui.place import whole_number
 from strata.ui.resources import models
 
 _EVERY = 3  # seconds between two looks at the class
@@ -158,11 +159,12 @@ def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
 
 def _answer(lesson: Lesson, row: object) -> str:
     """An answer in words: of a choice, the option, unless the lesson has changed since."""
-    guess, number = str(row.guess), int(row.step)  # type: ignore[attr-defined]
-    question = lesson.steps[number - 1].question if number <= len(lesson.steps) else None
-    if question is None or question.kind != "choice" or not guess.isdigit():
+    guess, step = str(row.guess), int(row.step)  # type: ignore[attr-defined]
+    question = lesson.steps[step - 1].question if step <= len(lesson.steps) else None
+    option = whole_number(guess)
+    if question is None or question.kind != "choice" or option is None:
         return guess
-    return question.options[int(guess)].text if int(guess) < len(question.options) else guess
+    return question.options[option].text if option < len(question.options) else guess
 
 
 def _gradebook(group: Class) -> None:

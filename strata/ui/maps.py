@@ -17,7 +17,9 @@ from strata.errors import StrataError
 from strata.examples import BY_ID, EXAMPLES
 from strata.neighbours import METRICS
 from strata.ui.controls import PACE, played_slider, player
+from strata.ui.learner import class_id, member_id
 from strata.ui.page import Page, draw, reading
+from strata.ui.place import whole_number
 from strata.ui.resources import prompt_store
 
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
@@ -156,7 +158,7 @@ def _name_of(prompt: str) -> str:
     known = st.session_state.setdefault(f"{_WITH}_ids", {e.prompt: e.id for e in EXAMPLES})
     if prompt not in known:
         try:
-            known[prompt] = prompt_store().save(prompt)
+            known[prompt] = prompt_store().save(prompt, member_id(), class_id())
         except StrataError as error:
             known[prompt] = ""
             st.toast(f"{error} The link to this page will not hold that prompt.")
@@ -165,7 +167,7 @@ def _name_of(prompt: str) -> str:
 
 def _prompt_of(name: str) -> str | None:
     try:
-        return BY_ID[name].prompt if name in BY_ID else prompt_store().load(name)
+        return BY_ID[name].prompt if name in BY_ID else prompt_store().load(name, class_id())
     except StrataError as error:
         st.toast(str(error))
         return None
@@ -183,8 +185,8 @@ def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
         state[_FOLLOW] = parting
     elif _FOLLOW not in state:
         asked = st.query_params.get(_FOLLOW, "")
-        known = asked == "all" or (asked.isdecimal() and int(asked) < len(tokens))
-        state[_FOLLOW] = (_ALL if asked == "all" else int(asked)) if known else parting
+        at = _ALL if asked == "all" else whole_number(asked)
+        state[_FOLLOW] = parting if at is None or at >= len(tokens) else at
     state[f"{_FOLLOW}_of"] = tokens
     names = {_ALL: "All that they share"} | dict(
         enumerate(distinct(display_token(token) for token in tokens))
