@@ -21,7 +21,7 @@ SECRET_FILE = "/etc/passwd"
 SINKS = {
     "tests/test_hostile_text.py": (
         "display_token display_text display_lines csv gradebook json parquet npz script scripts "
-        "charts specs picture"
+        "charts picture"
     ),
     "tests/engine/test_hostile_jobs.py": (
         "view model prompt prompts param_name param sample edit word file catalogue"

@@ -96,7 +96,7 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:
             said = note.observation.splitlines()
-            lines.append("\n".join(f"> {quoted(line.strip())}" for line in said))
+            lines.append("\n".join(f"> {quoted(line)}" for line in said))
         cell = form.new_markdown_cell("\n\n".join(lines))
         if note and note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()
@@ -125,8 +125,8 @@ def _facts(number: int, notes: Mapping[int, Note]) -> Mapping[str, Any]:
 
 
 def quoted(text: str) -> str:
-    """A line of text in which Markdown finds nothing to draw, Streamlit's and Jupyter's neither."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    """Text as a line in which Markdown finds nothing to draw."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def _run_in_words(run: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,11 @@ def as_sample(engine: LocalEngine, text: str) -> None:
 
 
 def as_edit(engine: LocalEngine, text: str) -> None:
-    refused(engine, edits=({"block": text, "factor": 1.0},))
-    refused(engine, edits=({"block": 0, "factor": text},))
+    for edit in ({"block": text, "factor": 1.0}, {"block": 0, "factor": text}):
+        if re.fullmatch(r"\s*[+-]?[\d.e]+\s*", text):  # a number, if written as text
+            taken_or_refused(engine, edits=(edit,))
+        else:
+            refused(engine, edits=(edit,))
     refused(engine, edits=({"block": 0, "factor": 1.0, "part": text},))
     refused(engine, edits=({"block": 0, "factor": 1.0, text: 1},))
     refused(engine, edits=(Scale(0, 1.0, positions=(0,)), text))
