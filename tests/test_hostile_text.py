@@ -154,7 +154,7 @@ def to_all_scripts(text: str) -> None:
             choices["prompts"] = [text]
         found = constants(module.CONCEPT.script("folder", None, text, **choices))
         said = {"gaussian_baseline": "TEXTS", "predictions": "PROMPTS"}.get(stem, "PROMPT")
-        assert (found[said] if said == "PROMPT" else [*found[said]][0]) == text, stem
+        assert (found[said] if said == "PROMPT" else next(iter(found[said]))) == text, stem
 
 
 def drawings(text: str) -> list[Chart]:

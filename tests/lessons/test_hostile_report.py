@@ -1,4 +1,4 @@
-"""Hostile texts in lessons and lab reports: of a learner nothing is markup, of a teacher no HTML."""
+"""Hostile texts in lessons and lab reports: a learner makes no markup, a teacher no HTML."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def in_notebook(text: str) -> None:
     written = [nbformat.reads(as_notebook(lesson(), *done(each_)), 4) for each_ in (text, "a")]
     nbformat.validate(written[0])
     cells, usual = (book.cells for book in written)
-    drawn, plain = ([c.source for c in book if c.cell_type == "markdown"] for book in (cells, usual))
+    drawn, plain = (
+        [c.source for c in book if c.cell_type == "markdown"] for book in (cells, usual)
+    )
     for source, usually in zip(drawn, plain, strict=True):
         assert not kinds(source) - kinds(usually), source
     assert {c.source for c in cells if c.cell_type == "code"} <= {text[:LARGE]}
