@@ -23,8 +23,8 @@ from strata.database import Database, place
 from strata.errors import InputError, StrataError
 
 COOKIE = "strata_seat"
-# For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session only
-# if this is what it was when the session began: to know another's session id is not enough.
+# For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
+# only if this is what it was when the session began: to know another's session id is not enough.
 _SEAT = b"x-strata-seat"
 _OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
 _LONGEST_FORM = 10_000  # bytes

@@ -67,9 +67,9 @@ class Socket:
             answer = ForwardMsg.FromString(raw)
             self.received.append(answer)
             self._note(answer)
-            if answer.WhichOneof("type") == "script_finished":
-                if answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
-                    return
+            ended = answer.WhichOneof("type") == "script_finished"
+            if ended and answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                return
 
     def drained(self, seconds: float = 1.0) -> list[bytes]:
         """What comes within a while, unread."""
