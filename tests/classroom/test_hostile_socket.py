@@ -171,7 +171,6 @@ def test_forged_values_of_every_widget(hosted: Hosted, page: str, forged: str, s
         socket.run(page)
         assert "foot" in socket.said
         nothing_leaks(socket)
-    assert "gpt2" not in hosted.log.read_text(errors="replace")
 
 
 @pytest.mark.parametrize("model", ["GPT-2", "gpt2", "../..", "/tmp", "{{x}}", "http://x"])
