@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from datetime import UTC, datetime
 
@@ -54,7 +55,7 @@ class PromptStore:
 
     def load(self, id: str, class_id: str = "") -> str | None:
         """The text behind an id, or None if there is none in this class."""
-        if not isinstance(id, str) or not id or not id.isascii():
+        if not isinstance(id, str) or not re.fullmatch(r"[\w-]{1,32}", id, re.ASCII):
             return None
         with self._database.session() as session:
             found = session.scalar(

@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 
+from strata.display import display_text
 from strata.lessons import Lesson, Step, filled, plain, without_terms
 from strata.lessons.answers import in_words
 from strata.lessons.pictures import as_pictures
@@ -48,11 +49,13 @@ def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note])
     for number, step in enumerate(lesson.steps):
         parts.append(f"<h2>{number + 1}. {html.escape(step.title)}</h2>")
         facts, note = _facts(number, notes), notes.get(number)
-        parts += [f"<p>{_marked(line)}</p>" for line in filled(step.text, facts).split("\n\n")]
+        # What a run says is a learner's text: nothing in it is a mark.
+        facts = {name: html.escape(str(value)) for name, value in facts.items()}
+        parts += [f"<p>{filled(_marked(line), facts)}</p>" for line in step.text.split("\n\n")]
         if note and note.run:
             parts.append(f"<p class=run>{html.escape(_run_in_words(note.run))}</p>")
         if step.question is not None:
-            parts.append(f"<p><b>{_marked(filled(step.question.ask, facts))}</b></p>")
+            parts.append(f"<p><b>{filled(_marked(step.question.ask), facts)}</b></p>")
         for guess in _of(number, guesses):
             first, said = _guess_in_words(step, guess)
             parts.append(
@@ -83,7 +86,6 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
     cells = [form.new_markdown_cell(f"# {lesson.title}\n\n{lesson.summary}")]
     for number, step in enumerate(lesson.steps):
         facts, note = _facts(number, notes), notes.get(number)
-        # What a run says is a learner's text: Markdown draws nothing in it.
         facts = {name: quoted(str(value)) for name, value in facts.items()}
         lines = [f"## {number + 1}. {step.title}", filled(without_terms(step.text), facts)]
         if note and note.run:
@@ -93,7 +95,8 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:
-            lines.append("\n".join(f"> {quoted(line)}" for line in note.observation.splitlines()))
+            said = note.observation.splitlines()
+            lines.append("\n".join(f"> {quoted(line)}" for line in said))
         cell = form.new_markdown_cell("\n\n".join(lines))
         if note and note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()
@@ -122,12 +125,13 @@ def _facts(number: int, notes: Mapping[int, Note]) -> Mapping[str, Any]:
 
 
 def quoted(text: str) -> str:
-    """Text in which Markdown finds nothing to draw."""
-    return re.sub(r"([\\`*_{}\[\]<>#!|$~])", r"\\\1", text)
+    """Text as a line in which Markdown finds nothing to draw."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def _run_in_words(run: Mapping[str, Any]) -> str:
-    return f"Run of {run.get('model', 'a model')} on: “{run.get('prompt', '')}”"
+    prompt = str(run.get("prompt", ""))
+    return f"Run of {run.get('model', 'a model')} on: “{display_text(prompt, len(prompt))}”"
 
 
 def _of(number: int, guesses: Sequence[Guess]) -> list[Guess]:

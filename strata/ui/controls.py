@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.ui.place import whole_number
 from strata.words import TERMS
 
 CENTRED = (
@@ -24,8 +25,8 @@ def several(
     The address keeps the numbers, never the labels, which may be what a learner wrote.
     """
     if key not in st.session_state:
-        asked = [int(n) for n in st.query_params.get(key, "").split(".") if n.isdecimal()]
-        known = [number for number in dict.fromkeys(asked) if number < len(labels)]
+        asked = [whole_number(each) for each in st.query_params.get(key, "").split(".")]
+        known = [n for n in dict.fromkeys(asked) if n is not None and n < len(labels)]
         st.session_state[key] = known[:8] or list(default)
     elif st.session_state.get(f"{key}_of") != tuple(labels):
         st.session_state[key] = list(default)

@@ -18,12 +18,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strata.attempts import Attempts
-from strata.classroom.codes import is_password
+from strata.classroom.codes import fingerprint, is_password
 from strata.classroom.roster import SEAT_HOURS, Roster, Seat
 from strata.database import Database, place
 from strata.errors import InputError, StrataError
 
 COOKIE = "strata_seat"
+# For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
+# only if this is what it was when the session began: to know another's session id is not enough.
+_SEAT = b"x-strata-seat"
 _OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
 _LONGEST_FORM = 10_000  # bytes
 _FRESH = 5.0  # seconds for which a known seat is not looked up again
@@ -89,8 +92,7 @@ class Door:
         if scope["type"] not in ("http", "websocket") or reception is None:
             await self.app(scope, receive, send)
             return
-        connection = HTTPConnection(scope)
-        path = connection.url.path
+        connection, path = HTTPConnection(scope), str(scope["path"])  # not what its Host says
         if path in _OPEN or path in reception.accounts or path.startswith("/static/"):
             await self.app(scope, receive, send)
             return
@@ -105,11 +107,14 @@ class Door:
             return
         closed = seat.group.closed() if seat is not None and seat.group else ""
         if seat is not None and not closed:
-            await self.app(scope, receive, send)
+            headers = [each for each in scope["headers"] if each[0] != _SEAT]
+            whose = (_SEAT, fingerprint(token).encode())
+            await self.app({**scope, "headers": [*headers, whose]}, receive, send)
         elif scope["type"] == "websocket" or path.startswith("/_stcore") or closed:
             await _refuse(scope, receive, send, closed or "Enter by /join first.")
         else:
-            wanted = path + (f"?{connection.url.query}" if connection.url.query else "")
+            query = scope["query_string"].decode("latin-1")
+            wanted = path + (f"?{query}" if query else "")
             await RedirectResponse(f"/join?next={quote(wanted)}", 303)(scope, receive, send)
 
 
@@ -125,7 +130,7 @@ async def join(request: Request) -> Response:
     """Enter by class code and name, or come back by resume code."""
     asked = request.query_params
     next_page = _local(asked.get("next", ""))
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(asked.get("code", ""), "", next_page)
     assert reception is not None
     typed = await _typed(request)
@@ -195,7 +200,7 @@ def teachers_page(wrong: str = "") -> Response:
 
 async def leave(request: Request) -> Response:
     """Give the seat back; what was done is kept."""
-    if request.method == "GET":
+    if request.method != "POST":
         body = """<p>Your answers are kept. To come back you need your resume code.</p>
           <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
         return _page("Leave the class?", body)
@@ -219,14 +224,18 @@ async def _typed(request: Request) -> dict[str, str]:
         body += chunk
         if len(body) > _LONGEST_FORM:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    except ValueError:  # more fields than that
+        return {}
     return {name: values[0] for name, values in fields.items()}
 
 
 def _local(address: str) -> str:
     """An address of this server, whatever was asked for."""
-    safe = address.startswith("/") and not address.startswith(("//", "/\\")) and "\n" not in address
-    return address if safe and address != "/" else "/lessons"
+    # Browsers leave out line feeds and tabs, and take a backslash for a slash.
+    safe = address.startswith("/") and address.isprintable() and "\\" not in address
+    return address if safe and "//" not in address[:2] and address != "/" else "/lessons"
 
 
 def scheme(request: Request) -> str:

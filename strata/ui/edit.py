@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.concepts.scaling import PART_NAMES
 from strata.trace import Part, Scale
 from strata.ui.page import Page
+from strata.ui.place import whole_number
 from strata.ui.target import Target, choose_target
 
 PARTS: dict[Part, str] = {"stream": "Stream", "attn": "Attention", "mlp": "MLP"}
@@ -106,7 +107,7 @@ def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
         return None if which == "All" else [page.n_tokens - 1]
     if _AT not in st.session_state:
         asked = st.query_params.get(_ADDRESS, "").split("-")
-        st.session_state[_AT] = [int(number) for number in asked if number.isdecimal()]
+        st.session_state[_AT] = [at for each in asked if (at := whole_number(each)) is not None]
     known = [position for position in st.session_state[_AT] if position < page.n_tokens]
     st.session_state[_AT] = known or [page.n_tokens - 1]
     chosen: list[int] = place.multiselect(

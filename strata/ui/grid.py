@@ -16,6 +16,7 @@ from strata.charts.grid import QUANTITIES, Grid
 from strata.display import display_token
 from strata.ui.beside import other_prompt
 from strata.ui.page import Page
+from strata.ui.place import whole_number
 from strata.ui.target import Target, choose_target
 
 MODES = {
@@ -240,10 +241,9 @@ def pinned(page: Page) -> list[int]:
     keeps their ids."""
     state = st.session_state
     if "pins" not in state:
-        asked = [
-            int(part) for part in st.query_params.get("pins", "").split("-") if part.isdecimal()
-        ]
-        state["pins"] = [i for i in asked if i < page.about["d_vocab"]][:MOST_PINS]
+        asked = [whole_number(part) for part in st.query_params.get("pins", "").split("-")]
+        known = [i for i in asked if i is not None and i < page.about["d_vocab"]]
+        state["pins"] = list(dict.fromkeys(known))[:MOST_PINS]
     if state.setdefault("pins_of", page.model) != page.model:
         state["pins"], state["pins_of"] = [], page.model
     names = {i: page.ask("run.named", token_id=i)["shown"].iloc[0] for i in state["pins"]}

@@ -15,6 +15,7 @@ from strata.errors import StrataError
 from strata.lessons import Option, Question, filled, plain
 from strata.lessons.answers import curve_layers, in_words, measured, resolved, score
 from strata.lessons.progress import Guess
+from strata.lessons.report import quoted
 from strata.ui import ask, record, style
 from strata.ui.glossary import explained
 from strata.ui.learner import class_id, learner, progress
@@ -51,8 +52,13 @@ class Run:
             "first_token": f"“{shown.iloc[0]}”",
         }
 
+    def in_markdown(self, text: str) -> str:
+        """Lesson text as Markdown, with what this run says as text in place of {names}."""
+        said = {name: quoted(str(value)) for name, value in self.facts.items()}
+        return filled(explained(text), said)
+
     def filled(self, question: Question) -> Question:
-        """The question with what this run says in place of {names}."""
+        """The question with what this run says in place of {names}, but for what it asks."""
 
         def fill(thing: Question | Option, *names: str) -> dict[str, Any]:
             return {name: filled(getattr(thing, name), self.facts) for name in names}
@@ -60,7 +66,7 @@ class Run:
         options = tuple(
             option.model_copy(update=fill(option, "text", "why")) for option in question.options
         )
-        said = fill(question, "ask", "right", "close", "wrong")
+        said = fill(question, "right", "close", "wrong")
         return question.model_copy(update={**said, "options": options})
 
     def job(self, question: Question) -> Job:
@@ -93,7 +99,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             run = Run(model, prompt, about, tokens)
         except StrataError as error:
             trouble = str(error)
-        st.markdown(explained(filled(step.text, run.facts if run else {})), unsafe_allow_html=True)
+        st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
         ready = _set_up(place, prompt, run.about["n_layers"] if run else 1)
         waits = False
         if trouble:
@@ -101,7 +107,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         try:  # all that needs the stored progress; without it the lesson can still be read
             if run is not None and step.question is not None:
                 waits = _question(place, run.filled(step.question), run, ready)
-            _hints(place, run.facts if run else {})
+            _hints(place, run)
             _observation(place)
         except StrataError as error:
             style.say("refusal", str(error), "progress")
@@ -159,7 +165,7 @@ def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
         for guess in progress().guesses(learner(), lesson.stem)
         if (guess.step, guess.job, guess.version) == (place.number, key, lesson.version)
     ]
-    st.markdown(f"**{explained(question.ask)}**", unsafe_allow_html=True)
+    st.markdown(f"**{run.in_markdown(question.ask)}**", unsafe_allow_html=True)
     for guess in mine:
         _told(question, guess)
     looked = (lesson.stem, place.number, key) in st.session_state.setdefault("looked", set())
@@ -244,14 +250,14 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
         st.session_state["drawn_guess"] = drawn
 
 
-def _hints(place: Place, facts: dict[str, Any]) -> None:
+def _hints(place: Place, run: Run | None) -> None:
     step, lesson = place.step, place.lesson
     if not step.hints:
         return
     note = progress().notes(learner(), lesson.stem).get(place.number)
     taken = note.hints if note else 0
     for hint, title in zip(step.hints[:taken], _HINTS, strict=False):
-        said = explained(filled(hint, facts))
+        said = run.in_markdown(hint) if run else explained(hint)
         st.markdown(f":material/lightbulb: **{title}.** {said}", unsafe_allow_html=True)
     if taken < len(step.hints):
         keep = partial(progress().note, learner(), lesson.stem, place.number, hints=taken + 1)

@@ -19,6 +19,7 @@ from strata.neighbours import METRICS
 from strata.ui.controls import PACE, played_slider, player
 from strata.ui.learner import keep_prompt, kept_prompt
 from strata.ui.page import Page, draw, reading
+from strata.ui.place import whole_number
 
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
 _WITH, _FOLLOW = "with", "follow"
@@ -183,8 +184,8 @@ def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
         state[_FOLLOW] = parting
     elif _FOLLOW not in state:
         asked = st.query_params.get(_FOLLOW, "")
-        known = asked == "all" or (asked.isdecimal() and int(asked) < len(tokens))
-        state[_FOLLOW] = (_ALL if asked == "all" else int(asked)) if known else parting
+        at = _ALL if asked == "all" else whole_number(asked)
+        state[_FOLLOW] = parting if at is None or at >= len(tokens) else at
     state[f"{_FOLLOW}_of"] = tokens
     names = {_ALL: "All that they share"} | dict(
         enumerate(distinct(display_token(token) for token in tokens))

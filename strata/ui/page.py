@@ -24,7 +24,7 @@ from strata.export import as_csv, as_parquet
 from strata.script import with_note
 from strata.trace import Scale
 from strata.ui import ask, record, style
-from strata.ui.place import offer
+from strata.ui.place import offer, whole_number
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
@@ -147,7 +147,8 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     state, asked, context = st.session_state, st.query_params.get(key, ""), get_script_run_ctx()
     prompt, stem, kept = state.get(f"{key}_of", (page.prompt, "", ""))
     if kept == "" or (context and context.is_history_navigation):  # a link, or the way back
-        kept, stem = int(asked) if asked.isdecimal() else last, ""
+        found = whole_number(asked)
+        kept, stem = last if found is None else found, ""
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[f"{key}_linked"] = page.prompt, min(kept, last)
     if prompt != page.prompt:

@@ -41,7 +41,7 @@ def current() -> Place | None:
     """The step that this session is at, or the one that the address names at its beginning."""
     if _KEY not in st.session_state:
         asked = st.query_params
-        go(asked.get("lesson", ""), _number(asked.get("step_of_lesson", "1")) - 1)
+        go(asked.get("lesson", ""), (whole_number(asked.get("step_of_lesson", "")) or 1) - 1)
     stem, number = st.session_state[_KEY]
     lesson = lessons().get(stem)
     if lesson is None:
@@ -100,5 +100,6 @@ def keep_in_address(place: Place | None) -> None:
             st.query_params[name] = value
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
+def whole_number(text: str) -> int | None:
+    """A whole number of up to nine digits, as an address holds it; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

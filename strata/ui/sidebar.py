@@ -16,6 +16,7 @@ from strata.ui.learner import keep_prompt, kept_prompt, seat
 from strata.ui.resources import models
 
 OWN = "own"  # the choice "your own text" among the examples
+_NAMES = [*BY_ID, OWN]
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ def choose() -> Choice:
         key="model",
         persist_state="session",
     )
-    names, key = [*BY_ID, OWN], _box("example")
-    chosen = names.index(st.session_state.example)
-    st.selectbox("Example", names, chosen, _title, key=key, on_change=_choose, args=(key,))
+    key, chosen = _box("example"), _NAMES.index(st.session_state.example)
+    st.selectbox("Example", _NAMES, chosen, _title, key=key, on_change=_choose, args=(key,))
     key = _box("text")
     st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
@@ -119,9 +119,9 @@ def _box(name: str) -> str:
 
 
 def _take(name: str, key: str) -> bool:
-    """Keep what was put into a box, if this is still the box."""
+    """Keep what was put into a box, if this is still the box, and it is one of its choices."""
     number, _ = st.session_state[f"{name}_box"]
-    if key != f"{name}_{number}":
+    if key != f"{name}_{number}" or (name == "example" and st.session_state[key] not in _NAMES):
         return False
     st.session_state[name] = st.session_state[key]
     st.session_state[f"{name}_box"] = number, st.session_state[key]

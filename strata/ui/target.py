@@ -11,7 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 from strata import target
 from strata.display import display_token
 from strata.errors import StrataError
+from strata.ui import style
 from strata.ui.page import Page, distinct
+from strata.ui.place import whole_number
 
 N_LIKELIEST = 21
 _TOP = -1  # the choice "whatever the model's top-1 is", which holds for every prompt
@@ -76,9 +78,9 @@ def _restore(page: Page) -> None:
     while a typed word stays."""
     state = st.session_state
     if _BOX not in state:
-        asked = st.query_params.get(_ADDRESS, "")
-        known = asked.isdecimal() and int(asked) < page.about["d_vocab"]
-        state[_BOX] = int(asked) if known else _TOP
+        asked = whole_number(st.query_params.get(_ADDRESS, ""))
+        known = asked is not None and asked < page.about["d_vocab"]
+        state[_BOX] = asked if known else _TOP
     elif state.get(_OF) != page.model and isinstance(state[_BOX], int):
         state[_BOX] = _TOP
     state[_OF] = page.model
@@ -89,11 +91,11 @@ def _of_word(page: Page, word: str, otherwise: Target) -> Target:
     try:
         pieces = page.ask("run.target", word=word)
     except StrataError as error:
-        st.warning(str(error), icon=":material/warning:")
+        style.say("warning", str(error), "target")
         return otherwise
     first = pieces.iloc[0]
     if said := target.note(pieces):
-        st.warning(said, icon=":material/warning:")
-        if not st.toggle(f"Follow its first token, {first['shown']}", key=f"first_of_{word}"):
+        style.say("warning", said, "target")
+        if not st.toggle("Follow its first token", key=f"first_of_{word}"):
             return otherwise
     return Target(int(first["token_id"]), str(first["token"]), otherwise.likeliest)

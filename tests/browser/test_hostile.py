@@ -23,24 +23,10 @@ from tests.browser.screen import (
     type_prompt,
     visit,
 )
+from tests.hostile import IN_A_BROWSER
 
-# What the browser would do if it took these for more than text: run `hacked=1`, or ask this
-# server. They are short, since a sentence on the page quotes the last 60 characters.
-OUTSIDE = "http://outside.invalid"
-PROMPTS = (
-    f"![alt]({OUTSIDE})",
-    f"<img src={OUTSIDE} onerror=hacked=1>",
-    "<script>window.hacked=1</script>",
-    "</code></pre></style></script><svg onload=window.hacked=1>",
-    "[a](javascript:hacked=1) <a href=javascript:hacked=1>b</a>",
-    ":material/delete: :red[red] `code` **bold** ~~gone~~",
-    "$x^2$ $$\\frac{1}{0}$$ \\u{202E} ${window.hacked=1} {{7*7}} %s {0}",
-    "datum.value image url href _vgsid_ toString __proto__ constructor signal({a:1})",
-    '"); window.hacked=1; ("\'""" \\',
-    "right\u202eto left\u2066 zero\u200bwidth\u00ad\ufeff \u2028line\u2029",
-    "nul \x00 bell \x07 escape \x1b[31m delete \x7f back \x08 next \x85",
-    "#VALUE =HYPERLINK(1) 👩‍👩‍👧 e\u0301\u0301\u0301\u0301 \U000e0041 日本 العربية",
-)
+# Short ones, since a sentence on the page quotes the last 60 characters.
+PROMPTS = IN_A_BROWSER[:12]
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
 # Everything that hides or reorders text, in what a page shows.
 UNSEEN = re.compile(

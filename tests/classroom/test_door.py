@@ -22,16 +22,6 @@ from strata.errors import StrataError
 from strata.ui import door
 
 SECRET = "correct horse"
-HOSTILE = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "'; DROP TABLE members; --",
-    "\u202e\u2066evil",
-    "a\0b",
-    "%00%0d%0aSet-Cookie: x=y",
-    "x" * 100_000,
-    "\ud83d",
-)
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -50,14 +40,23 @@ def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
     return Roster(database).create("3b <b>")
 
 
-@pytest.fixture
-def client(group: Class) -> Iterator[TestClient]:
+async def told(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(",".join(request.headers.getlist("x-strata-seat")))
+
+
+def app() -> Starlette:
+    """A server with a door, whose every other page says "a page"."""
     routes = [
+        Route("/told", told),
         Route("/{path:path}", page),
         WebSocketRoute("/_stcore/stream", socket),
     ]
-    app = Starlette(routes=[*door.routes, *routes], middleware=[Middleware(door.Door)])
-    with TestClient(app, follow_redirects=False) as opened:
+    return Starlette(routes=[*door.routes, *routes], middleware=[Middleware(door.Door)])
+
+
+@pytest.fixture
+def client(group: Class) -> Iterator[TestClient]:
+    with TestClient(app(), follow_redirects=False) as opened:
         yield opened
 
 
@@ -118,21 +117,6 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client: TestClient, gro
 def test_nobody_is_led_elsewhere(client: TestClient, group: Class, then: str) -> None:
     answer = client.post("/join", params={"next": then}, data={"code": group.code, "name": "Ann"})
     assert 'href="/lessons"' in answer.text
-
-
-@pytest.mark.parametrize("typed", HOSTILE)
-def test_what_is_typed_stays_text(client: TestClient, group: Class, typed: str) -> None:
-    safe = typed.encode("utf-8", "replace").decode()
-    for fields in ({"code": safe}, {"code": group.code, "name": safe}, {"resume": safe}):
-        answer = client.post("/join", data=fields)
-        assert answer.status_code in (200, 403)
-        assert "<script>alert" not in answer.text
-        assert "<img" not in answer.text
-        assert "x" not in answer.cookies
-    address = {"code": safe[:9_000], "next": safe[:9_000]}
-    assert client.get("/join", params=address).status_code == 200
-    assert client.post("/teach", data={"secret": safe}).status_code == 403
-    assert "<script>alert" not in client.get("/join", params=address).text
 
 
 def test_the_teacher_enters_by_the_secret_and_not_without_end(

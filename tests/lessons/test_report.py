@@ -90,7 +90,7 @@ def test_the_notebook_is_valid_and_its_code_is_a_cell() -> None:
     assert r"\<script\>" in told
     assert "<script>" not in told
     assert r"Is it `3` or “\<b\>”?" in told
-    assert "Prediction: A" in told
+    assert r"Prediction\: A" in told
     assert notebook.cells[2].attachments["figure.svg"]
 
 
@@ -108,4 +108,4 @@ def test_terms_lose_their_marks(text: str, said: str) -> None:
 
 
 def test_markdown_is_quoted() -> None:
-    assert quoted("*a* [b](c) <d>") == r"\*a\* \[b\](c) \<d\>"
+    assert quoted("*a* [b](c) <d>") == r"\*a\* \[b\]\(c\) \<d\>"

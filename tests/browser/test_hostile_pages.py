@@ -1,0 +1,154 @@
+"""Twenty hostile texts on every page of a class, in a real browser: none of them does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from strata.classroom.roster import Class, Roster
+from strata.database import Database
+from strata.lessons import lessons
+from strata.lessons.progress import Progress
+from tests.browser.conftest import PATIENCE
+from tests.browser.screen import TITLES, Watch, go_to, idle, prompt_box, settled, type_prompt
+from tests.browser.server import serve
+from tests.browser.test_hostile import is_inert, pictures
+from tests.hostile import IN_A_BROWSER
+
+SECRET = "a secret of the teacher"
+LESSON = next(lesson for lesson in lessons().values() if any(s.observe for s in lesson.steps))
+SEEN = next(n for n, step in enumerate(LESSON.steps) if step.observe)
+# Five in a prompt: each is one of the prompt's own sentences, and each is looked for on its own.
+PROMPTS = [
+    " then ".join(text.replace("\r", " ") for text in IN_A_BROWSER[i::4]) + f" end {i}."
+    for i in range(4)
+]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    url: str
+    database: Database
+    group: Class
+
+
+@pytest.fixture(scope="module")
+def hosted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    place = tmp_path_factory.mktemp("class") / "classes.sqlite"
+    environment = {"STRATA_MODE": "class", "STRATA_TEACHER_SECRET": SECRET}
+    with serve(environment={**environment, "STRATA_DATABASE_URL": str(place)}) as url:
+        database = Database(place)
+        yield Hosted(url, database, Roster(database).create(f"3b {IN_A_BROWSER[1]}"[:40]))
+        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
+        database.close()
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Browser, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
+    """A browser, and what it asked for."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    yield page, Watch(page)
+    context.close()
+
+
+def did_nothing(page: Page, watch: Watch, hosted: Hosted) -> None:
+    assert page.evaluate("window.hacked") is None
+    own = ("data:", "blob:", hosted.url)
+    assert all(src.startswith(own) for src in pictures(page))
+    assert watch.outside(hosted.url) == []
+    assert watch.complaints == []
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    markup = page.locator("a[href^='javascript'], iframe, object, embed, form[action*=outside]")
+    assert markup.count() == 0
+
+
+@pytest.mark.parametrize("number", range(len(IN_A_BROWSER)))
+def test_at_the_door(desk: tuple[Page, Watch], hosted: Hosted, number: int) -> None:
+    page, watch = desk
+    text = IN_A_BROWSER[number]
+    page.goto(f"{hosted.url}/join?{urlencode({'code': text, 'next': text})}")
+    page.get_by_label("Class code").fill(text)
+    page.get_by_label("Your name").fill(text)
+    watch.complaints.clear()
+    page.get_by_role("button", name="Join").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    watch.complaints[:] = [c for c in watch.complaints if "403" not in c]  # that it was refused
+    did_nothing(page, watch, hosted)
+    Roster(hosted.database).join(hosted.group.code, f"{number} {text}"[:40])
+
+
+def test_a_learners_prompts_on_every_page(desk: tuple[Page, Watch], hosted: Hosted) -> None:
+    page, watch = desk
+    page.goto(f"{hosted.url}/join?code={hosted.group.code}&next=/predictions")
+    page.get_by_label("Your name").fill("Ann <img src=x onerror=hacked=1>")
+    page.get_by_role("button", name="Join").click()
+    page.get_by_role("link", name="Begin").click()
+    settled(page)
+    before = pictures(page)
+    stems = list(TITLES)
+    for i, prompt in enumerate(PROMPTS):
+        address_before = page.url
+        type_prompt(page, prompt)
+        expect(page).not_to_have_url(address_before)
+        for stem in stems if i % 2 == 0 else stems[::-1]:
+            go_to(page, stem)
+            settled(page)
+            for text in IN_A_BROWSER[i::4]:
+                shown = prompt_box(page).input_value()
+                assert text.replace("\r", " ") in shown, stem
+            is_inert(page, hosted.url, watch, before)
+    assert "<img src=x onerror=hacked=1>" in page.get_by_test_id("stSidebar").inner_text()
+
+
+@pytest.mark.parametrize("number", range(len(IN_A_BROWSER)))
+def test_an_observation_in_a_lesson(desk: tuple[Page, Watch], hosted: Hosted, number: int) -> None:
+    page, watch = desk
+    text = IN_A_BROWSER[number]
+    box = page.get_by_role("textbox", name=LESSON.steps[SEEN].observe)
+    if number == 0:
+        page.goto(f"{hosted.url}/lessons?lesson={LESSON.stem}&step_of_lesson={SEEN + 1}")
+        page.locator(f".st-key-open_{LESSON.stem} button").click()
+        expect(page.locator(".st-key-lesson_panel")).to_be_visible()
+        idle(page)
+        page.goto(
+            f"{hosted.url}/{LESSON.page_of(SEEN)}?lesson={LESSON.stem}&step_of_lesson={SEEN + 1}"
+        )
+        expect(box).to_be_visible()
+        idle(page)
+    box.fill(text)
+    page.keyboard.press("Control+Enter")
+    idle(page)
+    did_nothing(page, watch, hosted)
+    members = Roster(hosted.database).members(hosted.group.id)
+    kept = Progress(hosted.database)
+    for member in members[number : number + 1]:  # and of another learner, as the teacher sees it
+        kept.note(member.id, LESSON.stem, SEEN, observation=text)
+
+
+def test_the_teacher_sees_all_of_it_as_text(
+    desk: tuple[Page, Watch], hosted: Hosted, tmp_path: Path
+) -> None:
+    page, watch = desk
+    page.goto(f"{hosted.url}/teach")
+    page.get_by_label("The teacher's secret").fill(SECRET)
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_text(f"{len(IN_A_BROWSER) + 1} learners")).to_be_visible()
+    idle(page)
+    did_nothing(page, watch, hosted)
+    page.get_by_text("What they saw").click()
+    idle(page)
+    did_nothing(page, watch, hosted)
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("combobox", name="A learner").click()
+    names = page.get_by_role("option").all_inner_texts()
+    for member in Roster(hosted.database).members(hosted.group.id)[:5]:
+        assert member.name in names
+    did_nothing(page, watch, hosted)

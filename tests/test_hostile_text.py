@@ -1,0 +1,248 @@
+"""Hostile texts where text is shown, drawn, or written into a file: they stay text."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from strata import charts
+from strata.charts import Chart
+from strata.classroom import watch
+from strata.concepts import hidden_states
+from strata.display import LONGEST, display_lines, display_text, display_token
+from strata.export import as_csv, as_json, as_parquet
+from strata.lessons.pictures import as_pictures
+from strata.script import program
+from strata.ui.record import as_spec
+from strata.views import concepts
+from tests.charts import forms
+from tests.concepts.by_hand import trace
+from tests.hostile import CASES, SMALL, each, each_sink, of_kinds
+
+FORMULA = set("=+-@|\uff1d\uff0b\uff0d\uff20")
+ACTS = {"expr", "signal", "calculate", "filter", "test", "labelExpr", "url", "href", "image"}
+SCRIPTS: dict[str, dict[str, Any]] = {  # what else a concept's program is made for
+    "predictions": {"position": 0},
+    "hidden_states": {"position": 0, "blocks": "model.layers"},
+    "laminar_profile": {"blocks": "model.layers"},
+    "gaussian_baseline": {"layer": 1, "blocks": "model.layers"},
+    "logit_lens": {"blocks": "model.layers", "norm": "model.norm"},
+    "scaling": {"blocks": "model.layers", "within": ["mlp"], "target_id": 1, "factor": 0.5},
+    "trajectories": {"blocks": "model.layers"},
+}
+csv.field_size_limit(10_000_000)
+
+
+def unseen(text: str) -> list[str]:
+    return [c for c in text if unicodedata.category(c)[0] == "C" or unicodedata.category(c) == "Zl"]
+
+
+def shown(text: str) -> None:
+    line = display_token(text)
+    assert line.isprintable()
+    assert 0 < len(line) <= LONGEST
+    assert not unseen(line)
+
+
+def shown_running(text: str) -> None:
+    line = display_text(text)
+    assert line.isprintable()
+    assert not unseen(line)
+    assert len(line) <= 60 * 10 + 1  # every character can become an escape
+
+
+def shown_in_lines(text: str) -> None:
+    assert not unseen(display_lines(text[:5_000]).replace("\n", ""))
+
+
+def in_a_spreadsheet(frame: pd.DataFrame) -> list[list[str]]:
+    """The rows that a program finds in the CSV file, for which any line end may end one."""
+    rows = list(csv.reader(io.StringIO(as_csv(frame).decode(), newline="")))
+    assert len(rows) == len(frame) + 1
+    assert {len(row) for row in rows} == {len(frame.columns)}
+    for cell in (cell for row in rows[1:] for cell in row):
+        seen = next((c for c in cell if unicodedata.category(c)[0] not in "CZ"), "")
+        assert seen not in FORMULA or re.fullmatch(r"-?[\d.e+-]+", cell), repr(cell[:80])
+        assert cell[:1] not in tuple("\t\r\n")
+    return rows
+
+
+def to_csv(text: str) -> None:
+    cells = {"token": [text, "a"], "value": [-1.5, 2.0], "more": ["b", text]}
+    frame = pd.DataFrame(cells, dtype=object).astype({"value": float})
+    rows = in_a_spreadsheet(frame)
+    escaped = text.encode("utf-8", "backslashreplace").decode()
+    assert rows[1][0].removeprefix("'") == escaped.removeprefix("'")
+    assert [float(row[1]) for row in rows[1:]] == [-1.5, 2.0]
+
+
+def to_gradebook(text: str) -> None:
+    data = {"guess": text, "answer": text, "job": "j", "version": "v", "model": text}
+    data["verdict"] = {"grade": "wrong", "words": text}  # type: ignore[assignment]
+    now = pd.Timestamp("2026-01-01", tz="UTC")
+    rows = [("m", text, "first", 1, kind, data, now) for kind in ("guess", "guess")]
+    done = pd.DataFrame(rows, columns=watch.EVENTS)
+    book = watch.gradebook(done)
+    assert len(in_a_spreadsheet(book)) == 2
+    assert book["name"].tolist() == [text]
+    assert pd.read_parquet(io.BytesIO(as_parquet(book)))["member"].tolist() == ["m"]
+    assert len(watch.answers(done)) == 1
+
+
+def to_json(text: str) -> None:
+    assert json.loads(as_json({"name": text, text: [text]})) == {"name": text, text: [text]}
+    assert as_json(text).isascii()
+
+
+def to_parquet(text: str) -> None:
+    frame = pd.DataFrame({"token": pd.Series([text, None, "a"], dtype=object), "n": 1.0})
+    back = pd.read_parquet(io.BytesIO(as_parquet(frame)))
+    assert back["token"].tolist()[0] == text.encode("utf-8", "backslashreplace").decode()
+    assert back["token"].tolist()[2] == "a"
+
+
+def to_npz(text: str) -> None:
+    run = replace(trace(tokens=2), text=text, tokens=(text, "a"))
+    content = hidden_states.archive(run)["content"][0]
+    file = np.load(io.BytesIO(content), allow_pickle=False)
+    assert json.loads(str(file["tokens"])) == [text, "a"]
+    assert json.loads(str(file["text"])) == text
+    assert torch.equal(torch.from_numpy(file["hidden"]), run.hidden)
+
+
+def constants(code: str) -> dict[str, Any]:
+    """The program's values in capitals, read as data: whatever is more than a literal fails."""
+    code.encode()  # it is downloaded as UTF-8
+    compile(code, "script.py", "exec")
+    named = {}
+    for each_ in ast.parse(code).body:
+        target = each_.targets[0] if isinstance(each_, ast.Assign) else None
+        if isinstance(target, ast.Name) and target.id in ("PROMPT", "PROMPTS", "TEXTS", "SOURCE"):
+            assert isinstance(each_, ast.Assign)
+            named[target.id] = ast.literal_eval(each_.value)
+    return named
+
+
+def to_script(text: str) -> None:
+    code = program("Why?", "print(PROMPT)", "folder", None, text, texts=[text], other=text)
+    plain = program("Why?", "print(PROMPT)", "folder", None, "x", texts=["x"], other="x")
+    assert constants(code) == {"SOURCE": "folder", "PROMPT": text, "TEXTS": [text]}
+    assert code.count("\n") == plain.count("\n"), "no line of the learner's"
+
+
+def to_all_scripts(text: str) -> None:
+    assert set(SCRIPTS) == set(concepts())
+    for stem, module in concepts().items():
+        choices = dict(SCRIPTS[stem])
+        if stem == "gaussian_baseline":
+            choices["texts"] = [text]
+        if stem == "predictions":
+            choices["prompts"] = [text]
+        found = constants(module.CONCEPT.script("folder", None, text, **choices))
+        said = {"gaussian_baseline": "TEXTS", "predictions": "PROMPTS"}.get(stem, "PROMPT")
+        assert (found[said] if said == "PROMPT" else next(iter(found[said]))) == text, stem
+
+
+def drawings(text: str) -> list[Chart]:
+    """Charts of all forms that show tokens, with this one and in a title of it."""
+    labels = [f"{position} {display_token(text)}" for position in range(3)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(forms, "LABELS", labels)
+        patched.setattr(forms, "HOSTILE", (text,) * 6)
+        names = ("heatmap", "outliers", "paths", "quantile_quantile", "before_and_after")
+        drawn = [forms.FORMS[name]() for name in (*names, "laminar_profile", "token_matrices")]
+        drawn.append(forms.layers_of_a_token())
+    bar = forms.bars().frame.assign(label=[text, "a"])
+    drawn.append(charts.bars(bar, f"After {display_text(text)}", text))
+    return drawn
+
+
+@cache
+def usual() -> list[Chart]:
+    return drawings("a")
+
+
+def acts(part: Any) -> Iterator[tuple[str, str]]:
+    """All that a spec computes, fetches or links to."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name in ACTS and isinstance(value, str):
+                yield name, value
+            if name in ("field", "as"):
+                yield name, str(value)
+            yield from acts(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from acts(value)
+
+
+def to_charts(text: str) -> None:
+    for chart, plain in zip(drawings(text), usual(), strict=True):
+        assert list(acts(chart.spec)) == list(acts(plain.spec))
+        assert list(chart.frame.columns) == list(plain.frame.columns)
+        line = as_spec(chart)
+        assert "\n" not in line
+        assert json.loads(line, parse_constant=pytest.fail)["data"]["values"]
+
+
+SINKS: dict[str, Callable[[str], None]] = {
+    "display_token": shown,
+    "display_text": shown_running,
+    "display_lines": shown_in_lines,
+    "csv": to_csv,
+    "json": to_json,
+    "parquet": to_parquet,
+    "npz": to_npz,
+    "script": to_script,
+}
+# A table of text takes no half characters, and neither does a websocket: none can come here.
+WHOLE: dict[str, Callable[[str], None]] = {
+    "gradebook": to_gradebook,
+    "scripts": to_all_scripts,
+    "charts": to_charts,
+}
+
+
+@each_sink(SINKS)
+@each(CASES)
+def test_it_stays_text(sink: str, case: Any) -> None:
+    SINKS[sink](case.text)
+
+
+@each_sink(WHOLE)
+@each(SMALL, but="halves control")
+def test_it_stays_text_in_a_larger_whole(sink: str, case: Any) -> None:
+    WHOLE[sink](case.text)
+
+
+@pytest.mark.parametrize("sink", ["picture"])
+def test_pictures_hold_no_links_and_no_scripts(sink: str) -> None:
+    cases = of_kinds("markup", "vega", "json", "bidi", "formula", "template")
+    charts_ = [drawings(case.text)[-1] for case in cases]
+    pictures = as_pictures([as_spec(chart) for chart in charts_])
+    assert all(pictures)
+    for picture in pictures:
+        for element in ElementTree.fromstring(picture).iter():
+            name = element.tag.rsplit("}")[-1]
+            assert name in {"svg", "g", "path", "text", "rect", "line", "defs", "clipPath", "style"}
+            assert not [key for key in element.attrib if "href" in key or key.startswith("on")]
+
+
+def test_the_catalogue_is_large_and_of_all_kinds() -> None:
+    assert len({case.text for case in CASES}) == len(CASES) >= 200
+    controls = {c for case in SMALL for c in case.text if unicodedata.category(c) == "Cc"}
+    assert len(controls) == 65, "all of C0 and C1, and delete"
