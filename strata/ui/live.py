@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
     from strata.lessons.progress import Progress
 
 EVERY = 0.5  # seconds between two looks
+_SWEEP = 3_600.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
 _log = logging.getLogger("strata")
 
@@ -83,10 +85,13 @@ def open_desk() -> Desk:
 
 async def _watch() -> None:
     here = await run_in_threadpool(open_desk)
-    down = False
+    down, swept = False, time.monotonic()
     while True:
         try:
             moved = await run_in_threadpool(here.board.look)
+            if time.monotonic() - swept > _SWEEP and door.reception is not None:
+                swept = time.monotonic()
+                await run_in_threadpool(door.reception.roster.remove_expired)
             down = False
         except StrataError as error:
             if not down:

@@ -17,7 +17,7 @@ from strata.classroom.votes import Ballots, Phase, Vote, Votes, counted, reading
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.examples import DEFAULT
-from strata.lessons import Lesson, Question, lessons, plain
+from strata.lessons import Lesson, Question, filled, lessons, plain
 from strata.lessons.answers import measured
 from strata.ui import ask, style
 from strata.ui.learner import database, roster
@@ -109,7 +109,7 @@ def _measured(lesson: Lesson, number: int, model: str) -> Asked:
     asked = lesson.steps[number].question
     assert asked is not None
     question = run.filled(asked)
-    question = question.model_copy(update={"ask": plain(question.ask)})
+    question = question.model_copy(update={"ask": filled(plain(question.ask), run.facts)})
     answer = measured(question, run.ask, about["n_layers"], len(tokens))
     return Asked(
         question=question,
