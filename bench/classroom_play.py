@@ -22,6 +22,7 @@ _ONWARD = 0.2  # of the view changes: to the lesson's next step
 _POSITION = 0.5  # of the other view changes: another token
 _OTHERS = ("guess_", "example_", "text", "observation_", "model", "positions", "seed", "second")
 _NOT_VIEWS = (*_OTHERS, "typed_", "download", "link", "watched_")
+_INSIDE = {"more": "goes_on"}
 
 _NAMES = "Ada Ben Cem Dora Emil Fay Gus Hana Ivo Jana Kim Lev Mona Nils Olga Paul Rosa Sam Tom Uma"
 _PLACES = "river market garden library harbour mountain kitchen theatre station island".split()
@@ -176,7 +177,11 @@ class Learner:
 
     def _is_view(self, key: str) -> bool:
         widget = self.browser.widgets[key]
-        kinds = ("slider", "tab_container", "selectbox", "checkbox", "popover")
+        kinds = ("slider", "tab_container", "selectbox", "checkbox", "popover", "expandable")
+        inside = _INSIDE.get(key, "")  # of something that may be closed
+        opened = self.browser.value(inside) if inside in self.browser.widgets else None
+        if inside and not (opened and opened.bool_value):
+            return False
         return widget.kind in kinds and not key.startswith(_NOT_VIEWS) and key != "None"
 
     async def _press(self, kind: str, key: str) -> bool:

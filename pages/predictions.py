@@ -60,14 +60,23 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-going = "Let it go on from the prompt's end, always taking the top token"
-n_tokens = length.slider(going, 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"])
-written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-if written:
-    text.code(display_lines(written), language=None, wrap_lines=True)
-else:
-    text.text("The model ends its text here.")
+# Closed unless the address has it: to write ten tokens costs more than all else here together.
+st.session_state.setdefault("goes_on", "more" in st.query_params)
+with st.expander(
+    "Let it go on from the prompt's end, always taking the top token",
+    key="goes_on",
+    on_change="rerun",
+) as goes_on:
+    length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
+    n_tokens = length.slider(
+        "Tokens to write", 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"]
+    )
+    if goes_on.open:
+        written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
+        if written:
+            text.code(display_lines(written), language=None, wrap_lines=True)
+        else:
+            text.text("The model ends its text here.")
 
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
