@@ -198,11 +198,12 @@ class Browser:
         elif kind == "new_session":
             if not message.metadata.run.fragment_ids:
                 self.widgets, self.refusal = {}, ""
-                self._hash = message.new_session.page_script_hash
                 for task in self._again.values():
                     task.cancel()
                 self._again = {}
             self._run += 1
+        elif kind == "navigation":
+            self._hash = message.navigation.page_script_hash
         elif kind == "page_info_changed":
             self._query = message.page_info_changed.query_string
         elif kind == "auto_rerun":
