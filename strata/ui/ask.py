@@ -26,11 +26,13 @@ def learner() -> str | None:
 def until_ready(model: str) -> dict[str, Any]:
     """Facts about a model, once it can answer; until then its progress. ModelError if it failed."""
     engine().ensure(model)
-    place = st.empty()
+    place = None
     while (status := engine().status(model)).state in ("absent", "loading"):
+        place = place or st.empty()
         place.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
         time.sleep(_PATIENCE)
-    place.empty()
+    if place is not None:
+        place.empty()
     return engine().describe(model)
 
 

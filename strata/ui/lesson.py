@@ -18,6 +18,7 @@ from strata.lessons.progress import Guess
 from strata.ui import ask, record, style
 from strata.ui.glossary import explained
 from strata.ui.learner import class_id, learner, progress
+from strata.ui.page import tokens_of
 from strata.ui.place import Place, go, to_list
 from strata.ui.questions import answer_field
 from strata.views import concepts, find_view, supplied
@@ -89,7 +90,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         run, trouble = None, ""
         try:
             about = ask.until_ready(model)
-            tokens = ask.run(Job(view="run.tokens", model=model, prompt=prompt))
+            tokens = tokens_of(model, prompt)
             run = Run(model, prompt, about, tokens)
         except StrataError as error:
             trouble = str(error)
