@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from bench.classroom_play import MIX, Log, play
+from bench.classroom_play import MIX, THINK, Log, play
 from bench.measure import Row, Sample, in_words
 from strata.classroom import watch
 from strata.classroom.roster import Class, Roster
@@ -108,13 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--database", help="an SQLAlchemy URL; without it a new SQLite file")
     add("--processes", type=int, default=1, help="servers that share the database")
     add("--lessons", default="predictions,hidden_states", help="of the class, the first first")
+    add("--think", type=float, nargs=2, default=THINK, help="seconds between two actions")
     add("--seed", type=int, default=0)
     add("--json", metavar="FILE", type=Path, help="also write all numbers here")
     add("--log", metavar="FILE", type=Path, help="what the first server prints")
     add("--quick", action="store_true", help="two learners for seconds: to see that it works")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.learners, options.minutes, options.ramp = 2, 0.5, 2.0
+        options.learners, options.minutes, options.ramp, options.think = 2, 0.2, 1.0, (0.1, 0.4)
     if options.ramp is None:
         options.ramp = 0.6 * options.learners
     report = run(options)
@@ -141,7 +142,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "STRATA_TEACHER_SECRET": secret,
             "STRATA_DATABASE_URL": place,
         }
-        servers, addresses = [], []
+        servers: list[psutil.Process] = []
+        addresses: list[str] = []
         for number in range(options.processes):
             before = set(psutil.Process().children())
             printed = options.log if number == 0 else None
@@ -154,11 +156,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         numbers = options.learners, options.ramp, options.minutes * 60
         asyncio.run(play(addresses, group.code, secret, first, *numbers, log, meter, options.seed))
         lost = _lost(log, database, group)
-        shown = {
-            **environment,
-            "STRATA_TEACHER_SECRET": "...",
-            "STRATA_DATABASE_URL": place.split(":")[0] if ":" in place else "sqlite",
-        }
+        kind = place.split(":")[0] if "://" in place else "sqlite"
+        shown = {**environment, "STRATA_TEACHER_SECRET": "...", "STRATA_DATABASE_URL": kind}
         return _report(options, log, meter, lost, shown)
 
 
@@ -209,15 +208,7 @@ def _report(
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
-        "environment": dict(environment)
-        | {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(("STRATA_", "OMP"))
-            and name not in environment
-            and "POSTGRES" not in name
-            and "URL" not in name
-        },
+        "environment": {**_settings(), **environment},
         "rows": [row.as_dict() | {"p99": _p99(row.ours)} for row in rows],
         "actions": acts,
         "errors": dict(log.errors),
@@ -229,6 +220,16 @@ def _report(
         "client_cpu": meter.client_cpu,
         "server_cpu_by_action": meter.server_cpu / max(1, acts),
         "seconds": meter.left - meter.entered,
+    }
+
+
+def _settings() -> dict[str, str]:
+    """What else of this environment may change how the server works; nothing that is secret."""
+    secret = ("URL", "SECRET", "HASH", "POSTGRES")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("STRATA_", "OMP_")) and not any(word in name for word in secret)
     }
 
 
@@ -257,8 +258,9 @@ def text(report: Mapping[str, Any]) -> str:
         f"answers committed: {report['answers']}, lost: {len(report['lost'])}",
         f"memory by minute (MB): {', '.join(map(str, report['memory_by_minute']))}",
         f"  since all are in: {report['memory_grown_by_learner']:.3f} MB a learner",
-        f"processor: server {report['server_cpu']:.1f} s ({in_words(report['server_cpu_by_action'])}"
-        f" an action), clients {report['client_cpu']:.1f} s",
+        f"processor: server {report['server_cpu']:.1f} s, "
+        f"{in_words(report['server_cpu_by_action'])} an action; "
+        f"clients {report['client_cpu']:.1f} s",
     ]
     if report["load_average"]:
         lines.append(f"load average at the end: {report['load_average'][0]:.1f}")

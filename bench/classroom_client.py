@@ -138,7 +138,7 @@ class Browser:
         return WidgetState(id=self.widgets[key].id)
 
     async def _change(self, state: WidgetState | None = None) -> float:
-        assert self._socket is not None and self._reader is not None
+        assert self._socket is not None
         message = self._message()
         if state is not None:
             if state.WhichOneof("value") != "trigger_value":
@@ -245,7 +245,7 @@ class Browser:
         if delta.WhichOneof("type") == "add_block":
             block = delta.add_block
             kind = block.WhichOneof("type") or ""
-            part = getattr(block, kind) if kind else block
+            part: Any = getattr(block, kind) if kind else block
             if kind == "tab" and self._tabs is not None:
                 self._tabs.options.append(part.label)
                 return

@@ -52,8 +52,15 @@ class Log:
 class Learner:
     """One learner with a browser, who plays a lesson until cancelled."""
 
-    def __init__(self, number: int, address: str, log: Log, dice: random.Random) -> None:
-        self.number, self.log, self.dice = number, log, dice
+    def __init__(
+        self,
+        number: int,
+        address: str,
+        log: Log,
+        dice: random.Random,
+        think: tuple[float, float] = THINK,
+    ) -> None:
+        self.number, self.log, self.dice, self.think = number, log, dice, think
         self.name = f"{_NAMES.split()[number % 20]} {number}"
         self.browser = Browser(address)
         self._texts = 0
@@ -63,7 +70,7 @@ class Learner:
         await self._try("enter: door", self._joined(http, code))
         await self._try("enter: page", self.browser.open(page, f"lesson={lesson}"))
         while True:
-            await asyncio.sleep(self.dice.uniform(*THINK))
+            await asyncio.sleep(self.dice.uniform(*self.think))
             [kind] = self.dice.choices(list(MIX), list(MIX.values()))
             await getattr(self, kind.replace(" ", "_"))()
 
@@ -242,6 +249,7 @@ async def play(
     log: Log,
     counted: AbstractContextManager[object],
     seed: int = 0,
+    think: tuple[float, float] = THINK,
 ) -> None:
     """A whole class: enter one by one over `ramp` seconds, then play for `seconds`.
 
@@ -250,7 +258,7 @@ async def play(
     """
     limits = httpx.Limits(max_connections=20)
     everyone = [
-        Learner(n, addresses[n % len(addresses)], log, random.Random(f"{seed} {n}"))
+        Learner(n, addresses[n % len(addresses)], log, random.Random(f"{seed} {n}"), think)
         for n in range(learners)
     ]
     teacher = Teacher(addresses[0], log)
@@ -259,7 +267,7 @@ async def play(
         for learner in everyone:
             tasks.append(asyncio.create_task(learner.play(http, code, *lesson)))
             await asyncio.sleep(ramp / learners)
-        await asyncio.sleep(THINK[0])  # the last ones open their page
+        await asyncio.sleep(think[0])  # the last ones open their page
         log.counting = True
         with counted:
             await asyncio.sleep(seconds)
@@ -269,4 +277,5 @@ async def play(
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 log.errors[f"the bench itself: {result!r}"[:300]] += 1
-        await asyncio.gather(*(each.browser.close() for each in [*everyone, teacher]))
+        browsers = [each.browser for each in everyone] + [teacher.browser]
+        await asyncio.gather(*(browser.close() for browser in browsers))

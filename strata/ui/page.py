@@ -31,7 +31,6 @@ from strata.views import concepts
 from strata.weights import cached_folder
 from strata.words import TERMS
 
-
 T = TypeVar("T")
 
 
