@@ -154,7 +154,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         meter.look()
         first = stems[0], lessons()[stems[0]].page_of(0)
         numbers = options.learners, options.ramp, options.minutes * 60
-        asyncio.run(play(addresses, group.code, secret, first, *numbers, log, meter, options.seed))
+        asyncio.run(
+            play(
+                *(addresses, group.code, secret, first, *numbers, log, meter),
+                seed=options.seed,
+                think=tuple(options.think),
+            )
+        )
         lost = _lost(log, database, group)
         kind = place.split(":")[0] if "://" in place else "sqlite"
         shown = {**environment, "STRATA_TEACHER_SECRET": "...", "STRATA_DATABASE_URL": kind}

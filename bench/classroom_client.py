@@ -175,7 +175,7 @@ class Browser:
         assert self._socket is not None
         try:
             async for received in self._socket:
-                self._take(ForwardMsg.FromString(received))  # type: ignore[arg-type]
+                self._take(ForwardMsg.FromString(received))
         except ConnectionClosed as error:
             self._fail(f"the connection was closed ({error})")
         except Exception as error:  # a bug here must not look like a slow server
