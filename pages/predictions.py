@@ -1,5 +1,6 @@
 """Predictions: the prompt by surprisal, and what the model expects after each of its tokens."""
 
+import pandas as pd
 import streamlit as st
 
 from strata import charts
@@ -7,8 +8,20 @@ from strata.concepts import predictions
 from strata.display import display_lines, display_percent, display_token
 from strata.examples import FACTS
 from strata.ui.page import close_page, distinct, draw, open_page, position_slider, reading
-from strata.ui.tokens import token_strip
+from strata.ui.tokens import token_strip, tokens_of_strip
 from strata.words import TERMS
+
+
+def labelled(top: pd.DataFrame) -> pd.DataFrame:
+    """Next tokens with what their bars show; chosen is the one that really followed."""
+    followed = page.tokens["token_id"].iloc[position + 1 : position + 2]
+    return top.assign(
+        label=distinct(display_token(token) for token in top["predicted"]),
+        order=range(len(top)),
+        value=top["prob"],
+        chosen=top["token_id"].isin(followed),
+    )
+
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -16,11 +29,16 @@ position = position_slider(page, "Predict what follows the token at position", "
 k = how_many.select_slider("Top tokens", [5, 10, 20, 50], 10, key="k", bind="query-params")
 
 foreseen = page.ask("predictions.surprisal")
-token_strip(
-    page.tokens.assign(
-        tip=predictions.tips(foreseen),
-        level=(-foreseen["logprob"] / 10).clip(0, 1).fillna(0),
+coloured = page.made(
+    "strip",
+    lambda: tokens_of_strip(
+        page.tokens["shown"],
+        tips=predictions.tips(foreseen),
+        levels=(-foreseen["logprob"] / 10).clip(0, 1).fillna(0),
     ),
+)
+token_strip(
+    coloured,
     position,
     title="The prompt's tokens by surprisal; choose one to see what the model expects next",
     low="Surprisal: 0 nats, foreseen",
@@ -35,18 +53,17 @@ st.caption(
 top = page.ask("predictions.next_token", position=position, k=k)
 undecided = page.ask("predictions.entropy", position=position)
 real = page.ask("predictions.followed", position=position)
-sentence = predictions.reading(page.text_up_to(position), top, undecided)
+sentence = page.made(
+    "reading",
+    lambda: predictions.reading(page.text_up_to(position), top, undecided),
+    *(position, k),
+)
 subject = f"What may follow {page.shown(position)} at position {position}"
 
 figure, detail = st.columns([2, 1], gap="large")
 with figure:
-    bars = top.assign(
-        label=distinct(display_token(token) for token in top["predicted"]),
-        order=range(len(top)),
-        value=top["prob"],
-        chosen=top["token_id"].isin(page.tokens["token_id"].iloc[position + 1 : position + 2]),
-    )
-    draw(charts.bars(bars, subject, sentence), "next_tokens", read=False)
+    bars = page.made("bars", lambda: charts.bars(labelled(top), subject, sentence), position, k)
+    draw(bars, "next_tokens", read=False)
 with detail:
     st.markdown("**What really followed**")
     st.text(predictions.followed_reading(real))
@@ -60,14 +77,23 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-going = "Let it go on from the prompt's end, always taking the top token"
-n_tokens = length.slider(going, 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"])
-written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-if written:
-    text.code(display_lines(written), language=None, wrap_lines=True)
-else:
-    text.text("The model ends its text here.")
+# Closed unless the address has it: to write ten tokens costs more than all else here together.
+st.session_state.setdefault("goes_on", "more" in st.query_params)
+with st.expander(
+    "Let it go on from the prompt's end, always taking the top token",
+    key="goes_on",
+    on_change="rerun",
+) as goes_on:
+    length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
+    n_tokens = length.slider(
+        "Tokens to write", 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"]
+    )
+    if goes_on.open:
+        written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
+        if written:
+            text.code(display_lines(written), language=None, wrap_lines=True)
+        else:
+            text.text("The model ends its text here.")
 
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"

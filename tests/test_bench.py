@@ -99,6 +99,25 @@ def test_benches_of_a_server_report_every_row(catalogue: Path, home: None, tmp_p
     assert [row["alternative"] for row in loads] == [None, None]  # no GGUF file with --quick
 
 
+def test_a_class_plays_and_loses_nothing(
+    catalogue: Path, home: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.classroom import main as play
+
+    file = tmp_path / "class.json"
+    play(["--quick", "--json", str(file)])
+    report = json.loads(file.read_text("utf-8"))
+    assert report["errors"] == {}
+    assert report["lost"] == []
+    assert report["environment"]["STRATA_MODE"] == "class"
+    assert "secret" not in file.read_text("utf-8").lower().replace("teacher_secret", "")
+    kinds = {row["name"]: row["ours"]["n"] for row in report["rows"]}
+    assert kinds["enter: page"] == 2
+    assert sum(kinds.values()) > 6  # two doors, two pages, and what they did
+    assert report["server_cpu"] > 0
+    assert "p99" in capsys.readouterr().out
+
+
 def test_a_page_that_refuses_is_not_timed(catalogue: Path, home: None) -> None:
     from bench.visitor import Visitor
     from tests.browser.server import serve

@@ -8,9 +8,11 @@ size, `SIGNED` has its neutral point at zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 Spec = dict[str, Any]
 
@@ -31,6 +33,11 @@ class Chart:
     spec: Spec
     reading: str  # one sentence computed from the rows
     height: int
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows as they are sent."""
+        return pa.Table.from_pandas(self.frame)
 
     @property
     def alt(self) -> str:

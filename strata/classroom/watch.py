@@ -7,51 +7,36 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import select
 
+from strata.classroom.reader import EVENTS as EVENTS
+from strata.classroom.reader import reader
 from strata.database import Database
-from strata.tables import EventRow, MemberRow
-
-EVENTS = ["member", "name", "lesson", "step", "kind", "data", "at"]
 
 
 def events(database: Database, class_id: str) -> pd.DataFrame:
     """All that the members of a class did, in order: member, name, lesson, step (from 1), kind,
-    data (a dict), at (UTC). Members who did nothing yet have one row, of the kind "joined"."""
-    with database.session() as session:
-        mine = MemberRow.class_id == class_id
-        names = {
-            row.id: (json.loads(row.name), row.joined)
-            for row in session.scalars(select(MemberRow).where(mine).order_by(MemberRow.joined))
-        }
-        done = select(EventRow).join(MemberRow, MemberRow.id == EventRow.learner)
-        done = done.where(mine, EventRow.kind != "vote")  # which `Votes` counts
-        rows: list[tuple[Any, ...]] = [
-            (e.learner, names[e.learner][0], e.lesson, e.step + 1, e.kind, json.loads(e.data), e.at)
-            for e in session.scalars(done.order_by(EventRow.id))
-        ]
-    busy = {row[0] for row in rows}
-    joined: list[tuple[Any, ...]] = [
-        (member, name, "", 0, "joined", {}, at)
-        for member, (name, at) in names.items()
-        if member not in busy
-    ]
-    return pd.DataFrame(joined + rows, columns=EVENTS)
+    data (a dict), at (UTC). Members who did nothing yet have one row, of the kind "joined".
+
+    Reads only what is new since it was asked before.
+    """
+    return reader(database, class_id).read()
 
 
 def people(done: pd.DataFrame, now: datetime | None = None) -> pd.DataFrame:
     """Where everyone is: name, lesson, step, answers (questions answered), hints, minutes (since
     they did something); who was active last comes first."""
-    columns = ["name", "lesson", "step", "answers", "hints", "minutes"]
     now = now or datetime.now(UTC)
-    rows = []
-    for _, mine in done.groupby("member", sort=False):
-        last = mine.iloc[-1]
-        guesses = mine[mine["kind"] == "guess"].drop_duplicates(["lesson", "step"])
-        hints = int((mine["kind"] == "hint").sum())
-        minutes = max(0.0, (now - last["at"]).total_seconds() / 60)
-        rows.append((last["name"], last["lesson"], last["step"], len(guesses), hints, minutes))
-    return pd.DataFrame(rows, columns=columns).sort_values("minutes", ignore_index=True)
+    last = done.drop_duplicates("member", keep="last").set_index("member")
+    guesses = done[done["kind"] == "guess"].drop_duplicates(["member", "lesson", "step"])
+    counts = {"answers": guesses, "hints": done[done["kind"] == "hint"]}
+    frame = last[["name", "lesson", "step"]].assign(
+        **{
+            name: rows["member"].value_counts().reindex(last.index, fill_value=0)
+            for name, rows in counts.items()
+        },
+        minutes=[max(0.0, (now - at).total_seconds() / 60) for at in last["at"]],
+    )
+    return frame.sort_values("minutes", ignore_index=True)
 
 
 def funnel(done: pd.DataFrame, lesson: str, n_steps: int) -> pd.DataFrame:
@@ -59,13 +44,12 @@ def funnel(done: pd.DataFrame, lesson: str, n_steps: int) -> pd.DataFrame:
     step or a later one), answered, hints (learners who took one)."""
     mine = done[done["lesson"] == lesson]
     furthest = mine.groupby("member")["step"].max()
+    once = mine.drop_duplicates(["member", "step", "kind"])
+    learners = once.groupby(["step", "kind"]).size().to_dict()
     rows = []
     for step in range(1, n_steps + 1):
-        here = mine[mine["step"] == step]
-        by_kind = {
-            kind: here[here["kind"] == kind]["member"].nunique() for kind in ("guess", "hint")
-        }
-        rows.append((step, int((furthest >= step).sum()), by_kind["guess"], by_kind["hint"]))
+        answered, hints = (learners.get((step, kind), 0) for kind in ("guess", "hint"))
+        rows.append((step, int((furthest >= step).sum()), answered, hints))
     return pd.DataFrame(rows, columns=["step", "reached", "answered", "hints"])
 
 
@@ -79,16 +63,16 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     ]
     guesses = done[done["kind"] == "guess"]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in guesses.itertuples():
-        data: dict[str, Any] = row.data
-        key = row.member, row.lesson, row.step, data["job"], data["version"]
-        kept = found.setdefault(key, dict.fromkeys(columns, ""))
+    told = ("member", "name", "lesson", "step", "data", "at")
+    for member, name, lesson, step, data, at in zip(*(guesses[c] for c in told), strict=True):
         said, grade = _words(data["guess"]), data["verdict"]["grade"]
-        if not kept["first"]:
-            kept |= {"name": row.name, "member": row.member, "lesson": row.lesson}
-            kept |= {"version": data["version"], "step": row.step, "model": data["model"]}
-            kept |= {"first": said, "first_grade": grade, "answer": _words(data["answer"])}
-            kept["at"] = pd.Timestamp(row.at).isoformat(timespec="seconds")
+        key = member, lesson, step, data["job"], data["version"]
+        kept = found.get(key)
+        if kept is None:
+            of = (name, member, lesson, data["version"], step, data["model"])
+            when = at.isoformat(timespec="seconds")
+            first = (*of, said, grade, "", "", _words(data["answer"]), when)
+            found[key] = dict(zip(columns, first, strict=True))
         else:
             kept |= {"revision": said, "revision_grade": grade}
     return pd.DataFrame(list(found.values()), columns=columns)
@@ -101,7 +85,7 @@ def answers(done: pd.DataFrame) -> pd.DataFrame:
     if book.empty:
         return pd.DataFrame(columns=["lesson", "step", "guess", "grade", "learners", "wrong"])
     groups = book.groupby(["lesson", "step", "first", "first_grade"], sort=False)["member"]
-    frame = groups.nunique().reset_index(name="learners")
+    frame = groups.size().reset_index(name="learners")  # each learner once, see above
     frame = frame.rename(columns={"first": "guess", "first_grade": "grade"})
     wrong = book.assign(wrong=book["first_grade"] == "wrong").groupby(["lesson", "step"])["wrong"]
     frame = frame.join(wrong.sum(), on=["lesson", "step"])

@@ -149,7 +149,26 @@ def folder() -> Path:
 
 def files() -> list[Path]:
     """All lesson files there are."""
-    return sorted(path for path in folder().glob("*.toml") if path.name != GLOSSARY)
+    return [path for path, _ in _found()]
+
+
+def _found() -> tuple[tuple[Path, int], ...]:
+    """All lesson files with the time of their last change; asked at every run of every page."""
+    at = str(folder())
+    if not os.path.isdir(at):
+        return ()
+    with os.scandir(at) as entries:
+        found = sorted(
+            (entry.name, entry.stat().st_mtime_ns)
+            for entry in entries
+            if entry.name.endswith(".toml") and entry.name != GLOSSARY
+        )
+    return _paths(at, tuple(found))
+
+
+@lru_cache(maxsize=4)
+def _paths(at: str, found: tuple[tuple[str, int], ...]) -> tuple[tuple[Path, int], ...]:
+    return tuple((Path(at, name), changed) for name, changed in found)
 
 
 def read(path: Path) -> Lesson:
@@ -175,12 +194,12 @@ def read(path: Path) -> Lesson:
 def lessons() -> dict[str, Lesson]:
     """All lessons that can be read, by stem, in teaching order; a wrong file is left out (see
     `problems`)."""
-    return _all(tuple((path, path.stat().st_mtime_ns) for path in files()))[0]
+    return _all(_found())[0]
 
 
 def problems() -> list[str]:
     """A sentence for each lesson file that cannot be read."""
-    return _all(tuple((path, path.stat().st_mtime_ns) for path in files()))[1]
+    return _all(_found())[1]
 
 
 @lru_cache(maxsize=4)
@@ -200,9 +219,14 @@ def glossary() -> dict[str, str]:
     path = folder() / GLOSSARY
     path = path if path.exists() else FOLDER / GLOSSARY
     try:
-        terms: dict[str, str] = tomllib.loads(path.read_text("utf-8"))
+        return _terms(path, path.stat().st_mtime_ns)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise LessonError(f"{path.name} cannot be read ({error}).") from error
+
+
+@lru_cache(maxsize=4)
+def _terms(path: Path, changed: int) -> dict[str, str]:
+    terms: dict[str, str] = tomllib.loads(path.read_text("utf-8"))
     return TERMS | terms
 
 

@@ -35,11 +35,13 @@ def until_ready(model: str) -> dict[str, Any]:
     """Facts about a model, once it can answer; until then its progress. ModelError if it failed."""
     whose = learner()
     engine().ensure(model, whose)
-    place = st.empty()
+    place = None
     while (status := engine().status(model)).state in ("absent", "loading"):
+        place = place or st.empty()
         place.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
         time.sleep(_PATIENCE)
-    place.empty()
+    if place is not None:
+        place.empty()
     facts = engine().describe(model)
     limits = (facts["prompt_limit"], engine().limits(whose).prompt_tokens)
     return facts | {"prompt_limit": min(n for n in limits if n is not None)}

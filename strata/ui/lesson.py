@@ -19,6 +19,7 @@ from strata.lessons.report import quoted
 from strata.ui import ask, record, style
 from strata.ui.glossary import explained
 from strata.ui.learner import class_id, learner, progress
+from strata.ui.page import tokens_of
 from strata.ui.place import Place, go, to_list
 from strata.ui.questions import answer_field
 from strata.views import concepts, find_view, supplied
@@ -95,7 +96,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         run, trouble = None, ""
         try:
             about = ask.until_ready(model)
-            tokens = ask.run(Job(view="run.tokens", model=model, prompt=prompt))
+            tokens = tokens_of(model, prompt, about)
             run = Run(model, prompt, about, tokens)
         except StrataError as error:
             trouble = str(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from functools import cached_property, lru_cache, partial
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -19,17 +19,19 @@ from strata.charts.guess import with_guess
 from strata.concepts import Concept
 from strata.display import display_token
 from strata.display import distinct as distinct
-from strata.engine import Job
+from strata.engine import Job, Limits
 from strata.export import as_csv, as_parquet
 from strata.script import with_note
 from strata.trace import Scale
-from strata.ui import ask, record, style
+from strata.ui import ask, made, record, style
 from strata.ui.place import offer, whole_number
 from strata.ui.resources import models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
 from strata.weights import cached_folder
 from strata.words import TERMS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,11 @@ class Page:
 
     def shown(self, position: int) -> str:
         """The token at a position in its text-safe form."""
-        return str(self.tokens["shown"].iloc[position])
+        return self._shown[position]
+
+    @cached_property
+    def _shown(self) -> list[str]:
+        return list(map(str, self.tokens["shown"]))
 
     def text_up_to(self, position: int) -> str:
         """The prompt as far as a position, that token included."""
@@ -71,7 +77,7 @@ class Page:
     @property
     def labels(self) -> list[str]:
         """Axis labels of all positions, see `labelled`."""
-        return [f"{position} {shown}" for position, shown in enumerate(self.tokens["shown"])]
+        return [f"{position} {shown}" for position, shown in enumerate(self._shown)]
 
     def up_to_width(self, *counts: int) -> list[int]:
         """Those of some counts of dimensions that this model has."""
@@ -80,35 +86,59 @@ class Page:
     def script(self, **choices: Any) -> str:
         """The program with plain transformers that prints the numbers of this page."""
         card = models()[self.model]
-        source = card.repository or str(cached_folder(card))
-        made = self.concept.script(source, card.revision, self.prompt, **choices)
-        return made if card.repository else with_note(made, _whereabouts(card))
+        source = card.repository or _folder(self.model)
+        program = self.concept.script(source, card.revision, self.prompt, **choices)
+        return program if card.repository else with_note(program, _whereabouts(card))
 
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
 
         A refusal, StrataError, ends the page.
         """
-        return ask.run(
-            Job(
-                view=view,
-                model=self.model,
-                prompt=self.prompt,
-                prompts=prompts,
-                params=params,
-                edits=self.edits,
-            )
+        job = partial(
+            Job,
+            view=view,
+            model=self.model,
+            prompt=self.prompt,
+            prompts=prompts,
+            params=params,
+            edits=self.edits,
         )
+        # `repr` tells 1 from True
+        return made.frame(self._key(view, prompts, repr(params)), lambda: ask.run(job()))
+
+    def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:
+        """What `make` makes of this run and of `by`, which must say all that it depends on, made
+        once for all learners. `name` tells such things of a page apart; nobody may change them."""
+        return made.made(self._key(self.stem, name, *by), make)
+
+    def _key(self, *what: Hashable) -> Hashable:
+        return (self.model, self.prompt, self.edits, *what)
 
     def beside(self, *, model: str | None = None, prompt: str | None = None) -> Page:
         """The same page for another model or another prompt, to draw beside this one."""
         other = replace(self, model=model or self.model, prompt=prompt or self.prompt)
         other = replace(other, about=ask.until_ready(other.model))
-        return replace(other, tokens=other.ask("run.tokens"))
+        return replace(other, tokens=tokens_of(other.model, other.prompt, other.about))
 
 
 class Waiting(Exception):
     """The page ends here until the learner of a lesson has committed a prediction."""
+
+
+def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame:
+    """`run.tokens` of a prompt, with no edits. InputError if it is longer than this learner's may
+    be, though another's has been answered."""
+    job = partial(Job, view="run.tokens", model=model, prompt=prompt)
+    tokens = made.frame((model, prompt, "run.tokens"), lambda: ask.run(job()))
+    Limits(prompt_tokens=about["prompt_limit"]).check_tokens(len(tokens))
+    return tokens
+
+
+@lru_cache(maxsize=64)
+def _folder(model: str) -> str:
+    """Where a model that has answered keeps its weights."""
+    return str(cached_folder(models()[model]))
 
 
 def open_page(stem: str) -> Page:
@@ -124,12 +154,12 @@ def open_page(stem: str) -> Page:
         st.markdown(concept.question)
     choice: Choice = st.session_state["choice"]
     about = ask.until_ready(choice.model)
-    tokens = ask.run(Job(view="run.tokens", model=choice.model, prompt=choice.prompt))
+    tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
-        for row in page.ask("run.doctor").itertuples():
-            style.say(str(row.severity), str(row.message), str(row.code))
+        for row in page.made("doctor", lambda: page.ask("run.doctor").to_dict("records")):
+            style.say(row["severity"], row["message"], row["code"])
     if st.session_state.get("figure_waits"):
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting
@@ -180,7 +210,7 @@ def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
     drawn: Any = st.vega_lite_chart(
-        chart.frame,
+        chart.table,
         chart.spec,
         width="stretch",
         height=chart.height,
@@ -278,15 +308,16 @@ def _proof(page: Page, view: str) -> None:
     with st.container(horizontal=True, gap="small", key="proof"):
         about = f"{TERMS['lens']} {TERMS['writes']}"
         st.markdown("**Proof of this run**", width="content", help=about)
-        for row in page.ask(view).itertuples():
-            number = "not measured" if pd.isna(row.error) else f"off by {row.error:.2g}"
-            text = f"{names[row.identity]}: {number}"
-            if not pd.isna(row.error):
-                text += f" ({row.tolerance:g} allowed)"
-            if row.ok:
+        for row in page.made(view, lambda: page.ask(view).to_dict("records")):
+            error = row["error"]
+            number = "not measured" if pd.isna(error) else f"off by {error:.2g}"
+            text = f"{names[row['identity']]}: {number}"
+            if not pd.isna(error):
+                text += f" ({row['tolerance']:g} allowed)"
+            if row["ok"]:
                 st.badge(text, icon=":material/check_circle:", color="green")
             else:
-                st.badge(text, icon=":material/cancel:", color="red", help=row.reason)
+                st.badge(text, icon=":material/cancel:", color="red", help=row["reason"])
 
 
 def _downloads(

@@ -34,12 +34,14 @@ def choose() -> Choice:
     model = st.selectbox(
         "Model",
         offered(),
-        format_func=lambda name: menu_title(models()[name]),
+        format_func=_menu_title,
         key="model",
         persist_state="session",
     )
     key, chosen = _box("example"), _NAMES.index(st.session_state.example)
-    st.selectbox("Example", _NAMES, chosen, _title, key=key, on_change=_choose, args=(key,))
+    st.selectbox(
+        "Example", _NAMES, chosen, _TITLES.__getitem__, key=key, on_change=_choose, args=(key,)
+    )
     key = _box("text")
     st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
     st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
@@ -96,10 +98,21 @@ def restore() -> None:
         st.session_state.prompt_id = prompt_id
 
 
-def _title(name: str) -> str:
-    if name == OWN:
-        return "Your own text"
-    return f"{BY_ID[name].purpose}: {BY_ID[name].title}"
+_fetched: set[str] = set()  # models that need not be looked for any more
+
+
+def _menu_title(name: str) -> str:
+    card = models()[name]
+    if name in _fetched:
+        return card.title
+    title = menu_title(card)
+    if title == card.title:
+        _fetched.add(name)
+    return title
+
+
+_TITLES = {name: f"{example.purpose}: {example.title}" for name, example in BY_ID.items()}
+_TITLES[OWN] = "Your own text"
 
 
 def _example_note() -> str:

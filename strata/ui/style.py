@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import streamlit as st
 _HERE = Path(__file__).parent
 
 _CSS = (_HERE / "style.css").read_text("utf-8")
+_ICON, _LOGO = (  # as addresses: of a path Streamlit reads the file at every run
+    f"data:image/svg+xml;base64,{b64encode((_HERE / name).read_bytes()).decode()}"
+    for name in ("icon.svg", "logo.svg")
+)
 
 
 @cache
@@ -23,8 +28,8 @@ def apply(step: str = "") -> None:
 
     `step`: the step of a lesson that is shown; another one is shown from its top.
     """
-    st.set_page_config(page_title="Strata", page_icon=_HERE / "icon.svg", layout="wide")
-    st.logo(_HERE / "logo.svg", size="large")
+    st.set_page_config(page_title="Strata", page_icon=_ICON, layout="wide")
+    st.logo(_LOGO, size="large")
     st.html(f"<style>{_CSS}</style>")
     with st.container(key="drawer"):
         _drawer()(key="closes_drawer", data={"step": step})

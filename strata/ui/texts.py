@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,6 +42,9 @@ class SampledPage(Page):
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
         """A view's table for this model and these texts, not for the prompt nor for others."""
         return ask.run(_job(view, self.model, self.sample, self.texts, params))
+
+    def _key(self, *what: Hashable) -> Hashable:
+        return (super()._key(*what), repr(self.sample), self.texts)
 
 
 def sampled(page: Page) -> SampledPage:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 _HERE = Path(__file__).parent
@@ -18,22 +18,33 @@ def _component() -> Any:
     return st.components.v2.component("strata_tokens", css=css, js=js)
 
 
+Tokens = list[dict[str, Any]]
+
+
+def tokens_of_strip(
+    shown: Iterable[str], *, tips: Iterable[str], levels: Iterable[float]
+) -> Tokens:
+    """The tokens of a strip: what is shown, a tip, and how deep the tint is (0 to 1)."""
+    rows = zip(shown, tips, map(float, levels), strict=True)
+    return [{"shown": text, "tip": tip, "level": level} for text, tip, level in rows]
+
+
 def token_strip(
-    frame: pd.DataFrame, chosen: int, *, title: str, low: str, high: str, slider: str
+    tokens: Tokens, chosen: int, *, title: str, low: str, high: str, slider: str
 ) -> None:
-    """Tokens as buttons. Columns: shown, tip, level (0 to 1, how deep the tint is).
+    """Tokens as buttons.
 
     A click moves the slider with the session-state key `slider` to the token's position.
     """
 
     def choose() -> None:
         position = st.session_state[key].chosen
-        if isinstance(position, int) and 0 <= position < len(frame):
+        if isinstance(position, int) and 0 <= position < len(tokens):
             st.session_state[slider] = position
 
     key = f"strip_{slider}"
     data = {
-        "tokens": frame[["shown", "tip", "level"]].to_dict("records"),
+        "tokens": tokens,
         "chosen": int(chosen),
         "title": title,
         "low": low,

@@ -91,8 +91,10 @@ def test_top_tokens_continuation_and_facts(page: Page, address: str) -> None:
     eventually_asks(page, k="20")
 
     written = page.get_by_test_id("stCode").first
+    expect(written).to_have_count(0)  # it is written only where somebody looks
+    page.get_by_text("Let it go on").click()
     expect(written).to_contain_text("·Paris.")
-    length = slider(page, "Let it go on")
+    length = slider(page, "Tokens to write")
     length.focus()
     page.keyboard.press("Home")
     expect(written).to_have_text("·Paris")
@@ -101,6 +103,7 @@ def test_top_tokens_continuation_and_facts(page: Page, address: str) -> None:
     page.get_by_text("Does it know anything?").click()
     table = page.get_by_test_id("stExpander").get_by_test_id("stDataFrame")
     expect(table).to_be_visible()
+    expect(written).to_have_text("·Paris")  # still open
     idle(page)
     expect(said(page, "refusal")).to_have_count(0)
     no_exception(page)

@@ -99,7 +99,7 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(
         visit(guest, f"{address}/predictions?prompt={asked}&at=1&k=5&more=3")
         expect(reading(guest)).to_contain_text("After “The opposite”")
         expect(slider(guest, "Top tokens")).to_have_attribute("aria-valuetext", "5")
-        expect(slider(guest, "Let it go on")).to_have_attribute("aria-valuetext", "3")
+        expect(slider(guest, "Tokens to write")).to_have_attribute("aria-valuetext", "3")
         assert query(guest) == {"prompt": asked, "at": "1", "k": "5", "more": "3"}
     finally:
         other.close()

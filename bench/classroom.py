@@ -1,0 +1,277 @@
+"""`python -m bench.classroom`: a class of websocket clients plays a lesson against a real server.
+
+Prints how long each kind of action took (p50, p95, p99), errors, answers that were committed and
+are not in the database, the server's memory by minute, and the processor time of server and clients
+apart. A time is from sending the change to the last message of the finished page, without a
+browser's drawing. Clients run in this process, all in one thread.
+
+    python -m bench.classroom --learners 100 --minutes 30 --json classroom.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+
+from bench.classroom_play import MIX, THINK, Log, play
+from bench.measure import Row, Sample, in_words
+from strata.classroom import watch
+from strata.classroom.roster import Class, Roster
+from strata.database import Database
+from strata.lessons import lessons
+from tests.browser.server import serve
+
+# Learners: the most that 95 of 100 actions of a kind may take, in seconds, on two cores.
+BOUNDS = {
+    100: {"view": 0.5, "shared prompt": 2.0},
+    300: {"view": 1.0, "shared prompt": 5.0},
+}
+_GROWTH = 0.5  # megabytes a learner
+_LOOK = 5.0  # seconds between two looks at the server's memory
+_MB = 1024 * 1024
+
+
+@dataclass
+class Meter:
+    """What the servers, each with the processes that it starts, take while the class plays.
+
+    A context manager: processor time is counted inside it.
+    """
+
+    servers: list[psutil.Process]
+    memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, megabytes
+    server_cpu: float = 0.0  # seconds
+    client_cpu: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+    _stop: Event = field(default_factory=Event)
+
+    def look(self) -> None:
+        """Note the memory from time to time until `end`."""
+        Thread(target=self._look, daemon=True).start()
+
+    def end(self) -> None:
+        self._stop.set()
+
+    def _look(self) -> None:
+        while not self._stop.wait(_LOOK):
+            bytes_ = sum(each.memory_info().rss for each in self._processes())
+            self.memory.append((time.monotonic() - self._since, bytes_ / _MB))
+
+    def __enter__(self) -> None:
+        self.entered = time.monotonic() - self._since
+        self.server_cpu, self.client_cpu = -self._cpu(), -time.process_time()
+
+    def __exit__(self, *exc: object) -> None:
+        self.server_cpu += self._cpu()
+        self.client_cpu += time.process_time()
+        self.left = time.monotonic() - self._since
+
+    def by_minute(self) -> list[float]:
+        """Megabytes at the end of each minute since the first client came."""
+        minutes = {int(at // 60): size for at, size in self.memory}
+        return [round(minutes[minute], 1) for minute in sorted(minutes)]
+
+    def _cpu(self) -> float:
+        return sum(sum(each.cpu_times()[:2]) for each in self._processes())
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        for server in self.servers:
+            yield server
+            yield from server.children(recursive=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one class; 1 if a bound does not hold."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.classroom", description="A class under load, measured."
+    )
+    add = parser.add_argument
+    add("--learners", type=int, default=100)
+    add("--minutes", type=float, default=30.0, help="after all have entered")
+    add("--ramp", type=float, help="seconds in which all enter; without it 0.6 for each learner")
+    add("--database", help="an SQLAlchemy URL; without it a new SQLite file")
+    add("--processes", type=int, default=1, help="servers that share the database")
+    add("--lessons", default="predictions,hidden_states", help="of the class, the first first")
+    add("--think", type=float, nargs=2, default=THINK, help="seconds between two actions")
+    add("--seed", type=int, default=0)
+    add("--json", metavar="FILE", type=Path, help="also write all numbers here")
+    add("--log", metavar="FILE", type=Path, help="what the first server prints")
+    add("--quick", action="store_true", help="two learners for seconds: to see that it works")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.learners, options.minutes, options.ramp, options.think = 2, 0.2, 1.0, (0.1, 0.4)
+    if options.ramp is None:
+        options.ramp = 0.6 * options.learners
+    report = run(options)
+    print(text(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return int(not report["ok"])
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Start the servers, let the class play, compare with the database: all numbers."""
+    stems = options.lessons.split(",")
+    secret = secrets.token_urlsafe(16)
+    log = Log()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        place = options.database or str(Path(folder) / "class.sqlite")
+        database = Database(place)
+        stack.callback(database.close)
+        roster = Roster(database)
+        group = stack.enter_context(_class(roster, stems))
+        environment = {
+            "STRATA_MODE": "class",
+            "STRATA_TEACHER_SECRET": secret,
+            "STRATA_DATABASE_URL": place,
+        }
+        servers: list[psutil.Process] = []
+        addresses: list[str] = []
+        for number in range(options.processes):
+            before = set(psutil.Process().children())
+            printed = options.log if number == 0 else None
+            addresses.append(stack.enter_context(serve(environment=environment, log=printed)))
+            servers += set(psutil.Process().children()) - before
+        meter = Meter(servers)
+        stack.callback(meter.end)
+        meter.look()
+        first = stems[0], lessons()[stems[0]].page_of(0)
+        numbers = options.learners, options.ramp, options.minutes * 60
+        asyncio.run(
+            play(
+                *(addresses, group.code, secret, first, *numbers, log, meter),
+                seed=options.seed,
+                think=tuple(options.think),
+            )
+        )
+        lost = _lost(log, database, group)
+        kind = place.split(":")[0] if "://" in place else "sqlite"
+        shown = {**environment, "STRATA_TEACHER_SECRET": "...", "STRATA_DATABASE_URL": kind}
+        return _report(options, log, meter, lost, shown)
+
+
+@contextmanager
+def _class(roster: Roster, stems: list[str]) -> Iterator[Class]:
+    group = roster.create("Under load", lessons=stems)
+    try:
+        yield group
+    finally:
+        roster.remove(group.id)
+
+
+def _lost(log: Log, database: Database, group: Class) -> list[str]:
+    """Answers that a learner was told are kept and that the database does not have."""
+    done = watch.events(database, group.id)
+    kept = {
+        (row.name, f"{row.lesson}_{row.step - 1}")
+        for row in done[done["kind"] == "guess"].itertuples()
+    }
+    return sorted(f"{name}: {question}" for name, question in log.answers - kept)
+
+
+def _report(
+    options: argparse.Namespace,
+    log: Log,
+    meter: Meter,
+    lost: list[str],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    bounds = BOUNDS.get(options.learners, {})
+    rows = [
+        Row(kind, Sample(tuple(taken)), p95_at_most=bounds.get(kind))
+        for kind, taken in sorted(log.seconds.items())
+    ]
+    acts = sum(len(log.seconds[kind]) for kind in MIX)
+    memory = [size for at, size in meter.memory if at >= meter.entered]
+    grown = (memory[-1] - memory[0]) / options.learners if memory else 0.0
+    held = [row.ok is not False for row in rows] + [not lost, not log.errors, grown < _GROWTH]
+    packages = ("streamlit", "torch", "pandas", "websockets")
+    return {
+        "ok": all(held),
+        "learners": options.learners,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "lessons": options.lessons,
+        "processes": options.processes,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in packages},
+        "environment": {**_settings(), **environment},
+        "rows": [row.as_dict() | {"p99": _p99(row.ours)} for row in rows],
+        "actions": acts,
+        "errors": dict(log.errors),
+        "answers": len(log.answers),
+        "lost": lost,
+        "memory_by_minute": meter.by_minute(),
+        "memory_grown_by_learner": grown,
+        "server_cpu": meter.server_cpu,
+        "client_cpu": meter.client_cpu,
+        "server_cpu_by_action": meter.server_cpu / max(1, acts),
+        "seconds": meter.left - meter.entered,
+    }
+
+
+def _settings() -> dict[str, str]:
+    """What else of this environment may change how the server works; nothing that is secret."""
+    secret = ("URL", "SECRET", "HASH", "POSTGRES")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("STRATA_", "OMP_")) and not any(word in name for word in secret)
+    }
+
+
+def _p99(sample: Sample) -> float:
+    ordered = sorted(sample.seconds)
+    return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The report as people read it."""
+    lines = [
+        f"{report['learners']} learners, {report['seconds']:.0f} s, {report['processes']} server "
+        f"process(es), {report['environment']['STRATA_DATABASE_URL']}",
+        f"{'action':<22}{'n':>6}{'p50':>10}{'p95':>10}{'p99':>10}  bound",
+    ]
+    for row in report["rows"]:
+        ours = row["ours"]
+        times = "".join(f"{in_words(t):>10}" for t in (ours["median"], ours["p95"], row["p99"]))
+        bound = ""
+        if row["p95_at_most"]:
+            bound = f"p95 <= {in_words(row['p95_at_most'])} {'ok' if row['ok'] else 'NO'}"
+        lines.append(f"{row['name']:<22}{ours['n']:>6}{times}  {bound}".rstrip())
+    lines += [
+        f"errors: {sum(report['errors'].values())}",
+        *(f"  {count} x {words}" for words, count in report["errors"].items()),
+        f"answers committed: {report['answers']}, lost: {len(report['lost'])}",
+        f"memory by minute (MB): {', '.join(map(str, report['memory_by_minute']))}",
+        f"  since all are in: {report['memory_grown_by_learner']:.3f} MB a learner",
+        f"processor: server {report['server_cpu']:.1f} s, "
+        f"{in_words(report['server_cpu_by_action'])} an action; "
+        f"clients {report['client_cpu']:.1f} s",
+    ]
+    if report["load_average"]:
+        lines.append(f"load average at the end: {report['load_average'][0]:.1f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Events are read once; what is late, deleted or renamed is seen nevertheless."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from strata.classroom import watch
+from strata.classroom.reader import ON_ITS_WAY, Reader
+from strata.classroom.roster import Roster
+from strata.database import Database
+from strata.lessons.progress import Progress
+from strata.tables import EventRow
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_what_was_read_is_not_read_again(database: Database, clock: Clock) -> None:
+    roster, progress = Roster(database), Progress(database)
+    group = roster.create("3b")
+    ann = roster.join(group.code, "Ann")[0].id
+    reader = Reader(database, group.id, clock)
+    assert reader.read()["kind"].tolist() == ["joined"]
+    for step in range(3):
+        progress.note(ann, "l", step)
+    assert reader.read()["step"].tolist() == [1, 2, 3]
+    clock.now += ON_ITS_WAY + 1
+    reader.read()
+
+    asked: list[Any] = []
+    engine = database._open()
+    event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[3]))
+    progress.note(ann, "l", 7)
+    asked.clear()
+    assert reader.read()["step"].tolist() == [1, 2, 3, 8]
+    after = [
+        value for told in asked for value in (told.values() if hasattr(told, "values") else told)
+    ]
+    assert 3 in after  # the id up to which all is known
+
+
+def test_an_event_that_comes_late_is_seen(database: Database, clock: Clock) -> None:
+    roster = Roster(database)
+    group = roster.create("3b")
+    ann = roster.join(group.code, "Ann")[0].id
+    reader = Reader(database, group.id, clock)
+
+    def add(number: int) -> None:
+        row = {"id": number, "key": f"k{number}", "learner": ann, "lesson": "l", "step": number}
+        row |= {"kind": "visit", "data": "{}", "at": datetime.now(UTC)}
+        with database.session(write=True) as session:
+            session.execute(insert(EventRow), [row])
+
+    add(2)
+    assert reader.read()["step"].tolist() == [3]
+    clock.now += ON_ITS_WAY / 2
+    add(1)  # its id was taken before, and its transaction ended after
+    assert reader.read()["step"].tolist() == [2, 3]
+
+
+def test_what_is_deleted_vanishes(database: Database, clock: Clock) -> None:
+    roster, progress = Roster(database), Progress(database)
+    group = roster.create("3b")
+    ids = [roster.join(group.code, name)[0].id for name in ("Ann", "Bob")]
+    for who in ids:
+        progress.note(who, "l", 0)
+        progress.note(who, "m", 1)
+    assert len(watch.events(database, group.id)) == 4
+    progress.forget(ids[0], "m")
+    assert watch.events(database, group.id)["lesson"].tolist() == ["l", "l", "m"]
+    roster.forget(ids[1])
+    assert watch.events(database, group.id)["name"].tolist() == ["Ann"]
+    roster.remove(group.id)
+    assert watch.events(database, group.id).empty
+
+
+def test_a_caller_cannot_change_what_another_sees(database: Database) -> None:
+    roster = Roster(database)
+    group = roster.create("3b")
+    roster.join(group.code, "Ann")
+    mine = watch.events(database, group.id)
+    mine["name"] = "Eve"
+    assert watch.events(database, group.id)["name"].tolist() == ["Ann"]
