@@ -10,7 +10,8 @@ from urllib.parse import quote, quote_from_bytes, urljoin, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from strata.classroom.codes import Attempts, hashed
+from strata.attempts import Attempts
+from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.database import Database
 from strata.ui import door

@@ -126,7 +126,7 @@ def as_guess(world: World, text: str) -> None:
 def as_run(world: World, text: str) -> None:
     kept, text = Progress(world.database), text[:20_000]
     kept.note(world.ann.id, "mine", 0, figure=text, code=text, run={"prompt": text, text: 1})
-    note = kept.notes(world.ann.id, "mine")[0]
+    note = kept.notes(world.ann.id, "mine", drawn=True)[0]
     assert (note.figure, note.code, note.run) == (text, text, {"prompt": text, text: 1})
     kept.forget(world.ann.id, "mine")
 
