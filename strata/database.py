@@ -33,6 +33,7 @@ from strata.weights import state
 BUSY_SECONDS = 5  # how long a writer waits for another one
 LOST_SECONDS = 3  # after which a server that does not answer is taken for lost
 PAUSE = 1.0  # seconds between two attempts at a database that is away
+_SLOW = 0.3  # seconds: a failure that comes sooner may be had by everyone
 _MIGRATING_SECONDS = 30  # how long a process waits while another one changes the tables
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _ONE_AT_A_TIME = 7_226_341  # any number: the lock under which PostgreSQL's schema changes
@@ -54,8 +55,8 @@ class Database:
     """The tables of `strata.tables`, where an SQLAlchemy URL or an SQLite file's path says.
 
     Raises AwayError if it cannot be reached or written, StrataError if it refuses. After a failure
-    one caller in a second tries again; the others are told at once, so that nobody waits in a row
-    for a server that is gone.
+    that took its time one caller in a second tries again; the others are told at once, so that
+    nobody waits in a row for a server that is gone.
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
@@ -78,12 +79,13 @@ class Database:
         of failing where they find that another one was faster.
         """
         self._admit(write)
+        begun = time.monotonic()
         try:
             with Session(self._open()) as session, session.begin():
                 session.connection(execution_options={"writes": write})
                 yield session
         except AwayError as error:
-            self._away[write] = time.monotonic() + PAUSE, str(error)
+            self._missed(write, begun, str(error))
             raise
         except SQLAlchemyError as error:
             reason = _reason(error)
@@ -92,7 +94,7 @@ class Database:
                 raise StrataError(self._sentence(reason)) from error
             if "no such table" in reason or _state(error) == "42P01":
                 self.close()  # another database is in its place: the next call makes its tables
-            self._away[write] = time.monotonic() + PAUSE, self._sentence(reason)
+            self._missed(write, begun, self._sentence(reason))
             raise AwayError(self._sentence(reason)) from error
         except Exception:  # the caller's own: the database was there
             self._away.pop(write, None)
@@ -114,6 +116,10 @@ class Database:
             raise AwayError(why)
         if why:  # this caller tries for all, for as long as that may take
             self._away[write] = now + LOST_SECONDS + PAUSE, why
+
+    def _missed(self, write: bool, begun: float, why: str) -> None:
+        now = time.monotonic()
+        self._away[write] = now + (PAUSE if now - begun > _SLOW else 0.0), why
 
     def _open(self) -> Engine:
         came = time.monotonic()
