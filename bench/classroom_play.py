@@ -185,10 +185,11 @@ class Learner:
     def _is_view(self, key: str) -> bool:
         widget = self.browser.widgets[key]
         kinds = ("slider", "tab_container", "selectbox", "checkbox", "popover", "expandable")
-        inside = _INSIDE.get(key, "")  # of something that may be closed
-        opened = self.browser.value(inside) if inside in self.browser.widgets else None
-        if inside and not (opened and opened.bool_value):
-            return False
+        if key in _INSIDE:  # of something that may be closed
+            around = [each for each in self.browser.widgets if each.startswith(_INSIDE[key])]
+            states = [self.browser.value(each) for each in around]
+            if not any(state and state.bool_value for state in states):
+                return False
         return widget.kind in kinds and not key.startswith(_NOT_VIEWS) and key != "None"
 
     async def _press(self, kind: str, key: str) -> bool:

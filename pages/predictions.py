@@ -77,11 +77,16 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-# Closed unless the address has it: to write ten tokens costs more than all else here together.
-st.session_state.setdefault("goes_on", "more" in st.query_params)
+# Closed for each new prompt, unless the address has it at first: to write ten tokens costs more
+# than all else here together.
+number, of = st.session_state.get("goes_on_of", (0, page.prompt))
+goes_on_key = f"goes_on_{number + (of != page.prompt)}"
+st.session_state["goes_on_of"] = number + (of != page.prompt), page.prompt
+if goes_on_key == "goes_on_0":
+    st.session_state.setdefault(goes_on_key, "more" in st.query_params)
 with st.expander(
     "Let it go on from the prompt's end, always taking the top token",
-    key="goes_on",
+    key=goes_on_key,
     on_change="rerun",
 ) as goes_on:
     length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
