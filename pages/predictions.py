@@ -1,27 +1,13 @@
 """Predictions: the prompt by surprisal, and what the model expects after each of its tokens."""
 
-import pandas as pd
 import streamlit as st
 
-from strata import charts
 from strata.concepts import predictions
-from strata.display import display_lines, display_percent, display_token
+from strata.display import display_percent, display_token
 from strata.examples import FACTS
-from strata.ui.page import close_page, distinct, draw, open_page, position_slider, reading
-from strata.ui.tokens import token_strip, tokens_of_strip
+from strata.ui.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.predicted import bars, continuation, surprisal_strip
 from strata.words import TERMS
-
-
-def labelled(top: pd.DataFrame) -> pd.DataFrame:
-    """Next tokens with what their bars show; chosen is the one that really followed."""
-    followed = page.tokens["token_id"].iloc[position + 1 : position + 2]
-    return top.assign(
-        label=distinct(display_token(token) for token in top["predicted"]),
-        order=range(len(top)),
-        value=top["prob"],
-        chosen=top["token_id"].isin(followed),
-    )
-
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -29,22 +15,7 @@ position = position_slider(page, "Predict what follows the token at position", "
 k = how_many.select_slider("Top tokens", [5, 10, 20, 50], 10, key="k", bind="query-params")
 
 foreseen = page.ask("predictions.surprisal")
-coloured = page.made(
-    "strip",
-    lambda: tokens_of_strip(
-        page.tokens["shown"],
-        tips=predictions.tips(foreseen),
-        levels=(-foreseen["logprob"] / 10).clip(0, 1).fillna(0),
-    ),
-)
-token_strip(
-    coloured,
-    position,
-    title="The prompt's tokens by surprisal; choose one to see what the model expects next",
-    low="Surprisal: 0 nats, foreseen",
-    high="10 nats or more, a surprise",
-    slider="at",
-)
+surprisal_strip(page, foreseen, position)
 st.caption(
     "A token's colour is its own surprisal; click one to see what the model expects after it.",
     help=TERMS["surprisal"],
@@ -62,8 +33,7 @@ subject = f"What may follow {page.shown(position)} at position {position}"
 
 figure, detail = st.columns([2, 1], gap="large")
 with figure:
-    bars = page.made("bars", lambda: charts.bars(labelled(top), subject, sentence), position, k)
-    draw(bars, "next_tokens", read=False)
+    draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
 with detail:
     st.markdown("**What really followed**")
     st.text(predictions.followed_reading(real))
@@ -77,29 +47,7 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-# Closed for each new prompt, unless the address has it at first: to write ten tokens costs more
-# than all else here together.
-number, of = st.session_state.get("goes_on_of", (0, page.prompt))
-goes_on_key = f"goes_on_{number + (of != page.prompt)}"
-st.session_state["goes_on_of"] = number + (of != page.prompt), page.prompt
-if goes_on_key == "goes_on_0":
-    st.session_state.setdefault(goes_on_key, "more" in st.query_params)
-with st.expander(
-    "Let it go on from the prompt's end, always taking the top token",
-    key=goes_on_key,
-    on_change="rerun",
-) as goes_on:
-    length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-    n_tokens = length.slider(
-        "Tokens to write", 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"]
-    )
-    if goes_on.open:
-        written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-        if written:
-            text.code(display_lines(written), language=None, wrap_lines=True)
-        else:
-            text.text("The model ends its text here.")
-
+n_tokens = continuation(page)
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
 ) as facts:

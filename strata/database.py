@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -177,6 +178,12 @@ def place() -> str:
     if url and password:
         url = make_url(url).set(password=password).render_as_string(hide_password=False)
     return url or str(state() / "strata.sqlite")
+
+
+@cache
+def shared() -> Database:
+    """The one database of this process, where `place` says."""
+    return Database(place())
 
 
 def connected(place: str) -> Engine:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from strata.attempts import Attempts
 from strata.classroom.codes import fingerprint, is_password
 from strata.classroom.roster import SEAT_HOURS, Roster, Seat
-from strata.database import Database, place
+from strata.database import shared
 from strata.errors import InputError, StrataError
 
 COOKIE = "strata_seat"
@@ -78,7 +78,7 @@ reception: Reception | None = None
 def open_door(teacher: str, accounts: tuple[str, ...] = ()) -> Reception:
     """From now on this server holds classes."""
     global reception
-    reception = Reception(Roster(Database(place())), teacher, accounts)
+    reception = Reception(Roster(shared()), teacher, accounts)
     return reception
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from strata.classroom import class_mode
 from strata.classroom.codes import new_code
 from strata.classroom.roster import Class, Roster, Seat
-from strata.database import Database, place
+from strata.database import Database, shared
 from strata.errors import StrataError
 from strata.lessons.progress import LOCAL, Progress
 from strata.store import PromptStore
@@ -24,10 +24,9 @@ _lock = Lock()
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
 
-@cache
 def database() -> Database:
     """Where this server keeps what learners do and type."""
-    return Database(place())
+    return shared()
 
 
 @cache
