@@ -49,6 +49,8 @@ def test_small_probabilities_and_whole_characters(page: Page, address: str) -> N
 def test_a_question_to_a_model_for_chats(page: Page, address: str) -> None:
     visit(page, f"{address}/predictions")
     type_prompt(page, "What is the capital of France?")
+    expect(reading(page)).to_contain_text("capital of France?")
+    page.get_by_text("Let it go on").click()
     expect(page.get_by_text("The model ends its text here.")).to_be_visible()
     warning = said(sidebar(page), "warning")
     expect(warning).to_have_text(re.compile("ends the text, “<|im_end|>”.*tuned on chats"))
