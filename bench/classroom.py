@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 
 from bench.classroom_play import MIX, THINK, Log, play
+from bench.classroom_votes import Polls
 from bench.measure import Row, Sample, in_words
 from strata.classroom import watch
 from strata.classroom.roster import Class, Roster
@@ -39,8 +40,8 @@ from tests.browser.server import serve
 
 # Learners: the most that 95 of 100 actions of a kind may take, in seconds, on two cores.
 BOUNDS = {
-    100: {"view": 0.5, "shared prompt": 2.0},
-    300: {"view": 1.0, "shared prompt": 5.0},
+    100: {"view": 0.5, "shared prompt": 2.0, "vote seen": 2.0},
+    300: {"view": 1.0, "shared prompt": 5.0, "vote seen": 2.0},
 }
 _GROWTH = 0.5  # megabytes a learner
 _LOOK = 5.0  # seconds between two looks at the server's memory
@@ -154,17 +155,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         meter.look()
         first = stems[0], lessons()[stems[0]].page_of(0)
         numbers = options.learners, options.ramp, options.minutes * 60
+        polls = Polls(database, group.id)
         asyncio.run(
             play(
-                *(addresses, group.code, secret, first, *numbers, log, meter),
+                *(addresses, group.code, secret, first, *numbers, log, meter, polls),
                 seed=options.seed,
                 think=tuple(options.think),
             )
         )
-        lost = _lost(log, database, group)
+        lost = _lost(log, database, group) + polls.lost()
         kind = place.split(":")[0] if "://" in place else "sqlite"
         shown = {**environment, "STRATA_TEACHER_SECRET": "...", "STRATA_DATABASE_URL": kind}
-        return _report(options, log, meter, lost, shown)
+        return _report(options, log, meter, len(polls.kept), lost, shown)
 
 
 @contextmanager
@@ -190,6 +192,7 @@ def _report(
     options: argparse.Namespace,
     log: Log,
     meter: Meter,
+    ballots: int,
     lost: list[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -219,6 +222,7 @@ def _report(
         "actions": acts,
         "errors": dict(log.errors),
         "answers": len(log.answers),
+        "ballots": ballots,
         "lost": lost,
         "memory_by_minute": meter.by_minute(),
         "memory_grown_by_learner": grown,
@@ -261,7 +265,8 @@ def text(report: Mapping[str, Any]) -> str:
     lines += [
         f"errors: {sum(report['errors'].values())}",
         *(f"  {count} x {words}" for words, count in report["errors"].items()),
-        f"answers committed: {report['answers']}, lost: {len(report['lost'])}",
+        f"answers: {report['answers']}, ballots: {report['ballots']}, lost of both: "
+        f"{len(report['lost'])}",
         f"memory by minute (MB): {', '.join(map(str, report['memory_by_minute']))}",
         f"  since all are in: {report['memory_grown_by_learner']:.3f} MB a learner",
         f"processor: server {report['server_cpu']:.1f} s, "

@@ -45,7 +45,7 @@ class Browser:
         self.address = address
         self.widgets: dict[str, Widget] = {}  # of what is shown, by key
         self.refusal = ""  # what the page says is wrong
-        self._cookie = ""
+        self.cookie = ""
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._page, self._hash, self._query = "", "", ""
@@ -72,7 +72,7 @@ class Browser:
         cookie = answer.headers.get("set-cookie", "")
         if answer.status_code not in (200, 303) or not cookie:
             raise Broken(f"{door} answered {answer.status_code}")
-        self._cookie = cookie.split(";")[0]
+        self.cookie = cookie.split(";")[0]
 
     async def open(self, page: str, query: str = "") -> float:
         """A page by its address; seconds until it is complete."""
@@ -80,7 +80,7 @@ class Browser:
         self._socket = await connect(
             self.address.replace("http", "ws", 1) + "/_stcore/stream",
             subprotocols=["streamlit"],  # type: ignore[list-item]
-            additional_headers={"Cookie": self._cookie},
+            additional_headers={"Cookie": self.cookie},
             origin=self.address,  # type: ignore[arg-type]
             max_size=None,
             compression=None,  # the server offers none

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import httpx
 
 from bench.classroom_client import Broken, Browser, Widget
+from bench.classroom_votes import Polls
 
-# What a learner does next, in shares of all actions. A kind more (a vote) is one line here and one
-# method of `Learner`.
+# What a learner does next, in shares of all actions: each kind is a method of `Learner`.
+# Votes come on top of it, to all at once.
 MIX = {"view": 0.60, "shared prompt": 0.25, "new prompt": 0.10, "answer": 0.05}
 THINK = 10.0, 20.0  # seconds between two actions, uniform
 _ANSWERING = 1.0, 3.0  # seconds from setting an answer to committing it
@@ -65,10 +66,30 @@ class Learner:
         self.browser = Browser(address)
         self._texts = 0
 
-    async def play(self, http: httpx.AsyncClient, code: str, lesson: str, page: str) -> None:
+    async def play(
+        self, http: httpx.AsyncClient, code: str, lesson: str, page: str, polls: Polls
+    ) -> None:
         """Enter, then think and act for ever; an action that fails is counted."""
         await self._try("enter: door", self._joined(http, code))
         await self._try("enter: page", self.browser.open(page, f"lesson={lesson}"))
+        voting = asyncio.create_task(self._vote(http, polls))
+        try:
+            await self._act()
+        finally:
+            voting.cancel()
+
+    async def _vote(self, http: httpx.AsyncClient, polls: Polls) -> None:
+        try:
+            browser = self.browser
+            await polls.follow(
+                self.name, http, browser.address, browser.cookie, self.log.add, self.dice
+            )
+            self.log.errors["vote: the socket was closed"] += 1
+        except* (OSError, httpx.HTTPError) as errors:
+            for error in errors.exceptions:
+                self.log.errors[f"vote: {error!r}"[:300]] += 1
+
+    async def _act(self) -> None:
         while True:
             await asyncio.sleep(self.dice.uniform(*self.think))
             [kind] = self.dice.choices(list(MIX), list(MIX.values()))
@@ -249,6 +270,7 @@ async def play(
     seconds: float,
     log: Log,
     counted: AbstractContextManager[object],
+    polls: Polls,
     seed: int = 0,
     think: tuple[float, float] = THINK,
 ) -> None:
@@ -266,12 +288,14 @@ async def play(
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
         tasks = [asyncio.create_task(teacher.watch(http, secret))]
         for learner in everyone:
-            tasks.append(asyncio.create_task(learner.play(http, code, *lesson)))
+            tasks.append(asyncio.create_task(learner.play(http, code, *lesson, polls)))
             await asyncio.sleep(ramp / learners)
         await asyncio.sleep(think[0])  # the last ones open their page
         log.counting = True
         with counted:
+            holding = asyncio.create_task(polls.hold())
             await asyncio.sleep(seconds)
+            holding.cancel()
         log.counting = False
         for task in tasks:
             task.cancel()
