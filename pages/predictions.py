@@ -5,8 +5,9 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts import predictions
-from strata.display import display_lines, display_percent, display_token
+from strata.display import display_percent, display_token
 from strata.examples import FACTS
+from strata.ui.goes_on import goes_on
 from strata.ui.page import close_page, distinct, draw, open_page, position_slider, reading
 from strata.ui.tokens import token_strip, tokens_of_strip
 from strata.words import TERMS
@@ -29,16 +30,9 @@ position = position_slider(page, "Predict what follows the token at position", "
 k = how_many.select_slider("Top tokens", [5, 10, 20, 50], 10, key="k", bind="query-params")
 
 foreseen = page.ask("predictions.surprisal")
-coloured = page.made(
-    "strip",
-    lambda: tokens_of_strip(
-        page.tokens["shown"],
-        tips=predictions.tips(foreseen),
-        levels=(-foreseen["logprob"] / 10).clip(0, 1).fillna(0),
-    ),
-)
+tips, tints, shown = predictions.tips, predictions.tints, page.tokens["shown"]
 token_strip(
-    coloured,
+    page.made("strip", lambda: tokens_of_strip(shown, tips(foreseen), tints(foreseen))),
     position,
     title="The prompt's tokens by surprisal; choose one to see what the model expects next",
     low="Surprisal: 0 nats, foreseen",
@@ -77,28 +71,7 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-# Closed for each new prompt, unless the address has it at first: to write ten tokens costs more
-# than all else here together.
-number, of = st.session_state.get("goes_on_of", (0, page.prompt))
-goes_on_key = f"goes_on_{number + (of != page.prompt)}"
-st.session_state["goes_on_of"] = number + (of != page.prompt), page.prompt
-if goes_on_key == "goes_on_0":
-    st.session_state.setdefault(goes_on_key, "more" in st.query_params)
-with st.expander(
-    "Let it go on from the prompt's end, always taking the top token",
-    key=goes_on_key,
-    on_change="rerun",
-) as goes_on:
-    length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-    n_tokens = length.slider(
-        "Tokens to write", 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"]
-    )
-    if goes_on.open:
-        written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-        if written:
-            text.code(display_lines(written), language=None, wrap_lines=True)
-        else:
-            text.text("The model ends its text here.")
+n_tokens = goes_on(page)
 
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
