@@ -152,6 +152,11 @@ def tips(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+def tints(frame: pd.DataFrame) -> pd.Series:
+    """How deep each row of `surprisal` is tinted: 0 for 0 nats, 1 from 10 nats on."""
+    return (-frame["logprob"] / 10).clip(0, 1).fillna(0)
+
+
 def surprisal_reading(frame: pd.DataFrame) -> str:
     """One sentence on `surprisal`."""
     if len(frame) < 2:

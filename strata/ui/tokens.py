@@ -21,9 +21,7 @@ def _component() -> Any:
 Tokens = list[dict[str, Any]]
 
 
-def tokens_of_strip(
-    shown: Iterable[str], *, tips: Iterable[str], levels: Iterable[float]
-) -> Tokens:
+def tokens_of_strip(shown: Iterable[str], tips: Iterable[str], levels: Iterable[float]) -> Tokens:
     """The tokens of a strip: what is shown, a tip, and how deep the tint is (0 to 1)."""
     rows = zip(shown, tips, map(float, levels), strict=True)
     return [{"shown": text, "tip": tip, "level": level} for text, tip, level in rows]
