@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from strata.classroom.asked import LONGEST_WORD
-from strata.classroom.roster import Roster
+from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.database import Database
 from strata.errors import InputError
@@ -28,19 +28,21 @@ class Board:
         self._seen: dict[str, int] = {}  # the revision of each class
         self._screens: dict[str, Screen] = {}
         self._running: dict[str, Vote] = {}
+        self._groups: dict[str, Class] = {}
 
     def look(self) -> set[str]:
         """Read what has changed; the ids of the classes of which something has."""
         with self._database.session() as session:
             now = {row.id: row.revision for row in session.execute(_REVISIONS)}
         moved = {each for each, revision in now.items() if self._seen.get(each) != revision}
+        moved |= {each for each, group in self._groups.items() if self._turned(group)} & now.keys()
         for class_id in moved:
             self._read(class_id, now[class_id])
         gone = self._seen.keys() - now.keys()
         for class_id in gone:
             self._screens[class_id] = {"revision": -1, "closed": "This class was deleted."}
             self._running.pop(class_id, None)
-            del self._seen[class_id]
+            del self._seen[class_id], self._groups[class_id]
         return moved | gone
 
     def screen(self, class_id: str) -> Screen:
@@ -58,12 +60,19 @@ class Board:
             raise InputError("This vote is closed.")
         return vote.asked.ballot(guess)
 
+    def _turned(self, group: Class) -> bool:
+        """Whether a class has opened or closed, by the clock, since its screen was made."""
+        return bool(group.closed()) != bool(self._screens[group.id]["closed"])
+
     def _read(self, class_id: str, revision: int) -> None:
         with self._database.session() as session:
             row = session.get(ClassRow, class_id)
             called = row.call if row else ""
         group, vote = self._roster.get(class_id), self._votes.running(class_id)
-        screen: Screen = {"revision": revision, "closed": group.closed() if group else ""}
+        if group is None:  # deleted just now: the next look says so
+            return
+        self._groups[class_id] = group
+        screen: Screen = {"revision": revision, "closed": group.closed()}
         if called:
             screen["call"] = json.loads(called)
         self._running.pop(class_id, None)

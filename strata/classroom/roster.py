@@ -27,6 +27,7 @@ from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, S
 
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
+PROMPTS_LAST = timedelta(days=2)  # of a class's own texts, which its links name
 LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
 
@@ -139,13 +140,16 @@ class Roster:
             session.execute(delete(ClassRow).where(ClassRow.id == class_id))
 
     def remove_expired(self, now: datetime | None = None) -> int:
-        """Delete the classes whose time is over; how many they were."""
+        """Delete the classes whose time is over; how many they were. Also what no lesson needs any
+        more: seats that are over, and the prompts that links of two days ago named."""
         now = now or datetime.now(UTC)
         over = [each.id for each in self.classes() if each.expires and each.expires <= now]
         for class_id in over:
             self.remove(class_id)
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.until <= now))
+            old = PromptRow.class_id != "", PromptRow.created <= now - PROMPTS_LAST
+            session.execute(delete(PromptRow).where(*old))
         return len(over)
 
     # -- the learner's ------------------------------------------------------------------------

@@ -11,24 +11,21 @@ import pandas as pd
 import segno
 import streamlit as st
 
-from strata.catalogue import menu_title
 from strata.charts import funnel
 from strata.classroom import watch
 from strata.classroom.asked import Asked
-from strata.classroom.backup import kept_of
 from strata.classroom.roster import Class
 from strata.classroom.votes import call
 from strata.errors import StrataError
-from strata.export import as_csv, as_json, as_parquet
+from strata.export import as_csv, as_parquet
 from strata.lessons import Lesson, lessons
 from strata.ui import style
+from strata.ui.class_settings import choose_lessons, choose_model, kept, rules
 from strata.ui.learner import database, roster, seat
 from strata.ui.page import draw
-from strata.ui.resources import models
 from strata.ui.vote_tab import vote_tab, votes
 
 _EVERY = 3  # seconds between two looks at the class
-_FREE = "Learners choose"
 _KEPT = {"a week": 7, "a month": 30, "half a year": 183}
 
 
@@ -55,22 +52,23 @@ def show() -> None:
     entrance(group)
     wall = f"/projector?of={group.id}"
     st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
-    live, vote, book, rules = st.tabs(["Who is where", "Vote", "Gradebook", "Settings"])
+    live, vote, book, settings = st.tabs(["Who is where", "Vote", "Gradebook", "Settings"])
     with live:
         st.fragment(_live, run_every=_EVERY)(group)
     with vote:
         vote_tab(group)
     with book:
         _gradebook(group)
-    with rules:
-        _settings(group)
+    with settings:
+        rules(group)
+        kept(group)
 
 
 def _new() -> None:
     with st.form("new_class", border=False):
         name = st.text_input("Name of the class", max_chars=40)
-        stems = _choose_lessons(())
-        model = _choose_model("")
+        stems = choose_lessons(())
+        model = choose_model("")
         kept = st.radio("Keep its data for", list(_KEPT), index=1, horizontal=True)
         if not st.form_submit_button("Make it", type="primary"):
             return
@@ -81,39 +79,6 @@ def _new() -> None:
         style.say("refusal", str(error), "new_class")
         return
     st.rerun()
-
-
-def _choose_lessons(chosen: tuple[str, ...]) -> list[str]:
-    titles = {stem: lesson.title for stem, lesson in lessons().items()}
-    return st.multiselect(
-        "Lessons, in order (none: all of them)",
-        list(titles),
-        [stem for stem in chosen if stem in titles],
-        format_func=titles.__getitem__,
-    )
-
-
-def _choose_model(chosen: str) -> str:
-    names = ["", *models()]
-    return st.selectbox(
-        "Model",
-        names,
-        names.index(chosen) if chosen in names else 0,
-        format_func=lambda name: menu_title(models()[name]) if name else _FREE,
-    )
-
-
-def _choose_limits(chosen: dict[str, int]) -> dict[str, int]:
-    """What a learner may ask of the model; nothing where the server's limits are enough."""
-    words = {
-        "prompt_tokens": "Longest prompt, in tokens",
-        "per_minute": "New computations of a learner in a minute",
-    }
-    typed = {}
-    for (name, label), place in zip(words.items(), st.columns(2), strict=True):
-        said = f"{label} (empty: as the server allows)"
-        typed[name] = place.number_input(said, 1, 10_000, chosen.get(name))
-    return {name: int(number) for name, number in (chosen | typed).items() if number is not None}
 
 
 def entrance(group: Class) -> None:
@@ -213,41 +178,3 @@ def _gradebook(group: Class) -> None:
         "beside it. In the CSV, text that a spreadsheet would take for a formula begins with an "
         "apostrophe."
     )
-
-
-def _settings(group: Class) -> None:
-    with st.form("class_settings"):
-        stems = _choose_lessons(group.lessons)
-        model = _choose_model(group.model)
-        limits = _choose_limits(group.limits)
-        opened = st.toggle("Open: learners may come in and work", not group.closed())
-        if st.form_submit_button("Save"):
-            closes = None if opened else datetime.now(UTC)
-            chosen = {"lessons": stems, "model": model, "closes": closes, "limits": limits}
-            chosen |= {"opens": None} if opened else {}
-            roster().change(group.id, **chosen)
-            st.rerun()
-    if group.expires:
-        st.caption(f"All data of this class are deleted on {group.expires:%d %B %Y}.")
-    members = roster().members(group.id)
-    names = {member.id: member.name for member in members}
-    one = st.selectbox("A learner", ["", *names], format_func=lambda i: names.get(i, "everyone"))
-    ids = [one] if one else list(names)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Export all that is kept",
-            lambda: as_json({"class": group.name, **kept_of(database(), ids)}),
-            "class.json",
-            "application/json",
-            on_click="ignore",
-        )
-        if one:
-            renew = st.button("New resume code")
-            if renew:
-                st.code(roster().renew(one), language=None)
-        with st.popover("Delete"):
-            st.markdown(
-                f"Delete **{'this learner' if one else 'the class'}** with all answers and prompts?"
-            )
-            forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
-            st.button("Delete for good", on_click=forget, type="primary", key="delete_for_good")

@@ -71,6 +71,9 @@ except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
 kept.banner()
+if here is not None and here.group is not None and (why := here.group.closed()):
+    style.say("refusal", why)  # a browser that was in keeps its socket
+    st.stop()
 if here is not None and here.is_teacher:
     first += [
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class"),

@@ -212,6 +212,15 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     book = book[book["lesson"] == "vote"].set_index("name")
     assert book.loc["Ann", ["first", "first_grade"]].tolist() == [f"'{HOSTILE}", "wrong"]
     assert book["revision"].tolist() == ["the right one"] * 3
+
+    # Closed: who is in is told at once, and goes no further.
+    desk.get_by_role("tab", name="Settings").click()
+    desk.get_by_role("button", name="Close the class now").click()
+    for page in learners:
+        expect(page.locator("section.panel")).to_contain_text("was closed")
+    learners[1].get_by_role("button", name="Look inside").click()
+    expect(learners[1].locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
+    expect(away.locator("section.panel")).to_have_count(0)
     for page in (desk, wall, away, *learners):
         assert page.evaluate("window.hit") is None
         expect(page.get_by_test_id("stException")).to_have_count(0)

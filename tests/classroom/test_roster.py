@@ -160,6 +160,19 @@ def test_an_expired_class_goes_with_all_its_data(roster: Roster, database: Datab
     assert (left["members"], left["events"], left["prompts"]) == (0, 0, 0)
 
 
+def test_a_class_keeps_no_prompts_longer_than_its_links_need(
+    roster: Roster, database: Database
+) -> None:
+    group, now = roster.create("3b"), datetime.now(UTC)
+    fill(database, group, "Ann")
+    PromptStore(database).save("in no class")
+    roster.remove_expired(now + timedelta(days=1))
+    assert rows(database)["prompts"] == 2
+    roster.remove_expired(now + timedelta(days=3))
+    assert rows(database)["prompts"] == 1
+    assert rows(database)["events"] > 0
+
+
 def test_an_export_holds_all_of_one_and_nothing_of_another(
     roster: Roster, database: Database
 ) -> None:

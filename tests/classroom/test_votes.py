@@ -234,6 +234,14 @@ def test_closing_and_deleting_a_class_reach_its_screens(
     roster.change(group, closes=datetime.now(UTC))
     assert board.look() == {group}
     assert "was closed" in board.screen(group)["closed"]
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    roster.change(group, closes=soon)
+    assert board.look() == {group}
+    assert board.screen(group)["closed"] == ""
+    while datetime.now(UTC) < soon:
+        assert board.look() in (set(), {group})
+    board.look()
+    assert "was closed" in board.screen(group)["closed"]  # by the clock
     roster.remove(group)
     assert board.look() == {group}
     assert "deleted" in board.screen(group)["closed"]

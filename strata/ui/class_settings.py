@@ -1,0 +1,135 @@
+"""The rules of a class, as its teacher sets them; and taking away or deleting what is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from strata.catalogue import menu_title
+from strata.classroom.backup import kept_of
+from strata.classroom.roster import Class
+from strata.errors import StrataError
+from strata.export import as_json
+from strata.lessons import lessons
+from strata.ui import style
+from strata.ui.learner import database, roster
+from strata.ui.resources import models
+
+_FREE = "Learners choose"
+
+
+def choose_lessons(chosen: tuple[str, ...]) -> list[str]:
+    titles = {stem: lesson.title for stem, lesson in lessons().items()}
+    return st.multiselect(
+        "Lessons, in order (none: all of them)",
+        list(titles),
+        [stem for stem in chosen if stem in titles],
+        format_func=titles.__getitem__,
+    )
+
+
+def choose_model(chosen: str) -> str:
+    names = ["", *models()]
+    return st.selectbox(
+        "Model",
+        names,
+        names.index(chosen) if chosen in names else 0,
+        format_func=lambda name: menu_title(models()[name]) if name else _FREE,
+    )
+
+
+def _choose_limits(chosen: dict[str, int]) -> dict[str, int]:
+    """What a learner may ask of the model; nothing where the server's limits are enough."""
+    words = {
+        "prompt_tokens": "Longest prompt, in tokens",
+        "per_minute": "New computations of a learner in a minute",
+    }
+    typed = {}
+    for (name, label), place in zip(words.items(), st.columns(2), strict=True):
+        said = f"{label} (empty: as the server allows)"
+        typed[name] = place.number_input(said, 1, 10_000, chosen.get(name))
+    return {name: int(number) for name, number in (chosen | typed).items() if number is not None}
+
+
+def rules(group: Class) -> None:
+    """Lessons, model, limits and times of a class."""
+    open_now = not group.closed()
+
+    def open_or_close() -> None:
+        _change(group, opens=None, closes=datetime.now(UTC) if open_now else None)
+
+    label = "Close the class now" if open_now else "Open the class now"
+    st.button(label, on_click=open_or_close, key="open_or_close")
+    zone = _zone()
+    with st.form("class_settings"):
+        stems = choose_lessons(group.lessons)
+        model = choose_model(group.model)
+        limits = _choose_limits(group.limits)
+        begins, ends = st.columns(2)
+        opens = begins.datetime_input("Opens (empty: at once)", _local(group.opens, zone))
+        until = _local(group.closes, zone)
+        closes = ends.datetime_input("Closes (empty: when you close it)", until)
+        if st.form_submit_button("Save"):
+            chosen = {"lessons": stems, "model": model, "limits": limits}
+            hours = {"opens": _utc(opens, zone), "closes": _utc(closes, zone)}
+            if hours["opens"] and hours["closes"] and hours["closes"] <= hours["opens"]:
+                style.say("refusal", "A class closes after it has opened.", "hours")
+            elif _change(group, **chosen, **hours):
+                st.rerun()
+    if group.expires:
+        st.caption(f"All data of this class are deleted on {group.expires:%d %B %Y}.")
+
+
+def _change(group: Class, **chosen: object) -> bool:
+    """Whether the class has these fields now; the reason is shown if not."""
+    try:
+        roster().change(group.id, **chosen)
+    except StrataError as error:
+        st.toast(str(error))
+        return False
+    return True
+
+
+def _zone() -> ZoneInfo:
+    """The time zone of the teacher's browser."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
+    return moment and moment.astimezone(zone).replace(tzinfo=None)
+
+
+def _utc(typed: datetime | None, zone: ZoneInfo) -> datetime | None:
+    return typed and typed.replace(tzinfo=zone).astimezone(UTC)
+
+
+def kept(group: Class) -> None:
+    """Export or delete what is kept of one learner or of the class; a new resume code."""
+    members = roster().members(group.id)
+    names = {member.id: member.name for member in members}
+    one = st.selectbox("A learner", ["", *names], format_func=lambda i: names.get(i, "everyone"))
+    ids = [one] if one else list(names)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Export all that is kept",
+            lambda: as_json({"class": group.name, **kept_of(database(), ids)}),
+            "class.json",
+            "application/json",
+            on_click="ignore",
+        )
+        if one:
+            renew = st.button("New resume code")
+            if renew:
+                st.code(roster().renew(one), language=None)
+        with st.popover("Delete"):
+            st.markdown(
+                f"Delete **{'this learner' if one else 'the class'}** with all answers and prompts?"
+            )
+            forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
+            st.button("Delete for good", on_click=forget, type="primary", key="delete_for_good")
