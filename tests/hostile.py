@@ -33,7 +33,7 @@ SINKS = {
     "tests/classroom/test_hostile_kept.py": (
         "member class prompt observation guess run backup export watch"
     ),
-    "tests/classroom/test_hostile_socket.py": "query widget page",
+    "tests/classroom/test_hostile_socket.py": "query widget page_name fragment_id",
 }
 
 

@@ -18,7 +18,7 @@ def collected() -> list[str]:
     """The ids of all cases of all hostile suites."""
     files = [str(f.relative_to(ROOT)) for f in ROOT.glob("tests/**/test_hostile*.py")]
     others = [file for file in files if file != "tests/test_hostile_count.py"]
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *others]
+    command = [sys.executable, "-m", "pytest", "--collect-only", *others]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert ran.returncode == 0, ran.stdout[-2_000:]
     return [line for line in ran.stdout.splitlines() if re.match(r"tests/\S+\.py::", line)]

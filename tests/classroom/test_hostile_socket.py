@@ -27,6 +27,7 @@ EVES = "Eve alone wrote this sentence of the violet zebra"
 NEVER = (EVES, "Traceback", "site-packages", "root:x:0:0")
 QUERY = "at k layers lesson step_of_lesson model example prompt target pins with follow span view "
 QUERY += "second second_text beside positions where factor mode texts seed"
+OWN_TEXT = "texts=Your+own+text+file"
 PAGES = ("predictions", "hidden_states", "logit_lens", "scaling", "lessons", "class")
 
 
@@ -237,12 +238,12 @@ def test_a_file_of_another_session_is_not_read(hosted: Hosted) -> None:
     """Uploads are found by the session that made them, whoever names their ids."""
     with Socket(hosted.url, hosted.eve) as eve, Socket(hosted.url, hosted.ann) as ann:
         for socket in (eve, ann):
-            socket.run("gaussian_baseline", "texts=own")
+            socket.run("gaussian_baseline", OWN_TEXT)
         forged = WidgetState(id=ann.ids["text_file"])
         info = forged.file_uploader_state_value.uploaded_file_info.add()
         info.file_id, info.name, info.size = "1", "/etc/passwd", 10
         info.file_urls.file_id = "1"
-        ann.run("gaussian_baseline", "texts=own", forged)
+        ann.run("gaussian_baseline", OWN_TEXT, forged)
         nothing_leaks(ann, whole=False)
         path = f"/_stcore/upload_file/{eve.session}/1"
         files = {"file": ("a.txt", EVES.encode())}
