@@ -30,7 +30,7 @@ _STEPS: Spec = {
                 "x": {
                     "field": "reached",
                     "type": "quantitative",
-                    "title": "Learners who have reached the step; in violet, who answered",
+                    "title": "Learners who have reached the step; in orange, who answered",
                     "axis": {"tickMinStep": 1, "format": "d"},
                 }
             },

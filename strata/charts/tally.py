@@ -6,6 +6,7 @@ import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, LABEL, MUTED, Chart, Spec, tip
 
+_SHARE: Spec = {"format": "%", "tickCount": 5}
 _BARS: Spec = {
     **BASE,
     "encoding": {
@@ -14,7 +15,7 @@ _BARS: Spec = {
             "field": "share",
             "type": "quantitative",
             "title": "Share of the votes",
-            "axis": {"format": "%", "tickCount": 5},
+            "axis": _SHARE,
             "scale": {"domain": [0, 1]},
         },
         "tooltip": [
@@ -65,7 +66,9 @@ def tally(frame: pd.DataFrame, title: str, reading: str, *, wall: bool = False) 
     two = frame["vote"].nunique() > 1
     size = 24 if wall else 15
     spec = {**_BARS, "title": {"text": title, "fontSize": size}}
-    spec["encoding"] = spec["encoding"] | {"y": _answers(size)}
+    share = {**spec["encoding"]["x"], "axis": {**_SHARE, "labelFontSize": size - 3}}
+    share["axis"]["titleFontSize"] = size - 3
+    spec["encoding"] = spec["encoding"] | {"x": share, "y": _answers(size)}
     spec["layer"] = [_bar(two, size), _number(size)]
-    each = (22 if two else 34) * (size / 15)
-    return Chart(frame, spec, reading, round(110 + each * len(frame)))
+    around = (140 if two else 100) * (size / 15)  # title, legend, axis
+    return Chart(frame, spec, reading, round(around + 1.9 * size * len(frame)))

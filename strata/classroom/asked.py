@@ -44,7 +44,9 @@ class Asked(BaseModel):
         if not ask.strip() or len(texts) < 2 or len(set(texts)) < len(texts):
             raise InputError("A question of your own needs words and two different options.")
         offered = tuple(Option(text=text, value=i, why=text) for i, text in enumerate(texts))
-        known = None if right is None or right >= len(texts) else right
+        if right is not None and right >= len(texts):
+            raise InputError(f"There is no answer number {right + 1}: {len(texts)} were given.")
+        known = right
         said = {"kind": "choice", "ask": ask.strip(), "answer": -1 if known is None else known}
         return cls(question=Question.model_validate({**said, "options": offered}), answer=known)
 
@@ -81,6 +83,13 @@ class Asked(BaseModel):
         if self.question.kind == "choice":
             return self.question.options[guess].text
         return str(guess) if self.question.kind == "token" else in_words(self.question, guess)
+
+    @property
+    def solution(self) -> str:
+        """The answer in words, of a choice the right option; "" where nobody knows."""
+        if self.answer is None or self.question.kind != "choice":
+            return self.in_words(self.answer)
+        return "" if self.right is None else self.question.options[int(self.right)].text
 
     def grade(self, guess: Any) -> str:
         """right, near, wrong or open, as a lesson grades it; "" for None."""

@@ -59,7 +59,7 @@ def clean_name(typed: str) -> str:
     seen = "".join(c if unicodedata.category(c)[0] not in "CZ" else " " for c in composed)
     name = " ".join(seen.split())
     if not name or not any(c.isalnum() for c in name):
-        raise InputError("Type a name by which your teacher knows you; it needs a letter or digit.")
+        raise InputError("Type a name; it needs a letter or a digit.")
     if len(name) > LONGEST_NAME:
         raise InputError(f"A name has at most {LONGEST_NAME} characters; shorten it.")
     return name

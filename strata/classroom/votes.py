@@ -7,7 +7,7 @@ Of several ballots of one learner in a round the latest counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -96,32 +96,41 @@ class Votes:
 
     def ballots(self, *vote_ids: str) -> dict[str, Ballots]:
         """The ballots that count, by vote, round and member."""
-        found: dict[str, Ballots] = {vote_id: {1: {}, 2: {}} for vote_id in vote_ids}
+        return {
+            vote_id: {n: {who: each[0] for who, each in of.items()} for n, of in rounds.items()}
+            for vote_id, rounds in self._cast(vote_ids).items()
+        }
+
+    def _cast(self, vote_ids: Sequence[str]) -> dict[str, dict[int, dict[str, Any]]]:
+        """The ballots that count as (guess, when), by vote, round and member."""
+        found: dict[str, dict[int, dict[str, Any]]] = {each: {1: {}, 2: {}} for each in vote_ids}
         with self._database.session() as session:
             cast = EventRow.lesson.in_(vote_ids), EventRow.kind == "vote"
-            columns = EventRow.lesson, EventRow.step, EventRow.learner, EventRow.data
+            columns = (EventRow.lesson, EventRow.step, EventRow.learner, EventRow.data, EventRow.at)
             rows = session.execute(select(*columns).where(*cast).order_by(EventRow.id))
-            for vote_id, round_, learner, data in rows:
-                found[vote_id][round_][learner] = json.loads(data)["guess"]
+            for vote_id, round_, learner, data, at in rows:
+                found[vote_id][round_][learner] = json.loads(data)["guess"], at
         return found
 
     def gradebook(self, class_id: str) -> pd.DataFrame:
         """A row for each learner and vote, in the columns of `watch.gradebook`: the first vote is
-        the first answer, the second its revision."""
+        the first answer, the second its revision; "lesson" says which lesson's question it was, or
+        the question itself if it was the teacher's own."""
         votes = self.all(class_id)
         with self._database.session() as session:
             members = select(MemberRow).where(MemberRow.class_id == class_id)
             names = {row.id: json.loads(row.name) for row in session.scalars(members)}
-        cast, rows = self.ballots(*(vote.id for vote in votes)), []
+        cast, rows = self._cast([vote.id for vote in votes]), []
         for vote in votes:
             asked, rounds = vote.asked, cast[vote.id]
             for member in names.keys() & (rounds[1].keys() | rounds[2].keys()):
-                first, second = (rounds[n].get(member) for n in (1, 2))
+                (first, at), (second, later) = (rounds[n].get(member, (None, None)) for n in (1, 2))
+                what = asked.lesson or asked.question.ask
                 rows.append(
                     {
                         "name": names[member],
                         "member": member,
-                        "lesson": "vote",
+                        "lesson": f"vote: {what}",
                         "version": asked.version,
                         "step": asked.number,
                         "model": asked.model,
@@ -129,8 +138,8 @@ class Votes:
                         "first_grade": asked.grade(first),
                         "revision": asked.in_words(second),
                         "revision_grade": asked.grade(second),
-                        "answer": "" if asked.answer is None else str(asked.answer),
-                        "at": vote.created.isoformat(timespec="seconds"),
+                        "answer": asked.solution,
+                        "at": (at or later).isoformat(timespec="seconds"),
                     }
                 )
         return pd.DataFrame(rows)

@@ -52,16 +52,21 @@ def show() -> None:
     entrance(group)
     wall = f"/projector?of={group.id}"
     st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
-    live, vote, book, settings = st.tabs(["Who is where", "Vote", "Gradebook", "Settings"])
+    names = ["Who is where", "Vote", "Gradebook", "Settings"]
+    live, vote, book, settings = st.tabs(names, key="class_tabs", on_change="rerun")
     with live:
-        st.fragment(_live, run_every=_EVERY)(group)
+        if live.open:
+            st.fragment(_live, run_every=_EVERY)(group)
     with vote:
-        vote_tab(group)
+        if vote.open:
+            vote_tab(group)
     with book:
-        _gradebook(group)
+        if book.open:
+            _gradebook(group)
     with settings:
-        rules(group)
-        kept(group)
+        if settings.open:
+            rules(group)
+            kept(group)
 
 
 def _new() -> None:
@@ -110,7 +115,8 @@ def _live(group: Class) -> None:
         return
     people = watch.people(done)
     active = int((people["minutes"] < 5).sum())
-    st.markdown(f"**{len(people)} learners**, {active} of them active in the last five minutes")
+    lately = f"{active} of them did something in a lesson in the last five minutes"
+    st.markdown(f"**{len(people)} learners**, {lately}")
     if people.empty:
         return
     titles = {stem: lesson.title for stem, lesson in lessons().items()}

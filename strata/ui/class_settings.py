@@ -69,15 +69,17 @@ def rules(group: Class) -> None:
         model = choose_model(group.model)
         limits = _choose_limits(group.limits)
         begins, ends = st.columns(2)
-        opens = begins.datetime_input("Opens (empty: at once)", _local(group.opens, zone))
-        until = _local(group.closes, zone)
-        closes = ends.datetime_input("Closes (empty: when you close it)", until)
+        first, last = _local(group.opens, zone), _local(group.closes, zone)
+        named = f"{zone.key} time"
+        opens = begins.datetime_input(f"Opens, {named} (empty: at once)", first)
+        closes = ends.datetime_input(f"Closes, {named} (empty: when you close it)", last)
         if st.form_submit_button("Save"):
             chosen = {"lessons": stems, "model": model, "limits": limits}
             hours = {"opens": _utc(opens, zone), "closes": _utc(closes, zone)}
             if hours["opens"] and hours["closes"] and hours["closes"] <= hours["opens"]:
                 style.say("refusal", "A class closes after it has opened.", "hours")
             elif _change(group, **chosen, **hours):
+                st.toast("Saved.")
                 st.rerun()
     if group.expires:
         st.caption(f"All data of this class are deleted on {group.expires:%d %B %Y}.")

@@ -123,7 +123,8 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
         return
-    await _page("Strata", f"<p>{escape(why)}</p>", status=403)(scope, receive, send)
+    body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
+    await _page("Strata", body, status=403)(scope, receive, send)
 
 
 async def join(request: Request) -> Response:

@@ -99,6 +99,9 @@ try:
                     bring.offer(navigation.url_path, navigation.title)
         concept()
     else:
+        if here is not None:
+            with st.sidebar:
+                sidebar.whose_seat(here)
         navigation.run()
 except Waiting:  # a lesson's page ends where the figure waits for a prediction
     pass

@@ -34,8 +34,13 @@ function connect() {
     const { mine, ...screen } = JSON.parse(event.data);
     for (const [round, guess] of Object.entries(mine ?? {}))
       memory(`vote ${screen.vote.id} ${round}`, { guess, kept: true });
+    if (live.screen.closed && !screen.closed) return location.reload(); // open again
     live.screen = screen;
     draw();
+    const now = `${screen.vote?.id} ${screen.vote?.phase} ${screen.call?.id}`;
+    if (live.told !== undefined && live.told !== now && live.root?.childElementCount)
+      live.root.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    live.told = now;
   };
   socket.onclose = () => {
     live.socket = null;
@@ -91,12 +96,14 @@ function field(vote) {
       const input = made("input");
       Object.assign(input, { type: "radio", name: "vote", checked: live.draft[kept] === i });
       input.onchange = () => change(i);
-      label.append(input, made("span", "", text));
+      label.append(input, made("b", "", String.fromCharCode(65 + i)), made("span", "", text));
       form.append(label);
     });
   } else if (vote.kind === "token") {
     const input = made("input", "word");
     Object.assign(input, { type: "text", maxLength: vote.longest, value: live.draft[kept] ?? "" });
+    input.placeholder = "A word or token";
+    input.required = true;
     input.setAttribute("aria-label", "Your answer: a word or token");
     input.oninput = () => change(input.value.trim() || undefined);
     form.append(input);
@@ -156,6 +163,8 @@ function votePanel(vote) {
   if (vote.prompt) panel.append(made("p", "prompt", `About the prompt “${vote.prompt}”`));
   panel.append(made("p", "ask", vote.ask));
   if (vote.round && (!mine || live.again === vote.id + vote.round)) panel.append(field(vote));
+  const first = vote.round === 2 && memory(`vote ${vote.id} 1`);
+  if (first && !mine) panel.append(made("p", "quiet", `Your first vote: ${inWords(vote, first.guess)}`));
   if (mine) {
     const said = mine.kept ? "Your vote" : mine.wrong ? "Your vote, not kept" : "Your vote, being kept";
     panel.append(made("p", "mine", `${said}: ${inWords(vote, mine.guess)}`));

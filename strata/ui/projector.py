@@ -38,7 +38,7 @@ def _wall(group: Class) -> None:
     if vote is None:
         st.title(group.name, anchor=False)
         entrance(group)
-        st.markdown(f"### {n_members} are here")
+        st.markdown(f"### {n_members} have joined")
         return
     asked = vote.asked
     with st.container(key="wall"):

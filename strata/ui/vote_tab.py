@@ -125,8 +125,8 @@ def _measured(lesson: Lesson, number: int, model: str) -> Asked:
 
 def _own() -> Asked | None:
     with st.form("own_question"):
-        words = st.text_area("Your question", max_chars=500, height=80)
-        typed = st.text_area("Answers to choose from, one on each line", max_chars=1_000)
+        words = st.text_area("Your question, at most 1,000 characters", max_chars=1_000, height=80)
+        typed = st.text_area("Answers to choose from, one on each line", max_chars=3_000)
         right = st.number_input("Number of the right one, if there is one", 0, 20, 0)
         if not st.form_submit_button("Open the vote", type="primary"):
             return None
@@ -154,36 +154,39 @@ def _running(group: Class, vote_id: str) -> None:
         st.text(f"About the prompt “{vote.asked.prompt}”")
     latest = cast[2 if vote.phase in ("second", "done") else 1]
     st.markdown(f"**{len(latest)} of {n_members}** have voted.")
-    _steps(vote)
+    peeks = _steps(vote)
     if vote.shown:
         draw(results(vote, cast), f"tally_{vote.phase}")
-    elif latest and st.toggle("Show the results here only", key=f"peek_{vote.id}"):
+    elif latest and peeks:
         draw(results(vote, cast), f"peeked_{vote.phase}")
 
 
-def _steps(vote: Vote) -> None:
+def _steps(vote: Vote) -> bool:
+    """What can be done now; whether the results are to be shown here only. Nothing that cannot be
+    taken back stands where a second press of the button before would meet it."""
+
     def go(**changes: Any) -> None:
         try:
             votes().change(vote.id, **changes)
         except StrataError as error:
             st.toast(str(error))
 
-    way = partial(st.button, on_click=go)
+    way, peeks = partial(st.button, on_click=go), False
     with st.container(horizontal=True, vertical_alignment="center"):
         if vote.phase == "first":
             way("Close the vote", type="primary", kwargs={"phase": "talk"})
         elif vote.phase == "second":
             way("Close the second vote", type="primary", kwargs={"phase": "done"})
         else:
-            words = "Hide the results" if vote.shown else "Show everyone the results"
-            way(
-                words,
-                kwargs={"shown": not vote.shown},
-                type="primary" if vote.phase == "done" else "secondary",
-            )
+            peeks = st.toggle("Show the results here only", key=f"peek_{vote.id}")
+            show = "Hide the results" if vote.shown else "Show everyone the results"
+            way(show, kwargs={"shown": not vote.shown})
             if vote.phase == "talk":
                 way("Open the second vote", type="primary", kwargs={"phase": "second"})
-        way("End the vote", kwargs={"phase": "over"})
+        with st.popover("End"):
+            st.caption("Puts the vote away on all screens; what was voted is kept.")
+            way("End the vote", kwargs={"phase": "over"})
+    return peeks
 
 
 def results(vote: Vote, cast: Ballots, *, wall: bool = False) -> Chart:

@@ -34,6 +34,8 @@ def test_a_question_of_ones_own_needs_words_and_two_answers() -> None:
     assert (OWN.right, OWN.grade(1), OWN.grade(0), OWN.in_words(2)) == (1, "right", "wrong", "c")
     unknown = Asked.own("Which?", ["a ", "", " b"])
     assert (unknown.right, unknown.grade(0)) == (None, "open")
+    with pytest.raises(InputError, match="no answer number 3"):
+        Asked.own("Which?", ["a", "b"], right=2)
     for ask, options in (("", ["a", "b"]), ("Which?", ["a"]), ("Which?", ["a", "a "])):
         with pytest.raises(InputError):
             Asked.own(ask, options)
@@ -141,6 +143,8 @@ def test_vote_talk_and_vote_again(desk: tuple[Database, Votes, str, dict[str, st
     assert book.loc["Ann", ["first", "first_grade"]].tolist() == ["a", "wrong"]
     assert book.loc["Ann", ["revision", "revision_grade"]].tolist() == ["b", "right"]
     assert book.loc["Cid", ["first", "revision"]].tolist() == ["c", ""]
+    assert book.loc["Ann", ["lesson", "answer"]].tolist() == ["vote: Which?", "b"]
+    assert book["at"].min() >= vote.created.isoformat(timespec="seconds")
     assert set(votes.gradebook(group)) == set(watch.gradebook(watch.events(database, group)))
     # Ballots are nobody's place in a lesson, and go with their learner.
     assert (watch.people(watch.events(database, group))["lesson"] == "").all()
