@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,8 @@ def folder_instead_of_file(folder: Path) -> Iterator[Place]:
     file, aside = folder / "strata.sqlite", folder / "aside"
 
     def away() -> None:
+        with closing(sqlite3.connect(file)) as connection:  # a file without its log is whole
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         aside.mkdir()
         for each in folder.glob("strata.sqlite*"):
             each.rename(aside / each.name)

@@ -17,7 +17,7 @@ from strata.model import Model, load_model
 from strata.trace import Scale
 from tests import tiny as tiny_models
 from tests.plain import Plain
-from tests.tiny import NAMES, PROMPT, WITHOUT_WRITES
+from tests.tiny import EXPERTS, NAMES, PROMPT, WITHOUT_WRITES
 
 Tiny = Callable[[str], Model]
 Twin = Callable[[str], Plain]
@@ -181,7 +181,9 @@ def test_edits_equal_plain_hooks(part: str, name: str, tiny: Tiny, twin: Twin) -
             assert apart(edited.mlp, torch.stack(run.mlp)) <= 1e-5
         if part != "stream" and others:
             difference = edited.hidden[2][others] - clean.hidden[2][others]
-            assert difference.abs().max() == 0, "positions that were not asked for"
+            # Experts take together the tokens that chose them, so a product's shape may change.
+            allowed = 2e-6 if name in EXPERTS else 0
+            assert difference.abs().max() <= allowed, "positions that were not asked for"
 
 
 def test_gradients_equal_plain_autograd(name: str, tiny: Tiny, twin: Twin) -> None:

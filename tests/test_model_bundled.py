@@ -72,6 +72,8 @@ def test_bundled_model_in_a_batch(model: Model) -> None:
     texts = ["The capital of France is", "Gold", "The opposite of hot is"]
     for text, trace in zip(texts, model.capture_many(texts), strict=True):
         alone = model.capture(text)
-        size = alone.hidden.abs().amax(dim=-1)
+        # Relative to the largest state so far: what is left of a sink's state of 24,000, once the
+        # last block has taken it away, still has its rounding.
+        size = alone.hidden.abs().amax(dim=-1).cummax(dim=0).values
         assert ((trace.hidden - alone.hidden).abs().amax(dim=-1) / size).max() <= 1e-5
         assert trace.check.ok

@@ -224,6 +224,9 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 NAMES = tuple(_CONFIGS)
+EXPERTS = frozenset(
+    name for name, (_, arguments) in _CONFIGS.items() if any("expert" in each for each in arguments)
+)
 WITHOUT_WRITES = frozenset(
     {"opt-post_norm", "bloom-normed_residual", "gemma4_text-per_layer_inputs"}
 )
