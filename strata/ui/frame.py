@@ -94,6 +94,7 @@ try:
         with st.sidebar:
             choice = sidebar.choose()
             if here is not None:
+                st.divider()
                 sidebar.whose_seat(here)
                 if here.is_teacher:
                     bring.offer(navigation.url_path, navigation.title)

@@ -65,7 +65,6 @@ def whose_seat(here: Seat) -> None:
     who = (
         f"{here.member.name} in {here.group.name}" if here.member and here.group else "The teacher"
     )
-    st.divider()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(who)
         st.link_button("Leave", "/leave", type="tertiary")
