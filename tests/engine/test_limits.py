@@ -343,7 +343,11 @@ def test_recent_works_count_for_more_and_failures_do_not_count() -> None:
 
 def test_a_view_that_goes_on_apart_does_not_hold_the_line(gate: Gate) -> None:
     clock = Clock()
-    with engine({"apart": apart(gate.view)}, clock=clock) as made:
+
+    def view(prompt: str, progress: Callable[[float, str], None]) -> pd.DataFrame:
+        return gate.view(prompt, progress)
+
+    with engine({"apart": apart(view)}, clock=clock) as made:
         future = made.submit(job("apart"))
         assert gate.started.wait(PATIENCE)
         assert made._owners["fake"].line.running is None
