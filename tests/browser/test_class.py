@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from strata.lessons import lessons
-from tests.browser.conftest import PATIENCE
+from tests.browser.driver import PATIENCE
 from tests.browser.server import serve
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
 from tests.databases import KINDS, new_place

@@ -15,7 +15,7 @@ from strata.classroom.roster import Class, Roster
 from strata.database import Database
 from strata.lessons import lessons
 from strata.lessons.progress import Progress
-from tests.browser.conftest import PATIENCE
+from tests.browser.driver import PATIENCE
 from tests.browser.screen import TITLES, Watch, go_to, idle, prompt_box, query, settled, type_prompt
 from tests.browser.server import serve
 from tests.browser.test_hostile import is_inert, pictures

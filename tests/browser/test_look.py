@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import PATIENCE
+from tests.browser.driver import PATIENCE
 from tests.browser.screen import TITLES, charts, settled, visit
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}

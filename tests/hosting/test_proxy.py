@@ -19,7 +19,6 @@ from websockets.sync.client import ClientConnection, connect
 from strata.classroom.roster import Class, Roster
 from strata.database import Database
 from strata.ui import door
-from tests.browser.conftest import browser  # noqa: F401
 from tests.browser.server import started
 from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel
@@ -145,7 +144,7 @@ def test_a_socket_needs_a_seat_and_this_sites_own_page(site: Site) -> None:
 
 def test_when_a_process_ends_its_learners_go_on_with_the_other(
     site: Site,
-    browser: Browser,  # noqa: F811
+    browser: Browser,
 ) -> None:
     """Last in this file: one process is gone after it."""
     page, _ = join(browser, site.proxy.url, site.group.code, "Ann")
