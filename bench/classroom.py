@@ -219,6 +219,7 @@ def _report(
         "versions": {package: version(package) for package in packages},
         "environment": {**_settings(), **environment},
         "rows": [row.as_dict() | {"p99": _p99(row.ours)} for row in rows],
+        "controls": _controls(log),
         "actions": acts,
         "errors": dict(log.errors),
         "answers": len(log.answers),
@@ -231,6 +232,13 @@ def _report(
         "server_cpu_by_action": meter.server_cpu / max(1, acts),
         "seconds": meter.left - meter.entered,
     }
+
+
+def _controls(log: Log) -> dict[str, dict[str, float]]:
+    """What was moved or pressed, the slowest first."""
+    samples = {name: Sample(tuple(taken)) for name, taken in log.controls.items()}
+    slowest = sorted(samples.items(), key=lambda each: each[1].p95, reverse=True)
+    return {name: sample.as_dict() for name, sample in slowest}
 
 
 def _settings() -> dict[str, str]:
@@ -262,6 +270,10 @@ def text(report: Mapping[str, Any]) -> str:
         if row["p95_at_most"]:
             bound = f"p95 <= {in_words(row['p95_at_most'])} {'ok' if row['ok'] else 'NO'}"
         lines.append(f"{row['name']:<22}{ours['n']:>6}{times}  {bound}".rstrip())
+    lines += [
+        f"  {name:<32}{taken['n']:>6}{in_words(taken['median']):>10}{in_words(taken['p95']):>10}"
+        for name, taken in report["controls"].items()
+    ]
     lines += [
         f"errors: {sum(report['errors'].values())}",
         *(f"  {count} x {words}" for words, count in report["errors"].items()),

@@ -43,11 +43,15 @@ class Log:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
     answers: set[tuple[str, str]] = field(default_factory=set)  # learner, question
+    controls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     counting: bool = False  # from the end of the start-up on
 
-    def add(self, kind: str, seconds: float) -> None:
+    def add(self, kind: str, seconds: float, control: str = "") -> None:
         if self.counting or kind.startswith("enter"):
             self.seconds[kind].append(seconds)
+            if control:
+                name = control.rstrip("0123456789").rstrip("_")
+                self.controls[f"{kind}: {name}"].append(seconds)
 
 
 class Learner:
@@ -100,9 +104,9 @@ class Learner:
         await self.browser.join(http, code, self.name)
         return asyncio.get_running_loop().time() - start
 
-    async def _try(self, kind: str, act: Awaitable[float]) -> bool:
+    async def _try(self, kind: str, act: Awaitable[float], control: str = "") -> bool:
         try:
-            self.log.add(kind, await act)
+            self.log.add(kind, await act, control)
             return True
         except (Broken, OSError, httpx.HTTPError, KeyError) as error:
             self.log.errors[f"{kind}: {error!r}"[:300]] += 1
@@ -214,13 +218,13 @@ class Learner:
         return widget.kind in kinds and not key.startswith(_NOT_VIEWS) and key != "None"
 
     async def _press(self, kind: str, key: str) -> bool:
-        return await self._try(kind, self.browser.press(key))
+        return await self._try(kind, self.browser.press(key), key)
 
     async def _write(self, kind: str, key: str, text: str) -> bool:
-        return await self._try(kind, self.browser.write(key, text))
+        return await self._try(kind, self.browser.write(key, text), key)
 
     async def _move(self, kind: str, key: str) -> bool:
-        return await self._try(kind, self._moved(key, self.browser.widgets[key]))
+        return await self._try(kind, self._moved(key, self.browser.widgets[key]), key)
 
     async def _moved(self, key: str, widget: Widget) -> float:
         """Some other value of a control or field of any kind."""

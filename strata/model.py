@@ -51,7 +51,8 @@ transformers_logging.disable_progress_bar()
 class Model:
     """One causal language model with L blocks, width D and V tokens in its vocabulary.
 
-    Not thread-safe: the tokenizer and the hooks belong to one thread (see `strata.engine`).
+    Runs are not thread-safe: the hooks belong to one thread (see `strata.engine`). What runs no
+    block is: `encode`, `decode`, `text`, `normed`, `unembed`, a trace's `check`.
     """
 
     def __init__(self, name: str, network: Any, tokenizer: Any, card: ModelCard) -> None:
@@ -140,6 +141,10 @@ class Model:
         """The text of each token id alone, unescaped."""
         return self._text.decode(token_ids)
 
+    def text(self, token_ids: Tensor | Sequence[int]) -> str:
+        """What the token ids spell together; a character that is not complete is "�"."""
+        return self._text.text(token_ids)
+
     # -- runs ---------------------------------------------------------------------------------
 
     def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
@@ -221,7 +226,7 @@ class Model:
                 generation_config=settings,
                 stopping_criteria=stopping,
             )
-        return self.tokenizer.decode(output[0, len(token_ids) :], skip_special_tokens=True)
+        return self._text.text(output[0, len(token_ids) :], skip_special_tokens=True)
 
     def replay(
         self, trace: Trace, edits: Sequence[Scale], progress: Progress | None = None

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from strata.concepts import quick
 from strata.display import display_token
 from strata.errors import InputError
 from strata.target import named, target
@@ -50,6 +51,7 @@ def check_count(name: str, count: int, most: int) -> int:
     return number
 
 
+@quick
 def tokens(trace: Trace) -> pd.DataFrame:
     """What the model read: position, token_id, token, shown (the token made visible), T rows."""
     return pd.DataFrame(
@@ -62,6 +64,7 @@ def tokens(trace: Trace) -> pd.DataFrame:
     )
 
 
+@quick
 def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     """What the model has read at a position, that token included: one row, text.
 
@@ -69,9 +72,10 @@ def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     complete yet is "�". InputError where `position` does not exist.
     """
     ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
-    return pd.DataFrame({"text": [model.tokenizer.decode(ids)]})
+    return pd.DataFrame({"text": [model.text(ids)]})
 
 
+@quick
 def check(trace: Trace) -> pd.DataFrame:
     """The two identities measured on this run: identity, error, tolerance, ok, reason.
 
@@ -92,6 +96,7 @@ def identities(measured: ModelCheck) -> pd.DataFrame:
     return frame.assign(reason=["" if ok else measured.reason for ok in frame["ok"]])
 
 
+@quick
 def facts(model: Model, trace: Trace) -> pd.DataFrame:
     """The sizes behind a page, one row: model, family, n_layers (L), d_model (D), d_vocab (V),
     n_tokens (T), prompt_limit (tokens), device, dtype, blocks (the path of the model's blocks)."""
@@ -200,6 +205,7 @@ _FINDINGS = {  # code: severity, message
 FINDINGS = tuple(_FINDINGS)
 
 
+@quick
 def doctor(model: Model, trace: Trace) -> pd.DataFrame:
     """What about this prompt may mislead a learner: severity ("warning" or "note"), code, message.
 

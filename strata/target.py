@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from strata.concepts import quick
 from strata.display import display_token
 from strata.errors import InputError
 
@@ -46,6 +47,7 @@ def target(model: Model, word: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["spelling", "position", "token_id", "token", "shown"])
 
 
+@quick
 def named(model: Model, token_id: int) -> pd.DataFrame:
     """One token of the vocabulary by its id, one row: token_id, token, shown. InputError unless
     the id is one of 0 to V - 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import torch
@@ -16,13 +17,14 @@ _CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares 
 class Tokenizer:
     """A model's tokenizer with the longest prompt it may be given, in tokens.
 
-    Not thread-safe: fast tokenizers refuse to work in two threads at once.
+    Safe to share between threads, which fast tokenizers are not: each call waits for the other.
     """
 
     def __init__(self, inner: Any, limit: int) -> None:
         self.inner = inner
         self.limit = limit
         self._decoded: dict[int, str] = {}
+        self._lock = Lock()
 
     def encode(self, text: str) -> Tensor:
         """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
@@ -34,7 +36,8 @@ class Tokenizer:
                 "tokens; shorten it."
             )
         try:
-            token_ids = self.inner(text, verbose=False)["input_ids"] if text else []
+            with self._lock:
+                token_ids = self.inner(text, verbose=False)["input_ids"] if text else []
         except (UnicodeError, TypeError):
             raise InputError("The prompt holds characters that are not valid Unicode.") from None
         if not token_ids:
@@ -48,9 +51,15 @@ class Tokenizer:
     def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
         """The text of each token id alone, unescaped."""
         ids = [int(i) for i in token_ids]
-        for i in set(ids) - self._decoded.keys():
-            self._decoded[i] = self.inner.decode([i])
+        with self._lock:
+            for i in set(ids) - self._decoded.keys():
+                self._decoded[i] = self.inner.decode([i])
         return tuple(self._decoded[i] for i in ids)
+
+    def text(self, token_ids: Tensor | Sequence[int], skip_special_tokens: bool = False) -> str:
+        """What the token ids spell together; a character that is not complete is "�"."""
+        with self._lock:
+            return self.inner.decode(token_ids, skip_special_tokens=skip_special_tokens)
 
 
 def check_room(n_prompt: int, n_tokens: int, config: Any) -> None:

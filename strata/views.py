@@ -69,6 +69,11 @@ def works_apart(view: View) -> bool:
     return getattr(view, "apart", False)
 
 
+def is_quick(view: View) -> bool:
+    """Whether the view is marked as only reading off a run (`strata.concepts.quick`)."""
+    return getattr(view, "quick", False)
+
+
 @lru_cache(maxsize=512)
 def parameters(view: View) -> dict[str, tuple[Any, Any]]:
     """(annotation, default) of each parameter that a job must or may give; `...`: no default.

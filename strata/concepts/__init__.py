@@ -24,6 +24,17 @@ def apart(view: View) -> View:
     return view
 
 
+def quick(view: View) -> View:
+    """Mark a view that reads a table off a run in milliseconds: once the run is there, the engine
+    computes it at once, beside what the model is doing for others.
+
+    It may ask for `model`, `trace`, `prompt` and `edits` only, and of the model use what runs no
+    block: its sizes, `decode`, `normed`, `unembed`, the trace's `check`.
+    """
+    view.__dict__["quick"] = True
+    return view
+
+
 @dataclass(frozen=True)
 class Concept:
     """What pages, engine and lessons need to know of one concept.

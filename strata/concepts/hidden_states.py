@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.concepts import Concept
+from strata.concepts import Concept, quick
 from strata.concepts._hidden_measures import MEASURES
 from strata.display import digits, display_token
 from strata.errors import InputError
@@ -29,6 +29,7 @@ _SIZES = (  # as most families call them, and as GPT-2 does
 _JITTER = 0.1  # layers: standard deviation of the strip's sideways scatter
 
 
+@quick
 def activations(trace: Trace, position: int) -> pd.DataFrame:
     """Every number in one token's states: layer, dim, value; (L + 1) * D rows, before the final
     norm. InputError where `position` does not exist. Seed 003."""
@@ -43,6 +44,7 @@ def activations(trace: Trace, position: int) -> pd.DataFrame:
     )
 
 
+@quick
 def summary(trace: Trace) -> pd.DataFrame:
     """Each state in four numbers, over its D dimensions: layer, position, token, mean, variance
     (n - 1), norm (Euclidean), kurtosis (excess, m4 / m2^2 - 3: 0 for a Gaussian, large where a few
@@ -56,6 +58,7 @@ def summary(trace: Trace) -> pd.DataFrame:
     return frame
 
 
+@quick
 def strip(trace: Trace, position: int, n_max: int = 20_000, seed: int = 0) -> pd.DataFrame:
     """What the strip plot of one token draws: layer, dim, value, jitter, extreme.
 
@@ -91,6 +94,7 @@ def strip(trace: Trace, position: int, n_max: int = 20_000, seed: int = 0) -> pd
     )
 
 
+@quick
 def outliers(trace: Trace, n: int = 10, skip_first: bool = True) -> pd.DataFrame:
     """The n dimensions that reach the largest |value| anywhere: dim, layer, position, token,
     value, share (of that state's squared norm), largest first, each dimension once.
@@ -118,6 +122,7 @@ def outliers(trace: Trace, n: int = 10, skip_first: bool = True) -> pd.DataFrame
     )
 
 
+@quick
 def final_norm(model: Model, trace: Trace) -> pd.DataFrame:
     """What the final norm does to the last states: position, token, norm_before, norm_after,
     cosine (between the two). T rows.
@@ -155,6 +160,7 @@ def output_facts(model: Model, trace: Trace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fact", "value"])
 
 
+@quick
 def config_table(model: Model) -> pd.DataFrame:
     """The model's configuration, flattened: key (nested ones joined by dots), value (as JSON).
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from strata.concepts import Concept
+from strata.concepts import Concept, quick
 from strata.concepts import _laminar_words as words
 from strata.concepts._laminar_measures import MEASURES
 from strata.concepts._laminar_measures import steps as steps
@@ -32,6 +32,7 @@ _KINDS = ("pair", "invented", "lost")
 # -- the contract -----------------------------------------------------------------------------
 
 
+@quick
 def between_layers(trace: Trace, position: int, center: bool = False) -> pd.DataFrame:
     """How alike one token's states are at every two layers: layer_a, layer_b, cosine; all
     (L + 1)^2 ordered pairs, the diagonal included, before the final norm.
@@ -46,6 +47,7 @@ def between_layers(trace: Trace, position: int, center: bool = False) -> pd.Data
     return pd.DataFrame({"layer_a": layer_a, "layer_b": layer_b, "cosine": cosine})
 
 
+@quick
 def between_tokens(trace: Trace, layer: int, center: bool = False) -> pd.DataFrame:
     """How alike the states of every two tokens are at one layer: position_a, position_b, token_a,
     token_b, cosine; all T^2 ordered pairs, the diagonal included.
@@ -67,6 +69,7 @@ def between_tokens(trace: Trace, layer: int, center: bool = False) -> pd.DataFra
     )
 
 
+@quick
 def profile(trace: Trace, skip_first: bool = True, center: bool = False) -> pd.DataFrame:
     """How alike tokens are, layer by layer: layer, position_a, position_b, cosine; each unordered
     pair once (position_a < position_b), at layers 0 to L.

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.concepts import Concept
+from strata.concepts import Concept, quick
 from strata.display import display_percent, display_text, display_token
 from strata.run import check_count, check_position
 from strata.script import program
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64: about 100 positions at V = 50,000
 
 
+@quick
 def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.DataFrame:
     """The k tokens that the model holds likeliest after `position`, by its own logits.
 
@@ -45,6 +46,7 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
     )
 
 
+@quick
 def surprisal(model: Model, trace: Trace) -> pd.DataFrame:
     """How well the model foresaw each token of the prompt from those before it.
 
@@ -70,6 +72,7 @@ def surprisal(model: Model, trace: Trace) -> pd.DataFrame:
     )
 
 
+@quick
 def followed(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     """The token that really comes after `position`, and what the model thought of it.
 
@@ -94,6 +97,7 @@ def followed(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 
+@quick
 def entropy(trace: Trace, position: int) -> pd.DataFrame:
     """How undecided the model is after `position`: one row, position, token, entropy, choices.
 

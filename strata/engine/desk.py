@@ -138,9 +138,15 @@ class Desk:
         self._buckets: dict[tuple[int, int], Attempts] = {}  # by burst and jobs a minute
 
     def admit(
-        self, new: Work, learner: str | None, deadline: float | None, limits: Limits
+        self,
+        new: Work,
+        learner: str | None,
+        deadline: float | None,
+        limits: Limits,
+        at_once: bool = False,
     ) -> Future:
-        """A place in the queue, or beside those who wait for the same.
+        """A place in the queue, or beside those who wait for the same. With `at_once` a new work
+        needs no place: whoever asked has it computed now.
 
         The learner's older job of the same view makes way. BusyError if there is no place or the
         learner has used up what they may ask for; InputError for too many tokens.
@@ -159,11 +165,15 @@ class Desk:
             bucket = self._bucket(limits)
             if learner is not None and bucket is not None:
                 self._require_attempt(bucket, learner)
-            self._require_place(new.line, older)
+            if not at_once:
+                self._require_place(new.line, older)
             if learner is not None and bucket is not None:
                 bucket.take(learner)
             work = self.works[new.key] = new
-            new.line.add(new, learner)
+            if at_once:
+                self._begin(work)
+            else:
+                new.line.add(new, learner)
         else:
             limits.check_tokens(work.n_tokens or 0)
             work.line.share(work, learner)
@@ -209,7 +219,7 @@ class Desk:
             return None
         work = line.running = line.works[0]
         line.remove(work)
-        work.state, work.message, work.began = "running", "Running", self.clock()
+        self._begin(work)
         return work
 
     def free(self, work: Work) -> None:
@@ -253,6 +263,9 @@ class Desk:
                 raise CancelledError("The job was cancelled.")
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _begin(self, work: Work) -> None:
+        work.state, work.message, work.began = "running", "Running", self.clock()
 
     def _bucket(self, limits: Limits) -> Attempts | None:
         if limits.burst is None or limits.per_minute is None:

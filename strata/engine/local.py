@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _ROW = 4096  # bytes that a table takes besides its cells
 _APART = 2  # views that work without the model at a time: they share the cores with it
+_QUICK = 2  # views at a time that only read off a run
 
 
 def load(name: str, progress: Progress) -> Model:
@@ -82,6 +83,7 @@ class LocalEngine:
             lambda answer: int(answer.frame.memory_usage(deep=True).sum()) + _ROW,
         )
         self.apart = ThreadPoolExecutor(_APART, thread_name_prefix="strata-apart")
+        self.quick = ThreadPoolExecutor(_QUICK, thread_name_prefix="strata-quick")
         self._owners: dict[str, Owner] = {}
         self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
         self._facts: dict[str, dict[str, Any]] = {}
@@ -114,9 +116,14 @@ class LocalEngine:
                 future = Future(self.desk, None, learner, job.view, None, limits)
                 future.settle(answer.frame, None)
                 return future
-            line = self._owner(job.model).line
-            work = Work(job, key, view, arguments, line)
-            return self.desk.admit(work, learner, deadline, limits)
+            owner = self._owner(job.model)
+            work = Work(job, key, view, arguments, owner.line)
+            given = owner.at_hand(work)
+            limits.check_tokens(work.n_tokens or 0)
+            future = self.desk.admit(work, learner, deadline, limits, at_once=given is not None)
+            if given is not None and future.work is work:
+                self.quick.submit(owner.complete, work, given)
+            return future
 
     def limits(self, learner: str | None) -> Limits:
         """What this learner may ask for: the stricter of their own limits and the settings."""
@@ -238,7 +245,8 @@ class LocalEngine:
                 owner.leave()
         for owner in owners:
             owner.thread.join(timeout=5)
-        self.apart.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.apart, self.quick):
+            pool.shutdown(wait=False, cancel_futures=True)
         self._owners.clear()
         self.traces.drop()
         self.samples.drop()

@@ -1,4 +1,4 @@
-"""The one thread that owns a model: it alone touches tokenizer, network and hooks."""
+"""The one thread that owns a model: it alone runs the network and sets hooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work
 from strata.engine.supply import Stores, Supply, without_model
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
-from strata.views import works_apart
+from strata.views import is_quick, works_apart
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -170,11 +170,17 @@ class Owner:
             return
         if works_apart(work.view):
             self.desk.free(work)
-            self.house.apart.submit(self._complete, work, without_model(given))
+            self.house.apart.submit(self.complete, work, without_model(given))
         else:
-            self._complete(work, given)
+            self.complete(work, given)
 
-    def _complete(self, work: Work, given: dict[str, Any]) -> None:
+    def at_hand(self, work: Work) -> dict[str, Any] | None:
+        """What a quick view needs, if all of it is there; None if the work must take its turn."""
+        supply = self.supply
+        return supply.at_hand(work) if supply is not None and is_quick(work.view) else None
+
+    def complete(self, work: Work, given: dict[str, Any]) -> None:
+        """Compute the view from what it is given, and tell all who wait. In any thread."""
         frame = self._attempt(work, partial(self._compute, work, given))
         if frame is not None:
             self.house.results.put(work.key, Answer(frame, work.n_tokens or 0))

@@ -67,6 +67,18 @@ class Supply:
             given["gradients"] = self.model.gradients(job.prompt)
         return {name: given[name] for name in names}
 
+    def at_hand(self, work: Work) -> dict[str, Any] | None:
+        """What a quick view asks for, if no run is needed for it; None if it must take its turn."""
+        names, job = supplied(work.view), work.job
+        given: dict[str, Any] = {"model": self.model, "prompt": job.prompt, "edits": job.edits}
+        if names & TRACE:
+            trace = self.house.traces.get((self.name, job.prompt, job.edits))
+            if trace is None:
+                return None
+            work.n_tokens = len(trace.tokens)
+            given |= dict.fromkeys(TRACE, trace)
+        return {name: given[name] for name in names}
+
     def _longest(self, job: Job, samples: bool) -> int:
         """Tokens of the job's longest prompt; what is sampled from is cut into passages first."""
         prompts = {job.prompt} if samples else {job.prompt, *job.prompts}

@@ -1,0 +1,203 @@
+"""Views that only read off a run do not wait for the model's next turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread, current_thread
+
+import pandas as pd
+import pytest
+import torch
+
+from strata.concepts import quick
+from strata.engine import Limits, LocalEngine
+from strata.errors import BusyError, InputError
+from strata.model import Model
+from strata.trace import Trace
+from strata.views import is_quick, parameters, supplied, views
+from tests.engine.fakes import PATIENCE, Clock, Gate, engine, hold, job
+
+CHOICES = {"position": 0, "layer": 0, "token_id": 0}  # of parameters without a default
+ASKED_FOR = {"model", "trace", "prompt", "edits"}
+QUICK = [name for name, view in views().items() if is_quick(view)]
+
+
+@quick
+def thread(trace: Trace, number: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"thread": [current_thread().name], "token": [trace.tokens[number]]})
+
+
+@quick
+def about(prompt: str) -> pd.DataFrame:
+    return pd.DataFrame({"thread": [current_thread().name]})
+
+
+def busy(clock: Callable[[], float] | None = None, **limits: Limits) -> tuple[LocalEngine, Gate]:
+    """An engine that has captured "a b" and whose model is busy."""
+    gate = Gate()
+    known = {"gate": gate.view, "thread": thread, "about": about}
+    made = engine(known, clock=clock, limits=limits)
+    made.run(job("words", "a b"))
+    hold(made, gate)
+    return made, gate
+
+
+def asked(made: LocalEngine, view: str = "thread", prompt: str = "a b", **params: int) -> str:
+    frame = made.run(job(view, prompt, params=params), deadline=PATIENCE)
+    return str(frame["thread"][0]).rpartition("_")[0] or str(frame["thread"][0])
+
+
+def test_what_is_captured_is_read_while_the_model_is_busy() -> None:
+    made, gate = busy()
+    with made:
+        assert asked(made) == "strata-quick"
+        assert asked(made, number=1) == "strata-quick"
+        assert asked(made, "about", "never captured") == "strata-quick"
+        future = made.submit(job("thread", "c d"))
+        assert future.position == 0
+        assert not future.done()
+        gate.open.set()
+        assert future.result(PATIENCE)["thread"][0] == "strata-fake"
+
+
+def test_an_edited_run_is_another_run() -> None:
+    from strata.trace import Scale
+
+    made, gate = busy()
+    with made:
+        future = made.submit(job("thread", edits=(Scale(0, 0.5),)))
+        assert not future.done()
+        gate.open.set()
+        assert future.result(PATIENCE)["thread"][0] == "strata-fake"
+
+
+def test_its_refusal_is_told() -> None:
+    @quick
+    def refuses(trace: Trace) -> pd.DataFrame:
+        raise InputError("Not this one.")
+
+    with engine({"refuses": refuses}) as made:
+        made.run(job("words"))
+        with pytest.raises(InputError, match="Not this one"):
+            made.run(job("refuses"), deadline=PATIENCE)
+        assert made.run(job("words"), deadline=PATIENCE)["token"].tolist() == ["a", "b"]
+
+
+def test_the_same_is_computed_once_for_all_who_ask() -> None:
+    started, go, runs = Event(), Event(), []
+
+    @quick
+    def slow(trace: Trace) -> pd.DataFrame:
+        runs.append(1)
+        started.set()
+        assert go.wait(PATIENCE)
+        return pd.DataFrame({"text": [trace.text]})
+
+    with engine({"slow": slow}) as made:
+        made.run(job("words"))
+        first = made.submit(job("slow"), learner="Ann")
+        assert started.wait(PATIENCE)
+        second = made.submit(job("slow"), learner="Ben")
+        go.set()
+        assert first.result(PATIENCE).equals(second.result(PATIENCE))
+    assert runs == [1]
+
+
+def test_it_counts_among_what_a_learner_may_ask() -> None:
+    made, gate = busy(Clock(), Ann=Limits(burst=2, per_minute=60), Ben=Limits(prompt_tokens=1))
+    with made:
+        for number in (0, 1):
+            made.run(job("thread", params={"number": number}), "Ann", PATIENCE)
+        with pytest.raises(BusyError, match="next computation can begin in 1 second"):
+            made.submit(job("about"), "Ann")
+        with pytest.raises(InputError, match="2 tokens and the limit is 1"):
+            made.submit(job("thread", params={"number": 1}, edits=()), "Ben")
+        gate.open.set()
+
+
+def test_a_full_queue_does_not_refuse_it() -> None:
+    gate = Gate()
+    with engine({"gate": gate.view, "thread": thread}, queue_size=1) as made:
+        made.run(job("words"))
+        hold(made, gate)
+        waiting = made.submit(job("words", "waits"))
+        with pytest.raises(BusyError):
+            made.submit(job("words", "too much"))
+        assert asked(made) == "strata-quick"
+        gate.open.set()
+        waiting.result(PATIENCE)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_quick_view_runs_no_block(
+    name: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = views()[name]
+    assert supplied(view) <= ASKED_FOR
+    trace = model.capture("The capital of France is")
+
+    def ran(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"{name} runs the network")
+
+    given = {"model": model, "trace": trace, "prompt": trace.text, "edits": ()}
+    params = {n: CHOICES[n] for n, (_, default) in parameters(view).items() if default is ...}
+    monkeypatch.setattr(type(model._network), "forward", ran)
+    monkeypatch.setattr(type(model.architecture.blocks[0]), "forward", ran)
+    frame = view(**{n: given[n] for n in supplied(view)}, **params)
+    assert len(frame)
+
+
+def test_reading_beside_a_run_changes_neither(model: Model) -> None:
+    """States are captured in one thread while another runs the head and the tokenizer."""
+    texts = [f"The capital of country number {n} is" for n in range(8)]
+    alone = [model.capture(text) for text in texts]
+    checks = [model.unembed(trace.hidden[-1]) for trace in alone]
+    wrong: list[str] = []
+    stop = Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            for trace, logits in zip(alone, checks, strict=True):
+                if not torch.equal(model.unembed(trace.hidden[-1]), logits):
+                    wrong.append("the head")
+                if model.decode(trace.token_ids) != trace.tokens:
+                    wrong.append("the tokens")
+                if not trace.check.ok:
+                    wrong.append("the check")
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        for text, trace in zip(texts, alone, strict=True):
+            again = model.capture(text)
+            assert torch.equal(again.hidden, trace.hidden)
+            assert torch.equal(again.attn, trace.attn)
+            assert torch.equal(again.logits, trace.logits)
+    finally:
+        stop.set()
+        reader.join()
+    assert not wrong
+
+
+def test_threads_share_a_tokenizer(model: Model) -> None:
+    """Fast tokenizers raise "Already borrowed" where two threads change their settings at once."""
+    texts = [f"{'word ' * n}{n}" for n in range(1, 40)]
+    expected = {text: model.encode(text).tolist() for text in texts}
+    wrong: list[object] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                for text in texts:
+                    ids = model.encode(text).tolist()
+                    if ids != expected[text] or model.text(ids) != text:
+                        wrong.append(text)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not wrong
