@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--learners", type=int, default=100)
     add("--minutes", type=float, default=30.0, help="after all have entered")
     add("--ramp", type=float, help="seconds in which all enter; without it 0.6 for each learner")
+    add("--warm", type=float, default=0.0, help="minutes that are played before counting")
     add("--database", help="an SQLAlchemy URL; without it a new SQLite file")
     add("--processes", type=int, default=1, help="servers that share the database")
     add("--lessons", default="predictions,hidden_states", help="of the class, the first first")
@@ -143,6 +144,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "STRATA_TEACHER_SECRET": secret,
             "STRATA_DATABASE_URL": place,
         }
+        if options.processes > 1:  # as docs/hosting.md says: they share the cores
+            threads = max(1, (os.cpu_count() or 1) // options.processes)
+            environment |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
         servers: list[psutil.Process] = []
         addresses: list[str] = []
         for number in range(options.processes):
@@ -161,6 +165,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 *(addresses, group.code, secret, first, *numbers, log, meter, polls),
                 seed=options.seed,
                 think=tuple(options.think),
+                warm=options.warm * 60,
             )
         )
         lost = _lost(log, database, group) + polls.lost()
@@ -201,7 +206,7 @@ def _report(
         Row(kind, Sample(tuple(taken)), p95_at_most=bounds.get(kind))
         for kind, taken in sorted(log.seconds.items())
     ]
-    acts = sum(len(log.seconds[kind]) for kind in MIX)
+    acts = sum(len(log.seconds[kind]) for kind in (*MIX, "text written"))
     memory = [size for at, size in meter.memory if at >= meter.entered]
     grown = (memory[-1] - memory[0]) / options.learners if memory else 0.0
     held = [row.ok is not False for row in rows] + [not lost, not log.errors, grown < _GROWTH]
@@ -210,6 +215,7 @@ def _report(
         "ok": all(held),
         "learners": options.learners,
         "minutes": options.minutes,
+        "warm": options.warm,
         "seed": options.seed,
         "lessons": options.lessons,
         "processes": options.processes,

@@ -22,6 +22,7 @@ _ANSWERING = 1.0, 3.0  # seconds from setting an answer to committing it
 _ONWARD = 0.2  # of the view changes: to the lesson's next step
 _POSITION = 0.5  # of the other view changes: another token
 _OTHERS = ("guess_", "example_", "text", "observation_", "model", "positions", "seed", "second")
+_WRITING = ("goes_on", "more")  # has the model write a text: that is many runs, not another view
 _NOT_VIEWS = (*_OTHERS, "typed_", "download", "link", "watched_")
 _INSIDE = {"more": "goes_on"}
 
@@ -127,7 +128,8 @@ class Learner:
             if tokens and self.dice.random() < _POSITION:
                 controls = tokens
             if controls:
-                await self._move("view", self.dice.choice(controls))
+                key = self.dice.choice(controls)
+                await self._move("text written" if key.startswith(_WRITING) else "view", key)
             else:  # the figure waits for a prediction
                 look = "look" if "look" in shown else "step_on"
                 await self._press("view", look)
@@ -186,7 +188,8 @@ class Learner:
             await asyncio.sleep(self.dice.uniform(*_ANSWERING))
         commit = self.browser.widgets.get("commit_0")
         if commit is None or commit.proto.disabled:
-            self.log.errors["answer: a question could not be answered"] += 1
+            shown = sorted(self.browser.widgets)
+            self.log.errors[f"answer: a question could not be answered: {shown}"] += 1
             return
         question = next(key for key in self.browser.widgets if key.startswith("guess_"))
         if await self._press("answer", "commit_0"):
@@ -277,11 +280,12 @@ async def play(
     polls: Polls,
     seed: int = 0,
     think: tuple[float, float] = THINK,
+    warm: float = 0.0,
 ) -> None:
-    """A whole class: enter one by one over `ramp` seconds, then play for `seconds`.
+    """A whole class: enter one by one over `ramp` seconds, then play for `warm` and `seconds`.
 
     With several servers each browser keeps to one, as behind a proxy whose cookies stick.
-    `counted` is entered when all are in.
+    `counted` is entered when all are in and `warm` seconds have passed.
     """
     limits = httpx.Limits(max_connections=20)
     everyone = [
@@ -295,9 +299,10 @@ async def play(
             tasks.append(asyncio.create_task(learner.play(http, code, *lesson, polls)))
             await asyncio.sleep(ramp / learners)
         await asyncio.sleep(think[0])  # the last ones open their page
+        holding = asyncio.create_task(polls.hold())
+        await asyncio.sleep(warm)
         log.counting = True
         with counted:
-            holding = asyncio.create_task(polls.hold())
             await asyncio.sleep(seconds)
             holding.cancel()
         log.counting = False

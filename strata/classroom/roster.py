@@ -228,13 +228,17 @@ class Roster:
         if not token or len(token) > 100:
             return None
         with self._database.session() as session:
-            row = session.get(SeatRow, fingerprint(token))
-            if row is None or row.until <= datetime.now(UTC):
+            found = session.execute(  # all at once: every run of every page asks
+                select(SeatRow, MemberRow, ClassRow)
+                .outerjoin(MemberRow, MemberRow.id == SeatRow.member)
+                .outerjoin(ClassRow, ClassRow.id == MemberRow.class_id)
+                .where(SeatRow.token == fingerprint(token))
+            ).one_or_none()
+            if found is None or found[0].until <= datetime.now(UTC):
                 return None
-            if not row.member:
+            seat, member, group = found
+            if not seat.member:
                 return Seat()
-            member = session.get(MemberRow, row.member)
-            group = member and session.get(ClassRow, member.class_id)
             return Seat(_member(member), _class(group)) if member and group else None
 
     def leave(self, token: str) -> None:
