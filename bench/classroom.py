@@ -206,7 +206,7 @@ def _report(
         Row(kind, Sample(tuple(taken)), p95_at_most=bounds.get(kind))
         for kind, taken in sorted(log.seconds.items())
     ]
-    acts = sum(len(log.seconds[kind]) for kind in (*MIX, "text written"))
+    acts = sum(len(log.seconds[kind]) for kind in MIX)
     memory = [size for at, size in meter.memory if at >= meter.entered]
     grown = (memory[-1] - memory[0]) / options.learners if memory else 0.0
     held = [row.ok is not False for row in rows] + [not lost, not log.errors, grown < _GROWTH]

@@ -15,16 +15,22 @@ from bench.classroom_client import Broken, Browser, Widget
 from bench.classroom_votes import Polls
 
 # What a learner does next, in shares of all actions: each kind is a method of `Learner`.
-# Votes come on top of it, to all at once.
-MIX = {"view": 0.60, "shared prompt": 0.25, "new prompt": 0.10, "answer": 0.05}
+# Votes come on top of it, to all at once. To write a text is a dozen runs of the model, so it is
+# not a view of the run that is there, and has a share of its own.
+MIX = {
+    "view": 0.58,
+    "shared prompt": 0.25,
+    "new prompt": 0.10,
+    "answer": 0.05,
+    "text written": 0.02,
+}
 THINK = 10.0, 20.0  # seconds between two actions, uniform
 _ANSWERING = 1.0, 3.0  # seconds from setting an answer to committing it
 _ONWARD = 0.2  # of the view changes: to the lesson's next step
 _POSITION = 0.5  # of the other view changes: another token
 _OTHERS = ("guess_", "example_", "text", "observation_", "model", "positions", "seed", "second")
-_WRITING = ("goes_on", "more")  # has the model write a text: that is many runs, not another view
-_NOT_VIEWS = (*_OTHERS, "typed_", "download", "link", "watched_")
-_INSIDE = {"more": "goes_on"}
+_WRITING = "goes_on"  # what is opened to have the model write
+_NOT_VIEWS = (*_OTHERS, "more", _WRITING, "typed_", "download", "link", "watched_")
 
 _NAMES = "Ada Ben Cem Dora Emil Fay Gus Hana Ivo Jana Kim Lev Mona Nils Olga Paul Rosa Sam Tom Uma"
 _PLACES = "river market garden library harbour mountain kitchen theatre station island".split()
@@ -128,8 +134,7 @@ class Learner:
             if tokens and self.dice.random() < _POSITION:
                 controls = tokens
             if controls:
-                key = self.dice.choice(controls)
-                await self._move("text written" if key.startswith(_WRITING) else "view", key)
+                await self._move("view", self.dice.choice(controls))
             else:  # the figure waits for a prediction
                 look = "look" if "look" in shown else "step_on"
                 await self._press("view", look)
@@ -160,6 +165,18 @@ class Learner:
         )
         await self._write("new prompt", box, text)
 
+    async def text_written(self) -> None:
+        """How the model goes on: open that, or choose another length."""
+        shown = self.browser.widgets
+        around = next((key for key in shown if key.startswith(_WRITING)), "")
+        state = self.browser.value(around) if around else None
+        if "more" in shown and state is not None and state.bool_value:
+            await self._move("text written", "more")
+        elif around:
+            await self._move("text written", around)
+        else:
+            await self.view()
+
     async def answer(self) -> None:
         """Commit a prediction at the step, or at one of the next where this one has its answer.
 
@@ -180,6 +197,8 @@ class Learner:
             if not await self._press("shared prompt", "set_up"):
                 return
             await asyncio.sleep(self.dice.uniform(*_ANSWERING))
+            if "commit_0" not in self.browser.widgets:
+                return  # answered before, on this very prompt
         for _ in range(6):  # an ordering has a field for each place
             fields = [key for key in self.browser.widgets if key.startswith("guess_")]
             open_fields = [key for key in fields if self.browser.value(key) is None]
@@ -188,8 +207,7 @@ class Learner:
             await asyncio.sleep(self.dice.uniform(*_ANSWERING))
         commit = self.browser.widgets.get("commit_0")
         if commit is None or commit.proto.disabled:
-            shown = sorted(self.browser.widgets)
-            self.log.errors[f"answer: a question could not be answered: {shown}"] += 1
+            self.log.errors["answer: a question could not be answered"] += 1
             return
         question = next(key for key in self.browser.widgets if key.startswith("guess_"))
         if await self._press("answer", "commit_0"):
@@ -213,11 +231,6 @@ class Learner:
     def _is_view(self, key: str) -> bool:
         widget = self.browser.widgets[key]
         kinds = ("slider", "tab_container", "selectbox", "checkbox", "popover", "expandable")
-        if key in _INSIDE:  # of something that may be closed
-            around = [each for each in self.browser.widgets if each.startswith(_INSIDE[key])]
-            states = [self.browser.value(each) for each in around]
-            if not any(state and state.bool_value for state in states):
-                return False
         return widget.kind in kinds and not key.startswith(_NOT_VIEWS) and key != "None"
 
     async def _press(self, kind: str, key: str) -> bool:
