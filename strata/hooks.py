@@ -1,7 +1,8 @@
 """Hooks for the length of one call: write states and writes down, apply edits, leave no trace.
 
 Outputs are never changed in place (others may hold them), and every hook is removed in any case,
-since hooks sit on modules that all learners share.
+since hooks sit on modules that all learners share. For the same reason a hook hears the runs of its
+own thread only, see `here`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -18,6 +20,18 @@ from torch.utils.hooks import RemovableHandle
 from strata.architecture import Architecture
 from strata.errors import InputError
 from strata.trace import Part, Scale
+
+
+def here(function: Callable[..., Any], elsewhere: Callable[..., Any] | None = None) -> Any:
+    """The function in the thread that asks for it; in others `elsewhere`, or nothing (None)."""
+    thread = get_ident()
+
+    def heard(*args: Any, **kwargs: Any) -> Any:
+        if get_ident() == thread:
+            return function(*args, **kwargs)
+        return None if elsewhere is None else elsewhere(*args, **kwargs)
+
+    return heard
 
 
 def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[Scale, ...]:
@@ -78,12 +92,12 @@ class Recorder:
             ("stream", self.architecture.blocks),
         )
         first = self.architecture.blocks[0]
-        self._handles.append(first.register_forward_pre_hook(self._begin, with_kwargs=True))
+        self._handles.append(first.register_forward_pre_hook(here(self._begin), with_kwargs=True))
         for part, modules in parts:
             for block, module in enumerate(modules):
                 edits = [e for e in self.edits if e.part == part and e.block == block]
                 if edits or self.record:
-                    hook = self._hook(part, block, edits)
+                    hook = here(self._hook(part, block, edits))
                     self._handles.append(module.register_forward_hook(hook))
 
     def _close(self) -> None:
@@ -156,9 +170,9 @@ def states_with_grad(architecture: Architecture):  # type: ignore[no-untyped-def
         states.append(output[0] if isinstance(output, tuple) else output)
 
     first, *_ = architecture.blocks
-    handles = [first.register_forward_pre_hook(begin, with_kwargs=True)]
+    handles = [first.register_forward_pre_hook(here(begin), with_kwargs=True)]
     try:
-        handles += [block.register_forward_hook(after) for block in architecture.blocks]
+        handles += [block.register_forward_hook(here(after)) for block in architecture.blocks]
         yield states
     finally:
         for handle in handles:

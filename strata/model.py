@@ -51,8 +51,7 @@ transformers_logging.disable_progress_bar()
 class Model:
     """One causal language model with L blocks, width D and V tokens in its vocabulary.
 
-    Runs are not thread-safe: the hooks belong to one thread (see `strata.engine`). What runs no
-    block is: `encode`, `decode`, `text`, `normed`, `unembed`, a trace's `check`.
+    Threads may share it: hooks hear their own thread's run only, and the tokenizer has a lock.
     """
 
     def __init__(self, name: str, network: Any, tokenizer: Any, card: ModelCard) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from strata.architecture import Architecture
 from strata.errors import InputError
+from strata.hooks import here
 from strata.trace import Scale, Trace
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # what a block is called with besides its state
@@ -138,7 +139,7 @@ def _scaled_rows(
         scaled = (write.reshape(batch.shape) * factors).reshape(write.shape)
         return (scaled, *output[1:]) if isinstance(output, tuple) else scaled
 
-    handle = architecture.attn[block].register_forward_hook(hook)
+    handle = architecture.attn[block].register_forward_hook(here(hook))
     try:
         yield
     finally:
@@ -161,13 +162,16 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
         inputs.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
 
     handles = [
-        block.register_forward_pre_hook(keep, with_kwargs=True) for block in architecture.blocks
+        block.register_forward_pre_hook(here(keep), with_kwargs=True)
+        for block in architecture.blocks
     ]
-    handles.append(first.register_forward_hook(lambda module, args, output: given.append(output)))
+    after = here(lambda module, args, output: given.append(output))
+    handles.append(first.register_forward_hook(after))
     try:
         for block in others:
-            block.forward = lambda *args, **kwargs: given[0]
-        architecture.head.forward = lambda state: state
+            block.forward = here(lambda *args, **kwargs: given[0], elsewhere=block.forward)
+        head = architecture.head
+        head.forward = here(lambda state: state, elsewhere=head.forward)
         network(input_ids=token_ids[None].to(network.device), use_cache=False)
     finally:
         for handle in handles:

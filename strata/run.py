@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.concepts import quick
+from strata.concepts import apart, quick
 from strata.display import display_token
 from strata.errors import InputError
 from strata.target import named, target
@@ -118,6 +118,7 @@ def facts(model: Model, trace: Trace) -> pd.DataFrame:
     )
 
 
+@apart
 def continuation(
     model: Model,
     prompt: str,

@@ -65,7 +65,7 @@ def supplied(view: View) -> frozenset[str]:
 
 
 def works_apart(view: View) -> bool:
-    """Whether the view is marked as working without the model (`strata.concepts.apart`)."""
+    """Whether the view is marked as working long (`strata.concepts.apart`)."""
     return getattr(view, "apart", False)
 
 

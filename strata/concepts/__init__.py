@@ -15,10 +15,11 @@ View = TypeVar("View", bound=Callable[..., pd.DataFrame])
 
 
 def apart(view: View) -> View:
-    """Mark a view that works long and without the model: the engine prepares what it asks for and
-    runs it apart, so that the model is free for others meanwhile.
+    """Mark a view that works long: the engine prepares what it asks for and runs it apart, so that
+    the model is free for others meanwhile.
 
-    It may not ask for `model`; of a trace it sees text, tokens and hidden states only.
+    Of a trace it sees text, tokens and hidden states only. If it asks for `model`, it may run it:
+    runs of several threads do not meet.
     """
     view.__dict__["apart"] = True
     return view

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ROW = 4096  # bytes that a table takes besides its cells
-_APART = 2  # views that work without the model at a time: they share the cores with it
+_APART = 2  # views that work long at a time: they share the cores with the model
 _QUICK = 2  # views at a time that only read off a run
 
 

@@ -1,4 +1,4 @@
-"""The one thread that owns a model: it alone runs the network and sets hooks."""
+"""The one thread that owns a model: it captures, and answers all but what is quick or apart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pandas.api.types import is_object_dtype
 from strata.device import free_memory
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work
-from strata.engine.supply import Stores, Supply, without_model
+from strata.engine.supply import Stores, Supply, lightened
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
 from strata.views import is_quick, works_apart
 
@@ -54,7 +54,7 @@ class House(Stores, Protocol):
 
     load: Load
     results: ByteCache[str, Answer]
-    apart: ThreadPoolExecutor  # for views that work without the model
+    apart: ThreadPoolExecutor  # for views that work long
 
     def make_room(self, owner: Owner) -> bool:
         """Evict an idle model; False if there is none."""
@@ -153,24 +153,31 @@ class Owner:
     # -- answering ----------------------------------------------------------------------------
 
     def _next(self) -> Work | None:
+        """The next work of the line; while nobody waits, what is asked next is measured ahead."""
+        assert self.supply is not None
         with self.desk.lock:
             self.last_used = self.desk.clock()
-            while not self.leaving:
+        while True:
+            with self.desk.lock:
+                if self.leaving:
+                    return None
                 self.work = self.desk.take(self.line)
                 if self.work is not None:
                     return self.work
-                self.line.changed.wait()
-        return None
+                if not self.supply.unproved:
+                    self.line.changed.wait()
+                    continue
+            self.supply.prove()
 
     def _answer(self, work: Work) -> None:
-        """Compute the view here, or apart from the model where it can do without."""
+        """Compute the view here, or apart where it takes long."""
         assert self.supply is not None
         given = self._attempt(work, partial(self.supply.given, work))
         if given is None:
             return
         if works_apart(work.view):
             self.desk.free(work)
-            self.house.apart.submit(self.complete, work, without_model(given))
+            self.house.apart.submit(self.complete, work, lightened(given))
         else:
             self.complete(work, given)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,6 +45,7 @@ class Supply:
     def __init__(self, name: str, model: Model, house: Stores, line: Line) -> None:
         self.name, self.model, self.house, self.line = name, model, house, line
         self.desk = house.desk
+        self.unproved: deque[Trace] = deque(maxlen=house.desk.settings.batch_size)
 
     def given(self, work: Work) -> dict[str, Any]:
         """What the work's view asks for, by its parameters' names."""
@@ -79,6 +82,12 @@ class Supply:
             given |= dict.fromkeys(TRACE, trace)
         return {name: given[name] for name in names}
 
+    def prove(self) -> None:
+        """Measure the identities of a trace that pages will ask them of, while nobody waits."""
+        trace = self.unproved.popleft()
+        with suppress(Exception):  # told to whoever asks
+            _ = trace.check
+
     def _longest(self, job: Job, samples: bool) -> int:
         """Tokens of the job's longest prompt; what is sampled from is cut into passages first."""
         prompts = {job.prompt} if samples else {job.prompt, *job.prompts}
@@ -97,11 +106,19 @@ class Supply:
         return sample
 
     def _trace(self, work: Work) -> Trace:
-        """The trace of the job's prompt; waiting jobs' prompts may be captured in the same run."""
+        """The trace of the job's prompt."""
         job = work.job
         trace = work.trace or self.house.traces.get((self.name, job.prompt, job.edits))
         if trace is not None:
             return trace
+        trace = self._first_trace(work)
+        if trace.verify is not None:
+            self.unproved.append(trace)
+        return trace
+
+    def _first_trace(self, work: Work) -> Trace:
+        """A new trace; waiting jobs' prompts may be captured in the same run."""
+        job = work.job
         if job.edits or work.alone:
             return self._capture(job.prompt, job.edits)
         mates = self._mates(job.prompt)
@@ -193,9 +210,9 @@ def samples_texts(job: Job, view: View) -> bool:
     return job.sample is not None and "sample" in supplied(view)
 
 
-def without_model(given: dict[str, Any]) -> dict[str, Any]:
-    """The same with traces that hold tokens and states only, so that nothing keeps the model, nor
-    the large logits, while a view waits for its turn."""
+def lightened(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with traces that hold tokens and states only: while a view waits for its turn, they
+    keep neither the model nor the large logits."""
 
     def light(value: Any) -> Any:
         if isinstance(value, Trace):

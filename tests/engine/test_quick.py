@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event, Thread, current_thread
 
 import pandas as pd
@@ -13,9 +14,9 @@ from strata.concepts import quick
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, InputError
 from strata.model import Model
-from strata.trace import Trace
+from strata.trace import ModelCheck, Scale, Trace
 from strata.views import is_quick, parameters, supplied, views
-from tests.engine.fakes import PATIENCE, Clock, Gate, engine, hold, job
+from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
 
 CHOICES = {"position": 0, "layer": 0, "token_id": 0}  # of parameters without a default
 ASKED_FOR = {"model", "trace", "prompt", "edits"}
@@ -61,8 +62,6 @@ def test_what_is_captured_is_read_while_the_model_is_busy() -> None:
 
 
 def test_an_edited_run_is_another_run() -> None:
-    from strata.trace import Scale
-
     made, gate = busy()
     with made:
         future = made.submit(job("thread", edits=(Scale(0, 0.5),)))
@@ -128,6 +127,33 @@ def test_a_full_queue_does_not_refuse_it() -> None:
         waiting.result(PATIENCE)
 
 
+def test_an_idle_model_measures_what_is_asked_next() -> None:
+    """The proof of a run stands on its page, so it is measured while the page is being read."""
+    measured: list[str] = []
+    done = Event()
+
+    class Proving(FakeModel):
+        def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
+            def verify(trace: Trace) -> ModelCheck:
+                measured.append(text)
+                if text == "broken":
+                    raise RuntimeError("no proof")
+                done.set()
+                return ModelCheck(0.0, 0.0)
+
+            return replace(super().capture(text, edits), verify=verify)
+
+    with engine(load=lambda name, progress: Proving(name)) as made:
+        made.run(job("words", "broken"))
+        made.run(job("words", "whole"))
+        assert done.wait(PATIENCE)
+        assert measured == ["broken", "whole"]
+        made.run(job("words", "whole"))
+        made.run(job("texts", prompts=("one", "two")))
+        assert made.run(job("words", "last"))["text"].tolist() == ["last"]
+    assert "one" not in measured
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_quick_view_runs_no_block(
     name: str, model: Model, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +202,40 @@ def test_reading_beside_a_run_changes_neither(model: Model) -> None:
     finally:
         stop.set()
         reader.join()
+    assert not wrong
+
+
+def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
+    """Beside one that writes a text, another captures, scales, differentiates and replays."""
+    text, other = "The capital of France is", "Two and two make"
+    edit = Scale(3, 0.5, "attn")
+    traces = model.capture(text), model.capture(text, [edit]), model.capture(other)
+    slopes, written = model.gradients(text), model.generate(other, 5)
+    [(_, replayed)] = model.replay(traces[0], [edit])
+    wrong: list[str] = []
+    stop = Event()
+
+    def meanwhile() -> None:
+        while not stop.is_set():
+            if model.generate(other, 5) != written:
+                wrong.append("the text")
+            if not torch.equal(model.capture(other).hidden, traces[2].hidden):
+                wrong.append("states")
+            if not replace(traces[2]).check.ok:
+                wrong.append("the check")
+
+    thread = Thread(target=meanwhile)
+    thread.start()
+    try:
+        for _ in range(3):
+            assert torch.equal(model.capture(text).hidden, traces[0].hidden)
+            assert torch.equal(model.capture(text, [edit]).hidden, traces[1].hidden)
+            assert torch.equal(model.gradients(text), slopes)
+            [(_, again)] = model.replay(traces[0], [edit])
+            assert torch.equal(again, replayed)
+    finally:
+        stop.set()
+        thread.join()
     assert not wrong
 
 
