@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -47,13 +47,14 @@ class Class:
     expires: datetime | None = None
     limits: dict[str, int] = field(default_factory=dict)
 
-    def closed(self, now: datetime | None = None) -> str:
-        """Why nobody can work in it now, in a sentence; '' if it is open."""
+    def closed(self, now: datetime | None = None, zone: tzinfo = UTC) -> str:
+        """Why nobody can work in it now, in a sentence with a time of that zone; '' if it is
+        open."""
         now = now or datetime.now(UTC)
         if self.opens and now < self.opens:
-            return f"The class {self.name} opens at {self.opens:%d %B %Y, %H:%M} UTC."
+            return f"The class {self.name} opens at {_at(self.opens, zone)}."
         if self.closes and now >= self.closes:
-            return f"The class {self.name} was closed at {self.closes:%d %B %Y, %H:%M} UTC."
+            return f"The class {self.name} was closed at {_at(self.closes, zone)}."
         return ""
 
 
@@ -245,6 +246,10 @@ class Roster:
         """Let a browser out."""
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.token == fingerprint(token)))
+
+
+def _at(moment: datetime, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%d %B %Y, %H:%M} {'UTC' if zone is UTC else f'({zone})'}"
 
 
 def _forget(session: Session, ids: Sequence[str]) -> None:

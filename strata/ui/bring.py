@@ -9,8 +9,10 @@ import streamlit as st
 
 from strata.classroom.roster import Class
 from strata.classroom.votes import call
-from strata.errors import StrataError
+from strata.engine import Job
+from strata.errors import InputError, StrataError
 from strata.ui.learner import database, kept_prompt, prompt_store, roster
+from strata.ui.resources import engine
 
 
 def offer(page: str, title: str) -> None:
@@ -30,12 +32,24 @@ def _bring(group: Class, page: str, title: str) -> None:
     try:
         query = {name: _shared(value, group) for name, value in st.query_params.items()}
         prompt = str(st.session_state.get("text", ""))
+        _refuse_if_too_long(prompt, group)
         where = {"path": f"/{page}", "query": urlencode(query), "title": title, "prompt": prompt}
         call(database(), group.id, where)
     except StrataError as error:
         st.toast(str(error))
     else:
         st.toast(f"{group.name} is asked to come here.")
+
+
+def _refuse_if_too_long(prompt: str, group: Class) -> None:
+    most, model = group.limits.get("prompt_tokens"), group.model or st.session_state.get("model")
+    if most and prompt and model:
+        n_tokens = len(engine().run(Job(view="run.tokens", model=model, prompt=prompt)))
+        if n_tokens > most:
+            raise InputError(
+                f"This prompt has {n_tokens:,} tokens, and a learner of {group.name} may use "
+                f"{most:,}: shorten it, or change that in the class's settings."
+            )
 
 
 def _shared(value: str, group: Class) -> str:

@@ -21,7 +21,7 @@ from strata.export import as_csv, as_parquet
 from strata.lessons import Lesson, lessons
 from strata.ui import style
 from strata.ui.class_settings import choose_lessons, choose_model, kept, rules
-from strata.ui.learner import database, roster, seat
+from strata.ui.learner import database, roster, seat, time_zone
 from strata.ui.page import draw
 from strata.ui.vote_tab import vote_tab, votes
 
@@ -53,7 +53,7 @@ def show() -> None:
     wall = f"/projector?of={group.id}"
     st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
     names = ["Who is where", "Vote", "Gradebook", "Settings"]
-    live, vote, book, settings = st.tabs(names, key="class_tabs", on_change="rerun")
+    live, vote, book, settings = st.tabs(names, key="tab", on_change="rerun", bind="query-params")
     with live:
         if live.open:
             st.fragment(_live, run_every=_EVERY)(group)
@@ -74,6 +74,7 @@ def _new() -> None:
         name = st.text_input("Name of the class", max_chars=40)
         stems = choose_lessons(())
         model = choose_model("")
+        st.caption("Lessons and model can be changed later, and limits and hours set.")
         kept = st.radio("Keep its data for", list(_KEPT), index=1, horizontal=True)
         if not st.form_submit_button("Make it", type="primary"):
             return
@@ -102,7 +103,7 @@ def entrance(group: Class) -> None:
             st.caption(f"Everyone was asked to come to {called}.")
             back = partial(call, database(), group.id, None)
             st.button("Take it back", on_click=back, type="tertiary")
-    if reason := group.closed():
+    if reason := group.closed(zone=time_zone()):
         style.say("warning", f"{reason} Nobody else can come in or go on.", "closed")
 
 

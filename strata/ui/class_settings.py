@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ from strata.errors import StrataError
 from strata.export import as_json
 from strata.lessons import lessons
 from strata.ui import style
-from strata.ui.learner import database, roster
+from strata.ui.learner import database, roster, time_zone
 from strata.ui.resources import models
 
 _FREE = "Learners choose"
@@ -63,7 +63,7 @@ def rules(group: Class) -> None:
 
     label = "Close the class now" if open_now else "Open the class now"
     st.button(label, on_click=open_or_close, key="open_or_close")
-    zone = _zone()
+    zone = time_zone()
     with st.form("class_settings"):
         stems = choose_lessons(group.lessons)
         model = choose_model(group.model)
@@ -95,14 +95,6 @@ def _change(group: Class, **chosen: object) -> bool:
     return True
 
 
-def _zone() -> ZoneInfo:
-    """The time zone of the teacher's browser."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
-
-
 def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     return moment and moment.astimezone(zone).replace(tzinfo=None)
 
@@ -130,8 +122,9 @@ def kept(group: Class) -> None:
             if renew:
                 st.code(roster().renew(one), language=None)
         with st.popover("Delete"):
-            st.markdown(
-                f"Delete **{'this learner' if one else 'the class'}** with all answers and prompts?"
-            )
+            whom = names[one] if one else f"the class {group.name}, with its {len(ids)} learners"
+            st.text(f"Delete {whom}: all answers, notes and prompts?")
+            sure = st.checkbox("Yes: it cannot be undone", key=f"sure_{one or group.id}")
             forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
-            st.button("Delete for good", on_click=forget, type="primary", key="delete_for_good")
+            button = partial(st.button, type="primary", key="delete_for_good")
+            button("Delete for good", on_click=forget, disabled=not sure)

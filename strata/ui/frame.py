@@ -21,7 +21,7 @@ from strata.ui import (
     sidebar,
     style,
 )
-from strata.ui.learner import seat
+from strata.ui.learner import seat, time_zone
 from strata.ui.page import Waiting
 from strata.views import concepts
 
@@ -71,7 +71,7 @@ except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
 kept.banner()
-if here is not None and here.group is not None and (why := here.group.closed()):
+if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
     style.say("refusal", why)  # a browser that was in keeps its socket
     st.stop()
 if here is not None and here.is_teacher:

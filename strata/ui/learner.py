@@ -6,6 +6,7 @@ from functools import cache
 from ipaddress import ip_address
 from threading import Lock
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -106,6 +107,14 @@ def class_id() -> str:
     """The id of the class here, '' if there is none."""
     here = group()
     return here.id if here else ""
+
+
+def time_zone() -> ZoneInfo:
+    """The time zone of the browser here."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
 
 
 def is_local() -> bool:

@@ -204,10 +204,11 @@ def _field(
             label,
             type="primary" if ready else "secondary",
             disabled=guess is None or not ready,
-            help=None if ready else "Set up the page first: the answer is measured on its run.",
             key=f"commit_{attempt}",
             width="stretch",
         )
+        if not ready:
+            st.caption("Set up the page first: the answer is measured on its run.")
     if not pressed or guess is None:
         return
     try:

@@ -78,6 +78,12 @@ function commit(vote, guess) {
   send({ vote: vote.id, round: vote.round, guess, key });
 }
 
+const inLocalTime = (sentence) =>
+  sentence.replace(/(\d\d \w+ \d{4}), (\d\d:\d\d) UTC/, (all, day, time) => {
+    const at = new Date(`${day} ${time} UTC`);
+    return isNaN(at) ? all : at.toLocaleString([], { dateStyle: "long", timeStyle: "short" });
+  });
+
 const inWords = (vote, guess) => {
   if (vote.kind === "choice") return vote.options[guess];
   if (typeof guess !== "number") return `“${guess}”`;
@@ -181,6 +187,7 @@ function votePanel(vote) {
   if (vote.phase === "talk")
     panel.append(made("p", "", "Talk it over: find someone who answered differently, and convince each other."));
   if (vote.results) panel.append(bars(vote));
+  else panel.append(made("p", "quiet", "What this page says of answers is covered until all may see."));
   return panel;
 }
 
@@ -232,7 +239,7 @@ function draw() {
   const panels = [];
   if (screen.closed) {
     const panel = made("section", "panel");
-    panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
+    panel.append(made("h3", "", inLocalTime(screen.closed)), made("p", "", "What you did is kept."));
     panels.push(panel);
   }
   if (screen.call) panels.push(callPanel(screen.call));
@@ -243,6 +250,7 @@ function draw() {
   root.replaceChildren(...shown);
   if (typing >= 0) root.querySelectorAll("input, button")[typing]?.focus({ preventScroll: true });
   document.documentElement.toggleAttribute("data-strata-live", shown.length > 0);
+  document.documentElement.toggleAttribute("data-strata-votes", Boolean(screen.vote && !screen.vote.results));
 }
 
 export default function ({ parentElement }) {

@@ -168,13 +168,18 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     wall = opened.value
     expect(wall.get_by_text("3 have joined")).to_be_visible()
 
-    # A question of a lesson, with the answer of the model's own run.
+    # A question of a lesson, with the answer of the model's own run. Who has answered it before
+    # does not show a neighbour what was right.
+    verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] pre').first
+    expect(verdict).to_be_visible()
     desk.get_by_role("button", name="Open the vote").click()
+    expect(verdict).to_be_hidden()
     asked = learners[0].locator("section.vote .ask")
     expect(asked).not_to_be_empty()
     expect(wall.get_by_text(asked.inner_text())).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
+    expect(verdict).to_be_visible()
 
     # One of the teacher's own.
     desk.get_by_text("A question of your own").click()
@@ -276,6 +281,8 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     expect(learner.locator(".class-code")).to_have_count(0)
 
     desk.get_by_role("tab", name="Settings").click()
+    settled(desk)
+    desk.reload()  # the address knows which tab it was
     desk.get_by_role("combobox", name="Lessons, in order").click()
     desk.get_by_role("option").nth(2).click()
     desk.keyboard.press("Escape")
@@ -296,5 +303,15 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     expect(learner.locator(".st-key-foot")).to_be_visible()
     learner.get_by_test_id("stSidebar").get_by_role("combobox", name="Model").click()
     expect(learner.get_by_role("option")).to_have_count(1)
+
+    # The teacher deletes it, once more asked, and nobody is in any more.
+    desk.get_by_role("button", name="Delete", exact=True).click()
+    expect(desk.get_by_text("Delete the class Locked, with its 1 learner")).to_be_visible()
+    expect(desk.get_by_role("button", name="Delete for good")).to_be_disabled()
+    desk.get_by_text("Yes: it cannot be undone").click()
+    desk.get_by_role("button", name="Delete for good").click()
+    expect(desk.locator(".class-code")).not_to_have_text(code)
+    learner.goto(f"{hosted}/predictions")
+    expect(learner.get_by_role("heading", name="Join your class")).to_be_visible()
     for page in (desk, learner):
         page.context.close()

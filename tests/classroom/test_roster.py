@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
@@ -91,6 +92,14 @@ def test_a_class_is_joined_while_it_is_open(
             roster.join(group.code, "Ann")
     else:
         roster.join(group.code, "Ann")
+
+
+def test_the_time_is_told_in_the_readers_zone(roster: Roster) -> None:
+    winter = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+    group = roster.create("3b", closes=winter)
+    assert group.closed().endswith("closed at 31 January 2026, 23:30 UTC.")
+    berlin = group.closed(zone=ZoneInfo("Europe/Berlin"))
+    assert berlin.endswith("closed at 01 February 2026, 00:30 (Europe/Berlin).")
 
 
 def test_seats(roster: Roster) -> None:
