@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     sample_cache_bytes: int = Field(
         1_024 * MB, ge=0, description="memory for states sampled from texts, in bytes"
     )
-    result_cache_bytes: int = Field(128 * MB, ge=0, description="memory for tables, in bytes")
+    result_cache_bytes: int = Field(24 * MB, ge=0, description="memory for tables, in bytes")
     retry_seconds: float = Field(
         30.0, ge=0, description="how long a failed load is remembered before it is tried again"
     )

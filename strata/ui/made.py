@@ -14,7 +14,7 @@ import pandas as pd
 from strata.charts import Chart
 from strata.engine.cache import ByteCache
 
-_MOST = 64 * 1024 * 1024  # bytes
+_MOST = 24 * 1024 * 1024  # bytes: what a hundred learners look at just now takes about 15 MB
 _THING = 4096  # bytes that anything takes besides its cells
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 
 from strata.catalogue import ModelCard, catalogue
 from strata.classroom.roster import LIMITS, Class
+from strata.device import free_memory
 from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.ui.server import readiness
@@ -77,7 +78,7 @@ def warm_up() -> None:
     readiness.ready, readiness.reason = True, "ready"
     while True:
         time.sleep(_COLLECT_EVERY)
-        gc.collect()
+        free_memory()
 
 
 def _tell_the_terminal(model: str) -> None:
