@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
@@ -41,6 +42,14 @@ _OPENINGS = (
     "Nobody in the {place} had seen the {thing} since {name}",
     "The {thing} near the {place} reminded {name} of",
 )
+
+
+def question_of(key: str) -> str:
+    """The lesson and step, "predictions_0", of a field's key, which goes on with the attempt and
+    with the field's place in an order."""
+    found = re.match(r"guess_(.+?_\d+)_\d", key)
+    assert found, key
+    return found[1]
 
 
 @dataclass
@@ -214,7 +223,7 @@ class Learner:
             if "commit_0" in self.browser.widgets:
                 self.log.errors["answer: no verdict was shown"] += 1
             else:
-                self.log.answers.add((self.name, "_".join(question.split("_")[1:-1])))
+                self.log.answers.add((self.name, question_of(question)))
 
     async def _into_a_lesson(self) -> None:
         """From the list of lessons, or from exploring, back into a lesson."""

@@ -66,9 +66,8 @@ class Model:
         )
         self.architecture, self.check = self._calibrate(locate(network))
         self.float_head = self.architecture.in_float32()
-        family, check = self.family, self.check
-        self.lens_refusal = refused_lens(family, check.lens_error)
-        self.write_refusal = refused_writes(family, check.write_error)
+        self.lens_refusal = refused_lens(self.family, self.check.lens_error)
+        self.write_refusal = refused_writes(self.family, self.check.write_error)
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -150,8 +149,7 @@ class Model:
         """Run the model once on a prompt, with edits, and write down all its states."""
         token_ids = self.encode(text)
         edits = self._checked(edits, len(token_ids))
-        [trace] = self._capture([text], [token_ids], edits)
-        return trace
+        return self._capture([text], [token_ids], edits)[0]
 
     def capture_many(self, texts: Sequence[str]) -> list[Trace]:
         """Capture several prompts in one right-padded batch, which is exact for causal models.
@@ -292,8 +290,7 @@ class Model:
                 hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
             )
         self.float_head, self.write_refusal = self.architecture, ""
-        [trace] = self._capture([""], [second], ())
-        return self.architecture, self._verify(trace)
+        return self.architecture, self._verify(*self._capture([""], [second], ()))
 
     def _verify(self, trace: Trace) -> ModelCheck:
         """Both identities on a trace; the head runs in its own dtype, as the model ran it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import BENCHES, bench, main
+from bench.classroom_play import question_of
 from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
 from tests import tiny
@@ -118,6 +119,12 @@ def test_a_class_plays_and_loses_nothing(catalogue: Path, home: None, tmp_path: 
     assert report["actions"] > 0  # how many depends on the machine
     assert report["server_cpu"] > 0
     assert "p99" in printed
+
+
+def test_a_field_tells_its_question() -> None:
+    assert question_of("guess_predictions_0_0") == "predictions_0"
+    assert question_of("guess_hidden_states_2_0_0_3") == "hidden_states_2"
+    assert question_of("guess_capstone_11_1") == "capstone_11"
 
 
 def test_a_page_that_refuses_is_not_timed(catalogue: Path, home: None) -> None:
