@@ -39,7 +39,7 @@ def show() -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     key = f"new_class_{len(known)}"  # another one once the class is made: closed
     with right.popover("New class", icon=":material/add:", width="stretch", key=key):
-        _new()
+        _new(f"new_name_{len(known)}")
     if not known:
         left.markdown("There is no class yet: make one, and give its code to your learners.")
         return
@@ -69,9 +69,9 @@ def show() -> None:
             kept(group)
 
 
-def _new() -> None:
+def _new(key: str) -> None:
     with st.form("new_class", border=False):
-        name = st.text_input("Name of the class", max_chars=40)
+        name = st.text_input("Name of the class", max_chars=40, key=key)
         stems = choose_lessons(())
         model = choose_model("")
         st.caption("Lessons and model can be changed later, and limits and hours set.")

@@ -122,7 +122,8 @@ def kept(group: Class) -> None:
             if renew:
                 st.code(roster().renew(one), language=None)
         with st.popover("Delete"):
-            whom = names[one] if one else f"the class {group.name}, with its {len(ids)} learners"
+            learners = "1 learner" if len(ids) == 1 else f"{len(ids)} learners"
+            whom = names[one] if one else f"the class {group.name}, with its {learners}"
             st.text(f"Delete {whom}: all answers, notes and prompts?")
             sure = st.checkbox("Yes: it cannot be undone", key=f"sure_{one or group.id}")
             forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
