@@ -170,7 +170,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
 
     # A question of a lesson, with the answer of the model's own run. Who has answered it before
     # does not show a neighbour what was right.
-    verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] pre').first
+    verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
     expect(verdict).to_be_visible()
     desk.get_by_role("button", name="Open the vote").click()
     expect(verdict).to_be_hidden()
