@@ -33,7 +33,7 @@ def display_token(token: str) -> str:
 
     Every space is "·", a line feed "↵", a tab "⇥", the empty token "∅". Control, format and
     bidirectional characters, other kinds of space, invisible characters, lone surrogates,
-    private-use and unassigned code points are written as \\u{XXXX}, and so are these marks where a
+    private-use and unassigned code points are written as \\u{...}, and so are these marks where a
     token really holds them. A combining mark with no letter before it sits on "◌". U+FFFD stays
     "�": a piece of a character that other tokens complete. At most 32 characters, cut with "…";
     the whole token stays in the frame's `token`.

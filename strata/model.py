@@ -51,7 +51,8 @@ transformers_logging.disable_progress_bar()
 class Model:
     """One causal language model with L blocks, width D and V tokens in its vocabulary.
 
-    Threads may share it: hooks hear their own thread's run only, and the tokenizer has a lock.
+    Threads may share it: hooks hear their own thread's run only, and `texts`, which threads should
+    use instead of the bare `tokenizer`, has a lock.
     """
 
     def __init__(self, name: str, network: Any, tokenizer: Any, card: ModelCard) -> None:
@@ -59,7 +60,7 @@ class Model:
         self.card = card
         self.tokenizer = tokenizer
         self._network = network.eval().requires_grad_(False)
-        self._text = Tokenizer(tokenizer, self.prompt_limit)
+        self.texts = Tokenizer(tokenizer, self.prompt_limit)
         # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.
         network.generation_config = GenerationConfig(
             eos_token_id=network.generation_config.eos_token_id
@@ -133,15 +134,11 @@ class Model:
 
     def encode(self, text: str) -> Tensor:
         """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
-        return self._text.encode(text)
+        return self.texts.encode(text)
 
     def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
         """The text of each token id alone, unescaped."""
-        return self._text.decode(token_ids)
-
-    def text(self, token_ids: Tensor | Sequence[int]) -> str:
-        """What the token ids spell together; a character that is not complete is "�"."""
-        return self._text.text(token_ids)
+        return self.texts.decode(token_ids)
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -223,7 +220,7 @@ class Model:
                 generation_config=settings,
                 stopping_criteria=stopping,
             )
-        return self._text.text(output[0, len(token_ids) :], skip_special_tokens=True)
+        return self.texts.text(output[0, len(token_ids) :], skip_special_tokens=True)
 
     def replay(
         self, trace: Trace, edits: Sequence[Scale], progress: Progress | None = None

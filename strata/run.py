@@ -72,7 +72,7 @@ def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     complete yet is "�". InputError where `position` does not exist.
     """
     ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
-    return pd.DataFrame({"text": [model.text(ids)]})
+    return pd.DataFrame({"text": [model.texts.text(ids)]})
 
 
 @quick

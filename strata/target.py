@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LONGEST_WORD = 100  # characters
 
 
+@quick
 def target(model: Model, word: str) -> pd.DataFrame:
     """The tokens of a word, after a space (as in running text) and without one: spelling,
     position (0 is the word's first token), token_id, token, shown.
@@ -83,15 +84,10 @@ def note(frame: pd.DataFrame) -> str:
 
 
 def _token_ids(model: Model, text: str) -> list[int]:
-    """Without a start token, which belongs before a prompt only."""
-    tokenizer = model.tokenizer
-    try:
-        token_ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    except (UnicodeError, TypeError):
-        raise InputError("The word holds characters that are not valid Unicode.") from None
+    token_ids, tokenizer = model.texts.word(text), model.tokenizer
     if tokenizer.unk_token_id in token_ids and text.strip() != tokenizer.unk_token:
         raise InputError(
             f"This tokenizer does not know all characters of “{display_token(text.strip())}”, so "
             "it cannot be a target."
         )
-    return list(token_ids)
+    return token_ids

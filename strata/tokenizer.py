@@ -36,8 +36,7 @@ class Tokenizer:
                 "tokens; shorten it."
             )
         try:
-            with self._lock:
-                token_ids = self.inner(text, verbose=False)["input_ids"] if text else []
+            token_ids = self._ids(text) if text else []
         except (UnicodeError, TypeError):
             raise InputError("The prompt holds characters that are not valid Unicode.") from None
         if not token_ids:
@@ -47,6 +46,13 @@ class Tokenizer:
                 f"The prompt has {len(token_ids)} tokens and the limit is {self.limit}; shorten it."
             )
         return torch.tensor(token_ids, dtype=torch.int64)  # (T,)
+
+    def word(self, text: str) -> list[int]:
+        """The token ids of a word, without a start token, which belongs before a prompt only."""
+        try:
+            return list(self._ids(text, add_special_tokens=False))
+        except (UnicodeError, TypeError):
+            raise InputError("The word holds characters that are not valid Unicode.") from None
 
     def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
         """The text of each token id alone, unescaped."""
@@ -60,6 +66,10 @@ class Tokenizer:
         """What the token ids spell together; a character that is not complete is "�"."""
         with self._lock:
             return self.inner.decode(token_ids, skip_special_tokens=skip_special_tokens)
+
+    def _ids(self, text: str, **options: bool) -> list[int]:
+        with self._lock:
+            return self.inner(text, verbose=False, **options)["input_ids"]
 
 
 def check_room(n_prompt: int, n_tokens: int, config: Any) -> None:

@@ -11,6 +11,7 @@ from strata.errors import InputError
 from strata.model import Model
 from strata.run import VIEWS
 from strata.target import named, note, target
+from strata.tokenizer import Tokenizer
 
 
 def test_a_word_of_one_token_with_and_without_its_space(model: Model) -> None:
@@ -38,7 +39,7 @@ def test_a_word_of_several_tokens_is_named(model: Model) -> None:
 
 
 def test_a_start_token_is_not_part_of_a_word() -> None:
-    class Tokenizer:
+    class Inner:
         unk_token_id, unk_token = 3, "<unk>"
 
         def __call__(self, text: str, add_special_tokens: bool = True, **more: Any) -> Any:
@@ -46,7 +47,9 @@ def test_a_start_token_is_not_part_of_a_word() -> None:
             return {"input_ids": [1] * add_special_tokens + ids[text]}
 
     fake: Any = SimpleNamespace(
-        tokenizer=Tokenizer(), decode=lambda ids: tuple(f"t{i}" for i in ids)
+        tokenizer=Inner(),
+        texts=Tokenizer(Inner(), 100),
+        decode=lambda ids: tuple(f"t{i}" for i in ids),
     )
     assert target(fake, "cat")["token_id"].tolist() == [7]  # both spellings alike: told once
     assert target(fake, "<unk>")["token_id"].tolist() == [3]

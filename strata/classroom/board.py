@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from sqlalchemy import select
@@ -45,9 +45,11 @@ class Board:
             del self._seen[class_id], self._groups[class_id]
         return moved | gone
 
-    def screen(self, class_id: str) -> Screen:
-        """What every member of the class sees now."""
+    def screen(self, class_id: str, zone: tzinfo = UTC) -> Screen:
+        """What every member of the class sees now, with times of a browser's zone."""
         screen = dict(self._screens.get(class_id, {"revision": 0}))
+        if group := self._groups.get(class_id):
+            screen["closed"] = group.closed(zone=zone)
         called = screen.get("call")
         if called and datetime.now(UTC) - datetime.fromisoformat(called["at"]) > CALL_LASTS:
             del screen["call"]

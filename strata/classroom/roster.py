@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -246,6 +247,14 @@ class Roster:
         """Let a browser out."""
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.token == fingerprint(token)))
+
+
+def zone_named(name: str | None) -> tzinfo:
+    """A browser's time zone by its name; UTC where it has none that is known."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
 
 
 def _at(moment: datetime, zone: tzinfo) -> str:

@@ -30,7 +30,7 @@ def quick(view: View) -> View:
     computes it at once, beside what the model is doing for others.
 
     It may ask for `model`, `trace`, `prompt` and `edits` only, and of the model use what runs no
-    block: its sizes, `decode`, `normed`, `unembed`, the trace's `check`.
+    block: its sizes, `decode`, `texts`, `normed`, `unembed`, the trace's `check`.
     """
     view.__dict__["quick"] = True
     return view

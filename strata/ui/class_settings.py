@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -70,7 +69,7 @@ def rules(group: Class) -> None:
         limits = _choose_limits(group.limits)
         begins, ends = st.columns(2)
         first, last = _local(group.opens, zone), _local(group.closes, zone)
-        named = f"{zone.key} time"
+        named = f"{zone} time"
         opens = begins.datetime_input(f"Opens, {named} (empty: at once)", first)
         closes = ends.datetime_input(f"Closes, {named} (empty: when you close it)", last)
         if st.form_submit_button("Save"):
@@ -95,11 +94,11 @@ def _change(group: Class, **chosen: object) -> bool:
     return True
 
 
-def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
+def _local(moment: datetime | None, zone: tzinfo) -> datetime | None:
     return moment and moment.astimezone(zone).replace(tzinfo=None)
 
 
-def _utc(typed: datetime | None, zone: ZoneInfo) -> datetime | None:
+def _utc(typed: datetime | None, zone: tzinfo) -> datetime | None:
     return typed and typed.replace(tzinfo=zone).astimezone(UTC)
 
 
@@ -127,5 +126,10 @@ def kept(group: Class) -> None:
             st.text(f"Delete {whom}: all answers, notes and prompts?")
             sure = st.checkbox("Yes: it cannot be undone", key=f"sure_{one or group.id}")
             forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
-            button = partial(st.button, type="primary", key="delete_for_good")
-            button("Delete for good", on_click=forget, disabled=not sure)
+            st.button(
+                "Delete for good",
+                on_click=forget,
+                disabled=not sure,
+                type="primary",
+                key="delete_for_good",
+            )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from functools import cache
 from ipaddress import ip_address
 from threading import Lock
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from strata.classroom import class_mode
 from strata.classroom.codes import new_code
-from strata.classroom.roster import Class, Roster, Seat
+from strata.classroom.roster import Class, Roster, Seat, zone_named
 from strata.database import Database, shared
 from strata.errors import StrataError
 from strata.lessons.progress import LOCAL, Progress
@@ -109,12 +109,9 @@ def class_id() -> str:
     return here.id if here else ""
 
 
-def time_zone() -> ZoneInfo:
+def time_zone() -> tzinfo:
     """The time zone of the browser here."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
+    return zone_named(st.context.timezone)
 
 
 def is_local() -> bool:

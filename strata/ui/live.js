@@ -27,7 +27,8 @@ const button = (className, text, press) => {
 
 function connect() {
   if (live.socket) return;
-  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/live`);
+  const zone = encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone ?? "");
+  const socket = new WebSocket(`${location.origin.replace("http", "ws")}/live?zone=${zone}`);
   live.socket = socket;
   socket.onmessage = (event) => {
     live.tries = 0;
@@ -77,12 +78,6 @@ function commit(vote, guess) {
   draw();
   send({ vote: vote.id, round: vote.round, guess, key });
 }
-
-const inLocalTime = (sentence) =>
-  sentence.replace(/(\d\d \w+ \d{4}), (\d\d:\d\d) UTC/, (all, day, time) => {
-    const at = new Date(`${day} ${time} UTC`);
-    return isNaN(at) ? all : at.toLocaleString([], { dateStyle: "long", timeStyle: "short" });
-  });
 
 const inWords = (vote, guess) => {
   if (vote.kind === "choice") return vote.options[guess];
@@ -187,7 +182,8 @@ function votePanel(vote) {
   if (vote.phase === "talk")
     panel.append(made("p", "", "Talk it over: find someone who answered differently, and convince each other."));
   if (vote.results) panel.append(bars(vote));
-  else panel.append(made("p", "quiet", "What this page says of answers is covered until all may see."));
+  else if (document.querySelector('[class*="st-key-verdict_"]'))
+    panel.append(made("p", "quiet", "What this page says of your answer is covered until all may see."));
   return panel;
 }
 
@@ -239,7 +235,7 @@ function draw() {
   const panels = [];
   if (screen.closed) {
     const panel = made("section", "panel");
-    panel.append(made("h3", "", inLocalTime(screen.closed)), made("p", "", "What you did is kept."));
+    panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
     panels.push(panel);
   }
   if (screen.call) panels.push(callPanel(screen.call));

@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from strata.attempts import Attempts
-from strata.classroom.roster import Seat
+from strata.classroom.roster import Seat, zone_named
 from strata.errors import InputError, StrataError
 from strata.ui import door
 
@@ -114,6 +114,7 @@ async def listen(socket: WebSocket) -> None:
         await socket.close(1013 if here is None else 1008)
         return
     await socket.accept()
+    zone = zone_named(socket.query_params.get("zone"))
     mine = await run_in_threadpool(_mine, seat.group.id, seat.member.id)
     listener = _Listener(seat.group.id)
     here.listeners.add(listener)
@@ -121,7 +122,8 @@ async def listen(socket: WebSocket) -> None:
     try:
         while not gone.done():
             listener.told.clear()
-            await socket.send_json({**here.board.screen(listener.class_id), "mine": mine})
+            screen = here.board.screen(listener.class_id, zone)
+            await socket.send_json({**screen, "mine": mine})
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()

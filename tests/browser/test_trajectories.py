@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from pathlib import Path
+from contextlib import suppress
 
-import pytest
+import psutil
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
@@ -121,37 +120,26 @@ def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
     expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “·bat” in")
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's /proc")
 def test_the_worker_of_a_server_is_a_fresh_interpreter(page: Page, address: str) -> None:
     """Spawned, not forked: torch has threads in the server, and a fork would inherit their locks.
     It was started with the server, and is the same one after maps were drawn."""
     before = workers()
     assert len(before) == 1, "one worker, warm before anybody asked for a map"
     [pid] = before
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    assert command[:2] == [sys.executable.encode(), b"-c"]  # a fork would be called `streamlit run`
-    assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text("utf-8")
+    worker = psutil.Process(pid)
+    assert worker.cmdline()[:2] == [sys.executable, "-c"]  # a fork would be `streamlit run`
+    if hasattr(worker, "memory_maps"):  # macOS does not tell
+        assert not any("libtorch" in each.path for each in worker.memory_maps())
     visit(page, address, "?example=rome")
     assert workers() == before
 
 
 def workers() -> list[int]:
     """The map workers of servers below this test's own process, by process id."""
-    parents, found, servers = {}, [], set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                status = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue  # it has ended
-            parents[int(folder.name)] = int(status[1])
-            if b"streamlit" in command:
-                servers.add(int(folder.name))
-            if b"umap_worker" in command:
-                found.append(int(folder.name))
-
-    def ours(pid: int) -> bool:
-        return pid == os.getpid() or (pid in parents and ours(parents[pid]))
-
-    return [pid for pid in found if parents[pid] in servers and ours(pid)]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            parent = each.parent()
+            if "umap_worker" in " ".join(each.cmdline()) and parent is not None:
+                found += [each.pid] if "streamlit" in parent.cmdline() else []
+    return found

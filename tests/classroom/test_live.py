@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -153,6 +154,25 @@ def test_a_database_that_is_away_asks_for_another_try(
         sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
         assert sent.status_code == 503
         assert "Not kept yet" in sent.json()["wrong"]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("?zone=Europe/Berlin", "01 February 2026, 00:30 (Europe/Berlin)."),
+        ("?zone=../x", "31 January 2026, 23:30 UTC."),
+        ("", "31 January 2026, 23:30 UTC."),
+    ],
+)
+def test_a_closed_class_is_told_in_the_browsers_time(
+    client: TestClient, group: Class, database: Database, query: str, told: str
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    with client.websocket_connect(f"/live{query}", headers=ann) as socket:
+        Roster(database).change(group.id, closes=datetime(2026, 1, 31, 23, 30, tzinfo=UTC))
+        while not (said := socket.receive_json().get("closed")):
+            pass
+    assert said.endswith(told)
 
 
 def test_without_a_seat_in_a_class_there_is_no_socket_and_no_ballot(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from strata.classroom.backup import kept_of
-from strata.classroom.roster import Class, Roster
+from strata.classroom.roster import Class, Roster, zone_named
 from strata.database import Database
 from strata.errors import InputError
 from strata.lessons.progress import Progress
@@ -100,6 +100,14 @@ def test_the_time_is_told_in_the_readers_zone(roster: Roster) -> None:
     assert group.closed().endswith("closed at 31 January 2026, 23:30 UTC.")
     berlin = group.closed(zone=ZoneInfo("Europe/Berlin"))
     assert berlin.endswith("closed at 01 February 2026, 00:30 (Europe/Berlin).")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [None, "", "Nowhere/Land", "../../etc/passwd", "/etc/passwd", "Europe", "\0", "x" * 9_999],
+)
+def test_a_zone_that_is_none_is_utc(name: str | None) -> None:
+    assert zone_named(name) is UTC
 
 
 def test_seats(roster: Roster) -> None:
