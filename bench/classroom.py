@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 from typing import Any
 
@@ -57,6 +58,7 @@ class Meter:
 
     servers: list[psutil.Process]
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, megabytes
+    yardstick: list[float] = field(default_factory=list)  # seconds that `_measured` took
     server_cpu: float = 0.0  # seconds
     client_cpu: float = 0.0
     _since: float = field(default_factory=time.monotonic)
@@ -73,6 +75,7 @@ class Meter:
         while not self._stop.wait(_LOOK):
             bytes_ = sum(each.memory_info().rss for each in self._processes())
             self.memory.append((time.monotonic() - self._since, bytes_ / _MB))
+            self.yardstick.append(_measured())
 
     def __enter__(self) -> None:
         self.entered = time.monotonic() - self._since
@@ -95,6 +98,16 @@ class Meter:
         for server in self.servers:
             yield server
             yield from server.children(recursive=True)
+
+
+def _measured() -> float:
+    """Seconds of processor time for the same work each time, to compare one run with another: a
+    machine may be slower on one day than on the next."""
+    start, counts = time.thread_time(), dict[str, int]()
+    for number in range(60_000):
+        word = str(number % 1024)
+        counts[word] = counts.get(word, 0) + number
+    return time.thread_time() - start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,6 +246,7 @@ def _report(
         "lost": lost,
         "memory_by_minute": meter.by_minute(),
         "memory_grown_by_learner": grown,
+        "yardstick": median(meter.yardstick) if meter.yardstick else None,
         "server_cpu": meter.server_cpu,
         "client_cpu": meter.client_cpu,
         "server_cpu_by_action": meter.server_cpu / max(1, acts),
@@ -291,6 +305,8 @@ def text(report: Mapping[str, Any]) -> str:
         f"{in_words(report['server_cpu_by_action'])} an action; "
         f"clients {report['client_cpu']:.1f} s",
     ]
+    if report["yardstick"]:
+        lines.append(f"yardstick, the same work in every run: {in_words(report['yardstick'])}")
     if report["load_average"]:
         lines.append(f"load average at the end: {report['load_average'][0]:.1f}")
     return "\n".join(lines)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import os
 import sys
+import threading
 from contextlib import suppress
 
 import torch
 
+from strata import memory
 from strata.errors import ModelError
+
+_NICE = 10  # of 19: a page's thread gets nine times as much of a busy core
 
 
 def best_device() -> torch.device:
@@ -37,16 +41,18 @@ def number_type(name: str | torch.dtype) -> torch.dtype:
     return found
 
 
-def _trim() -> None:
-    """Have the C library return what it holds free: glibc keeps that for ever, in pieces."""
+def step_back() -> None:
+    """On Linux, let other threads go first from here on: this one's work takes long, and whoever
+    moves a slider should not wait for it. Threads that this one starts step back with it."""
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        me = threading.get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, me, max(_NICE, os.getpriority(os.PRIO_PROCESS, me)))
 
 
 def free_memory() -> None:
     """Give back what no one refers to any more, on the GPU too."""
     gc.collect()
-    _trim()
+    memory.trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

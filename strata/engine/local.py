@@ -15,7 +15,7 @@ import pandas as pd
 
 from strata import views
 from strata.corpus import Sample
-from strata.device import free_memory
+from strata.device import free_memory, step_back
 from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
@@ -82,8 +82,8 @@ class LocalEngine:
             settings.result_cache_bytes,
             lambda answer: int(answer.frame.memory_usage(deep=True).sum()) + _ROW,
         )
-        self.apart = ThreadPoolExecutor(_APART, thread_name_prefix="strata-apart")
-        self.quick = ThreadPoolExecutor(_QUICK, thread_name_prefix="strata-quick")
+        self.apart = ThreadPoolExecutor(_APART, "strata-apart", initializer=step_back)
+        self.quick = ThreadPoolExecutor(_QUICK, "strata-quick")
         self._owners: dict[str, Owner] = {}
         self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
         self._facts: dict[str, dict[str, Any]] = {}

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
-from strata.device import free_memory
+from strata.device import free_memory, step_back
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work
 from strata.engine.supply import Stores, Supply, lightened
@@ -92,6 +92,7 @@ class Owner:
         self.line.changed.notify_all()
 
     def _live(self) -> None:
+        step_back()
         try:
             if self._load():
                 while (work := self._next()) is not None:

@@ -306,13 +306,13 @@ def _store(session: Session, letter: Letter) -> None:
         for row in letter["rows"]
     ]
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    adding = dialect.insert(table).values(rows)
+    adding = dialect.insert(table.__table__)
     if letter["changed"]:
         columns = [column.name for column in table.__table__.primary_key]
         new = {name: adding.excluded[name] for name in letter["changed"]}
-        session.execute(adding.on_conflict_do_update(index_elements=columns, set_=new))
+        session.execute(adding.on_conflict_do_update(index_elements=columns, set_=new), rows)
     else:
-        session.execute(adding.on_conflict_do_nothing())
+        session.execute(adding.on_conflict_do_nothing(), rows)
 
 
 def _event(

@@ -84,7 +84,7 @@ if here is not None and here.group is not None:
     follow.the_class()
 for name in ("figure_waits", "readings_wait", "drawn_guess"):
     st.session_state.pop(name, None)
-record.start(None)
+record.begin(at if navigation in pages.values() else None)
 wanted = place.destination()
 if wanted is not None and wanted != navigation.url_path:
     # Told no address, Streamlit refuses to clear what widgets have written into the old one.

@@ -15,12 +15,24 @@ from strata.ui.place import Place
 _WIDTH = 640
 _MOST_ROWS = 5_000  # a figure of more is left out of the report
 _KEY = "recorded_step"
+_WAITING = "report_waits"
 
 
-def start(place: Place | None, run: str = "") -> None:
+def begin(place: Place | None) -> None:
+    """A new run of the script, on a page at this step of a lesson (None: at none). Figure and
+    program belong to no step yet, and what waits of a step that was left is kept."""
+    st.session_state[_KEY] = None
+    waiting: dict[tuple[str, int], dict[str, Any]] = st.session_state.setdefault(_WAITING, {})
+    here = place and _where(place)
+    for where in [each for each in waiting if each != here]:
+        if latest := waiting.pop(where):
+            _note(where, **latest)
+
+
+def start(place: Place, run: str) -> None:
     """From here on in this run of the script, figure and program belong to this step; `run` tells
-    one run of the model from another. None: to no step."""
-    st.session_state[_KEY] = place and {"place": place, "run": run, "drawn": False}
+    one run of the model from another."""
+    st.session_state[_KEY] = {"place": place, "run": run, "drawn": False}
 
 
 def keep_figure(chart: Chart, key: str) -> None:
@@ -28,27 +40,28 @@ def keep_figure(chart: Chart, key: str) -> None:
     recorded = st.session_state.get(_KEY)
     if recorded is None:
         return
-    question = recorded["place"].step.question
+    place: Place = recorded["place"]
+    question = place.step.question
     wanted = question.figure if question else ""
     if (wanted and key != wanted) or recorded["drawn"] or len(chart.frame) > _MOST_ROWS:
         return
     recorded["drawn"] = True
     n_marks = len(chart.spec.get("layer", ()))  # more once the guess is drawn
-    if _changed("figure", recorded["place"], (recorded["run"], n_marks, chart.reading)):
-        _note(recorded["place"], figure=as_spec(chart))
+    _keep("figure", place, (recorded["run"], n_marks), chart.reading, chart)
 
 
 def keep_run(place: Place, run: dict[str, Any]) -> None:
     """Keep which run the step's numbers are of."""
     if _changed("run", place, run):
-        _note(place, run=run)
+        _note(_where(place), run=run)
 
 
 def keep_code(script: str) -> None:
     """Keep the program that prints the numbers of the step's page."""
     recorded = st.session_state.get(_KEY)
-    if recorded is not None and _changed("code", recorded["place"], script):
-        _note(recorded["place"], code=script)
+    if recorded is None:
+        return
+    _keep("code", recorded["place"], recorded["run"], script, script)
 
 
 def visit(place: Place) -> None:
@@ -56,22 +69,39 @@ def visit(place: Place) -> None:
     now = learner(), place.lesson.stem, place.number
     if st.session_state.get("visited_step") != now:
         st.session_state["visited_step"] = now
-        _note(place)
+        _note(_where(place))
+
+
+def _keep(what: str, place: Place, of: Any, now: Any, thing: Chart | str) -> None:
+    """Keep a figure or program at once if it is the first `of` a run; what the learner sees after
+    that, with every move of a slider, waits until the step is left. `now` tells it from others."""
+    waiting = st.session_state[_WAITING].setdefault(_where(place), {})
+    is_first, is_new = _changed(f"{what} of", place, of), _changed(what, place, now)
+    if is_first:
+        waiting.pop(what, None)
+        _note(_where(place), **{what: thing})
+    elif is_new:
+        waiting[what] = thing
+
+
+def _where(place: Place) -> tuple[str, int]:
+    return place.lesson.stem, place.number
 
 
 def _changed(what: str, place: Place, now: Any) -> bool:
-    """Whether this is not what was kept last; it then is."""
-    kept = st.session_state.setdefault(f"kept_{what}", {})
-    where = place.lesson.stem, place.number
-    if kept.get(where) == now:
+    """Whether this is not what was seen last; it then is."""
+    seen = st.session_state.setdefault(f"seen_{what}", {})
+    if seen.get(_where(place)) == now:
         return False
-    kept[where] = now
+    seen[_where(place)] = now
     return True
 
 
-def _note(place: Place, **changes: Any) -> None:
+def _note(where: tuple[str, int], **changes: Any) -> None:
+    if isinstance(changes.get("figure"), Chart):
+        changes["figure"] = as_spec(changes["figure"])
     try:
-        progress().note(learner(), place.lesson.stem, place.number, **changes)
+        progress().note(learner(), *where, **changes)
     except StrataError as error:  # the page itself needs no database
         st.toast(str(error))
 

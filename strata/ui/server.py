@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from strata import memory
 from strata.classroom import class_mode
 from strata.errors import StrataError
 from strata.ui.uploads import FewUploads
@@ -147,6 +148,7 @@ def _open_door() -> None:
     door.open_door(settings.teacher_hash, accounts).roster.remove_expired()
 
 
+memory.return_large()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
 middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
 try:

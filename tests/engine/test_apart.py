@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
-from threading import current_thread
+from threading import current_thread, get_native_id
 from typing import Any
 
 import pandas as pd
@@ -11,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from strata.concepts import apart
+from strata.concepts import apart, quick
 from strata.engine import LocalEngine
 from strata.errors import BusyError, CancelledError, InputError, StrataError
 from strata.trace import Scale, Trace
@@ -157,3 +159,22 @@ def test_gradients_are_supplied_and_are_those_of_the_clean_run() -> None:
     assert model.called("gradients") == [("a b c",)]
     assert model.threads == {"strata-fake"}
     assert seen[0].startswith("strata-apart")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of theirs")
+def test_what_works_long_lets_pages_go_first() -> None:
+    def nice(prompt: str) -> pd.DataFrame:
+        return pd.DataFrame({"nice": [os.getpriority(os.PRIO_PROCESS, get_native_id())]})
+
+    def alike(trace: Trace) -> pd.DataFrame:
+        return nice("")
+
+    mine = os.getpriority(os.PRIO_PROCESS, get_native_id())
+    views = {"turn": nice, "apart": apart(alike), "quick": quick(lambda trace: nice(""))}
+    with engine(views) as made:
+        given = {view: made.run(job(view))["nice"][0] for view in views}
+        assert made.run(job("words")) is not None
+    assert given["turn"] > mine
+    assert given["apart"] > mine
+    assert given["quick"] == mine
+    assert os.getpriority(os.PRIO_PROCESS, get_native_id()) == mine, "theirs alone"
