@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -63,7 +63,7 @@ class Database:
     def __init__(self, url_or_path: str | Path) -> None:
         self.place = str(url_or_path)
         self._engine: Engine | None = None
-        self._opening = Lock()
+        self._opening, self._writing = Lock(), Lock()
         self._failed = 0.0, ""  # when and why it could not be opened last
         self._away: dict[bool, tuple[float, str]] = {}  # by `write`: whom to tell why until when
 
@@ -82,7 +82,9 @@ class Database:
         self._admit(write)
         begun = time.monotonic()
         try:
-            with Session(self._open()) as session, session.begin():
+            engine = self._open()
+            turn = self._turn() if write and engine.dialect.name == "sqlite" else nullcontext()
+            with turn, Session(engine) as session, session.begin():
                 session.connection(execution_options={"writes": write})
                 yield session
         except AwayError as error:
@@ -108,6 +110,17 @@ class Database:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of this process's threads writes at a time: SQLite's own waiting for a file is
+        polling, in which one of many may find it taken again and again."""
+        if not self._writing.acquire(timeout=BUSY_SECONDS):
+            raise AwayError(self._sentence("others are writing"))
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _admit(self, write: bool) -> None:
         """Let one caller in a second try a database that is away, and tell the others."""
