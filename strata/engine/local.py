@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _ROW = 4096  # bytes that a table takes besides its cells
 _APART = 2  # views that work long at a time: they share the cores with the model
-_QUICK = 2  # views at a time that only read off a run
+_QUICK = 2  # views at a time that only read off a run: each may hold all logits of a prompt anew
 
 
 def load(name: str, progress: Progress) -> Model:
@@ -83,7 +84,7 @@ class LocalEngine:
             lambda answer: int(answer.frame.memory_usage(deep=True).sum()) + _ROW,
         )
         self.apart = ThreadPoolExecutor(_APART, "strata-apart", initializer=step_back)
-        self.quick = ThreadPoolExecutor(_QUICK, "strata-quick")
+        self._reading = BoundedSemaphore(_QUICK)
         self._owners: dict[str, Owner] = {}
         self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
         self._facts: dict[str, dict[str, Any]] = {}
@@ -98,7 +99,8 @@ class LocalEngine:
         return self.submit(job, learner, deadline).result()
 
     def submit(self, job: Job, learner: str | None = None, deadline: float | None = None) -> Future:
-        """Queue a job and return at once; an answer that is known is there already.
+        """Queue a job and return at once; an answer that is known is there already, and one that
+        is only read off a run that is there (a view marked `quick`) is made here, by the caller.
 
         `learner`: whose limits count (None: the settings' only). `deadline`: seconds from now.
         Raises InputError for a job that cannot be run or goes beyond the learner's limits,
@@ -121,9 +123,11 @@ class LocalEngine:
             given = owner.at_hand(work)
             limits.check_tokens(work.n_tokens or 0)
             future = self.desk.admit(work, learner, deadline, limits, at_once=given is not None)
-            if given is not None and future.work is work:
-                self.quick.submit(owner.complete, work, given)
-            return future
+            is_mine = given is not None and future.work is work
+        if given is not None and is_mine:  # not by another thread: two switches cost more than it
+            with self._reading:
+                owner.complete(work, given)
+        return future
 
     def limits(self, learner: str | None) -> Limits:
         """What this learner may ask for: the stricter of their own limits and the settings."""
@@ -245,8 +249,7 @@ class LocalEngine:
                 owner.leave()
         for owner in owners:
             owner.thread.join(timeout=5)
-        for pool in (self.apart, self.quick):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.apart.shutdown(wait=False, cancel_futures=True)
         self._owners.clear()
         self.traces.drop()
         self.samples.drop()

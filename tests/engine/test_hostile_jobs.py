@@ -17,6 +17,7 @@ from strata.corpus import decoded
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import InputError, StrataError
 from strata.store import MAX_CHARACTERS
+from strata.tokenizer import Tokenizer
 from strata.trace import Scale
 from strata.views import find_view
 from tests.engine.fakes import FakeModel, words
@@ -144,6 +145,10 @@ class Bytes:
     @property
     def tokenizer(self) -> Bytes:
         return self
+
+    @property
+    def texts(self) -> Tokenizer:
+        return Tokenizer(self, 1_000)
 
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": list(text.encode())}

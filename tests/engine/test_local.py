@@ -243,7 +243,7 @@ def test_many_threads_of_jobs_that_come_and_go_all_get_an_answer() -> None:
             except CancelledError:
                 answers.append(True)
 
-    with engine() as made:
+    with engine(burst=1_000) as made:
         threads = [Thread(target=live, args=(made, i)) for i in range(n_threads)]
         for thread in threads:
             thread.start()
