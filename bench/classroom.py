@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--processes", type=int, default=1, help="servers that share the database")
     add("--lessons", default="predictions,hidden_states", help="of the class, the first first")
     add("--think", type=float, nargs=2, default=THINK, help="seconds between two actions")
+    add("--texts", type=float, default=0.0, help="share of actions that have the model write on")
     add("--seed", type=int, default=0)
     add("--json", metavar="FILE", type=Path, help="also write all numbers here")
     add("--log", metavar="FILE", type=Path, help="what the first server prints")
@@ -179,6 +180,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 seed=options.seed,
                 think=tuple(options.think),
                 warm=options.warm * 60,
+                texts=options.texts,
             )
         )
         lost = _lost(log, database, group) + polls.lost()
@@ -230,6 +232,7 @@ def _report(
         "minutes": options.minutes,
         "warm": options.warm,
         "seed": options.seed,
+        "texts": options.texts,
         "lessons": options.lessons,
         "processes": options.processes,
         "cores": os.cpu_count(),

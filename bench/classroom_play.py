@@ -16,15 +16,9 @@ from bench.classroom_client import Broken, Browser, Widget
 from bench.classroom_votes import Polls
 
 # What a learner does next, in shares of all actions: each kind is a method of `Learner`.
-# Votes come on top of it, to all at once. To write a text is a dozen runs of the model, so it is
-# not a view of the run that is there, and has a share of its own.
-MIX = {
-    "view": 0.58,
-    "shared prompt": 0.25,
-    "new prompt": 0.10,
-    "answer": 0.05,
-    "text written": 0.02,
-}
+# Votes come on top of it, to all at once. To write a text is a dozen runs of the model and no view
+# of the run that is there, so it is a kind of its own, and takes its share from the views.
+MIX = {"view": 0.60, "shared prompt": 0.25, "new prompt": 0.10, "answer": 0.05, "text written": 0.0}
 THINK = 10.0, 20.0  # seconds between two actions, uniform
 _ANSWERING = 1.0, 3.0  # seconds from setting an answer to committing it
 _ONWARD = 0.2  # of the view changes: to the lesson's next step
@@ -80,8 +74,10 @@ class Learner:
         log: Log,
         dice: random.Random,
         think: tuple[float, float] = THINK,
+        texts: float = 0.0,
     ) -> None:
         self.number, self.log, self.dice, self.think = number, log, dice, think
+        self.mix = MIX | {"view": MIX["view"] - texts, "text written": texts}
         self.name = f"{_NAMES.split()[number % 20]} {number}"
         self.browser = Browser(address)
         self._texts = 0
@@ -112,7 +108,7 @@ class Learner:
     async def _act(self) -> None:
         while True:
             await asyncio.sleep(self.dice.uniform(*self.think))
-            [kind] = self.dice.choices(list(MIX), list(MIX.values()))
+            [kind] = self.dice.choices(list(self.mix), list(self.mix.values()))
             await getattr(self, kind.replace(" ", "_"))()
 
     async def _joined(self, http: httpx.AsyncClient, code: str) -> float:
@@ -303,6 +299,7 @@ async def play(
     seed: int = 0,
     think: tuple[float, float] = THINK,
     warm: float = 0.0,
+    texts: float = 0.0,
 ) -> None:
     """A whole class: enter one by one over `ramp` seconds, then play for `warm` and `seconds`.
 
@@ -311,7 +308,7 @@ async def play(
     """
     limits = httpx.Limits(max_connections=20)
     everyone = [
-        Learner(n, addresses[n % len(addresses)], log, random.Random(f"{seed} {n}"), think)
+        Learner(n, addresses[n % len(addresses)], log, random.Random(f"{seed} {n}"), think, texts)
         for n in range(learners)
     ]
     teacher = Teacher(addresses[0], log)

@@ -7,23 +7,20 @@ import sys
 from contextlib import suppress
 from functools import cache
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-_LARGE = 256 * 1024  # bytes
+_ARENA_MAX = -8  # of glibc's malloc.h
 _ARENAS = 2
 
 
-def return_large() -> None:
-    """Of this process: give back large pieces the moment that they are free, and keep few pools.
+def few_pools() -> None:
+    """Of this process: share two pools of memory between all threads.
 
-    A server's threads come and go with every rerun of a page. Left to itself, glibc gives up to
-    eight pools a core to them, and from the first large piece that is freed on it keeps such
-    pieces in a pool, where what is small and lives long soon stands in the way.
+    A server's threads come and go with every rerun of a page, and glibc gives each of up to eight a
+    core a pool of its own: what one has freed, another cannot use. That large pieces are given back
+    as soon as they are free was tried too, and cost a tenth of a run, in pages asked for anew.
     """
     library = _glibc()
     if library is not None:
         library.mallopt(_ARENA_MAX, _ARENAS)
-        library.mallopt(_MMAP_THRESHOLD, _LARGE)
-        library.mallopt(_TRIM_THRESHOLD, _LARGE)
 
 
 def trim() -> None:

@@ -76,7 +76,8 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
                 st.caption("Your lab report: steps, predictions, answers, figures, your words.")
                 for kind, (write, ending, mime) in _REPORTS.items():
                     made = partial(_report, learner(), lesson, write)
-                    st.download_button(kind, made, f"{lesson.stem}.{ending}", mime)
+                    name = f"{lesson.stem}.{ending}"
+                    st.download_button(kind, made, name, mime, on_click="ignore")
                 sure = st.checkbox(
                     "My answers to this lesson may be deleted", key=f"sure_{lesson.stem}"
                 )

@@ -148,7 +148,7 @@ def _open_door() -> None:
     door.open_door(settings.teacher_hash, accounts).roster.remove_expired()
 
 
-memory.return_large()
+memory.few_pools()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
 middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
 try:

@@ -35,15 +35,20 @@ def frame_present(page: Page) -> None:
 @pytest.mark.parametrize("path", ["", *TITLES])
 def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page, path: str) -> None:
     with serve(wait_until_ready=False) as address:
+        page.goto(f"{address}/{path}")  # the first request for any page of this process
+        frame_present(page)
+        title = TITLES[path or next(iter(TITLES))]
+        expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
+        no_exception(page)
+
+
+def test_a_page_can_be_opened_while_the_model_is_loaded(page: Page) -> None:
+    with serve(wait_until_ready=False) as address:
         early = httpx.get(f"{address}/readyz", timeout=5)  # not blocked by what is being loaded
         assert early.status_code == 503
         assert early.json() == {"ready": False, "reason": "starting"}
-
-        page.goto(f"{address}/{path}")  # the first request for any page of this process
-        frame_present(page)
+        page.goto(address)
         settled(page)
-        stem = path or next(iter(TITLES))
-        expect(page.get_by_role("heading", name=TITLES[stem], level=1)).to_be_visible()
         expect(charts(page).first).to_be_visible()
         no_exception(page)
         for _ in range(100):

@@ -143,6 +143,7 @@ def test_a_guess_on_the_figure_survives_a_reload_and_is_in_the_report(
     card = page.locator(f".st-key-lesson_{stem}")
     expect(card.get_by_role("button", name="Continue")).to_be_visible()
     card.get_by_role("button", name="Report").click()
+    settled(page)
     with page.expect_download() as html:
         page.get_by_role("button", name="HTML").click()
     text = Path(html.value.path()).read_text("utf-8")
