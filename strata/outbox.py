@@ -7,9 +7,10 @@ import json
 import logging
 import os
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from threading import Event, Lock, RLock, Thread
@@ -29,6 +30,13 @@ _AT_ONCE = 100  # letters in one transaction
 _ROOM = 16 << 20  # bytes of letters that were replaced, after which the file is written anew
 
 _log = logging.getLogger("strata")
+
+
+@dataclass
+class _Asked:
+    letter: Letter
+    is_done: bool = False
+    error: Exception | None = field(default_factory=lambda: AwayError("It was not sent."))
 
 
 class Outbox:
@@ -53,6 +61,8 @@ class Outbox:
         self._filed = True  # whether all that waits is in the file
         self._grown = 0  # bytes in the file
         self._lock, self._sending = RLock(), Lock()
+        self._asked: deque[_Asked] = deque()  # to be sent by whoever has the turn next
+        self._turn = Lock()
         self._wake, self._closed = Event(), Event()
         self._take_over()
         self.flush()  # the first page is not to say that something waits where nothing need
@@ -62,14 +72,20 @@ class Outbox:
     def write(self, letter: Letter) -> None:
         """Make a change now, or keep it for later if the database is away.
 
-        StrataError if the database refuses it.
+        StrataError if the database refuses it. What comes while another change is being made goes
+        with all others that came meanwhile, in one transaction: a class that votes at once would
+        otherwise stand in line for each other's.
         """
         if not self._waiting:  # else it would overtake what waits
-            try:
-                self._send([letter])
+            mine = _Asked(letter)
+            self._asked.append(mine)
+            with self._turn:
+                while not mine.is_done:
+                    self._send_asked()
+            if mine.error is None:
                 return
-            except AwayError:
-                pass
+            if not isinstance(mine.error, AwayError):
+                raise mine.error
         self._keep(letter)
         self._wake.set()
 
@@ -136,6 +152,28 @@ class Outbox:
             else:
                 self._wake.wait(_IDLE)
                 self._wake.clear()
+
+    def _send_asked(self) -> None:
+        """What is asked for now; each is told how that went."""
+        batch = [self._asked.popleft() for _ in range(min(len(self._asked), _AT_ONCE))]
+        try:
+            self._send_each(batch)
+        finally:
+            for each in batch:
+                each.is_done = True
+
+    def _send_each(self, batch: Sequence[_Asked]) -> None:
+        try:
+            self._send([each.letter for each in batch])
+        except Exception as error:
+            for each in batch:
+                if len(batch) > 1 and not isinstance(error, AwayError):
+                    self._send_each([each])  # one of them is at fault: which?
+                else:
+                    each.error = error
+        else:
+            for each in batch:
+                each.error = None
 
     def _send(self, letters: Sequence[Letter]) -> None:
         with self._database.session(write=True) as session:
