@@ -130,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--log", metavar="FILE", type=Path, help="what the first server prints")
     add("--quick", action="store_true", help="two learners for seconds: to see that it works")
     options = parser.parse_args(arguments)
+    if not 0 <= options.texts <= MIX["view"]:
+        parser.error(f"--texts is a share of at most {MIX['view']}")
     if options.quick:
         options.learners, options.minutes, options.ramp, options.think = 2, 0.2, 1.0, (0.1, 0.4)
     if options.ramp is None:

@@ -13,7 +13,7 @@ import torch
 from strata import memory
 from strata.errors import ModelError
 
-_NICE = 10  # of 19: a page's thread gets nine times as much of a busy core
+_NICE = 10  # steps: a page's thread gets nine times as much of a busy core
 
 
 def best_device() -> torch.device:
@@ -45,9 +45,9 @@ def step_back() -> None:
     """On Linux, let other threads go first from here on: this one's work takes long, and whoever
     moves a slider should not wait for it. Threads that this one starts step back with it."""
     if sys.platform == "linux":
-        me = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, me, max(_NICE, os.getpriority(os.PRIO_PROCESS, me)))
+            others = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, others + _NICE))
 
 
 def free_memory() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -105,12 +104,16 @@ class Trace:
             raise ModelError(self.refusal or "This trace was captured without its writes.")
         return self.writes
 
-    @cached_property
+    @property
     def check(self) -> ModelCheck:
         """The two identities, measured on this very run, at the first time of asking."""
         if self.verify is None:
             raise ValueError("a trace built by hand carries no model to be checked against")
-        return self.verify(self)
+        # Not a `cached_property`: up to Python 3.11 all traces' would wait for one lock.
+        if "check" not in self.__dict__:
+            self.__dict__["check"] = self.verify(self)
+        known: ModelCheck = self.__dict__["check"]
+        return known
 
     @property
     def n_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, inspect, select
 
 from strata import database as module
-from strata.database import Database, connected, upgrade
+from strata.database import AwayError, Database, connected, upgrade
 from strata.errors import StrataError
 from strata.tables import Base, PromptRow
 
@@ -95,3 +96,33 @@ def test_the_url_of_the_environment_comes_first(
     assert module.place() == str(tmp_path / "strata.sqlite")
     monkeypatch.setenv("STRATA_DATABASE_URL", "postgresql://host/db")
     assert module.place() == "postgresql://host/db"
+
+
+def test_threads_of_a_process_write_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would let each poll for the file."""
+    database = Database(tmp_path / "a.sqlite")
+    begun: list[int] = []
+    inside, go = Event(), Event()
+
+    def write(number: int) -> None:
+        with database.session(write=True):
+            begun.append(number)
+            inside.set()
+            assert go.wait(10)
+
+    first, second = (Thread(target=write, args=(number,)) for number in (1, 2))
+    first.start()
+    assert inside.wait(10)
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
+    with pytest.raises(AwayError, match="others are writing"), database.session(write=True):
+        begun.append(0)
+    monkeypatch.setattr(module, "BUSY_SECONDS", 10)
+    database._away.clear()
+    second.start()
+    go.set()
+    for each in (first, second):
+        each.join(10)
+    assert begun == [1, 2]
+    database.close()

@@ -125,8 +125,12 @@ class LocalEngine:
             future = self.desk.admit(work, learner, deadline, limits, at_once=given is not None)
             is_mine = given is not None and future.work is work
         if given is not None and is_mine:  # not by another thread: two switches cost more than it
-            with self._reading:
-                owner.complete(work, given)
+            try:
+                with self._reading:
+                    owner.complete(work, given)
+            except KeyboardInterrupt:
+                self.desk.finish(work, None, CancelledError("The job was interrupted."))
+                raise
         return future
 
     def limits(self, learner: str | None) -> Limits:

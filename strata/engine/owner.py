@@ -201,6 +201,8 @@ class Owner:
             return compute()
         except StrataError as raised:
             error = bare(raised)
+        except KeyboardInterrupt:  # of a notebook, in whose thread a quick view is made
+            raise
         except BaseException as raised:
             exhausted = is_out_of_memory(raised)
             if exhausted:

@@ -72,6 +72,7 @@ except StrataError as error:
     st.stop()
 kept.banner()
 if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
+    record.begin(None)  # keeps what waits of the step that was left so
     style.say("refusal", why)  # a browser that was in keeps its socket
     st.stop()
 if here is not None and here.is_teacher:

@@ -11,7 +11,7 @@ import streamlit as st
 from strata.classroom.codes import read_code
 from strata.lessons import Lesson, lessons, problems
 from strata.lessons.report import as_html, as_notebook, drawn
-from strata.ui import style
+from strata.ui import record, style
 from strata.ui.learner import is_local, learner, progress, seat
 from strata.ui.place import go
 
@@ -83,7 +83,7 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
                 )
                 st.button(
                     "Delete my answers",
-                    on_click=partial(progress().forget, learner(), lesson.stem),
+                    on_click=partial(record.forget, lesson.stem),
                     disabled=not sure,
                     key=f"forget_{lesson.stem}",
                 )

@@ -182,8 +182,6 @@ function votePanel(vote) {
   if (vote.phase === "talk")
     panel.append(made("p", "", "Talk it over: find someone who answered differently, and convince each other."));
   if (vote.results) panel.append(bars(vote));
-  else if (document.querySelector('[class*="st-key-verdict_"]'))
-    panel.append(made("p", "quiet", "What this page says of your answer is covered until all may see."));
   return panel;
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
@@ -14,30 +16,46 @@ from strata.ui.place import Place
 
 _WIDTH = 640
 _MOST_ROWS = 5_000  # a figure of more is left out of the report
-_KEY = "recorded_step"
-_WAITING = "report_waits"
+_EVERY = 60.0  # seconds after which what waits is kept though its step is not left
+_STEP, _REPORT = "recorded_step", "report"
+
+
+@dataclass
+class _Report:
+    """What this session has seen of steps, and what of it waits to be kept; by lesson and step."""
+
+    seen: dict[tuple[str, str, int], Any] = field(default_factory=dict)  # what of a step
+    waiting: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    kept: dict[tuple[str, int], float] = field(default_factory=dict)  # when, of figures and code
 
 
 def begin(place: Place | None) -> None:
     """A new run of the script, on a page at this step of a lesson (None: at none). Figure and
     program belong to no step yet, and what waits of a step that was left is kept."""
-    st.session_state[_KEY] = None
-    waiting: dict[tuple[str, int], dict[str, Any]] = st.session_state.setdefault(_WAITING, {})
-    here = place and _where(place)
+    st.session_state[_STEP] = None
+    here, waiting = place and _where(place), _report().waiting
     for where in [each for each in waiting if each != here]:
-        if latest := waiting.pop(where):
-            _note(where, **latest)
+        if waiting[where]:
+            _note(where, **waiting[where])
+        waiting.pop(where, None)
+
+
+def forget(lesson: str) -> None:
+    """Remove all that is kept of the learner in a lesson; what is seen from now on is new."""
+    progress().forget(learner(), lesson)
+    for known in (_REPORT, "visited_step"):
+        st.session_state.pop(known, None)
 
 
 def start(place: Place, run: str) -> None:
     """From here on in this run of the script, figure and program belong to this step; `run` tells
     one run of the model from another."""
-    st.session_state[_KEY] = {"place": place, "run": run, "drawn": False}
+    st.session_state[_STEP] = {"place": place, "run": run, "drawn": False}
 
 
 def keep_figure(chart: Chart, key: str) -> None:
     """Keep the step's figure: the one its question names, else the first that is drawn."""
-    recorded = st.session_state.get(_KEY)
+    recorded = st.session_state.get(_STEP)
     if recorded is None:
         return
     place: Place = recorded["place"]
@@ -52,13 +70,13 @@ def keep_figure(chart: Chart, key: str) -> None:
 
 def keep_run(place: Place, run: dict[str, Any]) -> None:
     """Keep which run the step's numbers are of."""
-    if _changed("run", place, run):
+    if _see("run", place, run):
         _note(_where(place), run=run)
 
 
 def keep_code(script: str) -> None:
     """Keep the program that prints the numbers of the step's page."""
-    recorded = st.session_state.get(_KEY)
+    recorded = st.session_state.get(_STEP)
     if recorded is None:
         return
     _keep("code", recorded["place"], recorded["run"], script, script)
@@ -73,27 +91,37 @@ def visit(place: Place) -> None:
 
 
 def _keep(what: str, place: Place, of: Any, now: Any, thing: Chart | str) -> None:
-    """Keep a figure or program at once if it is the first `of` a run; what the learner sees after
-    that, with every move of a slider, waits until the step is left. `now` tells it from others."""
-    waiting = st.session_state[_WAITING].setdefault(_where(place), {})
-    is_first, is_new = _changed(f"{what} of", place, of), _changed(what, place, now)
-    if is_first:
-        waiting.pop(what, None)
-        _note(_where(place), **{what: thing})
-    elif is_new:
-        waiting[what] = thing
+    """Keep a figure or program at once if it is the first `of` a run, and otherwise once a minute:
+    what the learner sees in between, with every move of a slider, waits until the step is left.
+    `now` tells it from others."""
+    report, where = _report(), _where(place)
+    is_first, is_new = _see(f"{what} of", place, of), _see(what, place, now)
+    if not (is_first or is_new):
+        return
+    waiting = report.waiting.setdefault(where, {})
+    waiting[what] = thing
+    is_due = what == "code" and time.monotonic() - report.kept.get(where, 0.0) > _EVERY
+    if is_first or is_due:  # the code comes last, so that both are of one moment
+        report.kept[where] = time.monotonic()
+        _note(where, **waiting)
+        waiting.clear()
+
+
+def _report() -> _Report:
+    report: _Report = st.session_state.setdefault(_REPORT, _Report())
+    return report
 
 
 def _where(place: Place) -> tuple[str, int]:
     return place.lesson.stem, place.number
 
 
-def _changed(what: str, place: Place, now: Any) -> bool:
+def _see(what: str, place: Place, now: Any) -> bool:
     """Whether this is not what was seen last; it then is."""
-    seen = st.session_state.setdefault(f"seen_{what}", {})
-    if seen.get(_where(place)) == now:
+    seen, where = _report().seen, (what, *_where(place))
+    if seen.get(where) == now:
         return False
-    seen[_where(place)] = now
+    seen[where] = now
     return True
 
 

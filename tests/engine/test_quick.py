@@ -88,6 +88,23 @@ def test_its_refusal_is_told() -> None:
         assert made.run(job("words"), deadline=PATIENCE)["token"].tolist() == ["a", "b"]
 
 
+def test_who_interrupts_it_is_heard_and_leaves_nothing_behind() -> None:
+    interrupted: list[int] = []
+
+    @quick
+    def stopped(trace: Trace) -> pd.DataFrame:
+        if not interrupted:
+            interrupted.append(1)
+            raise KeyboardInterrupt
+        return pd.DataFrame({"text": [trace.text]})
+
+    with engine({"stopped": stopped}) as made:
+        made.run(job("words"))
+        with pytest.raises(KeyboardInterrupt):
+            made.run(job("stopped"))
+        assert made.run(job("stopped"), deadline=PATIENCE)["text"].tolist() == ["a b"]
+
+
 def test_the_same_is_computed_once_for_all_who_ask() -> None:
     started, go, runs = Event(), Event(), []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_a_guess_on_it_and_another_run_are_kept_at_once(
     assert kept(progress)[0] == "new"
     show(None, "")
     assert kept(progress)[0] == "new", "what waited before is older"
+
+
+def test_it_is_kept_once_a_minute_too(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes the browser, or is brought to another page, leaves no step."""
+    show(HERE, "first")
+    now = time.monotonic()
+    monkeypatch.setattr(record.time, "monotonic", lambda: now + 59)
+    show(HERE, "moved")
+    assert kept(progress) == ("first", "first")
+    monkeypatch.setattr(record.time, "monotonic", lambda: now + 62)
+    show(HERE, "moved again")
+    assert kept(progress) == ("moved again", "moved again")
+    show(HERE, "and again")
+    assert kept(progress) == ("moved again", "moved again")
+
+
+def test_what_was_deleted_is_kept_anew_when_it_is_seen_again(progress: Progress) -> None:
+    show(HERE, "first")
+    record.begin(None)
+    record.forget(LESSON.stem)
+    assert progress.notes("ann", LESSON.stem, drawn=True) == {}
+    show(HERE, "first")
+    assert kept(progress) == ("first", "first")
 
 
 def test_the_list_of_lessons_finds_the_last(progress: Progress) -> None:
