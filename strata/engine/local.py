@@ -123,11 +123,11 @@ class LocalEngine:
             given = owner.at_hand(work)
             limits.check_tokens(work.n_tokens or 0)
             future = self.desk.admit(work, learner, deadline, limits, at_once=given is not None)
-            is_mine = given is not None and future.work is work
-        if given is not None and is_mine:  # not by another thread: two switches cost more than it
+            mine = given if future.work is work else None
+        if mine is not None:  # not by another thread: two switches cost more than it
             try:
                 with self._reading:
-                    owner.complete(work, given)
+                    owner.complete(work, mine)
             except KeyboardInterrupt:
                 self.desk.finish(work, None, CancelledError("The job was interrupted."))
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,8 +36,7 @@ def begin(place: Place | None) -> None:
     st.session_state[_STEP] = None
     here, waiting = place and _where(place), _report().waiting
     for where in [each for each in waiting if each != here]:
-        if waiting[where]:
-            _note(where, **waiting[where])
+        _note(where, **waiting[where])
         waiting.pop(where, None)
 
 
@@ -75,11 +75,18 @@ def keep_run(place: Place, run: dict[str, Any]) -> None:
 
 
 def keep_code(script: str) -> None:
-    """Keep the program that prints the numbers of the step's page."""
+    """Keep the program that prints the numbers of the step's page, which comes last on it, and the
+    figure with it, if they are the first of a run or a minute has passed: what the learner sees in
+    between, with every move of a slider, waits until the step is left."""
     recorded = st.session_state.get(_STEP)
     if recorded is None:
         return
-    _keep("code", recorded["place"], recorded["run"], script, script)
+    place, report = recorded["place"], _report()
+    _keep("code", place, recorded["run"], script, script)
+    where, now = _where(place), time.monotonic()
+    if report.waiting.get(where) and now - report.kept.get(where, -math.inf) > _EVERY:
+        report.kept[where] = now
+        _note(where, **report.waiting.pop(where))
 
 
 def visit(place: Place) -> None:
@@ -91,20 +98,14 @@ def visit(place: Place) -> None:
 
 
 def _keep(what: str, place: Place, of: Any, now: Any, thing: Chart | str) -> None:
-    """Keep a figure or program at once if it is the first `of` a run, and otherwise once a minute:
-    what the learner sees in between, with every move of a slider, waits until the step is left.
+    """Let a figure or program wait, if it is another; not for long if it is the first `of` a run.
     `now` tells it from others."""
     report, where = _report(), _where(place)
     is_first, is_new = _see(f"{what} of", place, of), _see(what, place, now)
-    if not (is_first or is_new):
-        return
-    waiting = report.waiting.setdefault(where, {})
-    waiting[what] = thing
-    is_due = what == "code" and time.monotonic() - report.kept.get(where, 0.0) > _EVERY
-    if is_first or is_due:  # the code comes last, so that both are of one moment
-        report.kept[where] = time.monotonic()
-        _note(where, **waiting)
-        waiting.clear()
+    if is_first or is_new:
+        report.waiting.setdefault(where, {})[what] = thing
+    if is_first:
+        report.kept.pop(where, None)
 
 
 def _report() -> _Report:

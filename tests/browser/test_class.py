@@ -174,6 +174,8 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     expect(verdict).to_be_visible()
     desk.get_by_role("button", name="Open the vote").click()
     expect(verdict).to_be_hidden()
+    box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
+    expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
     asked = learners[0].locator("section.vote .ask")
     expect(asked).not_to_be_empty()
     expect(wall.get_by_text(asked.inner_text())).to_be_visible()

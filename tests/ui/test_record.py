@@ -108,9 +108,8 @@ def test_what_was_deleted_is_kept_anew_when_it_is_seen_again(progress: Progress)
 def test_the_list_of_lessons_finds_the_last(progress: Progress) -> None:
     show(HERE, "first")
     show(HERE, "moved")
-    show(HERE, "first")
     record.begin(None)
-    assert kept(progress) == ("first", "first")
+    assert kept(progress) == ("moved", "moved")
 
 
 def test_nothing_is_told_of_a_step_without_a_change(progress: Progress) -> None:
@@ -120,4 +119,4 @@ def test_nothing_is_told_of_a_step_without_a_change(progress: Progress) -> None:
     show(HERE, "first")
     show(NEXT, "first")
     record.begin(None)
-    assert [about[2] for about in told] == [NEXT.number] * 2  # its figure and its code
+    assert [about[2] for about in told] == [NEXT.number], "its figure and its code, together"
