@@ -130,6 +130,11 @@ class Browser:
         state.trigger_value = True
         return await self._change(state)
 
+    @property
+    def query(self) -> str:
+        """What the address holds after the question mark."""
+        return self._query
+
     def value(self, key: str) -> WidgetState | None:
         """What this browser has put into a widget."""
         return self._states.get(self.widgets[key].id)

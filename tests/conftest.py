@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests import tiny as tiny_models
-from tests.browser.driver import browser  # noqa: F401
+from tests.browser.driver import address, browser, window  # noqa: F401
 from tests.databases import database, place  # noqa: F401
 from tests.plain import Plain
 

@@ -127,11 +127,10 @@ def test_a_field_tells_its_question() -> None:
     assert question_of("guess_capstone_11_1") == "capstone_11"
 
 
-def test_a_page_that_refuses_is_not_timed(catalogue: Path, home: None) -> None:
+def test_a_page_that_refuses_is_not_timed(address: str) -> None:
     from bench.visitor import Visitor
-    from tests.browser.server import serve
 
-    with serve() as url, Visitor(url, "predictions", "example=long") as visitor:
+    with Visitor(address, "predictions", "example=long") as visitor:
         assert visitor.last > 30
         assert visitor.slide("at", 3) > 0
         with pytest.raises(RuntimeError, match="did not run to its end"):

@@ -1,4 +1,4 @@
-"""What browser tests share: a server with the real model, and a page in a window of their own."""
+"""What browser tests share: a mark, and a page of their own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
-
-from tests.browser.driver import PATIENCE
-from tests.browser.server import serve
+from playwright.sync_api import BrowserContext, Page
 
 HERE = Path(__file__).parent
 
@@ -20,17 +17,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
-def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the real model, for all tests that do not break it."""
-    with serve(log=tmp_path_factory.mktemp("server") / "log.txt") as url:
-        yield url
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(PATIENCE)
-    opened = context.new_page()
+def page(window: BrowserContext) -> Iterator[Page]:
+    """A page of a browser that remembers nobody."""
+    opened = window.new_page()
     yield opened
-    context.close()
+    if opened.url.startswith("http"):
+        opened.evaluate("localStorage.clear()")
+    for each in window.pages:
+        each.close()
+    window.clear_cookies()

@@ -32,7 +32,7 @@ def frame_present(page: Page) -> None:
     expect(prompt_box(page)).to_have_value("The capital of France is")
 
 
-@pytest.mark.parametrize("path", ["", *TITLES])
+@pytest.mark.parametrize("path", ["", list(TITLES)[-1]])
 def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page, path: str) -> None:
     with serve(wait_until_ready=False) as address:
         page.goto(f"{address}/{path}")  # the first request for any page of this process

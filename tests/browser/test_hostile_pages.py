@@ -25,10 +25,11 @@ ANN = "Ann <img src=x onerror=hacked=1>"
 SECRET = "a secret of the teacher"
 LESSON = next(lesson for lesson in lessons().values() if any(s.observe for s in lesson.steps))
 SEEN = next(n for n, step in enumerate(LESSON.steps) if step.observe)
-# Five in a prompt: each is one of the prompt's own sentences, and each is looked for on its own.
+# Several in a prompt: each is one of the prompt's own sentences, and is looked for on its own.
+GROUPS = [IN_A_BROWSER[i::3] for i in range(3)]
 PROMPTS = [
-    " then ".join(text.replace("\r", " ") for text in IN_A_BROWSER[i::4]) + f" end {i}."
-    for i in range(4)
+    " then ".join(text.replace("\r", " ") for text in texts) + f" end {i}."
+    for i, texts in enumerate(GROUPS)
 ]
 
 
@@ -123,7 +124,7 @@ def test_a_learners_prompts_on_every_page(ann: tuple[Page, Watch], hosted: Hoste
             else:
                 go_to(page, stem)
             settled(page)
-            for text in IN_A_BROWSER[i::4]:
+            for text in GROUPS[i]:
                 shown = prompt_box(page).input_value()
                 assert text.replace("\r", " ") in shown, stem
             is_inert(page, hosted.url, watch, before)

@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.driver import PATIENCE
 from tests.browser.screen import TITLES, charts, settled, visit
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}
@@ -83,18 +82,17 @@ def size(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=TITLES, scope="module")
 def screen(
-    request: pytest.FixtureRequest, browser: Browser, address: str, size: str
+    request: pytest.FixtureRequest, window: BrowserContext, address: str, size: str
 ) -> Iterator[Page]:
     """A page at one size, opened once for all that is looked at."""
+    page = window.new_page()
     width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": height})
     visit(page, f"{address}/{request.param}?example=pattern")
     expect(charts(page).first.locator("svg, canvas")).to_be_visible()
     settled(page)
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.fixture(params=GROUNDS)

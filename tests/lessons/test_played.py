@@ -1,0 +1,67 @@
+"""Every lesson played to its end against a real server: each step is set up, answered, and told.
+
+By websocket, which shows that the server does it; what a learner sees of it is in
+`tests/browser/test_lessons.py`, for two of the lessons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bench.classroom_client import Browser
+from strata.lessons import Lesson, Question, lessons
+
+
+async def answer(browser: Browser, question: Question) -> None:
+    """Any answer: what matters is that it can be given, and is answered."""
+    for _ in range(len(question.options) or 1):
+        if not browser.widgets["commit_0"].proto.disabled:
+            break
+        fields = [key for key in browser.widgets if key.startswith("guess_")]
+        field = browser.widgets[[key for key in fields if browser.value(key) is None][-1]]
+        words = "word" if question.kind == "token" else field.proto.options[-1]
+        await browser.write(field.id.split("-", 2)[-1], words)
+    await browser.press("commit_0")
+
+
+async def play(url: str, lesson: Lesson) -> list[str]:
+    """The pages of the steps. Where a page refuses or fails, the browser raises."""
+    browser, pages = Browser(url), []
+    await browser.open("lessons")
+    if f"forget_{lesson.stem}" in browser.widgets:  # another test has begun it
+        await browser.switch(f"sure_{lesson.stem}", True)
+        await browser.press(f"forget_{lesson.stem}")
+    await browser.press(f"open_{lesson.stem}")
+    for number, step in enumerate(lesson.steps):
+        if step.prompt and "set_up" in browser.widgets:
+            await browser.press("set_up")
+            assert "set_up" not in browser.widgets, step.title
+        if step.question is not None:
+            assert "look" in browser.widgets, step.title  # nobody has to answer
+            await answer(browser, step.question)
+            assert "commit_1" in browser.widgets, step.title  # told, and may try again
+            assert "look" not in browser.widgets, step.title
+        if step.hints:
+            await browser.press("hint")
+        assert {"table", "code", "download", "link"} <= set(browser.widgets), step.title
+        assert "step_back" in browser.widgets
+        assert f"lesson={lesson.stem}" in browser.query
+        assert f"step_of_lesson={number + 1}" in browser.query.split("&"), step.title
+        pages.append(lesson.page_of(number))
+        await browser.press("step_on")
+    assert f"open_{lesson.stem}" in browser.widgets, "the list of lessons is back"
+    assert f"forget_{lesson.stem}" in browser.widgets, "and knows of it"
+    await browser.close()
+    return pages
+
+
+@pytest.mark.parametrize("stem", list(lessons()))
+def test_every_step_is_applied_answered_and_told(address: str, stem: str) -> None:
+    lesson = lessons()[stem]
+    # In a thread of its own: the browser of other tests keeps an event loop in this one.
+    with ThreadPoolExecutor(1) as apart:
+        pages = apart.submit(lambda: asyncio.run(play(address, lesson))).result()
+    assert len(pages) == len(lesson.steps)
