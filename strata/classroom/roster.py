@@ -28,6 +28,7 @@ from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, S
 
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
+_LATE = timedelta(hours=1)  # for which a member who was deleted may still be written of
 PROMPTS_LAST = timedelta(days=2)  # of a class's own texts, which its links name
 LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
@@ -86,6 +87,7 @@ class Roster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._gone: dict[str, datetime] = {}  # members that were deleted here, and when
 
     # -- the teacher's ------------------------------------------------------------------------
 
@@ -137,13 +139,15 @@ class Roster:
         with self._database.session(write=True) as session:
             ids = session.scalars(select(MemberRow.id).where(MemberRow.class_id == class_id)).all()
             _forget(session, ids)
+            self._gone |= dict.fromkeys(ids, datetime.now(UTC))
             for table in (PromptRow, VoteRow):
                 session.execute(delete(table).where(table.class_id == class_id))
             session.execute(delete(ClassRow).where(ClassRow.id == class_id))
 
     def remove_expired(self, now: datetime | None = None) -> int:
         """Delete the classes whose time is over; how many they were. Also what no lesson needs any
-        more: seats that are over, and the prompts that links of two days ago named."""
+        more: seats that are over, and the prompts that links of two days ago named; and what was
+        still written of a member who was deleted while they were at work."""
         now = now or datetime.now(UTC)
         over = [each.id for each in self.classes() if each.expires and each.expires <= now]
         for class_id in over:
@@ -152,6 +156,8 @@ class Roster:
             session.execute(delete(SeatRow).where(SeatRow.until <= now))
             old = PromptRow.class_id != "", PromptRow.created <= now - PROMPTS_LAST
             session.execute(delete(PromptRow).where(*old))
+            _forget(session, list(self._gone))
+        self._gone = {each: at for each, at in self._gone.items() if now - at < _LATE}
         return len(over)
 
     # -- the learner's ------------------------------------------------------------------------
@@ -214,6 +220,7 @@ class Roster:
         """Delete a member and all that is kept of what they did and typed."""
         with self._database.session(write=True) as session:
             _forget(session, [member_id])
+            self._gone[member_id] = datetime.now(UTC)
 
     # -- browsers -----------------------------------------------------------------------------
 

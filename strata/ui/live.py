@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from strata.attempts import Attempts
-from strata.classroom.roster import Seat, zone_named
+from strata.classroom.roster import Roster, Seat, zone_named
 from strata.errors import InputError, StrataError
 from strata.ui import door
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
     from strata.lessons.progress import Progress
 
 EVERY = 0.5  # seconds between two looks
-_SWEEP = 3_600.0  # seconds between two looks for classes whose time is over
+_SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
 _log = logging.getLogger("strata")
 
@@ -52,6 +52,7 @@ class Desk:
     board: Board
     votes: Votes
     progress: Progress
+    roster: Roster
     ballots: Attempts = field(default_factory=lambda: Attempts(20, 0.5))
     listeners: set[_Listener] = field(default_factory=set)
 
@@ -76,10 +77,10 @@ def open_desk() -> Desk:
     global desk
     from strata.classroom.board import Board
     from strata.classroom.votes import Votes
-    from strata.ui.learner import database, progress
+    from strata.ui.learner import database, progress, roster
 
     if desk is None:
-        desk = Desk(Board(database()), Votes(database()), progress())
+        desk = Desk(Board(database()), Votes(database()), progress(), roster())
     return desk
 
 
@@ -91,7 +92,7 @@ async def _watch() -> None:
             moved = await run_in_threadpool(here.board.look)
             if time.monotonic() - swept > _SWEEP and door.reception is not None:
                 swept = time.monotonic()
-                await run_in_threadpool(door.reception.roster.remove_expired)
+                await run_in_threadpool(here.roster.remove_expired)
             down = False
         except StrataError as error:
             if not down:

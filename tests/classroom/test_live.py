@@ -32,7 +32,7 @@ KEY = "a-key-of-its-own"
 def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
     roster = Roster(database)
     monkeypatch.setattr(door, "reception", door.Reception(roster, hashed("correct horse")))
-    opened = live.Desk(Board(database), Votes(database), Progress(database))
+    opened = live.Desk(Board(database), Votes(database), Progress(database), Roster(database))
     monkeypatch.setattr(live, "desk", opened)
     monkeypatch.setattr(live, "EVERY", 0.02)
     return roster.create("3b")

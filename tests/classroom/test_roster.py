@@ -177,6 +177,25 @@ def test_an_expired_class_goes_with_all_its_data(roster: Roster, database: Datab
     assert (left["members"], left["events"], left["prompts"]) == (0, 0, 0)
 
 
+def test_what_is_written_of_a_deleted_member_goes_soon_after(
+    roster: Roster, database: Database
+) -> None:
+    """A page of theirs may still be at work, in this process or another, whose seat is known."""
+    group, progress = roster.create("3b"), Progress(database)
+    bob, ann = (roster.join(group.code, name)[0].id for name in ("Bob", "Ann"))
+    before = rows(database)
+    roster.forget(ann)
+    roster.remove_expired()
+    for learner in (ann, bob, "teacher"):
+        progress.note(learner, "predictions", 0, figure="{}")
+        progress.note(learner, "predictions", 0, observation="late")
+    roster.remove_expired()
+    left = rows(database)
+    assert (left["events"], left["figures"]) == (before["events"] + 2, before["figures"] + 2)
+    assert progress.notes(bob, "predictions")[0].observation == "late"
+    assert progress.notes(ann, "predictions", drawn=True) == {}
+
+
 def test_a_class_keeps_no_prompts_longer_than_its_links_need(
     roster: Roster, database: Database
 ) -> None:
