@@ -14,9 +14,9 @@ PROGRAM = """
 import ctypes, os, sys, tempfile
 from threading import Barrier, Thread
 import numpy
-if "few" in sys.argv:
-    from strata.memory import few_pools, trim
-    few_pools()
+if "server" in sys.argv:
+    import strata.ui.server
+    from strata.memory import trim
     trim()
 together = Barrier(12)
 def work():
@@ -46,6 +46,6 @@ def pools(*arguments: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
-def test_threads_share_two_pools() -> None:
-    assert pools("few") <= 2
+def test_a_servers_threads_share_two_pools() -> None:
+    assert pools("server") <= 2
     assert pools() > 2, "else nothing is gained, and this can go"
