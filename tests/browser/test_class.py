@@ -241,6 +241,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
         page.context.close()
 
 
+@pytest.mark.parametrize("hosted", KINDS[:1], indirect=True)
 def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
     desk = teacher(browser, hosted)
     code = new_class(desk, "Come along")
@@ -267,6 +268,7 @@ def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
         page.context.close()
 
 
+@pytest.mark.parametrize("hosted", KINDS[:1], indirect=True)
 def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     browser: Browser, hosted: str
 ) -> None:

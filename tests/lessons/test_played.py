@@ -1,7 +1,7 @@
 """Every lesson played to its end against a real server: each step is set up, answered, and told.
 
 By websocket, which shows that the server does it; what a learner sees of it is in
-`tests/browser/test_lessons.py`, for two of the lessons.
+`tests/browser/test_lessons.py`, for one of the lessons.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from strata.lessons import Lesson, Question, lessons
 
 async def answer(browser: Browser, question: Question) -> None:
     """Any answer: what matters is that it can be given, and is answered."""
-    for _ in range(len(question.options) or 1):
+    for _ in range(len(question.options) or 1):  # an order has a field for each place
         if not browser.widgets["commit_0"].proto.disabled:
             break
         fields = [key for key in browser.widgets if key.startswith("guess_")]
@@ -36,7 +36,7 @@ async def play(url: str, lesson: Lesson) -> list[str]:
         await browser.press(f"forget_{lesson.stem}")
     await browser.press(f"open_{lesson.stem}")
     for number, step in enumerate(lesson.steps):
-        if step.prompt and "set_up" in browser.widgets:
+        if "set_up" in browser.widgets:
             await browser.press("set_up")
             assert "set_up" not in browser.widgets, step.title
         if step.question is not None:
