@@ -172,7 +172,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     # does not show a neighbour what was right.
     verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
     expect(verdict).to_be_visible()
-    desk.get_by_role("button", name="Open the vote").click()
+    desk.locator(".st-key-open_vote button").click()
     expect(verdict).to_be_hidden()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
@@ -188,7 +188,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     desk.get_by_label("Your question").fill(f"Which? {HOSTILE}")
     desk.get_by_label("Answers to choose from").fill(f"{HOSTILE}\nthe right one\n**neither**")
     desk.get_by_label("Number of the right one").fill("2")
-    desk.get_by_role("button", name="Open the vote").click()
+    desk.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Open the vote").click()
     for page, option in zip(learners, (0, 1, 2), strict=True):
         vote(page, option)
     learners[2].get_by_role("button", name="Change it").click()
