@@ -139,10 +139,10 @@ class Roster:
         with self._database.session(write=True) as session:
             ids = session.scalars(select(MemberRow.id).where(MemberRow.class_id == class_id)).all()
             _forget(session, ids)
-            self._gone |= dict.fromkeys(ids, datetime.now(UTC))
             for table in (PromptRow, VoteRow):
                 session.execute(delete(table).where(table.class_id == class_id))
             session.execute(delete(ClassRow).where(ClassRow.id == class_id))
+        self._gone.update(dict.fromkeys(ids, datetime.now(UTC)))  # not before they are gone
 
     def remove_expired(self, now: datetime | None = None) -> int:
         """Delete the classes whose time is over; how many they were. Also what no lesson needs any
@@ -157,7 +157,9 @@ class Roster:
             old = PromptRow.class_id != "", PromptRow.created <= now - PROMPTS_LAST
             session.execute(delete(PromptRow).where(*old))
             _forget(session, list(self._gone))
-        self._gone = {each: at for each, at in self._gone.items() if now - at < _LATE}
+        for member_id, at in list(self._gone.items()):
+            if now - at >= _LATE:
+                self._gone.pop(member_id, None)
         return len(over)
 
     # -- the learner's ------------------------------------------------------------------------
@@ -220,7 +222,7 @@ class Roster:
         """Delete a member and all that is kept of what they did and typed."""
         with self._database.session(write=True) as session:
             _forget(session, [member_id])
-            self._gone[member_id] = datetime.now(UTC)
+        self._gone[member_id] = datetime.now(UTC)
 
     # -- browsers -----------------------------------------------------------------------------
 
