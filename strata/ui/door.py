@@ -66,6 +66,12 @@ class Reception:
             self._seen[token] = now, seat
         return seat
 
+    def changed(self, class_ids: set[str]) -> None:
+        """Look up anew who is in these classes: who is told of a change meets it too."""
+        for token, (_, seat) in list(self._seen.items()):
+            if seat.group is not None and seat.group.id in class_ids:
+                self._seen.pop(token, None)
+
     def forget(self, token: str) -> None:
         """Let a browser out."""
         self._seen.pop(token, None)

@@ -90,6 +90,8 @@ async def _watch() -> None:
     while True:
         try:
             moved = await run_in_threadpool(here.board.look)
+            if moved and door.reception is not None:
+                door.reception.changed(moved)
             if time.monotonic() - swept > _SWEEP and door.reception is not None:
                 swept = time.monotonic()
                 await run_in_threadpool(here.roster.remove_expired)

@@ -95,6 +95,26 @@ def test_who_is_in_the_class_hears_of_a_vote_and_nobody_else(
         assert again.receive_json()["mine"] == {"1": 1}
 
 
+def test_who_hears_that_the_class_is_closed_is_refused_from_then_on(
+    client: TestClient, group: Class
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    token = ann["cookie"].split("=", 1)[1]
+    assert door.reception is not None
+    with client.websocket_connect("/live", headers=ann) as socket:
+        before = door.reception.seated(token)
+        assert before is not None
+        assert before.group is not None
+        assert not before.group.closed()
+        door.reception.roster.change(group.id, closes=datetime.now(UTC))
+        while not socket.receive_json().get("closed"):
+            pass
+        after = door.reception.seated(token)
+        assert after is not None
+        assert after.group is not None
+        assert "was closed" in after.group.closed()
+
+
 def test_a_ballot_is_kept_once_and_only_while_its_round_is_open(
     client: TestClient, group: Class, database: Database
 ) -> None:
