@@ -45,7 +45,7 @@ BOUNDS = {
     300: {"view": 1.0, "shared prompt": 5.0, "vote seen": 2.0},
 }
 _GROWTH = 0.5  # megabytes a learner
-_LOOK = 5.0  # seconds between two looks at the server's memory
+_LOOK = 15.0  # seconds between two looks at the server's memory
 _MB = 1024 * 1024
 
 
@@ -73,7 +73,7 @@ class Meter:
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK):
-            bytes_ = sum(each.memory_info().rss for each in self._processes())
+            bytes_ = sum(map(_memory, self._processes()))
             self.memory.append((time.monotonic() - self._since, bytes_ / _MB))
             self.yardstick.append(_measured())
 
@@ -98,6 +98,15 @@ class Meter:
         for server in self.servers:
             yield server
             yield from server.children(recursive=True)
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes; what several processes share is counted once in all, where the system can tell."""
+    try:
+        full = process.memory_full_info()
+    except psutil.Error:  # ended just now
+        return 0
+    return int(getattr(full, "pss", full.rss))
 
 
 def _measured() -> float:

@@ -155,7 +155,8 @@ class Browser:
         start = time.perf_counter()
         await self._socket.send(message.SerializeToString())
         try:
-            await asyncio.wait_for(self._done, PATIENCE)
+            async with asyncio.timeout(PATIENCE):  # `wait_for` may lose a cancellation
+                await self._done
         except TimeoutError:
             raise Broken(f"no answer within {PATIENCE:g} s") from None
         return time.perf_counter() - start

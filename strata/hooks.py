@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
@@ -148,32 +147,3 @@ class Recorder:
             if position in edit.positions:
                 factors[i] = edit.factor
         return state * factors
-
-
-@contextmanager
-def states_with_grad(architecture: Architecture):  # type: ignore[no-untyped-def]
-    """While open, a forward pass keeps its L + 1 states, (B, T, D) each, in an autograd graph.
-
-    What enters block 0 becomes a leaf, so nothing below it is differentiated.
-    """
-    states: list[Tensor] = []
-
-    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        state = args[0] if args else kwargs["hidden_states"]
-        leaf = state.detach().requires_grad_(True)
-        states.append(leaf)
-        if args:
-            return (leaf, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": leaf}
-
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        states.append(output[0] if isinstance(output, tuple) else output)
-
-    first, *_ = architecture.blocks
-    handles = [first.register_forward_pre_hook(here(begin), with_kwargs=True)]
-    try:
-        handles += [block.register_forward_hook(here(after)) for block in architecture.blocks]
-        yield states
-    finally:
-        for handle in handles:
-            handle.remove()

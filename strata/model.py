@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
@@ -36,7 +35,8 @@ from strata.architecture import (
 from strata.catalogue import ModelCard, require_memory, resolve
 from strata.device import best_device, device_named, free_memory, number_type
 from strata.errors import InputError, ModelError, NotEnoughMemory
-from strata.hooks import Recorder, check_edits, states_with_grad
+from strata.gradients import gradients
+from strata.hooks import Recorder, check_edits
 from strata.replay import replay
 from strata.tokenizer import Tokenizer, check_room
 from strata.trace import ModelCheck, Scale, Trace
@@ -70,6 +70,10 @@ class Model:
         self.lens_refusal = refused_lens(self.family, self.check.lens_error)
         self.write_refusal = refused_writes(self.family, self.check.write_error)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was made: unpickled, it measures itself again."""
+        return Model, (self.name, self._network, self.tokenizer, self.card)
+
     # -- what it is ---------------------------------------------------------------------------
 
     @property
@@ -101,9 +105,14 @@ class Model:
         return self._network.dtype
 
     @property
+    def parameters(self) -> tuple[torch.nn.Parameter, ...]:
+        """The weights, each once."""
+        return tuple(self._network.parameters())
+
+    @property
     def n_bytes(self) -> int:
         """Memory held by the parameters, in bytes."""
-        return sum(p.numel() * p.element_size() for p in self._network.parameters())
+        return sum(p.numel() * p.element_size() for p in self.parameters)
 
     @property
     def prompt_limit(self) -> int:
@@ -174,17 +183,7 @@ class Model:
         token_ids = self.encode(text)
         if len(token_ids) < 2:
             raise InputError("A gradient needs a prompt of at least two tokens.")
-        ids = token_ids[None].to(self.device)  # (1, T)
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            states_with_grad(self.architecture) as states,
-        ):
-            ids = ids.clone()  # may have been made under inference mode by the caller
-            logits = self._network(input_ids=ids, use_cache=False).logits.float()  # (1, T, V)
-            loss = F.cross_entropy(logits[0, :-1], ids[0, 1:])
-            gradients = torch.autograd.grad(loss, states)
-            return torch.cat(gradients).float().cpu()  # (L + 1, T, D)
+        return gradients(self._network, self.architecture, token_ids[None].to(self.device))
 
     def generate(
         self,
@@ -270,7 +269,7 @@ class Model:
                     logits=_row(logits, i, len(row)),
                     edits=edits,
                     refusal=self.write_refusal,
-                    verify=self._verify,
+                    verify=self.verify,
                 )
                 for i, (text, row) in enumerate(zip(texts, rows, strict=True))
             ]
@@ -287,15 +286,19 @@ class Model:
                 hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
             )
         self.float_head, self.write_refusal = self.architecture, ""
-        return self.architecture, self._verify(*self._capture([""], [second], ()))
+        return self.architecture, self.verify(*self._capture([""], [second], ()))
 
-    def _verify(self, trace: Trace) -> ModelCheck:
-        """Both identities on a trace; the head runs in its own dtype, as the model ran it."""
-        return verified(
-            self.family,
-            trace,
-            lambda last: self._through(self.architecture.unembed, last.to(self.dtype)),
-        )
+    def checks(self, traces: Sequence[Trace]) -> list[ModelCheck]:
+        """Both identities on each trace; the head runs in its own dtype, as the model ran it."""
+
+        def unembed(last: Tensor) -> Tensor:
+            return self._through(self.architecture.unembed, last.to(self.dtype))
+
+        return verified(self.family, traces, unembed)
+
+    def verify(self, trace: Trace) -> ModelCheck:
+        """`Trace.check` of a trace that this model left."""
+        return self.checks([trace])[0]
 
     def _through(self, function: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
         with torch.inference_mode():

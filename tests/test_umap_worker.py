@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from strata import umap_worker
+from strata import side_process, umap_worker
 from strata.errors import CancelledError, StrataError
 from strata.neighbours import nearest
 from strata.umap_worker import WORKER, Layout, Worker
@@ -77,7 +77,7 @@ def test_the_process_is_a_fresh_interpreter_not_a_fork() -> None:
     """A fork would still carry the command line of the tests."""
     WORKER.draw(*problem())
     command = psutil.Process(WORKER.pid).cmdline()
-    assert command[1:3] == ["-c", umap_worker._PROGRAM]
+    assert command[1:3] == ["-c", side_process._PROGRAM]
 
 
 def test_a_lost_process_is_one_sentence_and_the_next_call_works() -> None:
@@ -135,7 +135,7 @@ def test_what_umap_refuses_is_one_sentence_and_the_process_lives_on() -> None:
 
 
 def test_a_process_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(umap_worker, "_PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(side_process, "_PROGRAM", "import time; time.sleep(600)")
     monkeypatch.setattr(umap_worker, "_SILENCE", 0.3)
     worker = Worker()
     try:
@@ -148,7 +148,7 @@ def test_a_process_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
 def test_the_process_ends_with_the_one_that_started_it() -> None:
     code = (
         "import sys, os; sys.path[:] = sys.argv[1:]; from strata.umap_worker import WORKER\n"
-        "WORKER.warm_up(); print(WORKER.pid, flush=True); os._exit(1)"  # no clean-up of any kind
+        "WORKER.start(); print(WORKER.pid, flush=True); os._exit(1)"  # no clean-up of any kind
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, *sys.path], stdout=subprocess.PIPE, text=True, check=False
@@ -158,10 +158,10 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
 
 def test_close_ends_the_process_and_a_later_call_starts_another() -> None:
     worker = Worker()
-    worker.warm_up()
+    worker.start()
     pid = worker.pid
     assert pid is not None
-    worker.warm_up()
+    worker.start()
     assert worker.pid == pid, "it ran already"
     worker.close()
     _until(lambda: not _runs(pid))

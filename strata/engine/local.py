@@ -252,6 +252,7 @@ class LocalEngine:
             for owner in owners:
                 owner.leave()
         for owner in owners:
+            owner.end_runs()
             owner.thread.join(timeout=5)
         self.apart.shutdown(wait=False, cancel_futures=True)
         self._owners.clear()

@@ -91,6 +91,12 @@ class Owner:
         self.leaving = True
         self.line.changed.notify_all()
 
+    def end_runs(self) -> None:
+        """End the process that runs the model, if it has one; a run of it fails. In any thread."""
+        supply = self.supply
+        if supply is not None:
+            supply.close()
+
     def _live(self) -> None:
         step_back()
         try:
@@ -104,6 +110,7 @@ class Owner:
             if self.work is not None:
                 self.desk.finish(self.work, None, error)
         finally:
+            self.end_runs()
             self.supply = None
             self.settled.set()
 

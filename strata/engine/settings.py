@@ -23,6 +23,10 @@ class Settings(BaseSettings):
     any_model: bool = Field(
         False, description="also serve hub ids and paths that the catalogue does not list"
     )
+    model_process: bool = Field(
+        False,
+        description="run a model beside this process (on Linux, on the CPU): pages go on meanwhile",
+    )
     queue_size: int = Field(64, ge=1, description="jobs that may wait for one model")
     per_learner: int = Field(4, ge=1, description="jobs that one learner may have in flight")
     prompt_characters: int = Field(20_000, ge=1, description="longest prompt, in characters")

@@ -16,6 +16,7 @@ from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work
+from strata.engine.runner import Runner, can_share
 from strata.errors import InputError
 from strata.trace import Scale, Trace
 from strata.views import TRACE, View, supplied
@@ -45,6 +46,7 @@ class Supply:
     def __init__(self, name: str, model: Model, house: Stores, line: Line) -> None:
         self.name, self.model, self.house, self.line = name, model, house, line
         self.desk = house.desk
+        self.runner = _runner(model) if house.desk.settings.model_process else None
         self.unproved: deque[Trace] = deque(maxlen=house.desk.settings.batch_size)
 
     def given(self, work: Work) -> dict[str, Any]:
@@ -82,6 +84,11 @@ class Supply:
             given |= dict.fromkeys(TRACE, trace)
         return {name: given[name] for name in names}
 
+    def close(self) -> None:
+        """End the process beside this one, if there is one. In any thread."""
+        if self.runner is not None:
+            self.runner.close()
+
     def prove(self) -> None:
         """Measure the identities of a trace that pages will ask them of, while nobody waits."""
         trace = self.unproved.popleft()
@@ -112,7 +119,7 @@ class Supply:
         if trace is not None:
             return trace
         trace = self._first_trace(work)
-        if trace.verify is not None:
+        if trace.verify is not None and not trace.measured:
             self.unproved.append(trace)
         return trace
 
@@ -188,7 +195,7 @@ class Supply:
         if len(group) == 1:
             return {group[0]: self._capture(group[0], ())}
         try:
-            traces = self.model.capture_many(group)
+            traces = self._run(group)
         except Exception:
             log.warning("a batch of %d prompts failed; running them one by one", len(group))
             traces = []
@@ -200,9 +207,26 @@ class Supply:
         return captured
 
     def _capture(self, prompt: str, edits: tuple[Scale, ...]) -> Trace:
-        trace = self.model.capture(prompt, edits)
+        [trace] = self._run([prompt], edits)
         self.house.traces.put((self.name, prompt, edits), trace)
         return trace
+
+    def _run(self, prompts: list[str], edits: tuple[Scale, ...] = ()) -> list[Trace]:
+        """A trace of each prompt, in one run: beside this process, or here."""
+        traces = self.runner.capture(prompts, edits) if self.runner is not None else None
+        if traces is None and len(prompts) > 1:
+            traces = self.model.capture_many(prompts)
+        return traces or [self.model.capture(prompts[0], edits)]
+
+
+def _runner(model: Model) -> Runner | None:
+    if not can_share(model):
+        return None
+    try:
+        return Runner(model)
+    except OSError as error:
+        log.warning("%s is run in this process: %s", model.name, error)
+        return None
 
 
 def samples_texts(job: Job, view: View) -> bool:

@@ -9,6 +9,7 @@ import time
 from functools import cache, lru_cache
 
 from strata.catalogue import ModelCard, catalogue
+from strata.classroom import class_mode
 from strata.classroom.roster import LIMITS, Class
 from strata.device import free_memory
 from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
@@ -26,7 +27,10 @@ _limits: dict[str, Limits] = {}  # by member: as many as the roster has, and a c
 
 @cache
 def _engine() -> LocalEngine:
-    return open_engine(Settings(), _limits.get)
+    chosen = Settings()
+    if class_mode() and "model_process" not in chosen.model_fields_set:
+        chosen = chosen.model_copy(update={"model_process": True})
+    return open_engine(chosen, _limits.get)
 
 
 def engine() -> LocalEngine:
@@ -72,7 +76,7 @@ def warm_up() -> None:
             readiness.reason = str(error)
             _log.error("%s", error)
             time.sleep(_TRY_AGAIN_AFTER)
-    WORKER.warm_up()  # beside, not before: the first pages need the cores too
+    WORKER.start()  # beside, not before: the first pages need the cores too
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"

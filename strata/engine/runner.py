@@ -1,0 +1,214 @@
+"""A model's forward passes in a process of its own, so that nobody's page has to wait for them.
+
+A pass through 30 blocks takes and releases Python's interpreter lock about a thousand times, and
+each time it may wait for a page, or a page for it. The process has the very same weights, in memory
+that both share, and hands back whole traces with their identities already measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import mmap
+import os
+import pickle
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from strata.errors import StrataError
+from strata.side_process import Send, SideProcess
+from strata.trace import Scale, Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+log = logging.getLogger(__name__)
+
+_LOST = "The process that runs the model ended unexpectedly; ask again."
+_PATIENCE = 1.0  # seconds between two looks at how long it has been silent
+_SILENCE = 600.0  # seconds after which a process that says nothing is given up
+_TRIES = 3  # starts of a process that never gets ready
+_ALIGNED = 64  # bytes: where vector instructions like a matrix to begin
+_Place = tuple[int, tuple[int, ...], torch.dtype]  # of a weight: where it begins, shape, type
+
+
+class Runner:
+    """The process as seen by the thread that owns the model; only `close` is for others.
+
+    OSError where there is no room for the weights.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._file = _share(model)
+        self._process = SideProcess("strata.engine.runner:serve", _LOST, files=(self._file,))
+        self.ready = False
+        self._tries = 0  # since it last was ready
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now."""
+        return self._process.pid
+
+    def capture(self, prompts: Sequence[str], edits: tuple[Scale, ...] = ()) -> list[Trace] | None:
+        """A trace of each prompt, captured together; edits are for a single one.
+
+        None where the caller has to run the model itself: the process is not ready yet, or refuses.
+        StrataError if it was lost over this; another is then started.
+        """
+        try:
+            if not (self.ready or self._has_started()):
+                return None
+            self._process.send((list(prompts), edits))
+        except StrataError:  # lost before: not over these prompts
+            self._start()
+            return None
+        try:
+            answers = self._answer()
+        except StrataError:
+            self._start()
+            raise
+        return None if answers is None else [self._unpacked(answer) for answer in answers]
+
+    def close(self) -> None:
+        """End the process."""
+        file, self._file = self._file, -1
+        self._process.close()
+        if file >= 0:
+            os.close(file)
+
+    def _start(self) -> None:
+        self.ready = False
+        if self._file < 0 or self._tries == _TRIES:
+            return
+        self._tries += 1
+        try:
+            self._process.start()
+            self._process.send(self._file)
+        except (OSError, StrataError) as error:
+            log.warning("no process for the runs of %s: %s", self.model.name, error)
+
+    def _has_started(self) -> bool:
+        with suppress(queue.Empty):
+            self._process.receive(0.001)
+            self.ready, self._tries = True, 0
+        return self.ready
+
+    def _answer(self) -> list[dict[str, Any]] | None:
+        until = time.monotonic() + _SILENCE
+        while True:
+            try:
+                [answers] = self._process.receive(_PATIENCE)
+                return answers
+            except queue.Empty:
+                if time.monotonic() > until:
+                    raise self._process.lose() from None
+
+    def _unpacked(self, answer: dict[str, Any]) -> Trace:
+        check = answer.pop("check")
+        for name, value in answer.items():
+            answer[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        return Trace(**answer, verify=self.model.verify).with_check(check)
+
+
+def can_share(model: Model) -> bool:
+    """Whether a process may have this model's weights without a copy: on the CPU, on Linux."""
+    return hasattr(os, "memfd_create") and model.device.type == "cpu"
+
+
+def _share(model: Model) -> int:
+    """Move the weights to memory that can be shared; the number of its open file.
+
+    Behind them is the model without its weights, pickled, and at the very end its length.
+    """
+    places: dict[int, _Place] = {}
+    end = 0
+    for weight in model.parameters:
+        begin = math.ceil(end / _ALIGNED) * _ALIGNED
+        places[id(weight)] = begin, tuple(weight.shape), weight.dtype
+        end = begin + weight.nbytes
+    file = os.memfd_create("strata-weights")
+    try:
+        os.ftruncate(file, end)
+        memory = mmap.mmap(file, end)
+        for weight in model.parameters:
+            weight.data = _at(memory, places[id(weight)]).copy_(weight.data)
+        with os.fdopen(os.dup(file), "wb") as rest:
+            rest.seek(end)
+            _Pickler(rest, places).dump(model)
+            length = rest.tell() - end
+            rest.write(length.to_bytes(8, "little"))
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _shared(file: int) -> Model:
+    """In the process: the model that `_share` left there."""
+    memory = mmap.mmap(file, 0)
+    length = int.from_bytes(memory[-8:], "little")
+    with os.fdopen(file, "rb") as rest:
+        rest.seek(len(memory) - 8 - length)
+        model: Model = _Unpickler(rest, memory).load()
+    return model
+
+
+def _at(memory: mmap.mmap, place: _Place) -> Tensor:
+    begin, shape, dtype = place
+    flat = torch.frombuffer(memory, dtype=dtype, count=math.prod(shape), offset=begin)
+    return flat.view(shape)
+
+
+class _Pickler(pickle.Pickler):
+    """Writes of each weight only where it is."""
+
+    def __init__(self, file: Any, places: dict[int, _Place]) -> None:
+        super().__init__(file, protocol=5)
+        self.places = places
+
+    def persistent_id(self, obj: Any) -> Any:
+        return self.places.get(id(obj)) if isinstance(obj, nn.Parameter) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Gives each weight its memory; one that stands in two places of the model stays one."""
+
+    def __init__(self, file: Any, memory: mmap.mmap) -> None:
+        super().__init__(file)
+        self.memory = memory
+        self.weights: dict[_Place, nn.Parameter] = {}
+
+    def persistent_load(self, pid: Any) -> nn.Parameter:
+        if pid not in self.weights:
+            self.weights[pid] = nn.Parameter(_at(self.memory, pid), requires_grad=False)
+        return self.weights[pid]
+
+
+def serve(messages: Iterator[Any], send: Send) -> None:
+    """Run the model until the other side is gone."""
+    model = _shared(next(messages))
+    send("ready")
+    for prompts, edits in messages:
+        try:
+            traces = [model.capture(prompts[0], edits)] if edits else model.capture_many(prompts)
+            checks = model.checks(traces)
+        except Exception as error:  # the other side tries it, and tells its learner why not
+            log.warning("a run of %d prompts failed: %s", len(prompts), type(error).__name__)
+            send(None)
+            continue
+        send([_packed(trace, check) for trace, check in zip(traces, checks, strict=True)])
+
+
+def _packed(trace: Trace, check: Any) -> dict[str, Any]:
+    fields = {**vars(trace), "check": check}
+    del fields["verify"]
+    return {n: v.numpy() if isinstance(v, Tensor) else v for n, v in fields.items()}

@@ -1,0 +1,295 @@
+"""A model's runs in a process of its own: the same numbers, the same weights, lost and found."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from strata.engine import Job, LocalEngine, Settings, open_engine, runner
+from strata.engine.runner import Runner
+from strata.errors import InputError, StrataError
+from strata.model import Model
+from strata.trace import ModelCheck, Scale, Trace
+from tests.tiny import LIMIT, PROMPT
+
+Tiny = Callable[[str], Model]
+PATIENCE = 180.0  # seconds: a process imports torch and transformers, on a machine that may be busy
+PROMPTS = (PROMPT, "Where the river is wide", "a")
+BUNDLED = "smollm2-135m"
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "memfd_create"), reason="weights are shared on Linux only"
+)
+
+
+def equal(one: Trace, other: Trace) -> bool:
+    for a, b in ((one.token_ids, other.token_ids), (one.hidden, other.hidden)):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=0)
+    assert (one.writes is None) == (other.writes is None)
+    if one.writes is not None:
+        torch.testing.assert_close(one.writes, other.writes, rtol=0, atol=0)
+    plain = [(t.text, t.tokens, t.edits, t.refusal) for t in (one, other)]
+    return plain[0] == plain[1]
+
+
+def same_check(one: ModelCheck, other: ModelCheck) -> bool:
+    errors = [(check.lens_error, check.write_error) for check in (one, other)]
+    pairs = zip(*errors, strict=True)
+    return one.reason == other.reason and all(
+        a == b or (math.isnan(a) and math.isnan(b)) for a, b in pairs
+    )
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def captured(running: Runner, *prompts: str, edits: tuple[Scale, ...] = ()) -> list[Trace]:
+    """What the process captures, once it is ready."""
+    until(lambda: running.ready or running._has_started())
+    traces = running.capture(prompts, edits)
+    assert traces is not None
+    return traces
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="module")
+def running(tiny: Tiny) -> Iterator[Runner]:
+    """The process of a tiny Gemma: caps, tied weights, local attention."""
+    running = Runner(tiny("gemma2"))
+    yield running
+    running.close()
+
+
+def test_shared_weights_give_the_same_run_in_every_family(name: str, tiny: Tiny) -> None:
+    """Read back here: the process itself does no more."""
+    model = tiny(name)
+    before = model.capture_many(PROMPTS)
+    file = runner._share(model)
+    try:
+        twin = runner._shared(os.dup(file))
+    finally:
+        os.close(file)
+    assert (twin.name, twin.card, twin.n_bytes) == (model.name, model.card, model.n_bytes)
+    assert same_check(twin.check, model.check)
+    for one, here, there in zip(
+        before, model.capture_many(PROMPTS), twin.capture_many(PROMPTS), strict=True
+    ):
+        assert equal(one, here)
+        assert equal(one, there)
+    # One memory, not a copy: what is written on one side is read on the other.
+    mine, theirs = model.parameters[0], twin.parameters[0]
+    kept = mine.data.flatten()[0].item()
+    mine.data.view(-1)[0] = 7.5
+    assert theirs.data.flatten()[0].item() == 7.5
+    mine.data.view(-1)[0] = kept
+
+
+def test_the_process_captures_what_the_model_does(running: Runner) -> None:
+    model = running.model
+    for here, there in zip(model.capture_many(PROMPTS), captured(running, *PROMPTS), strict=True):
+        assert equal(here, there)
+        assert there.measured
+        # The product with the head is shared by the batch, so it may round another way.
+        assert there.check.lens_error == pytest.approx(here.check.lens_error, abs=1e-6)
+        assert there.check.write_error == here.check.write_error
+    edits = (Scale(1, 0.5, "mlp", (2,)), Scale(0, 2.0))
+    [there] = captured(running, PROMPT, edits=edits)
+    here = model.capture(PROMPT, edits)
+    assert equal(here, there)
+    assert same_check(here.check, there.check)
+
+
+def test_what_it_refuses_is_left_to_the_caller(running: Runner) -> None:
+    assert captured(running, PROMPT)
+    pid = running.pid
+    assert running.capture(["z" * (LIMIT + 1)]) is None
+    assert running.capture(["a", ""]) is None
+    assert captured(running, "a")
+    assert running.pid == pid
+
+
+def test_a_lost_process_is_one_sentence_and_another_takes_its_place(tiny: Tiny) -> None:
+    running = Runner(tiny("gpt2"))
+    try:
+        expected = captured(running, PROMPT)
+        lost = running.pid
+        assert lost is not None
+        os.kill(lost, signal.SIGSTOP)  # so that the prompts are with it when it goes
+        ended = threading.Timer(0.3, os.kill, (lost, signal.SIGKILL))
+        ended.start()
+        with pytest.raises(StrataError) as error:
+            running.capture([PROMPT])
+        assert str(error.value) == "The process that runs the model ended unexpectedly; ask again."
+        assert running.capture([PROMPT]) is None  # until the next is ready, the caller's turn
+        assert equal(expected[0], captured(running, PROMPT)[0])
+        assert running.pid != lost
+
+        # Lost while nobody asked: nobody is told.
+        assert running.pid is not None
+        os.kill(running.pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(running.pid)], timeout=PATIENCE)
+        assert running.capture([PROMPT]) is None
+        assert equal(expected[0], captured(running, PROMPT)[0])
+    finally:
+        running.close()
+
+
+def test_a_process_that_never_gets_ready_is_tried_three_times(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strata.side_process._PROGRAM", "import sys; sys.stdin.buffer.read(1)")
+    running, seen = Runner(tiny("gpt2")), set[int | None]()
+    try:
+        for _ in range(6):
+            pid = running.pid
+            if pid is not None:
+                until(lambda pid=pid: not runs(pid))  # type: ignore[misc]
+                time.sleep(0.1)  # until its end has been read
+            seen.add(pid)
+            assert running.capture([PROMPT]) is None
+        assert len(seen - {None}) == 3
+    finally:
+        running.close()
+
+
+def test_a_process_that_says_nothing_is_given_up(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Runner(tiny("gpt2"))
+    try:
+        captured(running, PROMPT)
+        monkeypatch.setattr(runner, "_PATIENCE", 0.05)
+        monkeypatch.setattr(runner, "_SILENCE", 0.3)
+        assert running.pid is not None
+        stopped = running.pid
+        os.kill(stopped, signal.SIGSTOP)
+        with pytest.raises(StrataError, match="ended unexpectedly"):
+            running.capture([PROMPT])
+        until(lambda: not runs(stopped))
+    finally:
+        running.close()
+
+
+def test_close_ends_it_for_good(tiny: Tiny) -> None:
+    running = Runner(tiny("gpt2"))
+    pid = running.pid
+    assert pid is not None
+    running.close()
+    running.close()
+    assert not runs(pid)
+    assert running.capture([PROMPT]) is None
+    assert running.pid is None
+
+
+# -- in the engine --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[LocalEngine]:
+    with open_engine(Settings(model_process=True)) as opened:
+        opened.describe(BUNDLED)
+        yield opened
+
+
+def owned(engine: LocalEngine) -> tuple[Model, Runner]:
+    supply = engine._owners[BUNDLED].supply
+    assert supply is not None
+    assert supply.runner is not None
+    return supply.model, supply.runner
+
+
+def test_the_engine_answers_from_the_process(
+    engine: LocalEngine, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, running = owned(engine)
+    captured(running, "ready")
+
+    def refuse(*args: Any) -> Any:
+        raise AssertionError("run in the server's own process")
+
+    monkeypatch.setattr(theirs, "_forward", refuse)
+    prompt = "The capital of France is"
+    job = Job(view="predictions.next_token", model=BUNDLED, prompt=prompt, params={"position": 4})
+    frame = engine.run(job)
+    expected = model.capture(prompt).logits[4].double().softmax(dim=-1).topk(20)
+    assert frame["token_id"].tolist() == expected.indices.tolist()
+    torch.testing.assert_close(
+        torch.tensor(frame["prob"].tolist(), dtype=torch.float64), expected.values,
+        rtol=1e-5, atol=1e-9,
+    )  # fmt: skip
+    trace = engine.traces.get((BUNDLED, prompt, ()))
+    assert trace is not None
+    assert trace.measured
+    assert not engine._owners[BUNDLED].supply.unproved  # type: ignore[union-attr]
+    assert engine.run(Job(view="run.check", model=BUNDLED, prompt=prompt))["ok"].all()
+    edited = Job(
+        view="predictions.entropy", model=BUNDLED, prompt=prompt, edits=(Scale(3, 0.5),),
+        params={"position": 2},
+    )  # fmt: skip
+    logits = model.capture(prompt, edited.edits).logits[2].double()
+    assert engine.run(edited)["entropy"].item() == pytest.approx(
+        torch.distributions.Categorical(logits=logits).entropy().item(), rel=1e-4
+    )
+
+
+def test_a_refusal_reaches_its_learner(engine: LocalEngine) -> None:
+    captured(owned(engine)[1], "ready")
+    with pytest.raises(InputError):
+        engine.run(Job(view="predictions.surprisal", model=BUNDLED, prompt=""))
+
+
+def test_a_lost_process_leaves_the_engine_answering(engine: LocalEngine) -> None:
+    running = owned(engine)[1]
+    captured(running, "ready")
+    lost = running.pid
+    assert lost is not None
+    os.kill(lost, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(lost)], timeout=PATIENCE)
+    job = Job(view="predictions.surprisal", model=BUNDLED, prompt="Nobody is told of this")
+    assert len(engine.run(job)) == 5
+    assert running.pid not in (None, lost)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread its own priority")
+def test_the_process_lets_pages_go_first(engine: LocalEngine) -> None:
+    pid = owned(engine)[1].pid
+    assert pid is not None
+    assert psutil.Process(pid).nice() == min(19, psutil.Process().nice() + 10)
+
+
+def test_closing_the_engine_ends_it() -> None:
+    opened = open_engine(Settings(model_process=True))
+    opened.describe(BUNDLED)
+    pid = owned(opened)[1].pid
+    assert pid is not None
+    opened.close()
+    until(lambda: not runs(pid))
+
+
+def test_without_the_setting_there_is_none() -> None:
+    with open_engine(Settings()) as opened:
+        opened.describe(BUNDLED)
+        supply = opened._owners[BUNDLED].supply
+        assert supply is not None
+        assert supply.runner is None
