@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,7 +19,8 @@ from strata.trace import Trace
 if TYPE_CHECKING:
     from strata.model import Model
 
-_LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64: about 100 positions at V = 50,000
+_LOGITS_AT_ONCE = 100_000  # 1 MB in float64, which stays in a cache: 2 positions at V = 50,000
+_NEVER = -1e3  # nats: less likely than any float64 can say
 
 
 @quick
@@ -57,9 +58,11 @@ def surprisal(model: Model, trace: Trace) -> pd.DataFrame:
     T rows; nothing predicts position 0, so its logprob, rank and entropy are missing.
     """
     logprobs, ranks, entropies = [math.nan], [None], [math.nan]
-    for start, logits in _chunks(trace.logits[:-1]):
-        chosen = trace.token_ids[start + 1 : start + 1 + len(logits), None]  # (n, 1)
-        distribution = logits.log_softmax(dim=-1)  # (n, V)
+    at_once = max(1, _LOGITS_AT_ONCE // trace.logits.shape[-1])
+    for logits, chosen in zip(
+        trace.logits[:-1].split(at_once), trace.token_ids[1:, None].split(at_once), strict=True
+    ):  # (n, V) and (n, 1)
+        distribution = logits.double().log_softmax(dim=-1)  # (n, V)
         logprobs += distribution.gather(1, chosen)[:, 0].tolist()
         ranks += (logits > logits.gather(1, chosen)).sum(dim=1).tolist()
         entropies += _entropy(distribution).tolist()
@@ -298,16 +301,9 @@ def choices(frame: pd.DataFrame) -> float:
     return float(frame["choices"].iloc[0])
 
 
-def _chunks(logits: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(T, V) logits in float64, a bounded number of rows at a time, with each chunk's first row."""
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    for start in range(0, len(logits), rows):
-        yield start, logits[start : start + rows].double()
-
-
 def _entropy(logprob: Tensor) -> Tensor:
     """(..., V) log-probabilities -> (...) nats; a token of probability 0 adds nothing."""
-    return torch.special.entr(logprob.exp()).sum(dim=-1)
+    return 0.0 - (logprob.exp() * logprob.clamp_min(_NEVER)).sum(dim=-1)
 
 
 def _percent(prob: float) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 from strata import views
 from strata.corpus import Sample
 from strata.device import free_memory, step_back
-from strata.engine.cache import ByteCache
+from strata.engine.cache import ByteCache, table_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
 from strata.engine.limits import Limits
@@ -80,8 +80,7 @@ class LocalEngine:
             settings.sample_cache_bytes, lambda sample: sample.n_bytes
         )
         self.results: ByteCache[str, Answer] = ByteCache(
-            settings.result_cache_bytes,
-            lambda answer: int(answer.frame.memory_usage(deep=True).sum()) + _ROW,
+            settings.result_cache_bytes, lambda answer: table_bytes(answer.frame) + _ROW
         )
         self.apart = ThreadPoolExecutor(_APART, "strata-apart", initializer=step_back)
         self._reading = BoundedSemaphore(_QUICK)

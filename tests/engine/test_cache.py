@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-from strata.engine.cache import ByteCache
+import pandas as pd
+
+from strata.engine.cache import ByteCache, table_bytes
 
 
 def test_the_bound_holds_whatever_is_put_in() -> None:
@@ -47,3 +49,18 @@ def test_drop_forgets_what_is_unwanted() -> None:
     assert (cache.get("a"), cache.n_bytes) == (None, 10)
     cache.drop()
     assert (len(cache), cache.n_bytes) == (0, 0)
+
+
+def test_a_table_takes_what_pandas_says() -> None:
+    """Without the index; strings of both kinds, missing values, no rows, a column named twice."""
+    frame = pd.DataFrame(
+        {
+            "number": [1.0, 2.0],
+            "whole": pd.array([1, None], dtype="Int64"),
+            "text": pd.array(["a", "longer"], dtype="str"),
+            "thing": pd.Series(["a", "longer" * 100], dtype=object),
+        }
+    )
+    for each in (frame, frame.iloc[:0], frame[["number", "number"]]):
+        expected = int(each.memory_usage(index=False, deep=True).sum())
+        assert table_bytes(each) == expected
