@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from strata.classroom.codes import (
@@ -219,8 +219,14 @@ class Roster:
         return resume
 
     def forget(self, member_id: str) -> None:
-        """Delete a member and all that is kept of what they did and typed."""
+        """Delete a member and all that is kept of what they did and typed.
+
+        The class's revision grows, so that every server looks up anew who is in it.
+        """
         with self._database.session(write=True) as session:
+            of_member = select(MemberRow.class_id).where(MemberRow.id == member_id)
+            theirs = update(ClassRow).where(ClassRow.id == of_member.scalar_subquery())
+            session.execute(theirs.values(revision=ClassRow.revision + 1))
             _forget(session, [member_id])
         self._gone[member_id] = datetime.now(UTC)
 

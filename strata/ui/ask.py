@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from strata.ui.learner import seat
 from strata.ui.resources import engine, limit
 
 _PATIENCE = 0.25  # seconds before a wait is worth showing
+_CLOSELY, _LATER = 4, 0.5  # looks after which a wait is long, seconds between two then
 _DEADLINE = 600.0  # seconds
 _FOR_A_PLACE = 60.0  # seconds that a page waits for a place in the queue
 _BETWEEN_TRIES = 10.0  # seconds at most
@@ -63,10 +65,10 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
             bar = st.progress(0.0)
             if meanwhile is not None:
                 meanwhile()
-        while True:  # each call below lets Streamlit interrupt this run
+        for look in itertools.count():  # each call below lets Streamlit interrupt this run
             bar.progress(*_waiting(future))
             try:
-                frame = future.result(timeout=_PATIENCE)
+                frame = future.result(timeout=_PATIENCE if look < _CLOSELY else _LATER)
             except TimeoutError:
                 continue
             place.empty()

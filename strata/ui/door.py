@@ -29,7 +29,7 @@ COOKIE = "strata_seat"
 _SEAT = b"x-strata-seat"
 _OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
 _LONGEST_FORM = 10_000  # bytes
-_FRESH = 5.0  # seconds for which a known seat is not looked up again
+_FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
 _TEACHER_HOURS = 12.0
 
 
@@ -46,6 +46,7 @@ class Reception:
     wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # a school's address
     secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
     _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
+    _changes: int = 0
 
     def seated(self, token: str) -> Seat | None:
         """Who has this cookie. StrataError if the database cannot say."""
@@ -53,6 +54,7 @@ class Reception:
         at, seat = self._seen.get(token, (0.0, None))
         if seat is not None and now - at < _FRESH:
             return seat
+        changes = self._changes
         try:
             seat = self.roster.seated(token)
         except StrataError:
@@ -60,7 +62,7 @@ class Reception:
                 raise
             return seat  # who was in stays in while the database is away
         self._seen.pop(token, None)
-        if seat is not None:
+        if seat is not None and changes == self._changes:
             if len(self._seen) > 5_000:
                 self._seen.clear()
             self._seen[token] = now, seat
@@ -68,6 +70,7 @@ class Reception:
 
     def changed(self, class_ids: set[str]) -> None:
         """Look up anew who is in these classes: who is told of a change meets it too."""
+        self._changes += 1  # what is being looked up just now may be what was before
         for token, (_, seat) in list(self._seen.items()):
             if seat.group is not None and seat.group.id in class_ids:
                 self._seen.pop(token, None)

@@ -30,8 +30,11 @@ def made(key: Hashable, make: Callable[[], T]) -> T:
 
 
 def frame(key: Hashable, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table, made once for a key; each caller's is their own, as far as columns are set."""
-    return made(key, make).copy(deep=False)
+    """A table, made once for a key; each caller's is their own.
+
+    A shallow copy would be as quick, and pandas would keep a note of each in the kept table.
+    """
+    return made(key, make).copy()
 
 
 def _size(thing: Any) -> int:

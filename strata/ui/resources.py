@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import threading
 import time
 from functools import cache, lru_cache
 
+from strata import memory
 from strata.catalogue import ModelCard, catalogue
 from strata.classroom import class_mode
 from strata.classroom.roster import LIMITS, Class
@@ -17,7 +19,8 @@ from strata.errors import CancelledError, StrataError
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
 
-_COLLECT_EVERY = 60  # seconds
+_COLLECT_EVERY = 10  # seconds
+_TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
 _TRY_AGAIN_AFTER = 30  # seconds
 
 _log = logging.getLogger("strata")
@@ -80,9 +83,14 @@ def warm_up() -> None:
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"
-    while True:
+    for number in itertools.count(1):
         time.sleep(_COLLECT_EVERY)
-        free_memory()
+        if number % _COLLECT_ALL == 0:
+            free_memory()
+        else:
+            gc.collect(1)
+            if number % _TRIM == 0:
+                memory.trim()
 
 
 def _tell_the_terminal(model: str) -> None:

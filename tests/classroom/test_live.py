@@ -115,6 +115,45 @@ def test_who_hears_that_the_class_is_closed_is_refused_from_then_on(
         assert "was closed" in after.group.closed()
 
 
+def test_who_was_deleted_is_out_where_they_are_seated(client: TestClient, group: Class) -> None:
+    """As well on a server other than that of the teacher who deleted them."""
+    ann, ann_id = seated(client, group, "Ann")
+    token = ann["cookie"].split("=", 1)[1]
+    assert door.reception is not None
+    with client.websocket_connect("/live", headers=ann) as socket:
+        before = socket.receive_json()["revision"]
+        assert door.reception.seated(token) is not None
+        door.reception.roster.forget(ann_id)
+        while socket.receive_json()["revision"] == before:
+            pass
+        assert door.reception.seated(token) is None
+
+
+def test_a_look_at_a_seat_that_crosses_a_change_is_not_kept(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    token = ann["cookie"].split("=", 1)[1]
+    reception = door.reception
+    assert reception is not None
+    look = reception.roster.seated
+
+    def slowly(token: str) -> Any:
+        found = look(token)
+        reception.roster.change(group.id, closes=datetime.now(UTC))
+        reception.changed({group.id})
+        return found
+
+    monkeypatch.setattr(reception.roster, "seated", slowly)
+    reception.seated(token)
+    monkeypatch.undo()
+    monkeypatch.setattr(door, "reception", reception)
+    after = reception.seated(token)
+    assert after is not None
+    assert after.group is not None
+    assert "was closed" in after.group.closed()
+
+
 def test_a_ballot_is_kept_once_and_only_while_its_round_is_open(
     client: TestClient, group: Class, database: Database
 ) -> None:
