@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts.grid import QUANTITIES, Grid
 from strata.display import display_token
 from strata.ui.beside import other_prompt
+from strata.ui.component import chosen_of, component
 from strata.ui.page import Page
 from strata.ui.place import whole_number
 from strata.ui.target import Target, choose_target
@@ -38,15 +37,6 @@ CARRIED = {
     "frozen": ["logit", "norm", "target_logit", "nothing"],
 }
 MOST_PINS = 12
-_HERE = Path(__file__).parent
-
-
-@cache
-def _component() -> Any:
-    css, picture, js = (
-        (_HERE / name).read_text("utf-8") for name in ("grid.css", "grid_picture.js", "grid.js")
-    )
-    return st.components.v2.component("strata_grid", css=css, js=picture + js)
 
 
 def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None:
@@ -54,7 +44,7 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
     `layer` and `position` to that cell; without `position` to its layer only."""
 
     def choose() -> None:
-        chosen = st.session_state[key].chosen
+        chosen = chosen_of(key)
         positions = [column["position"] for column in grid.columns]
         if not (isinstance(chosen, list) and len(chosen) == 2):
             return
@@ -74,7 +64,8 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
         "file": f"logit_lens_{key}",
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
-    _component()(key=key, data=data, on_chosen_change=choose)
+    made = component("strata_grid", ("grid_picture.js", "grid.js"), "grid.css")
+    made(key=key, data=data, on_chosen_change=choose)
 
 
 def layer_slider(page: Page, key: str, first: int, place: DeltaGenerator) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
+
+from strata.ui.component import component
 
 _HERE = Path(__file__).parent
 
@@ -16,11 +16,6 @@ _ICON, _LOGO = (  # as addresses: of a path Streamlit reads the file at every ru
     f"data:image/svg+xml;base64,{b64encode((_HERE / name).read_bytes()).decode()}"
     for name in ("icon.svg", "logo.svg")
 )
-
-
-@cache
-def _drawer() -> Any:
-    return st.components.v2.component("strata_drawer", js=(_HERE / "drawer.js").read_text("utf-8"))
 
 
 def apply(step: str = "") -> None:
@@ -32,7 +27,7 @@ def apply(step: str = "") -> None:
     st.logo(_LOGO, size="large")
     st.html(f"<style>{_CSS}</style>")
     with st.container(key="drawer"):
-        _drawer()(key="closes_drawer", data={"step": step})
+        component("strata_drawer", ("drawer.js",))(key="closes_drawer", data={"step": step})
 
 
 def say(kind: str, text: str, name: str = "") -> None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-_HERE = Path(__file__).parent
-
-
-@cache
-def _component() -> Any:
-    css, js = ((_HERE / name).read_text("utf-8") for name in ("tokens.css", "tokens.js"))
-    return st.components.v2.component("strata_tokens", css=css, js=js)
-
+from strata.ui.component import chosen_of, component
 
 Tokens = list[dict[str, Any]]
 
@@ -36,7 +27,7 @@ def token_strip(
     """
 
     def choose() -> None:
-        position = st.session_state[key].chosen
+        position = chosen_of(key)
         if isinstance(position, int) and 0 <= position < len(tokens):
             st.session_state[slider] = position
 
@@ -48,4 +39,6 @@ def token_strip(
         "low": low,
         "high": high,
     }
-    _component()(key=key, data=data, on_chosen_change=choose)
+    component("strata_tokens", ("tokens.js",), "tokens.css")(
+        key=key, data=data, on_chosen_change=choose
+    )
