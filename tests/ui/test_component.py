@@ -1,0 +1,47 @@
+"""Our components under Streamlit's own rules."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from strata.ui import component
+
+
+def page() -> None:
+    import streamlit as st
+
+    from strata.ui.component import component
+
+    component("strata_drawer", ("drawer.js",))(key="closes_drawer", data={"step": ""})
+    st.selectbox("One of", ["a", "b"], key="box")
+    st.text_area("Text", "as it was", key="text")
+
+
+def test_no_class_is_made_when_a_page_runs() -> None:
+    """Streamlit would make one for each component at each select box: garbage of 30 objects."""
+    app = AppTest.from_function(page).run()
+    assert not app.exception
+    gc.collect()
+    app.selectbox[0].select("b").run()
+    made = [each for each in gc.get_objects() if type(each).__name__ == "_WriteThrough"]
+    classes = [
+        each for each in gc.get_objects() if getattr(each, "__name__", "") == "_WriteThrough"
+    ]
+    assert (made, classes) == ([], [])
+    assert app.selectbox[0].value == "b"
+
+
+@pytest.mark.parametrize(
+    ("state", "chosen"), [({}, None), ({"chosen": [1, 2]}, [1, 2]), ([7], None), (None, None)]
+)
+def test_a_state_of_any_kind_is_read(
+    state: Any, chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser may send anything."""
+    monkeypatch.setattr(st, "session_state", {"grid": state})
+    assert component.chosen_of("grid") == chosen
