@@ -19,8 +19,8 @@ from strata.errors import CancelledError, StrataError
 from strata.ui.server import readiness
 from strata.umap_worker import WORKER
 
-_COLLECT_EVERY = 60  # seconds
-_COLLECT_ALL = 10  # of so many collections, one is of everything
+_COLLECT_EVERY = 10  # seconds
+_TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
 _TRY_AGAIN_AFTER = 30  # seconds
 
 _log = logging.getLogger("strata")
@@ -89,7 +89,8 @@ def warm_up() -> None:
             free_memory()
         else:
             gc.collect(1)
-            memory.trim()
+            if number % _TRIM == 0:
+                memory.trim()
 
 
 def _tell_the_terminal(model: str) -> None:
