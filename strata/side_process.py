@@ -1,7 +1,7 @@
 """A process of our own beside the server: a fresh interpreter that answers pickled messages.
 
 Never a fork, since torch has threads. It is started when it is first wanted, and again whenever it
-was lost; it ends with the process that started it.
+was lost; when the process that started it is gone it ends too, after what it is doing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import IO, Any
 from weakref import WeakSet
 
 from strata.errors import StrataError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from strata.side_process import run; run()"
 _PIPE = 1 << 20  # bytes that may be under way; with the usual 64 kB, large answers come in crumbs
 Send = Callable[..., None]
 _known: WeakSet[SideProcess] = WeakSet()
+_ending = Event()  # this process: nothing is started any more
 
 
 class SideProcess:
@@ -53,7 +59,7 @@ class SideProcess:
     def start(self) -> bool:
         """Start it, if it does not run, without waiting for it; whether that was done."""
         with self._starting:
-            if self._process is not None and self._process.poll() is None:
+            if _ending.is_set() or (self._process is not None and self._process.poll() is None):
                 return False
             self._replies = queue.SimpleQueue()
             self._process = subprocess.Popen(
@@ -62,8 +68,8 @@ class SideProcess:
                 stdout=subprocess.PIPE,
                 env={**os.environ, **self._environment},
                 pass_fds=self._files,
-                pipesize=_PIPE,
             )
+            _widen(self._process.stdout)
             arguments = (self._process.stdout, self._replies)
             Thread(target=_receive, args=arguments, name="replies", daemon=True).start()
             return True
@@ -81,7 +87,7 @@ class SideProcess:
                 raise BrokenPipeError
             pickle.dump(message, process.stdin, protocol=5)
             process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed meanwhile, by another thread
             raise self.lose() from None
 
     def receive(self, timeout: float) -> Any:
@@ -111,14 +117,25 @@ class SideProcess:
 
 @atexit.register
 def _close_all() -> None:
+    _ending.set()
     for each in list(_known):
         each.close()
 
 
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let large answers come in few pieces, where the system has room for that."""
+    if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+
+
 def _receive(stream: IO[bytes], replies: queue.SimpleQueue[Any]) -> None:
-    for message in _messages(stream):
-        replies.put(message)
-    replies.put(None)
+    try:
+        for message in _messages(stream):
+            replies.put(message)
+            del message  # it may be large, and the next may be long in coming
+    finally:
+        replies.put(None)
 
 
 def _messages(stream: IO[bytes]) -> Iterator[Any]:

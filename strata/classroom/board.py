@@ -38,6 +38,8 @@ class Board:
         moved |= {each for each, group in self._groups.items() if self._turned(group)} & now.keys()
         for class_id in moved:
             self._read(class_id, now[class_id])
+        # Only now: where one could not be read, all are told of at the next look.
+        self._seen |= {each: now[each] for each in moved if each in self._groups}
         gone = self._seen.keys() - now.keys()
         for class_id in gone:
             self._screens[class_id] = {"revision": -1, "closed": "This class was deleted."}
@@ -84,7 +86,7 @@ class Board:
             if vote.shown:
                 cast = self._votes.ballots(vote.id)[vote.id]
                 screen["vote"]["results"] = _bars(vote, cast)
-        self._screens[class_id], self._seen[class_id] = screen, revision
+        self._screens[class_id] = screen
 
 
 _REVISIONS = select(ClassRow.id, ClassRow.revision)

@@ -16,6 +16,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Runner:
         self._process = SideProcess("strata.engine.runner:serve", _LOST, files=(self._file,))
         self.ready = False
         self._tries = 0  # since it last was ready
+        self._closing = Lock()
         self._start()
 
     @property
@@ -80,23 +82,27 @@ class Runner:
 
     def close(self) -> None:
         """End the process."""
-        file, self._file = self._file, -1
+        with self._closing:
+            file, self._file = self._file, -1
         self._process.close()
         if file >= 0:
             os.close(file)
 
     def _start(self) -> None:
         self.ready = False
-        if self._file < 0 or self._tries == _TRIES:
-            return
-        self._tries += 1
-        try:
-            self._process.start()
-            self._process.send(self._file)
-        except (OSError, StrataError) as error:
-            log.warning("no process for the runs of %s: %s", self.model.name, error)
+        with self._closing:
+            if self._file < 0 or self._tries == _TRIES:
+                return
+            self._tries += 1
+            try:
+                self._process.start()
+                self._process.send(self._file)
+            except (OSError, StrataError) as error:
+                log.warning("no process for the runs of %s: %s", self.model.name, error)
 
     def _has_started(self) -> bool:
+        if self.pid is None:
+            self._start()
         with suppress(queue.Empty):
             self._process.receive(0.001)
             self.ready, self._tries = True, 0
@@ -120,8 +126,12 @@ class Runner:
 
 
 def can_share(model: Model) -> bool:
-    """Whether a process may have this model's weights without a copy: on the CPU, on Linux."""
-    return hasattr(os, "memfd_create") and model.device.type == "cpu"
+    """Whether a process may have this model's weights without a copy: on the CPU, on Linux.
+
+    In float32, as the engine loads them there: numpy, in which traces come back, has no bfloat16.
+    """
+    on_cpu = model.device.type == "cpu" and model.dtype == torch.float32
+    return hasattr(os, "memfd_create") and on_cpu
 
 
 def _share(model: Model) -> int:
@@ -201,11 +211,14 @@ def serve(messages: Iterator[Any], send: Send) -> None:
         try:
             traces = [model.capture(prompts[0], edits)] if edits else model.capture_many(prompts)
             checks = model.checks(traces)
+            answers = [_packed(trace, check) for trace, check in zip(traces, checks, strict=True)]
+            del traces
         except Exception as error:  # the other side tries it, and tells its learner why not
             log.warning("a run of %d prompts failed: %s", len(prompts), type(error).__name__)
             send(None)
             continue
-        send([_packed(trace, check) for trace, check in zip(traces, checks, strict=True)])
+        send(answers)
+        del answers  # the next prompts may be long in coming
 
 
 def _packed(trace: Trace, check: Any) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def _runner(model: Model) -> Runner | None:
         return None
     try:
         return Runner(model)
-    except OSError as error:
+    except Exception as error:  # whatever it is that cannot be shared: it still runs here
         log.warning("%s is run in this process: %s", model.name, error)
         return None
 

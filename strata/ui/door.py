@@ -62,23 +62,26 @@ class Reception:
                 raise
             return seat  # who was in stays in while the database is away
         self._seen.pop(token, None)
-        if seat is not None and changes == self._changes:
+        if seat is not None:
             if len(self._seen) > 5_000:
                 self._seen.clear()
             self._seen[token] = now, seat
+            if changes != self._changes:  # what was looked up may be what was before
+                self._seen.pop(token, None)
         return seat
 
     def changed(self, class_ids: set[str]) -> None:
         """Look up anew who is in these classes: who is told of a change meets it too."""
-        self._changes += 1  # what is being looked up just now may be what was before
+        self._changes += 1
         for token, (_, seat) in list(self._seen.items()):
             if seat.group is not None and seat.group.id in class_ids:
                 self._seen.pop(token, None)
 
     def forget(self, token: str) -> None:
         """Let a browser out."""
-        self._seen.pop(token, None)
         self.roster.leave(token)
+        self._changes += 1
+        self._seen.pop(token, None)
 
 
 reception: Reception | None = None

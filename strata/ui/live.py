@@ -100,6 +100,9 @@ async def _watch() -> None:
             if not down:
                 _log.warning("%s", error)
             moved, down = set(), True
+        except Exception:  # a bug: classes still hear of what changes next
+            _log.exception("a look at the classes failed")
+            moved = set()
         for listener in here.listeners:
             if listener.class_id in moved:
                 listener.told.set()

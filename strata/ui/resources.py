@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+from contextlib import suppress
 from functools import cache, lru_cache
 
 from strata import memory
@@ -79,7 +80,9 @@ def warm_up() -> None:
             readiness.reason = str(error)
             _log.error("%s", error)
             time.sleep(_TRY_AGAIN_AFTER)
-    WORKER.start()  # beside, not before: the first pages need the cores too
+            free_memory()
+    with suppress(OSError):  # told to whoever asks for a map
+        WORKER.start()  # beside, not before: the first pages need the cores too
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"

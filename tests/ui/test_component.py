@@ -33,6 +33,31 @@ def test_no_class_is_made_when_a_page_runs() -> None:
     assert app.selectbox[0].value == "b"
 
 
+class Session:
+    """The little of a session's state that a presenter reads."""
+
+    def __init__(self, **said: Any) -> None:
+        self._new_widget_state = said
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ([{"event": "chosen", "value": 2}], {"kept": 1, "chosen": 2}),
+        ([{"event": "chosen", "value": 2}, {"event": "chosen"}], {"kept": 1, "chosen": None}),
+        ([], {"kept": 1}),
+        (None, {"kept": 1}),
+        (["no event", {}, {"value": 3}], {"kept": 1}),
+    ],
+)
+def test_what_was_triggered_is_shown_beside_the_state(said: Any, shown: Any) -> None:
+    """As Streamlit's own presenter shows it."""
+    present = component._with_events("events", "id", {"chosen"})
+    assert present({"kept": 1}, Session(events=said)) == shown
+    assert present({"kept": 1}, Session()) == {"kept": 1}
+    assert present("no mapping", Session(events=said)) == "no mapping"
+
+
 @pytest.mark.parametrize(
     ("state", "chosen"), [({}, None), ({"chosen": [1, 2]}, [1, 2]), ([7], None), (None, None)]
 )
