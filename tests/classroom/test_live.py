@@ -19,7 +19,7 @@ from strata.classroom.board import Board
 from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Votes, call
-from strata.database import Database
+from strata.database import AwayError, Database
 from strata.errors import StrataError
 from strata.lessons.progress import Progress
 from strata.ui import door, live
@@ -127,6 +127,49 @@ def test_who_was_deleted_is_out_where_they_are_seated(client: TestClient, group:
         while socket.receive_json()["revision"] == before:
             pass
         assert door.reception.seated(token) is None
+
+
+def test_who_leaves_while_they_are_looked_up_is_out(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    token = ann["cookie"].split("=", 1)[1]
+    reception = door.reception
+    assert reception is not None
+    leave = reception.roster.leave
+
+    def slowly(token: str) -> None:
+        assert reception.seated(token) is not None  # a page of theirs, before it is written
+        leave(token)
+
+    monkeypatch.setattr(reception.roster, "leave", slowly)
+    reception.forget(token)
+    assert reception.seated(token) is None
+
+
+def test_a_look_that_fails_half_way_loses_no_news(
+    group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live.desk is not None
+    board, roster = live.desk.board, Roster(database)
+    other = roster.create("other")
+    board.look()
+    for each in (group, other):
+        roster.change(each.id, closes=datetime.now(UTC))
+    read, asked = board._read, list[str]()
+
+    def fails_at_the_second(class_id: str, revision: int) -> None:
+        asked.append(class_id)
+        if len(asked) == 2:
+            raise AwayError("The database is away.")
+        read(class_id, revision)
+
+    with monkeypatch.context() as away:
+        away.setattr(board, "_read", fails_at_the_second)
+        with pytest.raises(AwayError):
+            board.look()
+    assert board.look() == {group.id, other.id}
+    assert board.look() == set()
 
 
 def test_a_look_at_a_seat_that_crosses_a_change_is_not_kept(

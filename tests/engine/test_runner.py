@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +20,7 @@ import torch
 from strata.engine import Job, LocalEngine, Settings, open_engine, runner
 from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
-from strata.model import Model
+from strata.model import Model, load_model
 from strata.trace import ModelCheck, Scale, Trace
 from tests.tiny import LIMIT, PROMPT
 
@@ -187,6 +189,41 @@ def test_a_process_that_says_nothing_is_given_up(
         with pytest.raises(StrataError, match="ended unexpectedly"):
             running.capture([PROMPT])
         until(lambda: not runs(stopped))
+    finally:
+        running.close()
+
+
+def test_where_no_process_can_be_had_it_is_tried_again(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise BlockingIOError("too many processes")
+
+    with monkeypatch.context() as full:
+        full.setattr("strata.side_process.subprocess.Popen", refuse)
+        running = Runner(tiny("gpt2"))
+        assert running.pid is None
+    try:
+        assert running.capture([PROMPT]) is None
+        assert equal(running.model.capture(PROMPT), captured(running, PROMPT)[0])
+    finally:
+        running.close()
+
+
+def test_only_what_comes_back_exactly_is_run_there(tiny_folder: Callable[[str], Path]) -> None:
+    folder = str(tiny_folder("gpt2"))
+    assert runner.can_share(load_model(folder, device="cpu"))
+    assert not runner.can_share(load_model(folder, device="cpu", dtype="bfloat16"))
+
+
+def test_an_answer_is_kept_by_nobody_but_its_caller(tiny: Tiny) -> None:
+    """Neither side holds it while it waits for the next."""
+    running = Runner(tiny("gpt2"))
+    try:
+        [trace] = captured(running, PROMPT)
+        hidden = weakref.ref(trace.hidden)
+        del trace
+        until(lambda: hidden() is None)
     finally:
         running.close()
 
