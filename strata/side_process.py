@@ -37,9 +37,9 @@ _ending = Event()  # this process: nothing is started any more
 class SideProcess:
     """The process as seen from here. One thread at a time may send and receive.
 
-    `runs`: the function that it runs, "module:name", given what `beside` yields. `lost`: what a
-    caller is told, as a StrataError, when it has ended or was given up. `environment`: variables
-    besides the server's. `files`: open files that it inherits, by number.
+    `runs`: the function that it runs, "module:name", given the messages as they come and what
+    answers them. `lost`: what a caller is told, as a StrataError, when it has ended or is given up.
+    `environment`: variables besides the server's. `files`: open files that it inherits, by number.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SideProcess:
         self._replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
         _known.add(self)
 
-    def start(self) -> bool:
-        """Start it, if it does not run, without waiting for it; whether that was done."""
+    def start(self) -> None:
+        """Start it, if it does not run, without waiting for it."""
         with self._starting:
             if _ending.is_set() or (self._process is not None and self._process.poll() is None):
-                return False
+                return
             self._replies = queue.SimpleQueue()
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, self._runs, *sys.path],
@@ -72,7 +72,6 @@ class SideProcess:
             _widen(self._process.stdout)
             arguments = (self._process.stdout, self._replies)
             Thread(target=_receive, args=arguments, name="replies", daemon=True).start()
-            return True
 
     @property
     def pid(self) -> int | None:

@@ -43,7 +43,8 @@ _Place = tuple[int, tuple[int, ...], torch.dtype]  # of a weight: where it begin
 class Runner:
     """The process as seen by the thread that owns the model; only `close` is for others.
 
-    OSError where there is no room for the weights.
+    Raises whatever keeps the model from being shared: no room for the weights, a part of it that
+    cannot be pickled.
     """
 
     def __init__(self, model: Model) -> None:

@@ -35,7 +35,8 @@ def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
             said = session._new_widget_state[aggregator]
         except KeyError:
             return state
-        events = [each for each in said or () if isinstance(each, dict) and "event" in each]
+        said = [said] if isinstance(said, dict) else said or ()
+        events = [each for each in said if isinstance(each, dict) and "event" in each]
         if not events or not isinstance(state, dict):
             return state
         return {**{each["event"]: each.get("value") for each in events}, **state}

@@ -56,6 +56,13 @@ def seated(client: TestClient, group: Class, name: str) -> tuple[dict[str, str],
     return {"cookie": f"{door.COOKIE}={door.reception.roster.seat(member.id)}"}, member.id
 
 
+def cookie_of(client: TestClient, group: Class) -> tuple[door.Reception, str]:
+    """The reception, and what a new member's browser shows it."""
+    headers, _ = seated(client, group, "Ann")
+    assert door.reception is not None
+    return door.reception, headers["cookie"].split("=", 1)[1]
+
+
 def ballot(vote: str, guess: Any = 1, round_: Any = 1, key: Any = KEY) -> str:
     return json.dumps({"vote": vote, "round": round_, "guess": guess, "key": key})
 
@@ -132,10 +139,7 @@ def test_who_was_deleted_is_out_where_they_are_seated(client: TestClient, group:
 def test_who_leaves_while_they_are_looked_up_is_out(
     client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, _ = seated(client, group, "Ann")
-    token = ann["cookie"].split("=", 1)[1]
-    reception = door.reception
-    assert reception is not None
+    reception, token = cookie_of(client, group)
     leave = reception.roster.leave
 
     def slowly(token: str) -> None:
@@ -175,10 +179,7 @@ def test_a_look_that_fails_half_way_loses_no_news(
 def test_a_look_at_a_seat_that_crosses_a_change_is_not_kept(
     client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, _ = seated(client, group, "Ann")
-    token = ann["cookie"].split("=", 1)[1]
-    reception = door.reception
-    assert reception is not None
+    reception, token = cookie_of(client, group)
     look = reception.roster.seated
 
     def slowly(token: str) -> Any:

@@ -45,6 +45,7 @@ class Session:
     [
         ([{"event": "chosen", "value": 2}], {"kept": 1, "chosen": 2}),
         ([{"event": "chosen", "value": 2}, {"event": "chosen"}], {"kept": 1, "chosen": None}),
+        ({"event": "chosen", "value": 2}, {"kept": 1, "chosen": 2}),
         ([], {"kept": 1}),
         (None, {"kept": 1}),
         (["no event", {}, {"value": 3}], {"kept": 1}),
