@@ -13,8 +13,10 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
+from cachetools import TTLCache, cached
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from strata.errors import StrataError
@@ -22,6 +24,8 @@ from strata.words import TERMS
 
 FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
+
+_FRESH = 0.5  # seconds for which a folder is not looked at again: a page asks several times a run
 
 Value = bool | int | float | str
 Kind = Literal[
@@ -152,23 +156,20 @@ def files() -> list[Path]:
     return [path for path, _ in _found()]
 
 
+@cached(TTLCache(4, _FRESH), lock=Lock(), key=folder)
 def _found() -> tuple[tuple[Path, int], ...]:
-    """All lesson files with the time of their last change; asked at every run of every page."""
-    at = str(folder())
-    if not os.path.isdir(at):
+    """All lesson files with the time of their last change."""
+    at = folder()
+    if not at.is_dir():
         return ()
     with os.scandir(at) as entries:
-        found = sorted(
-            (entry.name, entry.stat().st_mtime_ns)
-            for entry in entries
-            if entry.name.endswith(".toml") and entry.name != GLOSSARY
+        return tuple(
+            sorted(
+                (Path(entry), entry.stat().st_mtime_ns)
+                for entry in entries
+                if entry.name.endswith(".toml") and entry.name != GLOSSARY
+            )
         )
-    return _paths(at, tuple(found))
-
-
-@lru_cache(maxsize=4)
-def _paths(at: str, found: tuple[tuple[str, int], ...]) -> tuple[tuple[Path, int], ...]:
-    return tuple((Path(at, name), changed) for name, changed in found)
 
 
 def read(path: Path) -> Lesson:
@@ -214,6 +215,7 @@ def _all(found: tuple[tuple[Path, int], ...]) -> tuple[dict[str, Lesson], list[s
     return {lesson.stem: lesson for lesson in ordered}, wrong
 
 
+@cached(TTLCache(4, _FRESH), lock=Lock(), key=folder)
 def glossary() -> dict[str, str]:
     """Terms and what they mean: those of the pages, and of `glossary.toml` beside the lessons."""
     path = folder() / GLOSSARY

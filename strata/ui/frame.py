@@ -3,8 +3,6 @@
 It has no `pages/` folder beside it, so Streamlit cannot run a page without it.
 """
 
-from pathlib import Path
-
 import streamlit as st
 
 from strata.errors import StrataError
@@ -23,9 +21,6 @@ from strata.ui import (
 )
 from strata.ui.learner import seat, time_zone
 from strata.ui.page import Waiting
-from strata.views import concepts
-
-ROOT = Path(__file__).parents[2]
 
 
 def start() -> None:
@@ -50,15 +45,7 @@ def concept() -> None:
         navigation.run()
 
 
-pages = {
-    stem: st.Page(
-        ROOT / "pages" / f"{stem}.py",
-        title=module.CONCEPT.title,
-        icon=module.CONCEPT.icon,
-        url_path=stem,
-    )
-    for stem, module in concepts().items()
-}
+pages = place.pages()
 at = place.current()
 style.apply(f"{at.lesson.stem} {at.number}" if at else "")
 # A default page would be found at the bare address only, not under its own name.

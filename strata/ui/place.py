@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -12,6 +15,7 @@ from strata.lessons import Lesson, Step, lessons
 from strata.views import concepts
 
 _KEY = "lesson_place"
+_PAGES = Path(__file__).parents[2] / "pages"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class Place:
     def last(self) -> bool:
         """Whether this is the lesson's last step."""
         return self.number == len(self.lesson.steps) - 1
+
+
+def pages() -> dict[str, st.Page]:
+    """The page of each concept, by its stem, for one run. In a page's run only."""
+    return {stem: copy(_page(stem)) for stem in concepts()}
+
+
+@cache  # to make one looks for its file and at each folder above that
+def _page(stem: str) -> st.Page:
+    concept = concepts()[stem].CONCEPT
+    return st.Page(_PAGES / f"{stem}.py", title=concept.title, icon=concept.icon, url_path=stem)
 
 
 def current() -> Place | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import streamlit as st
+from cachetools import TTLCache, cached
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.catalogue import menu_title
@@ -97,17 +99,9 @@ def restore() -> None:
         st.session_state.prompt_id = prompt_id
 
 
-_fetched: set[str] = set()  # models that need not be looked for any more
-
-
+@cached(TTLCache(256, 2.0), lock=Lock())  # seconds: it looks for each model's files
 def _menu_title(name: str) -> str:
-    card = models()[name]
-    if name in _fetched:
-        return card.title
-    title = menu_title(card)
-    if title == card.title:
-        _fetched.add(name)
-    return title
+    return menu_title(models()[name])
 
 
 _TITLES = {name: f"{example.purpose}: {example.title}" for name, example in BY_ID.items()}

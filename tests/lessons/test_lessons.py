@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def test_a_changed_file_is_read_again_and_is_another_version(folder: Path) -> No
     path.write_text(LESSON, "utf-8")
     before = lessons.lessons()["a"]
     path.write_text(LESSON.replace("A lesson", "Another lesson"), "utf-8")
+    time.sleep(lessons._FRESH)
     after = lessons.lessons()["a"]
     assert after.title == "Another lesson"
     assert after.version != before.version
