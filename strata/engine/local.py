@@ -132,6 +132,11 @@ class LocalEngine:
                 raise
         return future
 
+    def keep(self, model: str, prompt: str) -> None:
+        """Somebody looks at this prompt: its run is the last to make way for others. Answers that
+        are kept elsewhere do not say so, and the next question of it would have to run it again."""
+        self.traces.get((model, prompt, ()))
+
     def limits(self, learner: str | None) -> Limits:
         """What this learner may ask for: the stricter of their own limits and the settings."""
         if learner is None:

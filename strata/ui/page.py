@@ -25,7 +25,7 @@ from strata.script import with_note
 from strata.trace import Scale
 from strata.ui import ask, made, record, style
 from strata.ui.place import offer, whole_number
-from strata.ui.resources import models
+from strata.ui.resources import engine, models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
 from strata.weights import cached_folder
@@ -130,6 +130,7 @@ def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame
     """`run.tokens` of a prompt, with no edits. InputError if it is longer than this learner's may
     be, though another's has been answered."""
     job = partial(Job, view="run.tokens", model=model, prompt=prompt)
+    engine().keep(model, prompt)
     tokens = made.frame((model, prompt, "run.tokens"), lambda: ask.run(job()))
     Limits(prompt_tokens=about["prompt_limit"]).check_tokens(len(tokens))
     return tokens

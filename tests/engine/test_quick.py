@@ -305,3 +305,15 @@ def test_threads_share_a_tokenizer() -> None:
     for each in threads:
         each.join()
     assert not wrong
+
+
+def test_the_run_of_a_prompt_that_is_looked_at_is_the_last_to_go() -> None:
+    one = FakeModel().capture("a b").n_bytes
+    with engine({"thread": thread}, trace_cache_bytes=2 * one) as made:
+        for prompt in ("a b", "c d"):
+            made.run(job("words", prompt))
+        made.keep("fake", "a b")
+        made.keep("fake", "never run")
+        made.run(job("words", "e f"))
+        assert asked(made, prompt="a b") == ME
+        assert asked(made, prompt="c d") == "strata-fake"
