@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -42,36 +42,39 @@ class Reader:
         self._seen: deque[tuple[float, int]] = deque()  # when, and up to which id
         self._settled = 0  # nothing can appear at or before this id any more
         self._names: dict[str, tuple[str, datetime]] = {}
+        self._busy: set[str] = set()  # members who did something, as far as the table knows
         self._frame: pd.DataFrame | None = None
 
     def read(self) -> pd.DataFrame:
         """All events, in order, see `watch.events`. The frame is the caller's own."""
         with self._lock:
-            if self._look():
+            self._look()
+            if self._frame is None:
                 self._frame = self._table()
-            assert self._frame is not None
             return self._frame.copy(deep=False)
 
-    def _look(self) -> bool:
-        """Read what is new; whether the table has to be made again."""
+    def _look(self) -> None:
+        """Read what is new and add it to the table, or drop the table if that will not do."""
         names, found = self._fetch(self._settled)
-        known = len(self._rows)
-        self._rows |= {row[0]: row for row in found if row[0] not in self._rows}
-        changed = len(self._rows) > known
+        late = bool(found) and found[0][0] < next(reversed(self._rows), 0)  # it was on its way
+        self._rows |= {row[0]: row for row in found}
+        if late:
+            self._rows = dict(sorted(self._rows.items()))
         if self._count != len(self._rows):  # something was deleted
             self._rows = {}
             self._rows = {row[0]: row for row in self._fetch(0)[1]}
-            changed = True
-        if changed:
-            self._rows = dict(sorted(self._rows.items()))
+            self._frame = None
+        elif late or names != self._names or not {row[1] for row in found} <= self._busy:
+            self._frame = None
+        elif found and self._frame is not None:
+            new = pd.DataFrame(self._named(found), columns=EVENTS)
+            self._frame = pd.concat([self._frame, new], ignore_index=True)
+        self._names = names
         now = self._clock()
         if self._rows:
             self._seen.append((now, next(reversed(self._rows))))
         while self._seen and now - self._seen[0][0] > ON_ITS_WAY:
             self._settled = self._seen.popleft()[1]
-        changed = changed or names != self._names or self._frame is None
-        self._names = names
-        return changed
 
     def _fetch(self, after: int) -> tuple[dict[str, tuple[str, datetime]], list[tuple[Any, ...]]]:
         """The members, and the events after an id; also counts all that there are."""
@@ -99,15 +102,16 @@ class Reader:
         return joined.where(mine, EventRow.kind != "vote")  # which `Votes` counts
 
     def _table(self) -> pd.DataFrame:
-        names = self._names
-        done = [(row[1], names[row[1]][0], *row[2:]) for row in self._rows.values()]
-        busy = {row[0] for row in done}
+        self._busy = {row[1] for row in self._rows.values()}
         joined: list[tuple[Any, ...]] = [
             (member, name, "", 0, "joined", {}, at)
-            for member, (name, at) in names.items()
-            if member not in busy
+            for member, (name, at) in self._names.items()
+            if member not in self._busy
         ]
-        return pd.DataFrame(joined + done, columns=EVENTS)
+        return pd.DataFrame(joined + self._named(self._rows.values()), columns=EVENTS)
+
+    def _named(self, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return [(row[1], self._names[row[1]][0], *row[2:]) for row in rows]
 
 
 def reader(database: Database, class_id: str) -> Reader:

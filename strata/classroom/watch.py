@@ -81,13 +81,16 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
 def answers(done: pd.DataFrame) -> pd.DataFrame:
     """The first answers to each question, grouped: lesson, step, guess, grade, learners; the
     questions that most got wrong first. Numbers are as typed, choices are numbers of options."""
-    book = gradebook(done).drop_duplicates(["member", "lesson", "step"])
-    if book.empty:
+    first = done[done["kind"] == "guess"].drop_duplicates(["member", "lesson", "step"])
+    if first.empty:
         return pd.DataFrame(columns=["lesson", "step", "guess", "grade", "learners", "wrong"])
-    groups = book.groupby(["lesson", "step", "first", "first_grade"], sort=False)["member"]
+    book = first[["lesson", "step"]].assign(
+        guess=[_words(data["guess"]) for data in first["data"]],
+        grade=[data["verdict"]["grade"] for data in first["data"]],
+    )
+    groups = book.groupby(["lesson", "step", "guess", "grade"], sort=False)
     frame = groups.size().reset_index(name="learners")  # each learner once, see above
-    frame = frame.rename(columns={"first": "guess", "first_grade": "grade"})
-    wrong = book.assign(wrong=book["first_grade"] == "wrong").groupby(["lesson", "step"])["wrong"]
+    wrong = book.assign(wrong=book["grade"] == "wrong").groupby(["lesson", "step"])["wrong"]
     frame = frame.join(wrong.sum(), on=["lesson", "step"])
     order = ["wrong", "lesson", "step", "learners"]
     return frame.sort_values(order, ascending=[False, True, True, False], ignore_index=True)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from strata import memory
 from strata.classroom import class_mode
 from strata.errors import StrataError
-from strata.ui import messages
+from strata.ui import throughput
 from strata.ui.uploads import FewUploads
 
 # Streamlit's own bundle needs inline styles; Vega compiles its expressions, and components are
@@ -109,7 +109,7 @@ def _start() -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
-    messages.in_batches()
+    throughput.mend()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
     async with _watching():
         yield {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import event, insert
 
@@ -94,3 +96,26 @@ def test_a_caller_cannot_change_what_another_sees(database: Database) -> None:
     mine = watch.events(database, group.id)
     mine["name"] = "Eve"
     assert watch.events(database, group.id)["name"].tolist() == ["Ann"]
+
+
+def test_a_table_that_grew_is_the_table_read_at_once(database: Database, clock: Clock) -> None:
+    roster, dice = Roster(database), random.Random(3)
+    group = roster.create("3b")
+    who = [roster.join(group.code, f"L{n}")[0].id for n in range(3)]
+    reader, ids = Reader(database, group.id, clock), list(range(1, 41))
+    dice.shuffle(ids)  # some late, some the first of their member
+    while ids:
+        rows = [
+            {"id": number, "key": f"k{number}", "learner": dice.choice(who), "lesson": "l"}
+            | {"step": dice.randrange(9), "kind": "hint", "data": '{"n": 1}'}
+            | {"at": datetime.now(UTC)}
+            for number in (ids.pop() for _ in range(min(len(ids), dice.randrange(4))))
+        ]
+        if rows:
+            with database.session(write=True) as session:
+                session.execute(insert(EventRow), rows)
+        if dice.random() < 0.2:
+            who.append(roster.join(group.code, f"L{len(who)}")[0].id)
+        clock.now += 0.1
+        whole = Reader(database, group.id, clock).read()
+        pd.testing.assert_frame_equal(reader.read(), whole)

@@ -1,17 +1,21 @@
-"""What a run of a page makes goes to the server's loop in batches, not element by element.
+"""What Streamlit does at every element of every page, done so that many pages can run at once.
 
-Streamlit wakes the loop twice for each element, a hundred times a run, and each time the page and
-the loop take the interpreter from each other: a quarter of what a run costs. Its loop sends what
-there is every 10 ms anyway, so nothing is seen later than a frame of the screen.
+Elements go to the server's loop in batches. By itself Streamlit wakes the loop twice for each, a
+hundred times a run, and each time the page and the loop take the interpreter from each other. The
+loop sends what there is every 10 ms anyway, so nothing is seen later than a frame of the screen.
+
+Settings are read without a lock. By itself Streamlit takes one lock at each reading, some hundred
+times a run, and where ten pages run at once most of them stand in line for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+from streamlit import config
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import ScriptRunnerEvent
@@ -20,6 +24,22 @@ _SOON = 0.02  # seconds from an element to its batch
 
 _handle = AppSession._handle_scriptrunner_event_on_event_loop
 _tell_loop = Runtime._enqueued_some_message
+_option = cache(config.get_option)
+_section = cache(config.get_options_for_section)
+
+
+def mend() -> None:
+    """From now on, in this process."""
+    AppSession._on_scriptrunner_event = _on_event  # type: ignore[assignment, method-assign]
+    Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
+    config.get_option = _option
+    config.get_options_for_section = lambda section: dict(_section(section))
+    config.on_config_parsed(_forget_options, force_connect=True)
+
+
+def _forget_options() -> None:
+    _option.cache_clear()
+    _section.cache_clear()
 
 
 class _Batch:
@@ -60,9 +80,3 @@ def _on_event(
 def _tell_loop_once(runtime: Runtime) -> None:
     if not runtime._get_async_objs().need_send_data.is_set():  # cleared before queues are emptied
         _tell_loop(runtime)
-
-
-def in_batches() -> None:
-    """From now on, in this process."""
-    AppSession._on_scriptrunner_event = _on_event  # type: ignore[assignment, method-assign]
-    Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
