@@ -13,6 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.engine import Future, Job
 from strata.errors import BusyError
+from strata.ui import turns
 from strata.ui.learner import seat
 from strata.ui.resources import engine, limit
 
@@ -41,7 +42,7 @@ def until_ready(model: str) -> dict[str, Any]:
     while (status := engine().status(model)).state in ("absent", "loading"):
         place = place or st.empty()
         place.progress(min(1.0, status.fraction), text=status.message or "Loading the model")
-        time.sleep(_PATIENCE)
+        _sleep()
     if place is not None:
         place.empty()
     facts = engine().describe(model)
@@ -57,7 +58,7 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
     future = _submitted(job)
     try:
         try:
-            return future.result(timeout=_PATIENCE)
+            return _answer(future, _PATIENCE)
         except TimeoutError:
             pass
         place = st.empty()
@@ -68,7 +69,7 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
         for look in itertools.count():  # each call below lets Streamlit interrupt this run
             bar.progress(*_waiting(future))
             try:
-                frame = future.result(timeout=_PATIENCE if look < _CLOSELY else _LATER)
+                frame = _answer(future, _PATIENCE if look < _CLOSELY else _LATER)
             except TimeoutError:
                 continue
             place.empty()
@@ -76,6 +77,18 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
     finally:
         if not future.done():
             future.cancel()
+
+
+def _answer(future: Future, timeout: float) -> pd.DataFrame:
+    if future.done():
+        return future.result()
+    with turns.let_others():
+        return future.result(timeout=timeout)
+
+
+def _sleep() -> None:
+    with turns.let_others():
+        time.sleep(_PATIENCE)
 
 
 def _submitted(job: Job) -> Future:
@@ -91,7 +104,7 @@ def _submitted(job: Job) -> Future:
             place = place or st.empty()
             while time.monotonic() < again:
                 place.progress(0.0, text=f"Waiting for a place: {busy}")
-                time.sleep(_PATIENCE)
+                _sleep()
         else:
             if place is not None:
                 place.empty()

@@ -6,6 +6,8 @@ loop sends what there is every 10 ms anyway, so nothing is seen later than a fra
 
 Settings are read without a lock. By itself Streamlit takes one lock at each reading, some hundred
 times a run, and where ten pages run at once most of them stand in line for it.
+
+Pages run in turns, see `strata.ui.turns`.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from typing import Any
 from streamlit import config
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
-from streamlit.runtime.scriptrunner import ScriptRunnerEvent
+from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
+
+from strata.ui import turns
 
 _SOON = 0.02  # seconds from an element to its batch
 
 _handle = AppSession._handle_scriptrunner_event_on_event_loop
 _tell_loop = Runtime._enqueued_some_message
+_run = ScriptRunner._run_script
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
 
@@ -32,6 +37,7 @@ def mend() -> None:
     """From now on, in this process."""
     AppSession._on_scriptrunner_event = _on_event  # type: ignore[assignment, method-assign]
     Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
+    ScriptRunner._run_script = _run_in_turn  # type: ignore[assignment, method-assign]
     config.get_option = _option
     config.get_options_for_section = lambda section: dict(_section(section))
     config.on_config_parsed(_forget_options, force_connect=True)
@@ -80,3 +86,8 @@ def _on_event(
 def _tell_loop_once(runtime: Runtime) -> None:
     if not runtime._get_async_objs().need_send_data.is_set():  # cleared before queues are emptied
         _tell_loop(runtime)
+
+
+def _run_in_turn(runner: ScriptRunner, asked: Any) -> None:
+    with turns.turn():
+        _run(runner, asked)
