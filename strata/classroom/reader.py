@@ -61,9 +61,8 @@ class Reader:
         if late:
             self._rows = dict(sorted(self._rows.items()))
         if self._count != len(self._rows):  # something was deleted
-            self._rows = {}
+            self._rows, self._frame = {}, None
             self._rows = {row[0]: row for row in self._fetch(0)[1]}
-            self._frame = None
         elif late or names != self._names or not {row[1] for row in found} <= self._busy:
             self._frame = None
         elif found and self._frame is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -57,33 +57,33 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
     """
     future = _submitted(job)
     try:
-        try:
-            return _answer(future, _PATIENCE)
-        except TimeoutError:
-            pass
-        place = st.empty()
-        with place.container():
-            bar = st.progress(0.0)
-            if meanwhile is not None:
-                meanwhile()
-        for look in itertools.count():  # each call below lets Streamlit interrupt this run
-            bar.progress(*_waiting(future))
-            try:
-                frame = _answer(future, _PATIENCE if look < _CLOSELY else _LATER)
-            except TimeoutError:
-                continue
-            place.empty()
-            return frame
+        if future.done():
+            return future.result()
+        with turns.let_others():
+            return _awaited(future, meanwhile)
     finally:
         if not future.done():
             future.cancel()
 
 
-def _answer(future: Future, timeout: float) -> pd.DataFrame:
-    if future.done():
-        return future.result()
-    with turns.let_others():
-        return future.result(timeout=timeout)
+def _awaited(future: Future, meanwhile: Callable[[], object] | None) -> pd.DataFrame:
+    try:
+        return future.result(timeout=_PATIENCE)
+    except TimeoutError:
+        pass
+    place = st.empty()
+    with place.container():
+        bar = st.progress(0.0)
+        if meanwhile is not None:
+            meanwhile()
+    looks = 0
+    while not future.done():
+        bar.progress(*_waiting(future))  # here Streamlit can interrupt this run
+        with suppress(TimeoutError):
+            future.result(timeout=_PATIENCE if looks < _CLOSELY else _LATER)
+        looks += 1
+    place.empty()
+    return future.result()
 
 
 def _sleep() -> None:

@@ -1,4 +1,4 @@
-"""Where a learner is in a lesson: lesson and step, kept in the session and in the address."""
+"""Where a learner is: the pages there are, and lesson and step, kept in session and address."""
 
 from __future__ import annotations
 

@@ -109,7 +109,6 @@ def _start() -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
-    throughput.mend()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
     async with _watching():
         yield {}
@@ -151,6 +150,7 @@ def _open_door() -> None:
 
 
 memory.few_pools()
+throughput.mend()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
 middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
 try:

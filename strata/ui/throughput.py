@@ -1,17 +1,20 @@
 """What Streamlit does at every element of every page, done so that many pages can run at once.
 
 Elements go to the server's loop in batches. By itself Streamlit wakes the loop twice for each, a
-hundred times a run, and each time the page and the loop take the interpreter from each other. The
-loop sends what there is every 10 ms anyway, so nothing is seen later than a frame of the screen.
+hundred times a run, and each time the page and the loop take the interpreter from each other. An
+element is sent some 10 ms later for it.
 
 Settings are read without a lock. By itself Streamlit takes one lock at each reading, some hundred
 times a run, and where ten pages run at once most of them stand in line for it.
 
-Pages run in turns, see `strata.ui.turns`.
+Pages run in turns, see `strata.ui.turns`: from when Streamlit has heard what the browser wants,
+which must not wait, since a newer wish ends this run and what it has not heard by then is lost.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,24 +23,28 @@ from typing import Any
 from streamlit import config
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
-from streamlit.runtime.scriptrunner import ScriptRunner, ScriptRunnerEvent
+from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
 
 from strata.ui import turns
 
-_SOON = 0.02  # seconds from an element to its batch
+_SOON = 0.01  # seconds from an element to its batch
+_log = logging.getLogger("strata")
 
 _handle = AppSession._handle_scriptrunner_event_on_event_loop
 _tell_loop = Runtime._enqueued_some_message
 _run = ScriptRunner._run_script
+_begin = ScriptRunContext.on_script_start
+# What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
 
 
 def mend() -> None:
-    """From now on, in this process."""
+    """Have Streamlit do so in this process. Before its server is made, which keeps its methods."""
     AppSession._on_scriptrunner_event = _on_event  # type: ignore[assignment, method-assign]
     Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
-    ScriptRunner._run_script = _run_in_turn  # type: ignore[assignment, method-assign]
+    ScriptRunContext.on_script_start = _begin_in_turn  # type: ignore[assignment, method-assign]
+    ScriptRunner._run_script = _run_to_the_end  # type: ignore[assignment, method-assign]
     config.get_option = _option
     config.get_options_for_section = lambda section: dict(_section(section))
     config.on_config_parsed(_forget_options, force_connect=True)
@@ -49,29 +56,37 @@ def _forget_options() -> None:
 
 
 class _Batch:
-    """What a session's runs have said and the loop has not heard yet, in order."""
+    """What a session's runs have said and the loop has not heard yet, in order.
 
-    def __init__(self, session: AppSession) -> None:
-        self._session = session
+    Does not know its session, which would then be freed by the garbage collector only.
+    """
+
+    def __init__(self) -> None:
         self._said: deque[Callable[[], None]] = deque()
         self._told = False  # whether the loop knows that there is something
 
-    def add(self, event: ScriptRunnerEvent, handle: Callable[[], None]) -> None:
+    def add(
+        self, session: AppSession, event: ScriptRunnerEvent, handle: Callable[[], None]
+    ) -> None:
         """In any thread. All but elements is heard at once, with what was said before it."""
         self._said.append(handle)
         if event is not ScriptRunnerEvent.ENQUEUE_FORWARD_MSG:
-            self._session._call_soon_on_event_loop(self._hear)
+            session._call_soon_on_event_loop(self._hear)
         elif not self._told:
             self._told = True
-            self._session._call_soon_on_event_loop(self._hear_soon)
+            session._call_soon_on_event_loop(partial(self._hear_soon, session._event_loop))
 
-    def _hear_soon(self) -> None:
-        self._session._event_loop.call_later(_SOON, self._hear)
+    def _hear_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(_SOON, self._hear)
 
     def _hear(self) -> None:
         self._told = False  # before looking: what is added from here on tells the loop again
         while self._said:
-            self._said.popleft()()
+            handle = self._said.popleft()
+            try:
+                handle()
+            except Exception:  # of Streamlit; what comes after it is heard all the same
+                _log.exception("what a page has said was not understood")
 
 
 def _on_event(
@@ -79,8 +94,8 @@ def _on_event(
 ) -> None:
     batch = session.__dict__.get("_strata_batch")
     if batch is None:
-        batch = session.__dict__.setdefault("_strata_batch", _Batch(session))
-    batch.add(event, partial(_handle, session, sender, event, *said, **more))
+        batch = session.__dict__.setdefault("_strata_batch", _Batch())
+    batch.add(session, event, partial(_handle, session, sender, event, *said, **more))
 
 
 def _tell_loop_once(runtime: Runtime) -> None:
@@ -88,6 +103,13 @@ def _tell_loop_once(runtime: Runtime) -> None:
         _tell_loop(runtime)
 
 
-def _run_in_turn(runner: ScriptRunner, asked: Any) -> None:
-    with turns.turn():
+def _begin_in_turn(context: ScriptRunContext) -> None:
+    _begin(context)
+    turns.take()
+
+
+def _run_to_the_end(runner: ScriptRunner, asked: Any) -> None:
+    try:
         _run(runner, asked)
+    finally:
+        turns.give_back()

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import delete, event, insert
 
 from strata.classroom import watch
 from strata.classroom.reader import ON_ITS_WAY, Reader
 from strata.classroom.roster import Roster
-from strata.database import Database
+from strata.database import AwayError, Database
 from strata.lessons.progress import Progress
 from strata.tables import EventRow
 
@@ -119,3 +119,31 @@ def test_a_table_that_grew_is_the_table_read_at_once(database: Database, clock: 
         clock.now += 0.1
         whole = Reader(database, group.id, clock).read()
         pd.testing.assert_frame_equal(reader.read(), whole)
+
+
+def test_a_look_that_fails_after_a_deletion_doubles_nothing(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster, progress = Roster(database), Progress(database)
+    group = roster.create("3b")
+    ann = roster.join(group.code, "Ann")[0].id
+    for step in range(4):
+        progress.note(ann, "l", step)
+    reader = Reader(database, group.id, clock)
+    reader.read()
+    with database.session(write=True) as session:
+        session.execute(delete(EventRow).where(EventRow.step == 0))
+    fetch, looks = reader._fetch, []
+
+    def fails_at_second(after: int) -> Any:
+        looks.append(after)
+        if len(looks) == 2:
+            raise AwayError("The database does not answer.")
+        return fetch(after)
+
+    monkeypatch.setattr(reader, "_fetch", fails_at_second)
+    with pytest.raises(AwayError):
+        reader.read()
+    whole = Reader(database, group.id, clock).read()
+    pd.testing.assert_frame_equal(reader.read(), whole)
+    assert whole["step"].tolist() == [2, 3, 4]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit import config
-from streamlit.runtime.scriptrunner import ScriptRunnerEvent
+from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
 
-from strata.ui import throughput
+from strata.ui import throughput, turns
 
 ELEMENT = ScriptRunnerEvent.ENQUEUE_FORWARD_MSG
 STARTED, STOPPED = (
@@ -106,19 +111,87 @@ def test_the_loop_is_told_once_that_there_is_something_to_send(
     assert told == [runtime]
 
 
+def test_an_error_leaves_nothing_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = throughput._handle
+
+    def handle(session: Any, sender: Any, event: Any, forward_msg: Any = None) -> None:
+        if forward_msg == 0:
+            raise KeyError
+        heard(session, sender, event, forward_msg)
+
+    monkeypatch.setattr(throughput, "_handle", handle)
+
+    async def play() -> None:
+        session = Session()
+        elements(session, 0, 2)
+        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert session.heard == [(ELEMENT, 1), (STOPPED, None)]
+
+    asyncio.run(play())
+
+
+def test_a_session_that_is_left_is_freed_at_once() -> None:
+    async def play() -> None:
+        session = Session()
+        elements(session, 0, 2)
+        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
+        await asyncio.sleep(3 * throughput._SOON)
+        left = weakref.ref(session)
+        gc.disable()
+        try:
+            del session
+            assert left() is None
+        finally:
+            gc.enable()
+
+    asyncio.run(play())
+
+
+def test_a_server_is_made_of_what_was_mended() -> None:
+    importlib.import_module("strata.ui.server")  # as `app.py` does, before Streamlit makes its own
+    for mended in (
+        AppSession._on_scriptrunner_event,
+        Runtime._enqueued_some_message,
+        ScriptRunner._run_script,
+        ScriptRunContext.on_script_start,
+    ):
+        assert mended.__module__ == throughput.__name__
+    assert config.get_option is throughput._option
+
+
 def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
-    throughput._forget_options()
+    importlib.import_module("strata.ui.server")
+    before = config.get_option("server.maxUploadSize")
+    assert before == throughput._option.__wrapped__("server.maxUploadSize")
+    assert config.get_options_for_section("theme") == throughput._section.__wrapped__("theme")
+    told = {"server.maxUploadSize": before + 1}
     try:
-        assert throughput._option("server.maxUploadSize") == config.get_option(
-            "server.maxUploadSize"
-        )
-        assert throughput._section("theme") == config.get_options_for_section("theme")
-        before = throughput._option("server.maxUploadSize")
-        config._set_option("server.maxUploadSize", before + 1, "a test")
-        throughput._forget_options()
-        assert throughput._option("server.maxUploadSize") == before + 1
-        with pytest.raises(RuntimeError, match="not defined"):
-            throughput._option("server.nothing")
+        config.get_config_options(force_reparse=True, options_from_flags=told)
+        assert config.get_option("server.maxUploadSize") == before + 1
     finally:
-        config._set_option("server.maxUploadSize", before, "a test")
-        throughput._forget_options()
+        config.get_config_options(force_reparse=True)
+    assert config.get_option("server.maxUploadSize") == before
+    with pytest.raises(RuntimeError, match="not defined"):
+        config.get_option("server.nothing")
+
+
+def test_a_turn_is_held_from_when_the_browser_was_heard_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = turns.Line(1)
+    monkeypatch.setattr(turns, "_line", line)
+    seen = []
+
+    def run(runner: Any, asked: Any) -> None:
+        seen.append(line.free)  # the browser's wish is taken in without a turn
+        throughput._begin_in_turn(runner)
+        seen.append(line.free)
+        raise KeyError
+
+    monkeypatch.setattr(throughput, "_run", run)
+    monkeypatch.setattr(throughput, "_begin", lambda context: None)
+    with pytest.raises(KeyError):
+        throughput._run_to_the_end(None, None)  # type: ignore[arg-type]
+    assert seen == [1, 0]
+    assert line.free == 1
