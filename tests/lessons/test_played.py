@@ -6,13 +6,11 @@ By websocket, which shows that the server does it; what a learner sees of it is 
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from bench.classroom_client import Browser
 from strata.lessons import Lesson, Question, lessons
+from tests.loops import run_apart
 
 
 async def answer(browser: Browser, question: Question) -> None:
@@ -60,7 +58,4 @@ async def play(url: str, lesson: Lesson) -> None:
 
 @pytest.mark.parametrize("stem", list(lessons()))
 def test_every_step_is_applied_answered_and_told(address: str, stem: str) -> None:
-    lesson = lessons()[stem]
-    # In a thread of its own: the browser of other tests keeps an event loop in this one.
-    with ThreadPoolExecutor(1) as apart:
-        apart.submit(lambda: asyncio.run(play(address, lesson))).result()
+    run_apart(play(address, lessons()[stem]))

@@ -17,6 +17,7 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
 
 from strata.ui import throughput, turns
+from tests.loops import run_apart
 
 ELEMENT = ScriptRunnerEvent.ENQUEUE_FORWARD_MSG
 STARTED, STOPPED = (
@@ -67,7 +68,7 @@ def test_a_run_is_heard_in_order_and_at_once_when_it_ends() -> None:
         assert session.heard == said
         assert session.calls == 3  # started, the first element, stopped
 
-    asyncio.run(play())
+    run_apart(play())
 
 
 def test_elements_are_heard_while_the_page_waits() -> None:
@@ -83,7 +84,7 @@ def test_elements_are_heard_while_the_page_waits() -> None:
         assert session.heard == said
         assert session.calls == 2
 
-    asyncio.run(play())
+    run_apart(play())
 
 
 def test_nothing_is_lost_between_a_page_that_adds_and_a_loop_that_hears() -> None:
@@ -94,7 +95,7 @@ def test_nothing_is_lost_between_a_page_that_adds_and_a_loop_that_hears() -> Non
         assert session.heard == said
         assert session.calls < 1_000
 
-    asyncio.run(play())
+    run_apart(play())
 
 
 def test_the_loop_is_told_once_that_there_is_something_to_send(
@@ -128,7 +129,7 @@ def test_an_error_leaves_nothing_unheard(monkeypatch: pytest.MonkeyPatch) -> Non
         await asyncio.sleep(0)
         assert session.heard == [(ELEMENT, 1), (STOPPED, None)]
 
-    asyncio.run(play())
+    run_apart(play())
 
 
 def test_a_session_that_is_left_is_freed_at_once() -> None:
@@ -145,7 +146,7 @@ def test_a_session_that_is_left_is_freed_at_once() -> None:
         finally:
             gc.enable()
 
-    asyncio.run(play())
+    run_apart(play())
 
 
 def test_a_server_is_made_of_what_was_mended() -> None:
