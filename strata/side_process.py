@@ -1,7 +1,8 @@
 """A process of our own beside the server: a fresh interpreter that answers pickled messages.
 
 Never a fork, since torch has threads. It is started when it is first wanted, and again whenever it
-was lost; when the process that started it is gone it ends too, after what it is doing.
+was lost; when the process that started it is gone it ends too, after what it is doing. It steps
+back as far as the system lets it: a page's thread gets seventy times as much of a busy core.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from strata.side_process import run; run()"
+_PROGRAM = """
+import os, sys
+sys.path[:] = sys.argv[2:]
+if hasattr(os, "nice"):
+    os.nice(19)  # first of all: what is imported takes seconds
+from strata.side_process import run
+run()
+"""
 _PIPE = 1 << 20  # bytes that may be under way; with the usual 64 kB, large answers come in crumbs
 Send = Callable[..., None]
 _known: WeakSet[SideProcess] = WeakSet()

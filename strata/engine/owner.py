@@ -79,6 +79,11 @@ class Owner:
         self.last_used = self.desk.clock()
         self.supply: Supply | None = None  # once the model is there
         self.thread = Thread(target=self._live, name=f"strata-{name}", daemon=True)
+        # Where the model runs in a process beside this one, little is left to do here, and others
+        # must not be preferred to it; what takes long all the same goes behind.
+        self._behind: ThreadPoolExecutor | None = None
+        if house.desk.settings.model_process:
+            self._behind = ThreadPoolExecutor(1, f"strata-{name}-long", initializer=step_back)
 
     @property
     def idle(self) -> bool:
@@ -98,11 +103,15 @@ class Owner:
             supply.close()
 
     def _live(self) -> None:
-        step_back()
+        if self._behind is None:
+            step_back()
         try:
             if self._load():
                 while (work := self._next()) is not None:
-                    self._answer(work)
+                    if is_quick(work.view):
+                        self._answer(work)
+                    else:
+                        self._long(self._answer, work)
         except BaseException:  # a bug of the engine itself: still nobody may wait for ever
             log.exception("the thread of %s ended", self.name)
             error = ModelError(f"{self.name} stopped unexpectedly; the reason has been logged.")
@@ -113,6 +122,12 @@ class Owner:
             self.end_runs()
             self.supply = None
             self.settled.set()
+            if self._behind is not None:
+                self._behind.shutdown(wait=False)
+
+    def _long(self, do: Callable[..., T], *args: Any) -> T:
+        """Do what takes long, behind the pages, and wait for it."""
+        return do(*args) if self._behind is None else self._behind.submit(do, *args).result()
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -140,7 +155,7 @@ class Owner:
 
     def _try(self) -> StrataError | None:
         try:
-            model = self.house.load(self.name, self._loading)
+            model = self._long(self.house.load, self.name, self._loading)
             self.supply = Supply(self.name, model, self.house, self.line)
             return None
         except StrataError as error:
@@ -175,7 +190,7 @@ class Owner:
                 if not self.supply.unproved:
                     self.line.changed.wait()
                     continue
-            self.supply.prove()
+            self._long(self.supply.prove)
 
     def _answer(self, work: Work) -> None:
         """Compute the view here, or apart where it takes long."""
