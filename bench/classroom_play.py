@@ -306,7 +306,8 @@ async def play(
     With several servers each browser keeps to one, as behind a proxy whose cookies stick.
     `counted` is entered when all are in and `warm` seconds have passed.
     """
-    limits = httpx.Limits(max_connections=20)
+    # A server closes a connection that was idle for 5 s; one reused at that very moment is lost.
+    limits = httpx.Limits(max_connections=20, keepalive_expiry=2.0)
     everyone = [
         Learner(n, addresses[n % len(addresses)], log, random.Random(f"{seed} {n}"), think, texts)
         for n in range(learners)
