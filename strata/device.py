@@ -13,7 +13,7 @@ import torch
 from strata import memory
 from strata.errors import ModelError
 
-_BACK = 10  # steps: a page's thread gets nine times as much of a busy core
+NICE = 10  # steps: a page's thread gets nine times as much of a busy core
 
 
 def best_device() -> torch.device:
@@ -44,11 +44,12 @@ def number_type(name: str | torch.dtype) -> torch.dtype:
 def step_back() -> None:
     """On Linux, let other threads go first from here on: this one's work takes long, and whoever
     moves a slider should not wait for it. Threads that this one starts step back with it. Not for a
-    thread of short work: preempted with Python's lock in its hand it would hold up all pages."""
+    thread of short work: preempted with Python's lock in its hand it would hold up all pages. Once
+    more, it steps back further."""
     if sys.platform == "linux":
         with suppress(OSError):
             others = os.getpriority(os.PRIO_PROCESS, os.getpid())
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, others + _BACK))
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, others + NICE))
 
 
 def free_memory() -> None:

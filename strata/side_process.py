@@ -1,8 +1,7 @@
 """A process of our own beside the server: a fresh interpreter that answers pickled messages.
 
 Never a fork, since torch has threads. It is started when it is first wanted, and again whenever it
-was lost; when the process that started it is gone it ends too, after what it is doing. It steps
-back as far as the system lets it: a page's thread gets seventy times as much of a busy core.
+was lost; when the process that started it is gone it ends too, after what it is doing.
 """
 
 from __future__ import annotations
@@ -30,9 +29,10 @@ except ImportError:  # Windows
 
 _PROGRAM = """
 import os, sys
-sys.path[:] = sys.argv[2:]
-if hasattr(os, "nice"):
-    os.nice(19)  # first of all: what is imported takes seconds
+from contextlib import suppress
+sys.path[:] = sys.argv[3:]
+with suppress(AttributeError, OSError):
+    os.nice(int(sys.argv[2]))
 from strata.side_process import run
 run()
 """
@@ -48,6 +48,7 @@ class SideProcess:
     `runs`: the function that it runs, "module:name", given the messages as they come and what
     answers them. `lost`: what a caller is told, as a StrataError, when it has ended or is given up.
     `environment`: variables besides the server's. `files`: open files that it inherits, by number.
+    `nice`: steps by which it lets others go first, from its first moment on, where the system can.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class SideProcess:
         lost: str,
         environment: Mapping[str, str] | None = None,
         files: Sequence[int] = (),
+        nice: int = 0,
     ) -> None:
-        self._runs, self._lost = runs, lost
+        self._runs, self._lost, self._nice = runs, lost, nice
         self._environment, self._files = dict(environment or {}), tuple(files)
         self._starting = Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,7 +73,7 @@ class SideProcess:
                 return
             self._replies = queue.SimpleQueue()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, self._runs, *sys.path],
+                [sys.executable, "-c", _PROGRAM, self._runs, str(self._nice), *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **self._environment},

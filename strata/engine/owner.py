@@ -1,11 +1,11 @@
-"""The one thread that owns a model: it captures, and answers all but what is quick or apart."""
+"""The owner of a model: captures, and answers all but what is quick or apart, one at a time."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
@@ -67,7 +67,7 @@ class House(Stores, Protocol):
 
 
 class Owner:
-    """Loads one model in its own thread and answers its line until told to leave."""
+    """Loads one model in a thread of its own and answers its line until told to leave."""
 
     def __init__(self, name: str, house: House) -> None:
         self.name, self.house, self.desk = name, house, house.desk
@@ -79,11 +79,6 @@ class Owner:
         self.last_used = self.desk.clock()
         self.supply: Supply | None = None  # once the model is there
         self.thread = Thread(target=self._live, name=f"strata-{name}", daemon=True)
-        # Where the model runs in a process beside this one, little is left to do here, and others
-        # must not be preferred to it; what takes long all the same goes behind.
-        self._behind: ThreadPoolExecutor | None = None
-        if house.desk.settings.model_process:
-            self._behind = ThreadPoolExecutor(1, f"strata-{name}-long", initializer=step_back)
 
     @property
     def idle(self) -> bool:
@@ -103,12 +98,13 @@ class Owner:
             supply.close()
 
     def _live(self) -> None:
-        if self._behind is None:
+        if not self._runs_beside:
             step_back()
         try:
             if self._load():
+                assert self.supply is not None
                 while (work := self._next()) is not None:
-                    if is_quick(work.view):
+                    if self.supply.runs_beside() and is_quick(work.view):
                         self._answer(work)
                     else:
                         self._long(self._answer, work)
@@ -122,19 +118,30 @@ class Owner:
             self.end_runs()
             self.supply = None
             self.settled.set()
-            if self._behind is not None:
-                self._behind.shutdown(wait=False)
+
+    @property
+    def _runs_beside(self) -> bool:
+        """Whether the model's runs are for a process beside this one, which leaves this thread
+        little to do: it need not step back, but for what takes long all the same."""
+        return self.desk.settings.model_process
 
     def _long(self, do: Callable[..., T], *args: Any) -> T:
-        """Do what takes long, behind the pages, and wait for it."""
-        return do(*args) if self._behind is None else self._behind.submit(do, *args).result()
+        """Do what takes long, and let pages go first."""
+        if not self._runs_beside:
+            return do(*args)
+        done = Future[T]()
+        thread = Thread(target=_behind, args=(done, do, args), name=f"{self.thread.name}-long")
+        thread.daemon = True
+        thread.start()
+        thread.join()
+        return done.result()
 
     # -- loading ------------------------------------------------------------------------------
 
     def _load(self) -> bool:
-        error = self._try()
+        error = self._long(self._try)
         while isinstance(error, NotEnoughMemory) and self.house.make_room(self):
-            error = self._try()
+            error = self._long(self._try)
         if error is not None:
             self.house.gave_up(self, error)
             return False
@@ -155,7 +162,7 @@ class Owner:
 
     def _try(self) -> StrataError | None:
         try:
-            model = self._long(self.house.load, self.name, self._loading)
+            model = self.house.load(self.name, self._loading)
             self.supply = Supply(self.name, model, self.house, self.line)
             return None
         except StrataError as error:
@@ -178,6 +185,7 @@ class Owner:
     def _next(self) -> Work | None:
         """The next work of the line; while nobody waits, what is asked next is measured ahead."""
         assert self.supply is not None
+        self.supply.runs_beside()  # where the process was lost, another is started
         with self.desk.lock:
             self.last_used = self.desk.clock()
         while True:
@@ -255,6 +263,14 @@ class Owner:
         frame = work.view(**given, **work.arguments)
         check_frame(work.job.view, frame)
         return frame
+
+
+def _behind(done: Future[T], do: Callable[..., T], args: tuple[Any, ...]) -> None:
+    step_back()
+    try:
+        done.set_result(do(*args))
+    except BaseException as error:
+        done.set_exception(error)
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import pickle
 import queue
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from strata.device import NICE, step_back
 from strata.errors import StrataError
 from strata.side_process import Send, SideProcess
 from strata.trace import Scale, Trace
@@ -41,7 +41,7 @@ _Place = tuple[int, tuple[int, ...], torch.dtype]  # of a weight: where it begin
 
 
 class Runner:
-    """The process as seen by the thread that owns the model; only `close` is for others.
+    """The process as seen by the model's owner, one thread at a time; only `close` is for others.
 
     Raises whatever keeps the model from being shared: no room for the weights, a part of it that
     cannot be pickled.
@@ -50,34 +50,52 @@ class Runner:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._file = _share(model)
-        self._process = SideProcess("strata.engine.runner:serve", _LOST, files=(self._file,))
-        self.ready = False
+        self._process = SideProcess(
+            "strata.engine.runner:serve", _LOST, files=(self._file,), nice=NICE
+        )
+        self._ready = False
         self._tries = 0  # since it last was ready
         self._closing = Lock()
-        self._start()
 
     @property
     def pid(self) -> int | None:
         """The process that runs now."""
         return self._process.pid
 
+    def is_ready(self) -> bool:
+        """Whether it can be asked now; where there is none, it is started.
+
+        The thread that hears it has the priority of the one that calls this.
+        """
+        if not self._ready:
+            try:
+                if self.pid is None:
+                    self._start()
+                self._process.receive(0.001)
+                self._ready, self._tries = True, 0
+            except queue.Empty:
+                pass
+            except StrataError:  # lost before it was ready
+                self._start()
+        return self._ready
+
     def capture(self, prompts: Sequence[str], edits: tuple[Scale, ...] = ()) -> list[Trace] | None:
         """A trace of each prompt, captured together; edits are for a single one.
 
-        None where the caller has to run the model itself: the process is not ready yet, or refuses.
-        StrataError if it was lost over this; another is then started.
+        None where the caller has to run the model itself: the process is not ready, or refuses.
+        StrataError if it was lost over this.
         """
+        if not self._ready:
+            return None
         try:
-            if not (self.ready or self._has_started()):
-                return None
             self._process.send((list(prompts), edits))
         except StrataError:  # lost before: not over these prompts
-            self._start()
+            self._ready = False
             return None
         try:
             answers = self._answer()
         except StrataError:
-            self._start()
+            self._ready = False
             raise
         return None if answers is None else [self._unpacked(answer) for answer in answers]
 
@@ -90,7 +108,6 @@ class Runner:
             os.close(file)
 
     def _start(self) -> None:
-        self.ready = False
         with self._closing:
             if self._file < 0 or self._tries == _TRIES:
                 return
@@ -100,14 +117,6 @@ class Runner:
                 self._process.send(self._file)
             except (OSError, StrataError) as error:
                 log.warning("no process for the runs of %s: %s", self.model.name, error)
-
-    def _has_started(self) -> bool:
-        if self.pid is None:
-            self._start()
-        with suppress(queue.Empty):
-            self._process.receive(0.001)
-            self.ready, self._tries = True, 0
-        return self.ready
 
     def _answer(self) -> list[dict[str, Any]] | None:
         until = time.monotonic() + _SILENCE
@@ -207,6 +216,7 @@ class _Unpickler(pickle.Unpickler):
 def serve(messages: Iterator[Any], send: Send) -> None:
     """Run the model until the other side is gone."""
     model = _shared(next(messages))
+    step_back()  # all the way, now that it is there: it shares no lock with a page
     send("ready")
     for prompts, edits in messages:
         try:

@@ -84,6 +84,10 @@ class Supply:
             given |= dict.fromkeys(TRACE, trace)
         return {name: given[name] for name in names}
 
+    def runs_beside(self) -> bool:
+        """Whether runs are made by a process beside this one now. Starts it if it is not there."""
+        return self.runner is not None and self.runner.is_ready()
+
     def close(self) -> None:
         """End the process beside this one, if there is one. In any thread."""
         if self.runner is not None:

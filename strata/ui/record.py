@@ -82,7 +82,7 @@ def keep_code(script: str) -> None:
     if recorded is None:
         return
     place, report = recorded["place"], _report()
-    _keep("code", place, recorded["run"], script, script)
+    _keep("code", place, recorded["run"], hash(script), script)  # seen of every step of a lesson
     where, now = _where(place), time.monotonic()
     if report.waiting.get(where) and now - report.kept.get(where, -math.inf) > _EVERY:
         report.kept[where] = now

@@ -64,7 +64,7 @@ def until(done: Callable[[], bool]) -> None:
 
 def captured(running: Runner, *prompts: str, edits: tuple[Scale, ...] = ()) -> list[Trace]:
     """What the process captures, once it is ready."""
-    until(lambda: running.ready or running._has_started())
+    until(running.is_ready)
     traces = running.capture(prompts, edits)
     assert traces is not None
     return traces
@@ -171,6 +171,7 @@ def test_a_process_that_never_gets_ready_is_tried_three_times(
                 until(lambda pid=pid: not runs(pid))  # type: ignore[misc]
                 time.sleep(0.1)  # until its end has been read
             seen.add(pid)
+            assert not running.is_ready()
             assert running.capture([PROMPT]) is None
         assert len(seen - {None}) == 3
     finally:
@@ -204,6 +205,7 @@ def test_where_no_process_can_be_had_it_is_tried_again(
     with monkeypatch.context() as full:
         full.setattr("strata.side_process.subprocess.Popen", refuse)
         running = Runner(tiny("gpt2"))
+        assert not running.is_ready()
         assert running.pid is None
     try:
         assert running.capture([PROMPT]) is None
@@ -232,12 +234,14 @@ def test_an_answer_is_kept_by_nobody_but_its_caller(tiny: Tiny) -> None:
 
 def test_close_ends_it_for_good(tiny: Tiny) -> None:
     running = Runner(tiny("gpt2"))
+    captured(running, PROMPT)
     pid = running.pid
     assert pid is not None
     running.close()
     running.close()
     assert not runs(pid)
     assert running.capture([PROMPT]) is None
+    assert not running.is_ready()
     assert running.pid is None
 
 
@@ -307,7 +311,7 @@ def test_a_lost_process_leaves_the_engine_answering(engine: LocalEngine) -> None
     psutil.wait_procs([psutil.Process(lost)], timeout=PATIENCE)
     job = Job(view="predictions.surprisal", model=BUNDLED, prompt="Nobody is told of this")
     assert len(engine.run(job)) == 5
-    assert running.pid not in (None, lost)
+    until(lambda: running.pid not in (None, lost))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread its own priority")
@@ -328,27 +332,40 @@ def test_only_what_takes_long_is_done_behind_the_pages(tiny: Tiny) -> None:
         )
 
     views = {"quick": quick(lambda trace: nice(trace)), "slow": nice}
-    settings = Settings(model_process=True, any_model=True)
-    loading = list[str]()
+    loaded = list[str]()
 
     def load(name: str, progress: Any) -> Model:
-        loading.append(threading.current_thread().name)
+        loaded.append(threading.current_thread().name)
         return tiny("llama")
 
+    def told(view: str, prompt: str) -> dict[str, Any]:
+        [row] = opened.run(Job(view=view, model="m", prompt=prompt)).to_dict("records")
+        return row
+
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    settings = Settings(model_process=True, any_model=True)
     with LocalEngine(settings, load=load, find_view=views.__getitem__) as opened:
-        [of_quick] = opened.run(Job(view="quick", model="m", prompt="a")).to_dict("records")
-        [of_slow] = opened.run(Job(view="slow", model="m", prompt="b")).to_dict("records")
+        opened.describe("m")
+        supply = opened._owners["m"].supply
+        assert supply is not None
+        with pytest.MonkeyPatch.context() as starting:
+            starting.setattr(Runner, "is_ready", lambda self: False)
+            of_first = told("quick", "a")
+        until(supply.runs_beside)
+        of_quick, of_slow = told("quick", "b"), told("slow", "c")
     assert of_quick["nice"] == mine
     assert of_quick["thread"] == "strata-m"
     assert of_slow["nice"] > mine
-    assert loading == [of_slow["thread"]]
+    assert of_first["nice"] > mine, "the model was run here"
+    assert loaded == [of_slow["thread"]]
 
 
 def test_closing_the_engine_ends_it() -> None:
     opened = open_engine(Settings(model_process=True))
     opened.describe(BUNDLED)
-    pid = owned(opened)[1].pid
+    theirs = owned(opened)[1]
+    until(lambda: theirs.pid is not None)
+    pid = theirs.pid
     assert pid is not None
     opened.close()
     until(lambda: not runs(pid))
