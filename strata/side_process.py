@@ -66,11 +66,11 @@ class SideProcess:
         self._replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
         _known.add(self)
 
-    def start(self) -> None:
-        """Start it, if it does not run, without waiting for it."""
+    def start(self) -> bool:
+        """Start it, if it does not run, without waiting for it; whether that was done."""
         with self._starting:
             if _ending.is_set() or (self._process is not None and self._process.poll() is None):
-                return
+                return False
             self._replies = queue.SimpleQueue()
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, self._runs, str(self._nice), *sys.path],
@@ -82,6 +82,7 @@ class SideProcess:
             _widen(self._process.stdout)
             arguments = (self._process.stdout, self._replies)
             Thread(target=_receive, args=arguments, name="replies", daemon=True).start()
+            return True
 
     @property
     def pid(self) -> int | None:

@@ -113,8 +113,8 @@ class Runner:
                 return
             self._tries += 1
             try:
-                self._process.start()
-                self._process.send(self._file)
+                if self._process.start():
+                    self._process.send(self._file)
             except (OSError, StrataError) as error:
                 log.warning("no process for the runs of %s: %s", self.model.name, error)
 
