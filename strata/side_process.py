@@ -27,15 +27,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_PROGRAM = """
-import os, sys
-from contextlib import suppress
-sys.path[:] = sys.argv[3:]
-with suppress(AttributeError, OSError):
-    os.nice(int(sys.argv[2]))
-from strata.side_process import run
-run()
-"""
+_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from strata.side_process import run; run()"
 _PIPE = 1 << 20  # bytes that may be under way; with the usual 64 kB, large answers come in crumbs
 Send = Callable[..., None]
 _known: WeakSet[SideProcess] = WeakSet()
@@ -167,5 +159,7 @@ def run() -> None:
         pickle.dump(message, answers, protocol=5)
         answers.flush()
 
+    with contextlib.suppress(AttributeError, OSError):  # before all that takes long to import
+        os.nice(int(sys.argv[2]))
     module, name = sys.argv[1].split(":")
     getattr(importlib.import_module(module), name)(_messages(sys.stdin.buffer), send)
