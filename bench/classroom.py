@@ -234,7 +234,7 @@ def _report(
     ]
     acts = sum(len(log.seconds[kind]) for kind in MIX)
     memory = [size for at, size in meter.memory if at >= meter.entered]
-    grown = (memory[-1] - memory[0]) / options.learners if memory else 0.0
+    grown = growth(memory) / options.learners
     held = [row.ok is not False for row in rows] + [not lost, not log.errors, grown < _GROWTH]
     packages = ("streamlit", "torch", "pandas", "websockets")
     return {
@@ -266,6 +266,13 @@ def _report(
         "server_cpu_by_action": meter.server_cpu / max(1, acts),
         "seconds": meter.left - meter.entered,
     }
+
+
+def growth(sizes: Sequence[float]) -> float:
+    """By how much the last five minutes' looks at the memory are above the first five's, or the
+    second half's above the first's: medians, since a single look may meet a large batch."""
+    n = min(round(300 / _LOOK), len(sizes) // 2)
+    return median(sizes[-n:]) - median(sizes[:n]) if n else 0.0
 
 
 def _controls(log: Log) -> dict[str, dict[str, float]]:
@@ -314,7 +321,7 @@ def text(report: Mapping[str, Any]) -> str:
         f"answers: {report['answers']}, ballots: {report['ballots']}, lost of both: "
         f"{len(report['lost'])}",
         f"memory by minute (MB): {', '.join(map(str, report['memory_by_minute']))}",
-        f"  since all are in: {report['memory_grown_by_learner']:.3f} MB a learner",
+        f"  grown while it was counted: {report['memory_grown_by_learner']:.3f} MB a learner",
         f"processor: server {report['server_cpu']:.1f} s, "
         f"{in_words(report['server_cpu_by_action'])} an action; "
         f"clients {report['client_cpu']:.1f} s",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import BENCHES, bench, main
+from bench.classroom import growth
 from bench.classroom_play import question_of
 from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
@@ -100,6 +101,14 @@ def test_benches_of_a_server_report_every_row(catalogue: Path, home: None, tmp_p
     }
     loads = [row for row in rows if row["name"].startswith("load_model")]
     assert [row["alternative"] for row in loads] == [None, None]  # no GGUF file with --quick
+
+
+def test_memory_grows_by_what_stays_not_by_what_comes_and_goes() -> None:
+    steady = [100.0] * 40
+    assert growth([*steady, *[130.0] * 40]) == 30.0
+    assert growth([*steady, 500.0, *steady, 500.0]) == 0.0
+    assert growth([100.0, 100.0, 160.0]) == 60.0
+    assert growth([100.0]) == growth([]) == 0.0
 
 
 def test_a_class_plays_and_loses_nothing(catalogue: Path, home: None, tmp_path: Path) -> None:
