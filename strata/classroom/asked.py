@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from strata.errors import InputError
 from strata.lessons import Option, Question
-from strata.lessons.answers import in_words, right_option, score
+from strata.lessons.answers import in_words, right_option, score, typed_word
 
 KINDS = ("choice", "number", "layer", "block", "token")  # of questions that can be voted on
 LONGEST_WORD = 60  # characters of a ballot that is a word
@@ -67,7 +67,7 @@ class Asked(BaseModel):
                 return guess
         elif kind == "token":
             if isinstance(guess, str) and len(guess) <= LONGEST_WORD:
-                word = "".join(c for c in guess if not "\ud800" <= c <= "\udfff").strip()
+                word = typed_word("".join(c for c in guess if not "\ud800" <= c <= "\udfff"))
                 if word:
                     return word
         elif type(guess) in (int, float) and math.isfinite(guess):
@@ -111,7 +111,7 @@ class Asked(BaseModel):
         if self.question.kind == "choice":
             return int(guess)
         if self.question.kind == "token":
-            return str(guess).strip().lower()
+            return typed_word(str(guess)).lower()
         edges = self.edges
         return min(sum(float(guess) >= edge for edge in edges[1:]), len(edges) - 2)
 

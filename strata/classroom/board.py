@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import select
 
 from strata.classroom.asked import LONGEST_WORD
-from strata.classroom.roster import Class, Roster
+from strata.classroom.roster import CALL_LASTS, Class, Roster
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.database import Database
 from strata.errors import InputError
 from strata.tables import ClassRow
 
-CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
 Screen = dict[str, Any]  # plain data
 
 

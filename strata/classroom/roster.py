@@ -29,6 +29,7 @@ from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, S
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
 _LATE = timedelta(hours=1)  # for which a member who was deleted may still be written of
+CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
 PROMPTS_LAST = timedelta(days=2)  # of a class's own texts, which its links name
 LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
@@ -123,10 +124,13 @@ class Roster:
             return None if row is None else _class(row)
 
     def called(self, class_id: str) -> str:
-        """The title of the page to which the class was called last; "" for none."""
+        """The title of the page to which the class is called now; "" for none."""
         with self._database.session() as session:
-            where = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
-            return str(json.loads(where)["title"]) if where else ""
+            told = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
+        call = json.loads(told) if told else None
+        if call is None or datetime.now(UTC) - datetime.fromisoformat(call["at"]) > CALL_LASTS:
+            return ""
+        return str(call["title"])
 
     def members(self, class_id: str) -> list[Member]:
         """The members of a class in the order in which they joined."""

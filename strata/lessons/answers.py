@@ -181,8 +181,13 @@ def _number(question: Question, guess: float, answer: float, layers: Sequence[in
     return "wrong", f"It is {side}. Measured here: {said}."
 
 
+def typed_word(text: str) -> str:
+    """A word as it was typed for a token: without spaces, and the dot that pages draw for one."""
+    return text.strip().removeprefix(display_token(" ")).strip() or text.strip()
+
+
 def _token(question: Question, guess: str, answer: str, layers: Sequence[int]) -> Judged:
-    said, one, other = in_words(question, answer), guess.strip(), str(answer).strip()
+    said, one, other = in_words(question, answer), typed_word(guess), str(answer).strip()
     if one == other:
         return "right", f"Yes: {said}."
     if one and (one.casefold() == other.casefold() or other.startswith(one)):

@@ -21,7 +21,7 @@ from strata.export import as_csv, as_parquet
 from strata.lessons import Lesson, lessons
 from strata.ui import style
 from strata.ui.class_settings import choose_lessons, choose_model, kept, rules
-from strata.ui.learner import database, roster, seat, time_zone
+from strata.ui.learner import database, is_loopback, roster, seat, time_zone
 from strata.ui.page import draw
 from strata.ui.vote_tab import vote_tab, votes
 
@@ -50,6 +50,7 @@ def show() -> None:
     chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
     group = by_id[chosen]
     entrance(group)
+    _state(group)
     wall = f"/projector?of={group.id}"
     st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
     names = ["Who is where", "Vote", "Gradebook", "Settings"]
@@ -98,6 +99,16 @@ def entrance(group: Class) -> None:
             st.code(link, language=None)
         picture = segno.make(link, error="m").svg_data_uri(scale=4, border=2, light="#fff")
         st.html(f'<img class="class-qr" alt="The link as a QR code" src="{picture}">', width=150)
+
+
+def _state(group: Class) -> None:
+    """What the teacher should know of the class now: an address that is nobody else's, a call, that
+    it is closed."""
+    if is_loopback(urlsplit(st.context.url or "").hostname or ""):
+        st.caption(
+            "The address in this link is this machine's own: open this page under the address that "
+            "the others use, and the link and its picture will be right for them."
+        )
     if called := roster().called(group.id):
         with st.container(horizontal=True, vertical_alignment="center", key="called"):
             st.caption(f"Everyone was asked to come to {called}.")
@@ -115,7 +126,7 @@ def _live(group: Class) -> None:
         style.say("refusal", f"{error} What is shown may be old.", "watch")
         return
     people = watch.people(done)
-    active = int((people["minutes"] < 5).sum())
+    active = int(((people["minutes"] < 5) & (people["lesson"] != "")).sum())
     lately = f"{active} of them did something in a lesson in the last five minutes"
     st.markdown(f"**{len(people)} learners**, {lately}")
     if people.empty:

@@ -87,7 +87,10 @@ def seat() -> Seat | None:
     if door.reception is not None:
         found = door.reception.seated(st.context.cookies.get(door.COOKIE, ""))
     if found is None:
-        raise StrataError("You have left the class, or were away for long; open /join to come in.")
+        raise StrataError(
+            "You have left the class, were taken out of it, or were away for long; open /join to "
+            "come in."
+        )
     return found
 
 
@@ -120,10 +123,11 @@ def is_local() -> bool:
     if any(name in headers for name in _FORWARDED):
         return False
     named = urlsplit(headers.get("Origin", "")).hostname or ""
-    return _loopback(str(st.get_option("server.address") or "")) and _loopback(named)
+    return is_loopback(str(st.get_option("server.address") or "")) and is_loopback(named)
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is that of this machine to itself."""
     if host == "localhost":
         return True
     try:

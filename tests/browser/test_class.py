@@ -163,6 +163,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     desk.get_by_role("option", name="A voting class").click()
     expect(desk.locator(".class-code")).to_have_text(code)
     desk.get_by_role("tab", name="Vote").click()
+    settled(desk)  # the link below the code is that class's too
     with desk.expect_popup() as opened:
         desk.get_by_role("link", name="For the projector").click()
     wall = opened.value

@@ -49,6 +49,8 @@ def test_a_question_of_ones_own_needs_words_and_two_answers() -> None:
         (asked("layer"), 30, 30),
         (asked("block"), 29, 29),
         (asked("token", answer=" Paris"), " Paris\ud83d ", "Paris"),
+        (asked("token", answer=" Paris"), "·Paris", "Paris"),
+        (asked("token", answer=" ·"), "·", "·"),
     ],
 )
 def test_a_ballot_is_kept_in_its_form(question: Asked, guess: Any, kept: Any) -> None:
@@ -224,8 +226,11 @@ def test_a_call_is_seen_for_a_while_and_can_be_taken_back(
     assert Roster(database).called(group) == ""
     call(database, group, where)
     board.look()
-    monkeypatch.setattr("strata.classroom.board.CALL_LASTS", timedelta(seconds=-1))
+    assert Roster(database).called(group) == "Scaling"
+    for module in ("board", "roster"):
+        monkeypatch.setattr(f"strata.classroom.{module}.CALL_LASTS", timedelta(seconds=-1))
     assert "call" not in board.screen(group)
+    assert Roster(database).called(group) == ""
 
 
 def test_closing_and_deleting_a_class_reach_its_screens(

@@ -160,6 +160,7 @@ def test_a_choice_that_no_option_holds_is_open() -> None:
     [
         ("Paris", "right"),
         (" Paris ", "right"),
+        ("·Paris", "right"),
         ("paris", "near"),
         ("Par", "near"),
         ("Rome", "wrong"),
