@@ -44,8 +44,9 @@ def number_type(name: str | torch.dtype) -> torch.dtype:
 def step_back() -> None:
     """On Linux, let other threads go first from here on: this one's work takes long, and whoever
     moves a slider should not wait for it. Threads that this one starts step back with it. Not for a
-    thread of short work: preempted with Python's lock in its hand it would hold up all pages. Once
-    more, it steps back further."""
+    thread of short work: preempted with Python's lock in its hand it would hold up all pages.
+
+    Steps count from the main thread's: that one goes further back each time, any other once."""
     if sys.platform == "linux":
         with suppress(OSError):
             others = os.getpriority(os.PRIO_PROCESS, os.getpid())

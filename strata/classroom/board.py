@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy import select
 
 from strata.classroom.asked import LONGEST_WORD
-from strata.classroom.roster import CALL_LASTS, Class, Roster
+from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.database import Database
 from strata.errors import InputError
@@ -51,8 +51,7 @@ class Board:
         screen = dict(self._screens.get(class_id, {"revision": 0}))
         if group := self._groups.get(class_id):
             screen["closed"] = group.closed(zone=zone)
-        called = screen.get("call")
-        if called and datetime.now(UTC) - datetime.fromisoformat(called["at"]) > CALL_LASTS:
+        if "call" in screen and not lasts(screen["call"]):
             del screen["call"]
         return screen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -29,7 +29,7 @@ from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, S
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
 _LATE = timedelta(hours=1)  # for which a member who was deleted may still be written of
-CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
+_CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
 PROMPTS_LAST = timedelta(days=2)  # of a class's own texts, which its links name
 LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
@@ -128,9 +128,7 @@ class Roster:
         with self._database.session() as session:
             told = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
         call = json.loads(told) if told else None
-        if call is None or datetime.now(UTC) - datetime.fromisoformat(call["at"]) > CALL_LASTS:
-            return ""
-        return str(call["title"])
+        return str(call["title"]) if call and lasts(call) else ""
 
     def members(self, class_id: str) -> list[Member]:
         """The members of a class in the order in which they joined."""
@@ -266,6 +264,11 @@ class Roster:
         """Let a browser out."""
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.token == fingerprint(token)))
+
+
+def lasts(call: Mapping[str, Any]) -> bool:
+    """Whether learners are still to follow what the teacher called them to."""
+    return datetime.now(UTC) - datetime.fromisoformat(call["at"]) <= _CALL_LASTS
 
 
 def zone_named(name: str | None) -> tzinfo:

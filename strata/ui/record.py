@@ -82,7 +82,8 @@ def keep_code(script: str) -> None:
     if recorded is None:
         return
     place, report = recorded["place"], _report()
-    _keep("code", place, recorded["run"], hash(script), script)  # seen of every step of a lesson
+    # By its hash: what was seen of each step stays for as long as the session.
+    _keep("code", place, recorded["run"], hash(script), script)
     where, now = _where(place), time.monotonic()
     if report.waiting.get(where) and now - report.kept.get(where, -math.inf) > _EVERY:
         report.kept[where] = now

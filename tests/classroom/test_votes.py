@@ -227,8 +227,7 @@ def test_a_call_is_seen_for_a_while_and_can_be_taken_back(
     call(database, group, where)
     board.look()
     assert Roster(database).called(group) == "Scaling"
-    for module in ("board", "roster"):
-        monkeypatch.setattr(f"strata.classroom.{module}.CALL_LASTS", timedelta(seconds=-1))
+    monkeypatch.setattr("strata.classroom.roster._CALL_LASTS", timedelta(seconds=-1))
     assert "call" not in board.screen(group)
     assert Roster(database).called(group) == ""
 
