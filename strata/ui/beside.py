@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.display import display_text
 from strata.errors import StrataError
 from strata.examples import BY_ID
+from strata.ui.address import remember
 from strata.ui.learner import keep_prompt, kept_prompt
 from strata.ui.page import Page, distinct
 from strata.ui.resources import models
@@ -64,8 +65,7 @@ def _chosen(label: str, key: str, titles: dict[str, str], place: DeltaGenerator)
     chosen = place.selectbox(
         label, list(titles), None, titles.__getitem__, key=key, placeholder="Choose one"
     )
-    if chosen:
-        st.query_params[key] = chosen
+    remember(key, chosen)
     return chosen
 
 
@@ -81,6 +81,6 @@ def _restore() -> None:
 
 def _store() -> None:
     try:
-        st.query_params["second_text"] = keep_prompt(st.session_state.second_text)
+        remember("second_text", keep_prompt(st.session_state.second_text))
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the second prompt.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from strata.ui.place import whole_number
+from strata.ui.address import remember, whole_number
 from strata.words import TERMS
 
 CENTRED = (
@@ -35,10 +35,7 @@ def several(
         label, range(len(labels)), key=key, format_func=labels.__getitem__, max_selections=8
     )
     chosen = sorted(chosen) or list(default)
-    if chosen == default:
-        st.query_params.pop(key, None)
-    else:
-        st.query_params[key] = ".".join(map(str, chosen))
+    remember(key, None if chosen == default else ".".join(map(str, chosen)))
     return chosen
 
 

@@ -11,8 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts.scaling import PART_NAMES
 from strata.trace import Part, Scale
+from strata.ui.address import remember, whole_number
 from strata.ui.page import Page
-from strata.ui.place import whole_number
 from strata.ui.target import Target, choose_target
 
 PARTS: dict[Part, str] = {"stream": "Stream", "attn": "Attention", "mlp": "MLP"}
@@ -103,7 +103,7 @@ def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
     """None for all positions, else a list of at least one; numbers only stand in the address."""
     which = one_of(place, "Positions", dict(zip(_WHICH, _WHICH, strict=True)), key="where")
     if which != "Chosen":
-        st.query_params.pop(_ADDRESS, None)
+        remember(_ADDRESS, None)
         return None if which == "All" else [page.n_tokens - 1]
     if _AT not in st.session_state:
         asked = st.query_params.get(_ADDRESS, "").split("-")
@@ -119,5 +119,5 @@ def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
         persist_state="session",
     )
     chosen = sorted(chosen) or [page.n_tokens - 1]
-    st.query_params[_ADDRESS] = "-".join(map(str, chosen))
+    remember(_ADDRESS, "-".join(map(str, chosen)))
     return chosen

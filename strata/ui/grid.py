@@ -12,10 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import QUANTITIES, Grid
 from strata.display import display_token
+from strata.ui.address import remember, whole_number
 from strata.ui.beside import other_prompt
 from strata.ui.component import chosen_of, component
 from strata.ui.page import Page
-from strata.ui.place import whole_number
 from strata.ui.target import Target, choose_target
 
 MODES = {
@@ -246,10 +246,7 @@ def pinned(page: Page) -> list[int]:
         persist_state="session",
         placeholder="None pinned: every token that led at some layer is drawn",
     )
-    if chosen:
-        st.query_params["pins"] = "-".join(map(str, chosen))
-    else:
-        st.query_params.pop("pins", None)
+    remember("pins", "-".join(map(str, chosen)) or None)
     return chosen
 
 

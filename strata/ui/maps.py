@@ -16,10 +16,10 @@ from strata.display import display_text, display_token, distinct
 from strata.errors import StrataError
 from strata.examples import BY_ID, EXAMPLES
 from strata.neighbours import METRICS
+from strata.ui.address import remember, whole_number
 from strata.ui.controls import PACE, played_slider, player
 from strata.ui.learner import keep_prompt, kept_prompt
 from strata.ui.page import Page, draw, reading
-from strata.ui.place import whole_number
 
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
 _WITH, _FOLLOW = "with", "follow"
@@ -139,10 +139,7 @@ def companions(page: Page, place: DeltaGenerator) -> tuple[str, ...]:
         key=_WITH,
     )
     names = [_name_of(prompt) for prompt in chosen]
-    if chosen == usual or not all(names):
-        st.query_params.pop(_WITH, None)
-    else:
-        st.query_params[_WITH] = ".".join(names)
+    remember(_WITH, None if chosen == usual or not all(names) else ".".join(names))
     return tuple(chosen)
 
 
@@ -193,10 +190,7 @@ def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
     chosen = place.selectbox(
         "Token that is followed", list(names), format_func=names.__getitem__, key=_FOLLOW
     )
-    if chosen == parting:
-        st.query_params.pop(_FOLLOW, None)
-    else:
-        st.query_params[_FOLLOW] = "all" if chosen == _ALL else str(chosen)
+    remember(_FOLLOW, {parting: None, _ALL: "all"}.get(chosen, str(chosen)))
     return shared if chosen == _ALL else shared[shared["token"] == tokens[chosen]]
 
 

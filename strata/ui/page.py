@@ -24,7 +24,8 @@ from strata.export import as_csv, as_parquet
 from strata.script import with_note
 from strata.trace import Scale
 from strata.ui import ask, made, record, style
-from strata.ui.place import offer, whole_number
+from strata.ui.address import remember, whole_number
+from strata.ui.place import offer
 from strata.ui.resources import engine, models
 from strata.ui.sidebar import Choice
 from strata.views import concepts
@@ -191,10 +192,7 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     linked, default = state.get(f"{key}_linked", ("", last))
     default = default if linked == page.prompt else last
     chosen = int(place.slider(label, 0, last, default, key=key, help=TERMS["token"]))
-    if chosen == last:
-        st.query_params.pop(key, None)
-    else:
-        st.query_params[key] = str(chosen)
+    remember(key, None if chosen == last else str(chosen))
     state[f"{key}_of"] = page.prompt, page.stem, chosen
     return chosen
 

@@ -6,12 +6,12 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.lessons import Lesson, Step, lessons
+from strata.ui.address import remember, whole_number
 from strata.views import concepts
 
 _KEY = "lesson_place"
@@ -105,16 +105,5 @@ def offer(page: str, where: DeltaGenerator) -> None:
 
 def keep_in_address(place: Place | None) -> None:
     """Write the step into the address, so that a reload comes back to it."""
-    named: dict[str, Any] = {"lesson": None, "step_of_lesson": None}
-    if place is not None:
-        named = {"lesson": place.lesson.stem, "step_of_lesson": str(place.number + 1)}
-    for name, value in named.items():
-        if value is None:
-            st.query_params.pop(name, None)
-        elif st.query_params.get(name) != value:
-            st.query_params[name] = value
-
-
-def whole_number(text: str) -> int | None:
-    """A whole number of up to nine digits, as an address holds it; None for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    remember("lesson", place.lesson.stem if place else None)
+    remember("step_of_lesson", str(place.number + 1) if place else None)

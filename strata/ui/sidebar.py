@@ -14,6 +14,7 @@ from strata.classroom.roster import Seat
 from strata.errors import StrataError
 from strata.examples import BY_ID, DEFAULT
 from strata.ui import place
+from strata.ui.address import remember
 from strata.ui.learner import keep_prompt, kept_prompt, seat
 from strata.ui.resources import models
 
@@ -175,7 +176,4 @@ def _link() -> None:
         "prompt": prompt_id if example == OWN else None,
     }
     for name, value in named.items():
-        if value is None:
-            st.query_params.pop(name, None)
-        elif st.query_params.get(name) != value:
-            st.query_params[name] = value
+        remember(name, value)

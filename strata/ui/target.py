@@ -12,8 +12,8 @@ from strata import target
 from strata.display import display_token
 from strata.errors import StrataError
 from strata.ui import style
+from strata.ui.address import remember, whole_number
 from strata.ui.page import Page, distinct
-from strata.ui.place import whole_number
 
 N_LIKELIEST = 21
 _TOP = -1  # the choice "whatever the model's top-1 is", which holds for every prompt
@@ -66,10 +66,7 @@ def choose_target(page: Page, place: DeltaGenerator) -> Target:
         followed = _of_word(page, chosen, followed)
     elif chosen in options and chosen != _TOP:
         followed = Target(chosen, options[chosen], likeliest)
-    if followed.token_id == ids[0]:
-        st.query_params.pop(_ADDRESS, None)
-    else:
-        st.query_params[_ADDRESS] = str(followed.token_id)
+    remember(_ADDRESS, None if followed.token_id == ids[0] else str(followed.token_id))
     return followed
 
 
