@@ -21,6 +21,7 @@ from strata.export import as_csv, as_parquet
 from strata.lessons import Lesson, lessons
 from strata.ui import style
 from strata.ui.class_settings import choose_lessons, choose_model, kept, rules
+from strata.ui.controls import pressed
 from strata.ui.learner import database, is_loopback, roster, seat, time_zone
 from strata.ui.page import draw
 from strata.ui.vote_tab import vote_tab, votes
@@ -77,7 +78,7 @@ def _new(key: str) -> None:
         model = choose_model("")
         st.caption("Lessons and model can be changed later, and limits and hours set.")
         kept = st.radio("Keep its data for", list(_KEPT), index=1, horizontal=True)
-        if not st.form_submit_button("Make it", type="primary"):
+        if not pressed(st.form_submit_button, "Make it", "make_class"):
             return
     try:
         over = datetime.now(UTC) + timedelta(days=_KEPT[kept])

@@ -14,6 +14,7 @@ from strata.errors import StrataError
 from strata.export import as_json
 from strata.lessons import lessons
 from strata.ui import style
+from strata.ui.controls import pressed
 from strata.ui.learner import database, roster, time_zone
 from strata.ui.resources import models
 
@@ -72,7 +73,7 @@ def rules(group: Class) -> None:
         named = f"{zone} time"
         opens = begins.datetime_input(f"Opens, {named} (empty: at once)", first)
         closes = ends.datetime_input(f"Closes, {named} (empty: when you close it)", last)
-        if st.form_submit_button("Save"):
+        if pressed(st.form_submit_button, "Save", "save_rules", primary=False):
             chosen = {"lessons": stems, "model": model, "limits": limits}
             hours = {"opens": _utc(opens, zone), "closes": _utc(closes, zone)}
             if hours["opens"] and hours["closes"] and hours["closes"] <= hours["opens"]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -14,6 +16,7 @@ CENTRED = (
     "Take from each state the mean of its layer over the tokens. A first token that is an "
     "attention sink rules that mean, unless it is left out."
 )
+_EXPECTED = 10.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
 
 
@@ -37,6 +40,23 @@ def several(
     chosen = sorted(chosen) or list(default)
     remember(key, None if chosen == default else ".".join(map(str, chosen)))
     return chosen
+
+
+def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool = True) -> bool:
+    """A button that does something, once: True in the run that is to do it.
+
+    Streamlit forgets a press if another control, or news, starts the page anew before the run has
+    come to the button. This one is remembered from the beginning of its run on, but not for long:
+    who has turned to something else does not expect it any more. `button`: `st.button` or
+    `st.form_submit_button`.
+    """
+    presses: dict[str, float] = st.session_state.setdefault("presses", {})
+
+    def note() -> None:  # in a dict: a run that is to give way ends where it touches the state
+        presses[key] = time.monotonic()
+
+    button(label, on_click=note, key=key, type="primary" if primary else "secondary")
+    return time.monotonic() - presses.pop(key, -math.inf) < _EXPECTED
 
 
 def show_first(key: str, place: DeltaGenerator) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -126,9 +127,9 @@ def _read(
     with place:
         if st.session_state.get("stopped_reading") == job.key:
             st.text("You stopped the reading of these texts.")
-            if not st.button("Read them", type="primary"):
-                st.stop()
-            del st.session_state["stopped_reading"]
+            again = partial(st.session_state.pop, "stopped_reading")
+            st.button("Read them", type="primary", on_click=again)
+            st.stop()
         return ask.run(job, lambda: st.button("Stop", on_click=stop, key="stop_reading"))
 
 

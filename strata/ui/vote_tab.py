@@ -20,6 +20,7 @@ from strata.examples import DEFAULT
 from strata.lessons import Lesson, Question, filled, lessons, plain
 from strata.lessons.answers import measured
 from strata.ui import ask, style
+from strata.ui.controls import pressed
 from strata.ui.learner import database, roster
 from strata.ui.lesson import Run
 from strata.ui.page import draw
@@ -84,7 +85,7 @@ def _of_lesson(group: Class) -> Asked | None:
         )
     for option in of[number].options:
         st.text(f"○  {option.text}")
-    if not st.button("Open the vote", type="primary", key="open_vote"):
+    if not pressed(st.button, "Open the vote", "open_vote"):
         return None
     try:
         return _measured(lesson, number, name)
@@ -128,7 +129,7 @@ def _own() -> Asked | None:
         words = st.text_area("Your question, at most 1,000 characters", max_chars=1_000, height=80)
         typed = st.text_area("Answers to choose from, one on each line", max_chars=3_000)
         right = st.number_input("Number of the right one, if there is one", 0, 20, 0)
-        if not st.form_submit_button("Open the vote", type="primary"):
+        if not pressed(st.form_submit_button, "Open the vote", "open_own"):
             return None
     try:
         return Asked.own(words, typed.splitlines(), int(right) - 1 if right else None)
