@@ -46,17 +46,16 @@ def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool 
     """A button that does something, once: True in the run that is to do it.
 
     Streamlit forgets a press if another control, or news, starts the page anew before the run has
-    come to the button. This one is remembered from the beginning of its run on, but not for long:
-    who has turned to something else does not expect it any more. `button`: `st.button` or
-    `st.form_submit_button`.
+    come to the button. This one is remembered, but not for long: who has turned to something else
+    does not expect it any more. `button`: `st.button` or `st.form_submit_button`.
     """
-    presses: dict[str, float] = st.session_state.setdefault("presses", {})
+    state, kept = st.session_state, f"{key}_pressed"
 
-    def note() -> None:  # in a dict: a run that is to give way ends where it touches the state
-        presses[key] = time.monotonic()
+    def note() -> None:
+        state[kept] = time.monotonic()
 
     button(label, on_click=note, key=key, type="primary" if primary else "secondary")
-    return time.monotonic() - presses.pop(key, -math.inf) < _EXPECTED
+    return time.monotonic() - state.pop(kept, -math.inf) < _EXPECTED
 
 
 def show_first(key: str, place: DeltaGenerator) -> bool:

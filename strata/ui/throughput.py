@@ -7,8 +7,11 @@ element is sent some 10 ms later for it.
 Settings are read without a lock. By itself Streamlit takes one lock at each reading, some hundred
 times a run, and where ten pages run at once most of them stand in line for it.
 
-Pages run in turns, see `strata.ui.turns`: from when Streamlit has heard what the browser wants,
-which must not wait, since a newer wish ends this run and what it has not heard by then is lost.
+Pages run in turns, see `strata.ui.turns`: from when Streamlit has heard what the browser wants.
+
+What the browser wants is heard whole, and callbacks run to their end, before a run gives way to a
+newer wish. By itself Streamlit gives way at any touch of a session's state, and what was pressed is
+then lost: two wishes within some 50 ms, or more on a busy server, are enough.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from streamlit import config
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
+from streamlit.runtime.state import SafeSessionState
 
 from strata.ui import turns
 
@@ -34,6 +38,7 @@ _handle = AppSession._handle_scriptrunner_event_on_event_loop
 _tell_loop = Runtime._enqueued_some_message
 _run = ScriptRunner._run_script
 _begin = ScriptRunContext.on_script_start
+_hear = SafeSessionState.on_script_will_rerun
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
@@ -45,6 +50,7 @@ def mend() -> None:
     Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
     ScriptRunContext.on_script_start = _begin_in_turn  # type: ignore[assignment, method-assign]
     ScriptRunner._run_script = _run_to_the_end  # type: ignore[assignment, method-assign]
+    SafeSessionState.on_script_will_rerun = _hear_whole  # type: ignore[assignment, method-assign]
     config.get_option = _option
     config.get_options_for_section = lambda section: dict(_section(section))
     config.on_config_parsed(_forget_options, force_connect=True)
@@ -101,6 +107,15 @@ def _on_event(
 def _tell_loop_once(runtime: Runtime) -> None:
     if not runtime._get_async_objs().need_send_data.is_set():  # cleared before queues are emptied
         _tell_loop(runtime)
+
+
+def _hear_whole(state: SafeSessionState, *said: Any, **more: Any) -> None:
+    runner: Any = state._yield_callback.__self__  # type: ignore[attr-defined]
+    runner._execing = False  # it gives way only where it executes a page
+    try:
+        _hear(state, *said, **more)
+    finally:
+        runner._execing = True
 
 
 def _begin_in_turn(context: ScriptRunContext) -> None:

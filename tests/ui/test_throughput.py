@@ -15,6 +15,7 @@ from streamlit import config
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
+from streamlit.runtime.state import SafeSessionState
 
 from strata.ui import throughput, turns
 from tests.loops import run_apart
@@ -156,6 +157,7 @@ def test_a_server_is_made_of_what_was_mended() -> None:
         Runtime._enqueued_some_message,
         ScriptRunner._run_script,
         ScriptRunContext.on_script_start,
+        SafeSessionState.on_script_will_rerun,
     ):
         assert mended.__module__ == throughput.__name__
     assert config.get_option is throughput._option
@@ -175,6 +177,51 @@ def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
     assert config.get_option("server.maxUploadSize") == before
     with pytest.raises(RuntimeError, match="not defined"):
         config.get_option("server.nothing")
+
+
+class Overtaken(Exception):
+    """The run gives way to a newer wish."""
+
+
+class Runner:
+    """Of a runner: that it gives way at once, where it executes a page."""
+
+    _execing = True
+
+    def give_way(self) -> None:
+        if self._execing:
+            raise Overtaken
+
+
+def test_what_was_pressed_is_heard_before_a_run_gives_way() -> None:
+    runner, heard = Runner(), []
+
+    def hear(fresh: Any, **more: Any) -> None:
+        heard.append(fresh)
+        state["kept"] = fresh  # as a callback does
+
+    inner: Any = type("Inner", (dict,), {"on_script_will_rerun": staticmethod(hear)})()
+    state = SafeSessionState(inner, runner.give_way)
+    pressed: Any = "a press"
+    with pytest.raises(Overtaken):
+        throughput._hear(state, pressed)
+    assert heard == []  # Streamlit by itself
+    throughput._hear_whole(state, pressed)
+    assert (heard, inner) == ([pressed], {"kept": pressed})
+    with pytest.raises(Overtaken):
+        runner.give_way()  # from here on again
+
+
+def test_an_error_in_a_callback_leaves_the_run_able_to_give_way() -> None:
+    def fail(fresh: Any, **more: Any) -> None:
+        raise KeyError
+
+    runner = Runner()
+    state = SafeSessionState(SimpleNamespace(on_script_will_rerun=fail), runner.give_way)  # type: ignore[arg-type]
+    with pytest.raises(KeyError):
+        throughput._hear_whole(state, None)
+    with pytest.raises(Overtaken):
+        runner.give_way()
 
 
 def test_a_turn_is_held_from_when_the_browser_was_heard_to_the_end(
