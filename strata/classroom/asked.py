@@ -16,6 +16,7 @@ from strata.lessons.answers import in_words, right_option, score, typed_word
 
 KINDS = ("choice", "number", "layer", "block", "token")  # of questions that can be voted on
 LONGEST_WORD = 60  # characters of a ballot that is a word
+LETTERS = "ABCDEFGHIJKLMNOPQRST"  # of the options, on all screens
 _BARS = 10
 
 
@@ -43,6 +44,8 @@ class Asked(BaseModel):
         texts = [option.strip() for option in options if option.strip()]
         if not ask.strip() or len(texts) < 2 or len(set(texts)) < len(texts):
             raise InputError("A question of your own needs words and two different options.")
+        if len(texts) > len(LETTERS):
+            raise InputError(f"{len(texts)} options are too many: at most {len(LETTERS)}.")
         offered = tuple(Option(text=text, value=i, why=text) for i, text in enumerate(texts))
         if right is not None and right >= len(texts):
             raise InputError(f"There is no answer number {right + 1}: {len(texts)} were given.")
@@ -129,10 +132,11 @@ class Asked(BaseModel):
             n_bars = math.ceil(n_values / each)
         return [low + i * each for i in range(n_bars + 1)]
 
-    def tally(self, guesses: Iterable[Any]) -> pd.DataFrame:
+    def tally(self, guesses: Iterable[Any], *, solved: bool = True) -> pd.DataFrame:
         """How many gave which answer: label, learners, right. A row for each option or range, also
-        where nobody chose it, and for each of the ten commonest words."""
-        counts, right = Counter(self.bar(guess) for guess in guesses), self.right
+        where nobody chose it, and for each of the ten commonest words. Options have their letters.
+        Not `solved`: nothing tells which is right."""
+        counts, right = Counter(map(self.bar, guesses)), self.right if solved else None
         kind = self.question.kind
         if kind == "token":
             bars: list[Any] = [word for word, _ in counts.most_common(_BARS)]
@@ -140,8 +144,15 @@ class Asked(BaseModel):
         else:
             n_options = len(self.question.options)
             bars = list(range(n_options if kind == "choice" else len(self.edges) - 1))
-        rows = [(self._label(bar), counts[bar], bar == right) for bar in bars]
-        return pd.DataFrame(rows, columns=["label", "learners", "right"])
+        labels = list(map(self._label, bars))
+        if kind == "choice":
+            labels = [f"{LETTERS[n : n + 1]}  {text}" for n, text in enumerate(labels)]
+        rows = {
+            "label": labels,
+            "learners": [counts[bar] for bar in bars],
+            "right": [bar == right for bar in bars],
+        }
+        return pd.DataFrame(rows)
 
     def counted_as(self, guess: Any) -> str:
         """The answer or the range of numbers with which a guess is counted, in words."""

@@ -43,6 +43,16 @@ class Vote:
         """The round in which ballots are taken now; 0 while none are."""
         return ROUNDS.get(self.phase, 0)
 
+    @property
+    def solved(self) -> bool:
+        """Whether the answer may be told: before, it would spoil the second vote."""
+        return self.phase in ("done", "over")
+
+    def held(self, cast: Ballots) -> list[int]:
+        """The rounds there were so far: a vote may end without a second one."""
+        two = self.phase == "second" or (self.solved and bool(cast[2]))
+        return [1, 2] if two else [1]
+
 
 class Votes:
     """The votes of all classes. What changes what a class's screens show grows its revision."""
@@ -158,9 +168,11 @@ def call(database: Database, class_id: str, where: Mapping[str, Any] | None) -> 
 
 
 def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
-    """How many gave which answer in each round held so far: label, right, round, learners."""
-    rounds = [1] if vote.phase in ("first", "talk") else [1, 2]
-    every = vote.asked.tally([guess for n in rounds for guess in cast[n].values()])
+    """How many gave which answer in each round held so far: label, right (nowhere before the answer
+    may be told), round, learners."""
+    rounds = vote.held(cast)
+    guesses = [guess for n in rounds for guess in cast[n].values()]
+    every = vote.asked.tally(guesses, solved=vote.solved)
     bars, parts = every[["label", "right"]], []
     for number in rounds:
         counts = vote.asked.tally(cast[number].values()).set_index("label")["learners"]
@@ -171,10 +183,10 @@ def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
 
 def reading(vote: Vote, cast: Ballots) -> str:
     """What the histogram shows, in a sentence."""
-    rounds = [cast[1]] if vote.phase in ("first", "talk") else [cast[1], cast[2]]
+    rounds = [cast[number] for number in vote.held(cast)]
     if not rounds[-1]:
         return "Nobody has voted yet."
-    if vote.asked.right is None:
+    if vote.asked.right is None or not vote.solved:
         said = f"{len(rounds[-1])} voted"
     else:
         right = [sum(vote.asked.grade(g) == "right" for g in votes.values()) for votes in rounds]

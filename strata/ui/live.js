@@ -158,13 +158,14 @@ function bars(vote) {
 function votePanel(vote) {
   const panel = made("section", "panel vote");
   panel.setAttribute("aria-label", "Vote");
-  const mine = memory(`vote ${vote.id} ${vote.round || (vote.phase === "talk" ? 1 : 2)}`);
-  const titles = { first: "Vote", talk: "The vote is closed", second: "Vote again", done: "The second vote is closed" };
+  const round = (n) => memory(`vote ${vote.id} ${n}`);
+  const mine = vote.round ? round(vote.round) : (vote.phase === "done" && round(2)) || round(1);
+  const titles = { first: "Vote", talk: "The vote is closed", second: "Vote again", done: "The vote is over" };
   panel.append(made("h3", "", titles[vote.phase]));
   if (vote.prompt) panel.append(made("p", "prompt", `About the prompt “${vote.prompt}”`));
   panel.append(made("p", "ask", vote.ask));
   if (vote.round && (!mine || live.again === vote.id + vote.round)) panel.append(field(vote));
-  const first = vote.round === 2 && memory(`vote ${vote.id} 1`);
+  const first = vote.round === 2 && round(1);
   if (first && !mine) panel.append(made("p", "quiet", `Your first vote: ${inWords(vote, first.guess)}`));
   if (mine) {
     const said = mine.kept ? "Your vote" : mine.wrong ? "Your vote, not kept" : "Your vote, being kept";
@@ -244,7 +245,7 @@ function draw() {
   root.replaceChildren(...shown);
   if (typing >= 0) root.querySelectorAll("input, button")[typing]?.focus({ preventScroll: true });
   document.documentElement.toggleAttribute("data-strata-live", shown.length > 0);
-  document.documentElement.toggleAttribute("data-strata-votes", Boolean(screen.vote && !screen.vote.results));
+  document.documentElement.toggleAttribute("data-strata-votes", Boolean(screen.vote && !(screen.vote.results && screen.vote.phase === "done")));
 }
 
 export default function ({ parentElement }) {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from strata.classroom.asked import LETTERS
 from strata.classroom.roster import Class
+from strata.classroom.votes import Vote
 from strata.errors import InputError, StrataError
 from strata.ui import style
 from strata.ui.class_page import entrance
@@ -40,22 +42,26 @@ def _wall(group: Class) -> None:
         entrance(group)
         st.markdown(f"### {n_members} have joined")
         return
-    asked = vote.asked
     with st.container(key="wall"):
-        if asked.prompt:
-            st.text(f"“{asked.prompt}”")
+        if vote.asked.prompt:
+            st.text(f"“{vote.asked.prompt}”")
         with st.container(key="wall_ask"):
-            st.text(asked.question.ask)
+            st.text(vote.asked.question.ask)
         if vote.shown:
             draw(results(vote, cast, wall=True), f"wall_{vote.phase}")
-            return
-        for letter, option in zip("ABCDEFGHIJKLMNOPQRST", asked.question.options, strict=False):
-            st.text(f"{letter}   {option.text}")
-        n_cast = len(cast[2 if vote.phase in ("second", "done") else 1])
-        words = {
-            "first": f"{n_cast} of {n_members} have voted",
-            "talk": f"{n_cast} have voted. Talk it over with somebody who answered differently",
-            "second": f"Vote again: {n_cast} of {n_members} have",
-            "done": f"{n_cast} have voted again",
-        }
-        st.markdown(f"### {words[vote.phase]}")
+        else:
+            _open_or_closed(vote, len(cast[vote.held(cast)[-1]]), n_members)
+        st.caption(f"To join: {group.code}")
+
+
+def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:
+    """What can be answered, and how many have; never what they have."""
+    for letter, option in zip(LETTERS, vote.asked.question.options, strict=False):
+        st.text(f"{letter}   {option.text}")
+    words = {
+        "first": f"{n_cast} of {n_members} have voted",
+        "talk": f"{n_cast} have voted. Talk it over with somebody who answered differently",
+        "second": f"Vote again: {n_cast} of {n_members} have",
+        "done": f"The vote is over: {n_cast} have voted",
+    }
+    st.markdown(f"### {words[vote.phase]}")

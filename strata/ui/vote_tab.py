@@ -33,7 +33,7 @@ _TITLES: dict[Phase, str] = {
     "first": "The vote is open",
     "talk": "The vote is closed: let them talk it over",
     "second": "The second vote is open",
-    "done": "Both votes are closed",
+    "done": "The vote is over",
 }
 
 
@@ -153,13 +153,13 @@ def _running(group: Class, vote_id: str) -> None:
     st.text(vote.asked.question.ask)
     if vote.asked.prompt:
         st.text(f"About the prompt “{vote.asked.prompt}”")
-    latest = cast[2 if vote.phase in ("second", "done") else 1]
+    latest = cast[vote.held(cast)[-1]]
     st.markdown(f"**{len(latest)} of {n_members}** have voted.")
     peeks = _steps(vote)
-    if vote.shown:
+    if latest and peeks:
+        draw(results(replace(vote, phase="done"), cast), f"peeked_{vote.phase}")
+    elif vote.shown:
         draw(results(vote, cast), f"tally_{vote.phase}")
-    elif latest and peeks:
-        draw(results(vote, cast), f"peeked_{vote.phase}")
 
 
 def _steps(vote: Vote) -> bool:
@@ -184,6 +184,9 @@ def _steps(vote: Vote) -> bool:
             way(show, kwargs={"shown": not vote.shown})
             if vote.phase == "talk":
                 way("Open the second vote", type="primary", kwargs={"phase": "second"})
+                if vote.asked.right is not None:
+                    told = {"phase": "done", "shown": True}
+                    way("No second vote: show the answer", kwargs=told)
         with st.popover("End"):
             st.caption("Puts the vote away on all screens; what was voted is kept.")
             way("End the vote", kwargs={"phase": "over"})
@@ -206,8 +209,7 @@ def _before(group: Class) -> None:
         rows = []
         for vote in past:
             rounds = cast[vote.id]
-            ended: Phase = "done" if rounds[2] else "talk"
-            said = reading(replace(vote, phase=ended), rounds)
+            said = reading(vote, rounds)
             asked = vote.asked.question.ask
             rows.append((vote.created, asked, len(rounds[1]), len(rounds[2]), said))
         columns = ["opened", "question", "first vote", "second vote", "result"]

@@ -180,6 +180,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     asked = learners[0].locator("section.vote .ask")
     expect(asked).not_to_be_empty()
     expect(wall.get_by_text(asked.inner_text())).to_be_visible()
+    expect(wall.get_by_text(f"To join: {code}")).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(verdict).to_be_visible()
@@ -204,6 +205,11 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     expect(learners[2].get_by_role("button", name="Vote", exact=True)).to_have_count(0)
     learners[2].reload()  # what was voted is known again
     expect(learners[2].get_by_text(f"Your vote: {HOSTILE}")).to_be_visible()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    for page in learners:  # how they are spread, not what is right: the second vote is to come
+        expect(page.locator(".bars .line")).to_have_text(["2", "0", "1"])
+        expect(page.locator(".bar.right")).to_have_count(0)
+    expect(wall.get_by_text("3 voted.")).to_be_visible()
     desk.get_by_role("button", name="Open the second vote").click()
     for page in learners:
         expect(page.get_by_role("heading", name="Vote again")).to_be_visible()
@@ -310,7 +316,7 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     expect(learner.get_by_role("option")).to_have_count(1)
 
     # The teacher deletes it, once more asked, and nobody is in any more.
-    desk.get_by_role("button", name="Delete", exact=True).click()
+    desk.get_by_role("button", name="Delete the class").click()
     expect(desk.get_by_text("Delete the class Locked, with its 1 learner")).to_be_visible()
     expect(desk.get_by_role("button", name="Delete for good")).to_be_disabled()
     desk.get_by_text("Yes: it cannot be undone").click()

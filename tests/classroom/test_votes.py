@@ -36,7 +36,9 @@ def test_a_question_of_ones_own_needs_words_and_two_answers() -> None:
     assert (unknown.right, unknown.grade(0)) == (None, "open")
     with pytest.raises(InputError, match="no answer number 3"):
         Asked.own("Which?", ["a", "b"], right=2)
-    for ask, options in (("", ["a", "b"]), ("Which?", ["a"]), ("Which?", ["a", "a "])):
+    many = [str(number) for number in range(21)]
+    assert len(Asked.own("Which?", many[:20]).question.options) == 20
+    for ask, options in (("", many[:2]), ("Which?", ["a"]), ("Which?", ["a", "a "]), ("W?", many)):
         with pytest.raises(InputError):
             Asked.own(ask, options)
 
@@ -75,7 +77,7 @@ def test_what_is_no_answer_is_refused(question: Asked, guess: Any) -> None:
 def test_a_tally_has_a_bar_for_every_answer() -> None:
     frame = OWN.tally([1, 1, 0])
     assert frame.to_dict("list") == {
-        "label": ["a", "b", "c"],
+        "label": ["A  a", "B  b", "C  c"],
         "learners": [1, 2, 0],
         "right": [False, True, False],
     }
@@ -99,6 +101,9 @@ def test_a_tally_has_a_bar_for_every_answer() -> None:
         "learners": [2, 1],
         "right": [True, False],
     }
+    hidden = asked("token", answer=" Paris").tally(["London"], solved=False)
+    assert hidden["label"].tolist() == ["london"]  # no empty bar that would tell the answer
+    assert not hidden["right"].any()
 
 
 @pytest.fixture
@@ -125,7 +130,10 @@ def test_vote_talk_and_vote_again(desk: tuple[Database, Votes, str, dict[str, st
     now = votes.running(group)
     assert now is not None
     assert (now.phase, now.round, now.shown) == ("talk", 0, True)
-    assert reading(now, cast) == "1 of 3 answered right."
+    assert reading(now, cast) == "3 voted."  # what is right is not told before the second vote
+    assert not counted(now, cast)["right"].any()
+    assert reading(replace(now, phase="done"), cast) == "1 of 3 answered right."
+    assert counted(replace(now, phase="done"), cast).query("right")["learners"].tolist() == [1]
 
     votes.change(vote.id, phase="second")
     again = votes.running(group)
@@ -198,10 +206,14 @@ def test_a_board_shows_each_class_its_own(
     votes.change(vote.id, phase="talk", shown=True)
     board.look()
     assert board.screen(group)["vote"]["results"] == [
-        {"label": "a", "right": False, "learners": [0]},
-        {"label": "b", "right": True, "learners": [1]},
-        {"label": "c", "right": False, "learners": [0]},
+        {"label": "A  a", "right": False, "learners": [0]},
+        {"label": "B  b", "right": False, "learners": [1]},
+        {"label": "C  c", "right": False, "learners": [0]},
     ]
+    votes.change(vote.id, phase="done")  # without a second vote
+    board.look()
+    bars = board.screen(group)["vote"]["results"]
+    assert [bar["right"] for bar in bars] == [False, True, False]
     with pytest.raises(InputError, match="closed"):
         board.ballot(group, vote.id, 1, 2)
     votes.change(vote.id, phase="over")
