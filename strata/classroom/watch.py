@@ -78,6 +78,18 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(list(found.values()), columns=columns)
 
 
+def points(book: pd.DataFrame) -> pd.DataFrame:
+    """A row for each learner of a gradebook: name, member, questions (those that were graded: whose
+    answer is known), right at first, right in the end (after the revision, if there is one)."""
+    graded = book[(book["first_grade"] != "open") & (book["revision_grade"] != "open")]
+    last = graded["revision_grade"].where(graded["revision_grade"] != "", graded["first_grade"])
+    rights = graded[["name", "member"]].assign(
+        questions=1, first=graded["first_grade"] == "right", last=last == "right"
+    )
+    summed = rights.groupby(["name", "member"], as_index=False).sum()
+    return summed.rename(columns={"first": "right at first", "last": "right in the end"})
+
+
 def answers(done: pd.DataFrame) -> pd.DataFrame:
     """The first answers to each question, grouped: lesson, step, guess, grade, learners; the
     questions that most got wrong first. Numbers are as typed, choices are numbers of options."""

@@ -17,14 +17,14 @@ from strata.classroom.asked import Asked
 from strata.classroom.roster import Class
 from strata.classroom.votes import call
 from strata.errors import StrataError
-from strata.export import as_csv, as_parquet
 from strata.lessons import Lesson, lessons
 from strata.ui import style
-from strata.ui.class_settings import choose_lessons, choose_model, kept, rules
+from strata.ui.class_settings import choose_lessons, choose_model, kept, learners, rules
 from strata.ui.controls import pressed
+from strata.ui.gradebook import gradebook
 from strata.ui.learner import database, is_loopback, roster, seat, time_zone
 from strata.ui.page import draw
-from strata.ui.vote_tab import vote_tab, votes
+from strata.ui.vote_tab import vote_tab
 
 _EVERY = 3  # seconds between two looks at the class
 _KEPT = {"a week": 7, "a month": 30, "half a year": 183}
@@ -64,7 +64,7 @@ def show() -> None:
             vote_tab(group)
     with book:
         if book.open:
-            _gradebook(group)
+            gradebook(group)
     with settings:
         if settings.open:
             rules(group)
@@ -129,7 +129,7 @@ def _live(group: Class) -> None:
     people = watch.people(done)
     active = int(((people["minutes"] < 5) & (people["lesson"] != "")).sum())
     lately = f"{active} of them did something in a lesson in the last five minutes"
-    st.markdown(f"**{len(people)} learners**, {lately}")
+    st.markdown(f"**{learners(len(people))}**, {lately}")
     if people.empty:
         return
     titles = {stem: lesson.title for stem, lesson in lessons().items()}
@@ -139,7 +139,8 @@ def _live(group: Class) -> None:
         _lesson(done, lessons()[stem])
     st.markdown("**Everyone**")
     people["lesson"] = people["lesson"].map(lambda stem: titles.get(stem, "not begun yet"))
-    st.dataframe(people.round({"minutes": 1}), hide_index=True, height=300)
+    people = people.round({"minutes": 1}).rename(columns={"minutes": "minutes since"})
+    st.dataframe(people, hide_index=True, height=300)
 
 
 def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
@@ -179,21 +180,3 @@ def _answer(lesson: Lesson, row: object) -> str:
         return Asked(question=question).counted_as(json.loads(guess))
     except (ValueError, TypeError, IndexError):
         return guess
-
-
-def _gradebook(group: Class) -> None:
-    book = watch.gradebook(watch.events(database(), group.id))
-    book = pd.concat([book, votes().gradebook(group.id)], ignore_index=True)
-    if book.empty:
-        st.caption("Nobody has answered a question yet.")
-        return
-    st.dataframe(book.drop(columns="member"), hide_index=True)
-    with st.container(horizontal=True):
-        save = partial(st.download_button, on_click="ignore")
-        save("CSV", partial(as_csv, book), "gradebook.csv", "text/csv")
-        save("Parquet", partial(as_parquet, book), "gradebook.parquet")
-    st.caption(
-        "One row for each learner and question: the first answer counts, the revision stands "
-        "beside it. In the CSV, text that a spreadsheet would take for a formula begins with an "
-        "apostrophe."
-    )

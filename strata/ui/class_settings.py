@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 
@@ -9,7 +10,7 @@ import streamlit as st
 
 from strata.catalogue import menu_title
 from strata.classroom.backup import kept_of
-from strata.classroom.roster import Class
+from strata.classroom.roster import Class, Member
 from strata.errors import StrataError
 from strata.export import as_json
 from strata.lessons import lessons
@@ -106,7 +107,7 @@ def _utc(typed: datetime | None, zone: tzinfo) -> datetime | None:
 def kept(group: Class) -> None:
     """Export or delete what is kept of one learner or of the class; a new resume code."""
     members = roster().members(group.id)
-    names = {member.id: member.name for member in members}
+    names = _told_apart(members)
     one = st.selectbox("A learner", ["", *names], format_func=lambda i: names.get(i, "everyone"))
     ids = [one] if one else list(names)
     with st.container(horizontal=True):
@@ -121,9 +122,9 @@ def kept(group: Class) -> None:
             renew = st.button("New resume code")
             if renew:
                 st.code(roster().renew(one), language=None)
-        with st.popover("Delete"):
-            learners = "1 learner" if len(ids) == 1 else f"{len(ids)} learners"
-            whom = names[one] if one else f"the class {group.name}, with its {learners}"
+        with st.popover("Delete the learner" if one else "Delete the class"):
+            all_ = f"the class {group.name}, with its {learners(len(ids))}"
+            whom = f"the learner {names[one]}" if one else all_
             st.text(f"Delete {whom}: all answers, notes and prompts?")
             sure = st.checkbox("Yes: it cannot be undone", key=f"sure_{one or group.id}")
             forget = partial(roster().forget, one) if one else partial(roster().remove, group.id)
@@ -134,3 +135,20 @@ def kept(group: Class) -> None:
                 type="primary",
                 key="delete_for_good",
             )
+
+
+def learners(count: int) -> str:
+    """How many, in words."""
+    return "1 learner" if count == 1 else f"{count:,} learners"
+
+
+def _told_apart(members: list[Member]) -> dict[str, str]:
+    """Their names by id; where several have the same, with the time at which each joined."""
+    often, zone = Counter(member.name for member in members), time_zone()
+
+    def told(member: Member) -> str:
+        once = often[member.name] == 1
+        joined = member.joined.astimezone(zone)
+        return member.name if once else f"{member.name}, joined {joined:%d %B, %H:%M:%S}"
+
+    return {member.id: told(member) for member in members}

@@ -98,6 +98,8 @@ def _start() -> None:
     # A start makes a million objects, and they stay: to look for garbage after every 700 of them
     # costs a second of it. All objects are looked through only when `warm_up` says so.
     gc.set_threshold(100_000, 10, 1_000_000)
+    if class_mode():
+        print("  Strata: the teacher enters at /teach of this address", flush=True)
     from strata.ui.learner import progress
 
     progress()  # sends what a server before this one could not store

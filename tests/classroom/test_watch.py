@@ -77,6 +77,21 @@ def test_the_gradebook_keeps_first_answer_and_revision(done: pd.DataFrame) -> No
     assert pd.to_datetime(book["at"]).notna().all()
 
 
+def test_points_are_of_questions_that_were_graded(done: pd.DataFrame) -> None:
+    book = watch.gradebook(done)
+    opinion = book.iloc[[2]].assign(step=4, first_grade="open")
+    late = book.iloc[[2]].assign(step=5, first="", first_grade="", revision_grade="right")
+    points = watch.points(pd.concat([book, opinion, late], ignore_index=True))
+    wanted = {"name": ["Ann", "Bob"], "questions": [2, 2]}
+    wanted |= {"right at first": [1, 0], "right in the end": [2, 1]}
+    assert points.drop(columns="member").to_dict("list") == wanted
+
+
+def test_learners_of_one_name_have_points_of_their_own(done: pd.DataFrame) -> None:
+    book = watch.gradebook(done).assign(name="Ann")
+    assert watch.points(book)["questions"].tolist() in ([2, 1], [1, 2])
+
+
 def test_answers_are_grouped_and_the_most_missed_come_first(done: pd.DataFrame) -> None:
     answers = watch.answers(done)
     assert answers[["step", "guess", "grade", "learners", "wrong"]].to_numpy().tolist() == [
