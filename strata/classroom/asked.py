@@ -16,7 +16,7 @@ from strata.lessons.answers import in_words, right_option, score, typed_word
 
 KINDS = ("choice", "number", "layer", "block", "token")  # of questions that can be voted on
 LONGEST_WORD = 60  # characters of a ballot that is a word
-LETTERS = "ABCDEFGHIJKLMNOPQRST"  # of the options, on all screens
+LETTERS = "ABCDEFGHIJKLMNOPQRST"  # of the options, as learners see them
 _BARS = 10
 
 
@@ -132,14 +132,17 @@ class Asked(BaseModel):
             n_bars = math.ceil(n_values / each)
         return [low + i * each for i in range(n_bars + 1)]
 
-    def tally(self, guesses: Iterable[Any], *, solved: bool = True) -> pd.DataFrame:
-        """How many gave which answer: label, learners, right. A row for each option or range, also
-        where nobody chose it, and for each of the ten commonest words. Options have their letters.
-        Not `solved`: nothing tells which is right."""
+    def tally(
+        self, guesses: Iterable[Any], *, among: Iterable[Any] | None = None, solved: bool = True
+    ) -> pd.DataFrame:
+        """How many gave which answer: label, learners, right. A row for each option, with its
+        letter, or range, also where nobody chose it, and for each of the ten commonest words of all
+        guesses, or of those `among` which these are. Not `solved`: nothing tells which is right."""
         counts, right = Counter(map(self.bar, guesses)), self.right if solved else None
+        every = counts if among is None else Counter(map(self.bar, among))
         kind = self.question.kind
         if kind == "token":
-            bars: list[Any] = [word for word, _ in counts.most_common(_BARS)]
+            bars: list[Any] = [word for word, _ in every.most_common(_BARS)]
             bars += [right] if right is not None and right not in bars else []
         else:
             n_options = len(self.question.options)
@@ -152,7 +155,7 @@ class Asked(BaseModel):
             "learners": [counts[bar] for bar in bars],
             "right": [bar == right for bar in bars],
         }
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).astype({"label": str, "learners": int, "right": bool})
 
     def counted_as(self, guess: Any) -> str:
         """The answer or the range of numbers with which a guess is counted, in words."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from sqlalchemy import select, update
@@ -24,6 +24,7 @@ from strata.tables import ClassRow, EventRow, MemberRow, VoteRow
 
 Phase = Literal["first", "talk", "second", "done", "over"]
 ROUNDS: dict[str, int] = {"first": 1, "second": 2}  # the phases in which ballots are taken
+_PHASES: tuple[str, ...] = get_args(Phase)
 Ballots = dict[int, dict[str, Any]]  # round: member: guess
 
 
@@ -79,11 +80,20 @@ class Votes:
             return _vote(row)
 
     def change(self, vote_id: str, phase: Phase | None = None, shown: bool | None = None) -> None:
-        """Go to another phase, or show or hide the results; opening a round hides them."""
+        """Go on to a later phase, or show or hide the results; opening a round hides them.
+
+        InputError for a phase that is over, as another window of the teacher's may not know, and
+        for results of a round that is open.
+        """
         with self._database.session(write=True) as session:
             row = session.get(VoteRow, vote_id)
             if row is None:
                 raise InputError("This vote is not there any more.")
+            then = phase or row.phase
+            if _PHASES.index(then) < _PHASES.index(row.phase):
+                raise InputError("This vote has already gone on.")
+            if shown and then in ROUNDS:
+                raise InputError("The vote is open: results are shown once it is closed.")
             if phase is not None:
                 row.phase = phase
                 row.shown = row.shown and phase not in ROUNDS
@@ -172,20 +182,19 @@ def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
     may be told), round, learners."""
     rounds = vote.held(cast)
     guesses = [guess for n in rounds for guess in cast[n].values()]
-    every = vote.asked.tally(guesses, solved=vote.solved)
-    bars, parts = every[["label", "right"]], []
-    for number in rounds:
-        counts = vote.asked.tally(cast[number].values()).set_index("label")["learners"]
-        learners = bars["label"].map(counts).fillna(0).astype(int)
-        parts.append(bars.assign(round=number, learners=learners))
-    return pd.concat(parts, ignore_index=True)
+    parts = [
+        vote.asked.tally(cast[number].values(), among=guesses, solved=vote.solved)
+        for number in rounds
+    ]
+    held = [part.assign(round=number) for part, number in zip(parts, rounds, strict=True)]
+    return pd.concat(held, ignore_index=True)
 
 
 def reading(vote: Vote, cast: Ballots) -> str:
     """What the histogram shows, in a sentence."""
     rounds = [cast[number] for number in vote.held(cast)]
     if not rounds[-1]:
-        return "Nobody has voted yet."
+        return "Nobody has voted."
     if vote.asked.right is None or not vote.solved:
         said = f"{len(rounds[-1])} voted"
     else:

@@ -79,9 +79,12 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
 
 
 def points(book: pd.DataFrame) -> pd.DataFrame:
-    """A row for each learner of a gradebook: name, member, questions (those that were graded: whose
-    answer is known), right at first, right in the end (after the revision, if there is one)."""
+    """A row for each learner with graded questions, those whose answer is known: name, member,
+    questions, right at first, right in the end (after the revision, if there is one). Of a question
+    that was asked of several runs the first counts."""
     graded = book[(book["first_grade"] != "open") & (book["revision_grade"] != "open")]
+    graded = graded.sort_values("at", kind="stable")
+    graded = graded.drop_duplicates(["member", "lesson", "step"])
     last = graded["revision_grade"].where(graded["revision_grade"] != "", graded["first_grade"])
     rights = graded[["name", "member"]].assign(
         questions=1, first=graded["first_grade"] == "right", last=last == "right"

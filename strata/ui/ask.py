@@ -17,8 +17,9 @@ from strata.ui import turns
 from strata.ui.learner import seat
 from strata.ui.resources import engine, limit
 
-_PATIENCE = 0.25  # seconds before a wait is worth showing
-_CLOSELY, _LATER = 4, 0.5  # looks after which a wait is long, seconds between two then
+_GLANCE = 0.125  # seconds after which a run that waits gives way to a newer one
+_PATIENCE = 2  # glances before a wait is worth showing, and between two looks at how far it is
+_CLOSELY, _LATER = 4, 4  # looks after which a wait is long, glances between two then
 _DEADLINE = 600.0  # seconds
 _FOR_A_PLACE = 60.0  # seconds that a page waits for a place in the queue
 _BETWEEN_TRIES = 10.0  # seconds at most
@@ -67,10 +68,9 @@ def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame
 
 
 def _awaited(future: Future, meanwhile: Callable[[], object] | None) -> pd.DataFrame:
-    try:
-        return future.result(timeout=_PATIENCE)
-    except TimeoutError:
-        pass
+    _wait(future, _PATIENCE)
+    if future.done():
+        return future.result()
     place = st.empty()
     with place.container():
         bar = st.progress(0.0)
@@ -78,17 +78,26 @@ def _awaited(future: Future, meanwhile: Callable[[], object] | None) -> pd.DataF
             meanwhile()
     looks = 0
     while not future.done():
-        bar.progress(*_waiting(future))  # here Streamlit can interrupt this run
-        with suppress(TimeoutError):
-            future.result(timeout=_PATIENCE if looks < _CLOSELY else _LATER)
+        bar.progress(*_waiting(future))
+        _wait(future, _PATIENCE if looks < _CLOSELY else _LATER)
         looks += 1
     place.empty()
     return future.result()
 
 
+def _wait(future: Future, glances: int) -> None:
+    """Until it is done or the time is over; a learner who wants something else ends this run."""
+    for _ in range(glances):
+        if future.done():
+            return
+        with suppress(TimeoutError):
+            future.result(timeout=_GLANCE)
+        st.session_state.get("overtaken")  # at any touch of it Streamlit can end this run
+
+
 def _sleep() -> None:
     with turns.let_others():
-        time.sleep(_PATIENCE)
+        time.sleep(_PATIENCE * _GLANCE)
 
 
 def _submitted(job: Job) -> Future:

@@ -49,6 +49,7 @@ def other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
         return page.beside(prompt=BY_ID[chosen].prompt)
     _restore()
     text = place.text_input("Your second prompt", key="second_text", on_change=_store)
+    remember("second_text", st.session_state.get("second_text_id"))
     return page.beside(prompt=text) if text else None
 
 
@@ -75,12 +76,14 @@ def _restore() -> None:
     if "second_text" not in st.session_state and prompt_id:
         try:
             st.session_state.second_text = kept_prompt(prompt_id) or ""
+            st.session_state.second_text_id = prompt_id
         except StrataError as error:
             st.toast(str(error))
 
 
 def _store() -> None:
     try:
-        remember("second_text", keep_prompt(st.session_state.second_text))
+        st.session_state.second_text_id = keep_prompt(st.session_state.second_text)
     except StrataError as error:
+        st.session_state.second_text_id = None
         st.toast(f"{error} The link to this page will not hold the second prompt.")

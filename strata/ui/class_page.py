@@ -139,7 +139,7 @@ def _live(group: Class) -> None:
         _lesson(done, lessons()[stem])
     st.markdown("**Everyone**")
     people["lesson"] = people["lesson"].map(lambda stem: titles.get(stem, "not begun yet"))
-    people = people.round({"minutes": 1}).rename(columns={"minutes": "minutes since"})
+    people = people.round({"minutes": 1}).rename(columns={"minutes": "minutes since active"})
     st.dataframe(people, hide_index=True, height=300)
 
 

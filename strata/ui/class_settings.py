@@ -65,7 +65,7 @@ def rules(group: Class) -> None:
     label = "Close the class now" if open_now else "Open the class now"
     st.button(label, on_click=open_or_close, key="open_or_close")
     zone = time_zone()
-    with st.form("class_settings"):
+    with st.form(f"class_settings_{group.id}"):
         stems = choose_lessons(group.lessons)
         model = choose_model(group.model)
         limits = _choose_limits(group.limits)
@@ -74,7 +74,7 @@ def rules(group: Class) -> None:
         named = f"{zone} time"
         opens = begins.datetime_input(f"Opens, {named} (empty: at once)", first)
         closes = ends.datetime_input(f"Closes, {named} (empty: when you close it)", last)
-        if pressed(st.form_submit_button, "Save", "save_rules", primary=False):
+        if pressed(st.form_submit_button, "Save", f"save_{group.id}", primary=False):
             chosen = {"lessons": stems, "model": model, "limits": limits}
             hours = {"opens": _utc(opens, zone), "closes": _utc(closes, zone)}
             if hours["opens"] and hours["closes"] and hours["closes"] <= hours["opens"]:
@@ -107,7 +107,7 @@ def _utc(typed: datetime | None, zone: tzinfo) -> datetime | None:
 def kept(group: Class) -> None:
     """Export or delete what is kept of one learner or of the class; a new resume code."""
     members = roster().members(group.id)
-    names = _told_apart(members)
+    names = told_apart(members)
     one = st.selectbox("A learner", ["", *names], format_func=lambda i: names.get(i, "everyone"))
     ids = [one] if one else list(names)
     with st.container(horizontal=True):
@@ -142,8 +142,8 @@ def learners(count: int) -> str:
     return "1 learner" if count == 1 else f"{count:,} learners"
 
 
-def _told_apart(members: list[Member]) -> dict[str, str]:
-    """Their names by id; where several have the same, with the time at which each joined."""
+def told_apart(members: list[Member]) -> dict[str, str]:
+    """Names by id; where several have the same, with the time at which each joined."""
     often, zone = Counter(member.name for member in members), time_zone()
 
     def told(member: Member) -> str:

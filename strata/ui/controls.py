@@ -1,4 +1,4 @@
-"""Controls that figures of several pages share."""
+"""Controls that several pages share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CENTRED = (
     "Take from each state the mean of its layer over the tokens. A first token that is an "
     "attention sink rules that mean, unless it is left out."
 )
-_EXPECTED = 10.0  # seconds that a press is remembered
+_EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
@@ -10,8 +11,9 @@ import streamlit as st
 from strata.classroom import watch
 from strata.classroom.roster import Class
 from strata.export import as_csv, as_parquet
-from strata.lessons import lessons
-from strata.ui.learner import database, time_zone
+from strata.lessons import Lesson, lessons
+from strata.ui.class_settings import told_apart
+from strata.ui.learner import database, roster, time_zone
 from strata.ui.vote_tab import votes
 
 _VOTE = "vote: "  # before the lesson of a question that was voted on
@@ -30,11 +32,11 @@ def gradebook(group: Class) -> None:
     if book.empty:
         st.caption("Nobody has answered a question yet.")
         return
+    names = told_apart(roster().members(group.id))
     st.markdown("**Each learner**, of the questions whose answer is known")
-    points = watch.points(book).drop(columns="member")
-    st.dataframe(points, hide_index=True, width="content")
+    st.dataframe(_named(watch.points(book), names), hide_index=True, width="content")
     st.markdown("**Each answer**: the first one counts, the revision stands beside it")
-    st.dataframe(_readable(book), hide_index=True)
+    st.dataframe(_readable(_named(book, names)), hide_index=True)
     with st.container(horizontal=True):
         save = partial(st.download_button, on_click="ignore")
         save("CSV", partial(as_csv, book), "gradebook.csv", "text/csv")
@@ -46,21 +48,34 @@ def gradebook(group: Class) -> None:
     )
 
 
+def _named(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """With a name in place of each member."""
+    named = [names.get(*each) for each in zip(frame["member"], frame["name"], strict=True)]
+    return frame.assign(name=named).drop(columns="member")
+
+
 def _readable(book: pd.DataFrame) -> pd.DataFrame:
     """Lessons and steps by their titles, times of the clock here."""
+    known = lessons()
+    places = list(zip(book["lesson"], book["step"], book["version"], strict=True))
     at = pd.to_datetime(book["at"], utc=True).dt.tz_convert(time_zone()).dt.tz_localize(None)
-    titles = {stem: lesson.title for stem, lesson in lessons().items()}
-    titles |= {_VOTE + stem: f"Vote: {title}" for stem, title in titles.items()}
-    steps = [_step(*each) for each in zip(book["lesson"], book["step"], strict=True)]
     book = book.assign(
-        lesson=[titles.get(each, each) for each in book["lesson"]], step=steps, at=at
+        lesson=[_lesson(known, stem) for stem, _, _ in places],
+        step=[_step(known, *place) for place in places],
+        at=at,
     )
-    return book.drop(columns=["member", "version"]).rename(columns=_WORDS)
+    return book.drop(columns="version").rename(columns=_WORDS)
 
 
-def _step(stem: str, number: int) -> str:
-    """A step by its number and title; "" for a question of the teacher's own."""
-    lesson = lessons().get(stem.removeprefix(_VOTE))
-    if lesson is None or not 0 < number <= len(lesson.steps):
+def _lesson(known: Mapping[str, Lesson], named: str) -> str:
+    """A lesson by its title, a question of the teacher's own as it was asked."""
+    lesson = known.get(named.removeprefix(_VOTE))
+    return named if lesson is None else f"{'Vote: ' if _VOTE in named else ''}{lesson.title}"
+
+
+def _step(known: Mapping[str, Lesson], named: str, number: int, version: str) -> str:
+    """A step by number and title, by its number alone where the lesson has changed since."""
+    lesson = known.get(named.removeprefix(_VOTE))
+    if lesson is None or lesson.version != version or not 0 < number <= len(lesson.steps):
         return str(number or "")
     return f"{number}. {lesson.steps[number - 1].title}"

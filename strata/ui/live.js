@@ -161,7 +161,16 @@ function votePanel(vote) {
   const round = (n) => memory(`vote ${vote.id} ${n}`);
   const mine = vote.round ? round(vote.round) : (vote.phase === "done" && round(2)) || round(1);
   const titles = { first: "Vote", talk: "The vote is closed", second: "Vote again", done: "The vote is over" };
-  panel.append(made("h3", "", titles[vote.phase]));
+  // Folded, it leaves the page to its reader, until there is something new.
+  const folded = `folded ${vote.id} ${vote.phase} ${Boolean(vote.results)}`;
+  const head = made("div", "head");
+  const fold = button("plain", memory(folded) ? "Unfold" : "Fold", () => {
+    memory(folded, !memory(folded));
+    draw();
+  });
+  head.append(made("h3", "", titles[vote.phase]), fold);
+  panel.append(head);
+  if (memory(folded)) return panel;
   if (vote.prompt) panel.append(made("p", "prompt", `About the prompt “${vote.prompt}”`));
   panel.append(made("p", "ask", vote.ask));
   if (vote.round && (!mine || live.again === vote.id + vote.round)) panel.append(field(vote));

@@ -127,7 +127,7 @@ def _read(
     with place:
         if st.session_state.get("stopped_reading") == job.key:
             st.text("You stopped the reading of these texts.")
-            again = partial(st.session_state.pop, "stopped_reading")
+            again = partial(st.session_state.pop, "stopped_reading", None)
             st.button("Read them", type="primary", on_click=again)
             st.stop()
         return ask.run(job, lambda: st.button("Stop", on_click=stop, key="stop_reading"))

@@ -11,7 +11,8 @@ Pages run in turns, see `strata.ui.turns`: from when Streamlit has heard what th
 
 What the browser wants is heard whole, and callbacks run to their end, before a run gives way to a
 newer wish. By itself Streamlit gives way at any touch of a session's state, and what was pressed is
-then lost: two wishes within some 50 ms, or more on a busy server, are enough.
+then lost: two wishes within some 50 ms, or more on a busy server, are enough. A session has one
+thread for that, see `fastReruns` in `.streamlit/config.toml`.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ def _tell_loop_once(runtime: Runtime) -> None:
 
 
 def _hear_whole(state: SafeSessionState, *said: Any, **more: Any) -> None:
+    """A callback's `st.stop` and `st.switch_page` act when all callbacks are done."""
     runner: Any = state._yield_callback.__self__  # type: ignore[attr-defined]
     runner._execing = False  # it gives way only where it executes a page
     try:

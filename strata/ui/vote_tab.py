@@ -27,6 +27,7 @@ from strata.ui.page import draw
 from strata.ui.resources import models
 
 EVERY = 2  # seconds between two looks at the ballots
+_SHOW = 240  # pixels: as wide whatever it says, so that the next button stays where it is
 _OWN = "A question of your own"
 _OF_LESSON = "A question of a lesson"
 _TITLES: dict[Phase, str] = {
@@ -50,7 +51,7 @@ def vote_tab(group: Class) -> None:
         kind = st.segmented_control(
             "Ask", [_OF_LESSON, _OWN], default=_OF_LESSON, key="vote_kind", required=True
         )
-        asked = _own() if kind == _OWN else _of_lesson(group)
+        asked = _own(group) if kind == _OWN else _of_lesson(group)
         if asked is not None:
             votes().open(group.id, asked)
             st.rerun()
@@ -85,7 +86,7 @@ def _of_lesson(group: Class) -> Asked | None:
         )
     for option in of[number].options:
         st.text(f"○  {option.text}")
-    if not pressed(st.button, "Open the vote", "open_vote"):
+    if not pressed(st.button, "Open the vote", f"open_vote_{group.id}"):
         return None
     try:
         return _measured(lesson, number, name)
@@ -124,12 +125,12 @@ def _measured(lesson: Lesson, number: int, model: str) -> Asked:
     )
 
 
-def _own() -> Asked | None:
-    with st.form("own_question"):
+def _own(group: Class) -> Asked | None:
+    with st.form(f"own_question_{group.id}"):
         words = st.text_area("Your question, at most 1,000 characters", max_chars=1_000, height=80)
         typed = st.text_area("Answers to choose from, one on each line", max_chars=3_000)
         right = st.number_input("Number of the right one, if there is one", 0, 20, 0)
-        if not pressed(st.form_submit_button, "Open the vote", "open_own"):
+        if not pressed(st.form_submit_button, "Open the vote", f"open_own_{group.id}"):
             return None
     try:
         return Asked.own(words, typed.splitlines(), int(right) - 1 if right else None)
@@ -181,7 +182,7 @@ def _steps(vote: Vote) -> bool:
         else:
             peeks = st.toggle("Show the results here only", key=f"peek_{vote.id}")
             show = "Hide the results" if vote.shown else "Show everyone the results"
-            way(show, kwargs={"shown": not vote.shown})
+            way(show, kwargs={"shown": not vote.shown}, width=_SHOW)
             if vote.phase == "talk":
                 way("Open the second vote", type="primary", kwargs={"phase": "second"})
                 if vote.asked.right is not None:

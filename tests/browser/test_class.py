@@ -173,7 +173,7 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     # does not show a neighbour what was right.
     verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
     expect(verdict).to_be_visible()
-    desk.locator(".st-key-open_vote button").click()
+    desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
@@ -181,6 +181,13 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     expect(asked).not_to_be_empty()
     expect(wall.get_by_text(asked.inner_text())).to_be_visible()
     expect(wall.get_by_text(f"To join: {code}")).to_be_visible()
+    desk.get_by_role("button", name="Close the vote").click()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    expect(wall.get_by_text("Nobody has voted.")).to_be_visible()
+    expect(verdict).to_be_hidden()  # as long as there may be a second vote
+    desk.get_by_role("button", name="No second vote: show the answer").click()
+    expect(asked).to_be_visible()
+    expect(verdict).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(verdict).to_be_visible()
@@ -200,14 +207,17 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     for page in (*learners, wall):  # nobody is shown what others said
         expect(page.locator(".bars")).to_have_count(0)
         expect(page.get_by_test_id("stVegaLiteChart").filter(has_text="Vote")).to_have_count(0)
+    learners[0].get_by_role("button", name="Fold", exact=True).click()
+    expect(asked).to_have_count(0)
     desk.get_by_role("button", name="Close the vote").click()
+    expect(asked).to_be_visible()  # there is something new
     expect(learners[2].get_by_text("Talk it over")).to_be_visible()
     expect(learners[2].get_by_role("button", name="Vote", exact=True)).to_have_count(0)
     learners[2].reload()  # what was voted is known again
     expect(learners[2].get_by_text(f"Your vote: {HOSTILE}")).to_be_visible()
     desk.get_by_role("button", name="Show everyone the results").click()
     for page in learners:  # how they are spread, not what is right: the second vote is to come
-        expect(page.locator(".bars .line")).to_have_text(["2", "0", "1"])
+        expect(page.locator(".bars .line")).to_have_text(["2", "1", "0"])
         expect(page.locator(".bar.right")).to_have_count(0)
     expect(wall.get_by_text("3 voted.")).to_be_visible()
     desk.get_by_role("button", name="Open the second vote").click()

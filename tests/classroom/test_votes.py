@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from strata.charts import tally
 from strata.classroom import watch
 from strata.classroom.asked import Asked
 from strata.classroom.backup import kept_of
 from strata.classroom.board import Board
 from strata.classroom.roster import Roster
-from strata.classroom.votes import Votes, call, counted, reading
+from strata.classroom.votes import Ballots, Phase, Vote, Votes, call, counted, reading
 from strata.database import Database
 from strata.errors import InputError
 from strata.lessons import Question
@@ -106,6 +107,47 @@ def test_a_tally_has_a_bar_for_every_answer() -> None:
     assert not hidden["right"].any()
 
 
+def test_each_round_is_counted_in_the_bars_of_all() -> None:
+    words = asked("token", answer=" Paris")
+    first = {str(n): f"word{n}" for n in range(10)} | {"x": "late"}
+    cast = {1: first, 2: {str(n): "late" for n in range(3)}}
+    vote = Vote("v", "c", words, "done", shown=True, created=datetime.now(UTC))
+    frame = counted(vote, cast)
+    late = frame[frame["label"] == "late"]
+    assert late[["round", "learners"]].to_numpy().tolist() == [[1, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("phase", "second", "held"),
+    [
+        ("first", {}, [1]),
+        ("talk", {}, [1]),
+        ("second", {}, [1, 2]),
+        ("done", {"Ann": 1}, [1, 2]),
+        ("done", {}, [1]),
+        ("over", {}, [1]),
+        ("over", {"Ann": 1}, [1, 2]),
+    ],
+)
+def test_a_vote_may_end_without_a_second_round(
+    phase: Phase, second: dict[str, Any], held: list[int]
+) -> None:
+    vote = Vote("v", "c", OWN, phase, shown=True, created=datetime.now(UTC))
+    cast = {1: {"Ann": 0}, 2: second}
+    assert vote.held(cast) == held
+    assert counted(vote, cast)["round"].unique().tolist() == held
+
+
+def test_a_word_that_nobody_gave_has_no_bar_before_the_answer_is_told() -> None:
+    words = asked("token", answer=" Paris")
+    vote = Vote("v", "c", words, "talk", shown=True, created=datetime.now(UTC))
+    nobody: Ballots = {1: {}, 2: {}}
+    assert counted(vote, nobody).empty
+    drawn = tally(counted(vote, nobody).assign(vote="first"), "Votes", reading(vote, nobody))
+    assert drawn.reading == "Nobody has voted."
+    assert counted(replace(vote, phase="done"), nobody)["label"].tolist() == ["paris"]
+
+
 @pytest.fixture
 def desk(database: Database) -> tuple[Database, Votes, str, dict[str, str]]:
     roster = Roster(database)
@@ -139,10 +181,14 @@ def test_vote_talk_and_vote_again(desk: tuple[Database, Votes, str, dict[str, st
     again = votes.running(group)
     assert again is not None
     assert again.shown is False  # a new round hides what the first one showed
+    with pytest.raises(InputError, match="open"):
+        votes.change(vote.id, shown=True)
     progress.vote(ids["Ann"], vote.id, 2, 1, "twice")
     progress.vote(ids["Bob"], vote.id, 2, 1, "twice")
     votes.change(vote.id, phase="done")
     cast = votes.ballots(vote.id)[vote.id]
+    with pytest.raises(InputError, match="gone on"):
+        votes.change(vote.id, phase="second")  # from a window that has not heard of it
     frame = counted(replace(vote, phase="done"), cast)
     assert frame.query("round == 1")["learners"].tolist() == [1, 1, 1]
     assert frame.query("round == 2")["learners"].tolist() == [0, 2, 0]

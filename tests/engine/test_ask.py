@@ -49,7 +49,8 @@ class Screen:
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     screen = Screen(Clock())
     monkeypatch.setattr(ask, "time", SimpleNamespace(monotonic=screen.clock, sleep=screen.sleep))
-    monkeypatch.setattr(ask, "st", SimpleNamespace(empty=screen.empty, progress=screen.progress))
+    drawn = SimpleNamespace(empty=screen.empty, progress=screen.progress, session_state={})
+    monkeypatch.setattr(ask, "st", drawn)
     monkeypatch.setattr(ask, "learner", lambda: "ann")
     return screen
 
@@ -92,15 +93,30 @@ def test_a_page_gives_up_when_there_is_no_place_for_long(
         gate.open.set()
 
 
+class Rerun(BaseException):
+    """As Streamlit ends a run that gives way to another."""
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise Rerun
+
+
+def test_a_rerun_ends_the_wait_for_an_answer_at_a_glance(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    with engine({"gate": gate.view}, clock=screen.clock) as made:
+        use(monkeypatch, made)
+        hold(made, gate)
+        monkeypatch.setattr(ask.st, "session_state", SimpleNamespace(get=interrupted))
+        with pytest.raises(Rerun):
+            ask.run(job("plain"))
+        assert screen.shown == [""]  # before any progress was drawn
+        gate.open.set()
+
+
 def test_a_rerun_ends_the_wait_for_a_place(
     screen: Screen, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
-    class Rerun(BaseException):
-        pass
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise Rerun
-
     with engine({"gate": gate.view}, clock=screen.clock, queue_size=1) as made:
         use(monkeypatch, made)
         hold(made, gate)
