@@ -49,7 +49,7 @@ def other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
         return page.beside(prompt=BY_ID[chosen].prompt)
     _restore()
     text = place.text_input("Your second prompt", key="second_text", on_change=_store)
-    remember("second_text", st.session_state.get("second_text_id"))
+    remember("second_text", st.session_state.get("second_text_id") if text else None)
     return page.beside(prompt=text) if text else None
 
 

@@ -161,6 +161,7 @@ def test_a_server_is_made_of_what_was_mended() -> None:
     ):
         assert mended.__module__ == throughput.__name__
     assert config.get_option is throughput._option
+    assert not config.get_option("runner.fastReruns")  # one thread a session
 
 
 def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
