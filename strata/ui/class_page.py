@@ -97,7 +97,7 @@ def entrance(group: Class) -> None:
         st.html(f'<span class="class-code">{group.code}</span>', width="content")
         with st.container():
             st.caption("Class code. Or by link:")
-            st.code(link, language=None)
+            st.code(link, language=None, wrap_lines=True)
         picture = segno.make(link, error="m").svg_data_uri(scale=4, border=2, light="#fff")
         st.html(f'<img class="class-qr" alt="The link as a QR code" src="{picture}">', width=150)
 
