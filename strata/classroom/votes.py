@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -181,13 +182,12 @@ def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
     """How many gave which answer in each round held so far: label, right (nowhere before the answer
     may be told), round, learners."""
     rounds = vote.held(cast)
-    guesses = [guess for n in rounds for guess in cast[n].values()]
-    parts = [
-        vote.asked.tally(cast[number].values(), among=guesses, solved=vote.solved)
-        for number in rounds
-    ]
-    held = [part.assign(round=number) for part, number in zip(parts, rounds, strict=True)]
-    return pd.concat(held, ignore_index=True)
+    tally = partial(
+        vote.asked.tally,
+        among=[guess for n in rounds for guess in cast[n].values()],
+        solved=vote.solved,
+    )
+    return pd.concat([tally(cast[n].values()).assign(round=n) for n in rounds], ignore_index=True)
 
 
 def reading(vote: Vote, cast: Ballots) -> str:
