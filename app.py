@@ -7,6 +7,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import streamlit as st
 
-from strata.ui.server import lifespan, middleware, routes
+from strata.ui.server.start import lifespan, middleware, routes
 
 app = st.App("strata/ui/frame.py", lifespan=lifespan, routes=routes, middleware=middleware)

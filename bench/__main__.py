@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Row, table
-from strata.catalogue import catalogue
+from strata.weights.catalogue import catalogue
 
 Bench = Callable[[str, bool], Iterator[Row]]  # model's name, quick
 

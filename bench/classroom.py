@@ -35,8 +35,8 @@ from bench.classroom_votes import Polls
 from bench.measure import Row, Sample, in_words
 from strata.classroom import watch
 from strata.classroom.roster import Class, Roster
-from strata.database import Database
 from strata.lessons import lessons
+from strata.storage.database import Database
 from tests.browser.server import serve
 
 # Learners: the most that 95 of 100 actions of a kind may take, in seconds, on two cores.

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from strata.classroom.asked import Asked
 from strata.classroom.roster import Roster
 from strata.classroom.votes import Phase, Votes
-from strata.database import Database
+from strata.storage.database import Database
 
 _EVERY = 60.0  # seconds between two votes
 _OPEN, _TALK = 25.0, 10.0  # seconds that a round, and the talk between, take

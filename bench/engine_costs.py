@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.measure import Row, take_turns
 from bench.text import EIGHT, prompt_of
-from strata import views
+from strata.concepts import views
 from strata.engine import Job, LocalEngine, Settings
 from strata.model import Model, load_model
 

@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 
 from bench.measure import Row, take_turns
-from strata import charts, corpus, gaussian
-from strata.concepts._gaussian_words import compare
+from strata import charts, corpus
+from strata.concepts.gaussian_baseline import density
+from strata.concepts.gaussian_baseline.words import compare
+from strata.corpus import passages
 from strata.engine import Job, LocalEngine, Settings
 from strata.model import load_model
 
@@ -22,7 +24,7 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
     The seed's redraw is without its drawing: cosines, a list of all pairs, a full sort, histogram.
     """
     model = load_model(name)
-    sample = corpus.sample(model, list(corpus.passages().values()))
+    sample = corpus.sample(model, list(passages.passages().values()))
     middle = model.n_layers // 2
     place: dict[str, object] = {"layer": middle, "part": "mlp"}
     layers = cycle(sample.layers("mlp"))
@@ -42,7 +44,7 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
             share = next(shares)
             d = 1 + round(share * (numbers["dims"][0] - 1))
             pair = order.iloc[round(share * (len(order) - 1))]
-            baseline = gaussian.curve(d)
+            baseline = density.curve(d)
             compare(numbers, order, pair, d, len(sample))
             return charts.histogram(bins, baseline, pair["cosine"], "", "")
 

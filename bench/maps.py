@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from bench.measure import Row, take_turns
 from strata.concepts.trajectories import project
-from strata.corpus import passages
+from strata.concepts.trajectories.neighbours import trust
+from strata.corpus.passages import passages
 from strata.model import load_model
-from strata.neighbours import trust
 
 TRUSTED = 0.99  # with the bundled model
 

@@ -13,7 +13,7 @@ from bench.measure import Row, take_turns
 from bench.text import prompt_of
 from strata.model import Model, load_model
 from strata.trace import Trace
-from strata.weights import cached_folder
+from strata.weights.sources import cached_folder
 
 _LENGTHS = (23, 91, 230)
 _ROWS = 100  # states that go through the head together

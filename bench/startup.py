@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measure import Row, Sample
-from strata import weights
-from strata.catalogue import resolve
 from strata.errors import StrataError
+from strata.weights import sources
+from strata.weights.catalogue import resolve
 from tests.browser.server import ROOT, serve
 
 _PLAIN = "import torch, transformers; transformers.AutoModelForCausalLM"
@@ -30,7 +30,7 @@ def startup(name: str, quick: bool) -> Iterator[Row]:
     """Server, imports and loading, each in a fresh process; the weights are in the cache."""
     rounds = 1 if quick else 5
     load = _LOAD.format(name=name)
-    stages = ("import strata.model", load, load)
+    stages = ("import strata.model.load", load, load)
     _fresh(*stages)  # fills the cache of weights, if need be, and the disk's
     ready, plain, ours = [], [], []
     for _ in range(rounds):
@@ -39,7 +39,7 @@ def startup(name: str, quick: bool) -> Iterator[Row]:
         ours.append(_fresh(*stages))
     imports, first, later = (Sample(tuple(seconds)) for seconds in zip(*ours, strict=True))
     yield Row("process start to /readyz", Sample(tuple(ready)), p95_at_most=10.0)
-    yield Row("import strata.model", imports, Sample(tuple(plain)), "torch, transformers")
+    yield Row("import strata.model.load", imports, Sample(tuple(plain)), "torch, transformers")
     gguf = None if quick else _from_gguf(name)
     against = "straight from the GGUF file" if gguf else ""
     yield Row("load_model, first in a process", first, gguf, against)
@@ -74,7 +74,7 @@ def _from_gguf(name: str) -> Sample | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         try:
-            file = weights._bundled_gguf(name, lambda fraction, message: None)(Path(folder))
+            file = sources._bundled_gguf(name, lambda fraction, message: None)(Path(folder))
         except StrataError as error:
             print(f"no comparison with the GGUF file: {error}", file=sys.stderr)
             return None

@@ -15,7 +15,7 @@ from bench.measure import Row, take_turns
 from bench.text import prompt_of
 from strata.concepts import scaling
 from strata.model import load_model
-from strata.weights import cached_folder
+from strata.weights.sources import cached_folder
 
 FACTOR = 0.8
 _AGREE = 1e-3  # nats: the log-probabilities of both

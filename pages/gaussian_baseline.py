@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from strata import charts, gaussian
-from strata.concepts.gaussian_baseline import words
-from strata.ui import states
-from strata.ui.page import close_page, draw, open_page, reading
-from strata.ui.texts import sampled
+from strata import charts
+from strata.concepts.gaussian_baseline import density, words
+from strata.ui.anatomy.page import close_page, draw, open_page, reading
+from strata.ui.figures import states
+from strata.ui.figures.texts import sampled
 
 VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
 GLANCE = {
@@ -34,7 +34,7 @@ if spread.open:
         order = page.ask("gaussian_baseline.quantiles", **asked)
         d, share = states.choose_baseline(numbers, below)
         pair = order.iloc[round(share * (len(order) - 1))]
-        baseline = gaussian.curve(d, bins["left"].min(), bins["right"].max())
+        baseline = density.curve(d, bins["left"].min(), bins["right"].max())
         title = f"{chosen.noun}: cosines of {numbers['n_pairs'][0]:,} pairs"
         sentence = words.reading(numbers)
         with figure:
@@ -56,7 +56,7 @@ if steps.open:
         for place, step in zip(st.columns(3), states.STEPS, strict=True):
             treated = states.treatment(step, chosen.top)
             bins = page.ask("gaussian_baseline.histogram", **chosen.place, **treated)
-            baseline = gaussian.curve(page.about["d_model"] - treated["drop_top"])
+            baseline = density.curve(page.about["d_model"] - treated["drop_top"])
             with place:
                 chart = charts.histogram(bins, baseline, None, step, sentence, small=True)
                 draw(chart, f"step_{step}", read=False)

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from strata import charts
-from strata.concepts import hidden_states
-from strata.ui.controls import show_first
-from strata.ui.page import close_page, draw, open_page, position_slider, reading
-from strata.words import TERMS
+from strata.concepts.hidden_states import words
+from strata.display.terms import TERMS
+from strata.ui.anatomy.controls import show_first
+from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
 STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis": "Excess kurtosis"}
@@ -25,7 +25,7 @@ if one.open:
         strip = page.ask("hidden_states.strip", position=position)
         points = strip.assign(x=strip["layer"] + strip["jitter"])
         subject = f"Hidden-state activations of {page.shown(position)} (position {position})"
-        sentence = hidden_states.strip_reading(strip, page.about["d_model"])
+        sentence = words.strip_reading(strip, page.about["d_model"])
         about = "Every number of this token's hidden state, a column of points for each layer."
         st.caption(about, help=f"{TERMS['hidden state']} {TERMS['statistics']}")
         figure, detail = st.columns([5, 3], gap="medium")
@@ -44,7 +44,7 @@ if every.open:
     with every:
         first = show_first("first", st.container()) or page.n_tokens == 1
         cells = page.labelled(summary if first else summary[summary["position"] > 0])
-        cells["value"], sentence = cells["norm"], hidden_states.reading(summary)
+        cells["value"], sentence = cells["norm"], words.reading(summary)
         title = "Norm of the hidden state, by layer and token"
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
 
@@ -57,14 +57,14 @@ if outlying.open:
             "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
         )
         outliers = page.ask("hidden_states.outliers", n=n_outliers, skip_first=skip_first)
-        sentence = hidden_states.outliers_reading(outliers)
+        sentence = words.outliers_reading(outliers)
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
         tables["outlier dimensions"] = outliers
 
 if norm.open:
     with norm:
         ends = page.ask("hidden_states.final_norm")
-        sentence = hidden_states.final_norm_reading(ends)
+        sentence = words.final_norm_reading(ends)
         draw(charts.before_and_after(page.labelled(ends), sentence), "ends")
         st.caption(
             "transformers' own last hidden state is *after* the norm; all others here are before.",

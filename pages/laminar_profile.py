@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from strata.concepts.laminar_profile import evenly_spaced, words
-from strata.ui.beside import beside
-from strata.ui.controls import CENTRED, PACE, played_slider, player
-from strata.ui.matrices import draw_layer_matrices, draw_token_matrices, matrix_controls
-from strata.ui.page import close_page, open_page, position_slider, reading
-from strata.ui.profiles import draw_profiles
+from strata.concepts.laminar_profile import words
+from strata.concepts.laminar_profile.tables import evenly_spaced
+from strata.ui.anatomy.controls import CENTRED, PACE, played_slider, player
+from strata.ui.anatomy.page import close_page, open_page, position_slider, reading
+from strata.ui.figures.beside import beside
+from strata.ui.figures.matrices import draw_layer_matrices, draw_token_matrices, matrix_controls
+from strata.ui.figures.profiles import draw_profiles
 
 VIEWS = ("Laminar profile", "Between layers", "Between tokens")
 SHORTCUT = "The common mistake: unique(triu)[1:]"

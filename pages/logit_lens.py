@@ -4,13 +4,13 @@ from typing import Any
 
 import streamlit as st
 
-from strata import lens_words
 from strata.charts.grid import lens_grid, scale_for
 from strata.charts.lens import cell_bars, followed
-from strata.display import display_text
-from strata.ui.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
-from strata.ui.logit import draw_attribution, draw_proof
-from strata.ui.page import close_page, draw, open_page, position_slider, reading
+from strata.concepts.logit_lens import words
+from strata.display.tokens import display_text
+from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
+from strata.ui.figures.logit import draw_attribution, draw_proof
 
 WIDTH = 24  # positions of a grid
 
@@ -37,15 +37,15 @@ scales = [
 ]
 for (name, run), at in zip(runs.items(), positions.values(), strict=True):
     with figures[name]:
-        words = lens_words.sentence(frames[name], at, page.n_layers, seen.noun, seen.mistake)
-        grid = lens_grid(frames[name], display_text(run.prompt), words, *scales, up=seen.up)
+        sentence = words.sentence(frames[name], at, page.n_layers, seen.noun, seen.mistake)
+        grid = lens_grid(frames[name], display_text(run.prompt), sentence, *scales, up=seen.up)
         draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
-        reading(words, name)
+        reading(sentence, name)
     with details[name]:
         where = f"layer {layer} after {run.shown(at)} (position {at})"
         top, other = cells[name]
         draw(cell_bars(top, other, where, writes=not seen.states), f"cell{name}", read=False)
-        st.caption(lens_words.facts(top))
+        st.caption(words.facts(top))
         pins(top.head(5), name)
 
 position = positions[""]
@@ -55,12 +55,12 @@ if seen.mode.startswith("deltas"):
     modes = ("deltas_own_norm", "deltas_frozen_norm")
     size["start"] = starts[""]
     both = [page.ask("logit_lens.grid", mode=mode, **size) for mode in modes]
-    reading(lens_words.deltas_reading(*both), "_deltas")
+    reading(words.deltas_reading(*both), "_deltas")
 if seen.mode.endswith("frozen_norm"):
     draw_proof(page, position)
 if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
-    reading(lens_words.mistake_reading(wrong, seen.mistake), "_mistake")
+    reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
 
 lines, parts = st.tabs(
     ("Tokens through the layers", "Where the target's logit comes from"),
@@ -75,7 +75,7 @@ if lines.open:
         also = None if seen.target.is_top else seen.target.token_id
         chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
         ways = page.ask("logit_lens.followed", position=position, **chosen)
-        sentence = lens_words.followed_reading(ways, position, also)
+        sentence = words.followed_reading(ways, position, also)
         for place, quantity in zip(st.columns([4, 5]), ("prob", "rank"), strict=True):
             with place:
                 draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False)

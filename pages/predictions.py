@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from strata.concepts import predictions
-from strata.display import display_percent, display_token
-from strata.examples import FACTS
-from strata.ui.page import close_page, draw, open_page, position_slider, reading
-from strata.ui.predicted import bars, continuation, surprisal_strip
-from strata.words import TERMS
+from strata.concepts.predictions import words
+from strata.corpus.examples import FACTS
+from strata.display.terms import TERMS
+from strata.display.tokens import display_percent, display_token
+from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.figures.predicted import bars, continuation, surprisal_strip
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -26,7 +26,7 @@ undecided = page.ask("predictions.entropy", position=position)
 real = page.ask("predictions.followed", position=position)
 sentence = page.made(
     "reading",
-    lambda: predictions.reading(page.text_up_to(position), top, undecided),
+    lambda: words.reading(page.text_up_to(position), top, undecided),
     *(position, k),
 )
 subject = f"What may follow {page.shown(position)} at position {position}"
@@ -36,7 +36,7 @@ with figure:
     draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
 with detail:
     st.markdown("**What really followed**")
-    st.text(predictions.followed_reading(real))
+    st.text(words.followed_reading(real))
     if len(real):
         rank, prob = st.columns(2)
         rank.metric("Likelier tokens", f"{real['rank'][0]:,}", help=TERMS["rank"])

@@ -6,11 +6,11 @@ from typing import Any
 import streamlit as st
 
 from strata.charts import bars, sweep
-from strata.concepts import scaling
-from strata.display import display_lines, display_text, display_token
-from strata.ui.edit import ask_at_length, block_slider, choose_edit, one_of
-from strata.ui.grid import draw_grid
-from strata.ui.page import close_page, distinct, draw, open_page, reading
+from strata.concepts.scaling import measures, words
+from strata.display.tokens import display_lines, display_text, display_token
+from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
+from strata.ui.figures.edit import ask_at_length, block_slider, choose_edit, one_of
+from strata.ui.figures.grid import draw_grid
 
 VIEWS = ("Block by block", "Every factor", "One block in detail")
 FACTORS = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
@@ -28,11 +28,11 @@ if one.open:
     with one:
         figure, clean = st.columns([5, 3], gap="medium")
         with figure:
-            sentence = scaling.reading(swept, target.shown, part)
+            sentence = words.reading(swept, target.shown, part)
             title = f"{target.shown} with {edit.noun} at one block"
             draw(sweep.by_block(swept, title, sentence), "by_block")
             last = page.ask("scaling.last_block", target_id=target.token_id, factor=factor)
-            reading(scaling.last_block_reading(last, target.shown), "_last")
+            reading(words.last_block_reading(last, target.shown), "_last")
         with clean:
             top = target.likeliest.assign(
                 label=distinct(map(display_token, target.likeliest["predicted"])),
@@ -40,7 +40,7 @@ if one.open:
                 value=target.likeliest["prob"],
                 chosen=target.likeliest["token_id"] == target.token_id,
             )
-            sentence = scaling.clean_reading(swept, target.shown)
+            sentence = words.clean_reading(swept, target.shown)
             title = "Without an edit: the likeliest next tokens"
             draw(bars(top, title, sentence), "clean", read=False)
 
@@ -50,13 +50,13 @@ if every.open:
         leave = {"view": VIEWS[0]}
         mapped = ask_at_length(page, "scaling.sweep", leave, factors=FACTORS, **asked)
         title = f"{sweep.QUANTITIES[quantity]}: {target.shown}"
-        sentence = scaling.map_reading(mapped, target.shown)
+        sentence = words.map_reading(mapped, target.shown)
         draw(sweep.factor_map(mapped, quantity, title, sentence), "map")
         tables["map"] = mapped
 
 if detail.open:
     with detail:
-        worst = scaling.most_hurtful_block(swept)
+        worst = measures.most_hurtful_block(swept)
         block = block_slider(page, "Scale at block", "block", detail, worst)
         edited = replace(page, edits=(edit.at(block),))
         left, right = st.columns([3, 5], gap="medium")
@@ -65,7 +65,7 @@ if detail.open:
             shown = both.assign(
                 label=distinct(map(display_token, both["predicted"])), order=both.index
             )
-            sentence = scaling.compare_reading(both)
+            sentence = words.compare_reading(both)
             draw(sweep.shifts(shown, f"Next token, {edit.noun} at block {block}", sentence), "both")
             for name, run in (("Without the edit", page), ("With it", edited)):
                 st.caption(f"{name}, the model goes on:")
@@ -75,7 +75,7 @@ if detail.open:
             size: dict[str, Any] = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
             before, after = [run.ask("logit_lens.grid", **size) for run in (page, edited)]
             st.markdown("**The logit lens with the edit**, from the layer below it upwards")
-            sentence = scaling.grid_reading(before, after)
+            sentence = words.grid_reading(before, after)
             title = f"{display_text(page.prompt, 40)}, {edit.noun} at block {block}"
             drawn = sweep.lens_after(before, after, block, title, sentence)
             draw_grid(drawn, "edited_grid", layer="edited_layer", position=None)

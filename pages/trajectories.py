@@ -3,15 +3,16 @@
 import pandas as pd
 import streamlit as st
 
-from strata import charts, map_words
-from strata.display import display_text
-from strata.ui import maps
-from strata.ui.page import close_page, draw, open_page, reading, readings_wait
+from strata import charts
+from strata.concepts.trajectories import words
+from strata.display.tokens import display_text
+from strata.ui.anatomy.page import close_page, draw, open_page, reading, readings_wait
+from strata.ui.figures import maps
 
 VIEWS = ("Activations and gradients", "Against chance", "Gradient norms", "Several prompts")
 
 page = open_page("trajectories")
-dropped = map_words.DROPPED if readings_wait() else map_words.WHY_DROPPED
+dropped = words.DROPPED if readings_wait() else words.WHY_DROPPED
 tokens, choose = st.columns([5, 2], vertical_alignment="bottom", gap="medium")
 first, last = maps.span(page, tokens)
 settings = maps.settings(choose)
@@ -36,7 +37,7 @@ if both.open:
             st.caption(f"Gradients: {dropped}.")
         else:
             st.info("A gradient needs a prompt of at least two tokens.")
-        st.caption(map_words.CAVEAT)
+        st.caption(words.CAVEAT)
 
 if chance.open:
     with chance:
@@ -51,7 +52,7 @@ if chance.open:
         other = {"method": "umap", "seed": settings["seed"] + 1}
         again = asked("activations UMAP, next seed", "state_map", "", **other).frame
         pair = tables["activations UMAP"], tables["random walk UMAP"]
-        reading(map_words.null_reading(*pair, again))
+        reading(words.null_reading(*pair, again))
 
 if sizes.open:
     with sizes:
@@ -59,7 +60,7 @@ if sizes.open:
         scored = page.labelled(norms[norms["position"] < page.n_tokens - 1])
         cells = scored.assign(value=scored["norm"])
         title = "Norm of the gradient, by layer and token"
-        sentence = map_words.norms_reading(norms)
+        sentence = words.norms_reading(norms)
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
         st.caption(f"A map by cosine hides this size. {dropped}.")
 
@@ -68,13 +69,13 @@ if several.open:
         beside, token = st.columns([5, 2], gap="medium")
         prompts = (page.prompt, *maps.companions(page, beside))
         shared = tables["contexts"] = page.ask("trajectories.contexts", prompts=prompts)
-        named = zip(map_words.LETTERS, prompts, strict=False)
+        named = zip(words.LETTERS, prompts, strict=False)
         st.text("\n".join(f"{letter}: {display_text(prompt, 110)}" for letter, prompt in named))
         if not shared.empty:
             followed = maps.follow(shared, token)
             joint = page.ask("trajectories.joint_map", prompts=prompts, **settings)
             tables["joint map"] = joint
             maps.play(page, [maps.joint(joint, followed)])
-        reading(map_words.contexts_reading(shared if shared.empty else followed), "_contexts")
+        reading(words.contexts_reading(shared if shared.empty else followed), "_contexts")
 
 close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))

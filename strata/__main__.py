@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from strata import __version__, weights
-from strata.catalogue import catalogue, resolve
+from strata import __version__
 from strata.classroom.commands import add_parser as add_class_parser
 from strata.errors import StrataError
+from strata.weights import sources
+from strata.weights.catalogue import catalogue, resolve
 
 REFUSED, FAILED, INTERRUPTED = 1, 2, 130  # exit codes
 NAME_HELP = "an id from `models`, a .gguf file, a folder, or a hub id like owner/name"
@@ -120,14 +121,14 @@ def _lessons_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser
 def _models(chosen: argparse.Namespace) -> int:
     cards = catalogue().values()
     if chosen.json:
-        rows = [{**card.model_dump(), "cached": weights.is_cached(card)} for card in cards]
+        rows = [{**card.model_dump(), "cached": sources.is_cached(card)} for card in cards]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
     header = ("id", "title", "parameters", "source", "licence", "cached")
     table = [header]
     for card in cards:
         size = f"{card.parameters / 1e6:,.0f} M" if card.parameters else "?"
-        cached = "yes" if weights.is_cached(card) else "no"
+        cached = "yes" if sources.is_cached(card) else "no"
         table.append((card.id, card.title, size, card.source, card.licence, cached))
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
@@ -140,13 +141,13 @@ def _models(chosen: argparse.Namespace) -> int:
 
 
 def _fetch(chosen: argparse.Namespace) -> int:
-    from strata import datasets  # here, because it needs half a second more
+    from strata.corpus import datasets  # here, because it needs half a second more
 
     text = datasets.texts().get(chosen.name)
     if text is not None:
         place = datasets.fetch(text, _progress())
     else:
-        place = weights.folder(resolve(chosen.name), _convert, _progress())
+        place = sources.folder(resolve(chosen.name), _convert, _progress())
     _clear_line()
     print(place)
     return 0
@@ -212,7 +213,7 @@ def _verdict(error: float, ok: bool, tolerance: float) -> str:
     return f"{'ok' if ok else 'refused'} (error {error:.2g}, at most {tolerance:g})"
 
 
-def _progress() -> weights.Progress:
+def _progress() -> sources.Progress:
     """Print progress to standard error: one changing line on a terminal, else each new step."""
     last = ""
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import create_engine, text
 
-from strata.database import Database
+from strata.storage.database import Database
 
 KINDS = ("sqlite", "postgresql")
 _SCRIPT = Path(__file__).parents[1] / ".ci" / "postgres"

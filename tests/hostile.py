@@ -29,11 +29,11 @@ SINKS = {
     "tests/lessons/test_hostile_report.py": (
         "html notebook explained teachers_html teachers_notebook teachers_file score"
     ),
-    "tests/classroom/test_hostile_door.py": "code name resume next secret cookie query body path",
+    "tests/ui/server/test_hostile_door.py": "code name resume next secret cookie query body path",
     "tests/classroom/test_hostile_kept.py": (
         "member class prompt observation guess run backup export watch"
     ),
-    "tests/classroom/test_hostile_socket.py": "query widget page_name fragment_id",
+    "tests/ui/server/test_hostile_socket.py": "query widget page_name fragment_id",
 }
 
 

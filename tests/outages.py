@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from strata import database as database_module
-from strata.database import connected
-from strata.tables import EventRow
+from strata.storage import database as database_module
+from strata.storage.database import connected
+from strata.storage.tables import EventRow
 from tests.databases import own_server
 
 

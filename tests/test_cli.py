@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from strata import __version__, weights
+from strata import __version__
 from strata.__main__ import main
 from strata.errors import ModelError
 from strata.trace import ModelCheck
+from strata.weights import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cache_bundled(home: Path) -> Path:
-    folder = home / "converted" / weights.BUNDLED.member_sha256
+    folder = home / "converted" / sources.BUNDLED.member_sha256
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").touch()
@@ -78,7 +79,7 @@ def test_fetch_shows_each_step_on_standard_error(
         progress(0.6, "Converting")
         return home
 
-    monkeypatch.setattr(weights, "folder", folder)
+    monkeypatch.setattr(sources, "folder", folder)
     assert main(["fetch", "gpt2"]) == 0
     assert capsys.readouterr() == (f"{home}\n", "Downloading\nConverting\n")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -184,7 +185,7 @@ def test_interrupt_is_quiet(
     def stop(*_: object) -> None:
         raise error("stop")
 
-    monkeypatch.setattr(weights, "folder", stop)
+    monkeypatch.setattr(sources, "folder", stop)
     assert main(["fetch", "gpt2"]) == code
     assert capsys.readouterr() == ("", "" if code == 130 else "strata: stop\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import inspect
 import io
 import json
 import re
@@ -23,26 +24,23 @@ from strata import charts
 from strata.charts import Chart
 from strata.classroom import watch
 from strata.concepts import hidden_states
-from strata.display import LONGEST, display_lines, display_text, display_token
-from strata.export import as_csv, as_json, as_parquet
+from strata.concepts.script import program
+from strata.concepts.views import concepts
+from strata.display.files import as_csv, as_json, as_parquet
+from strata.display.tokens import LONGEST, display_lines, display_text, display_token
 from strata.lessons.pictures import as_pictures
-from strata.script import program
-from strata.ui.record import as_spec
-from strata.views import concepts
+from strata.ui.anatomy.record import as_spec
 from tests.charts import forms
 from tests.concepts.by_hand import trace
 from tests.hostile import CASES, SMALL, each, each_sink, of_kinds
 
 FORMULA = set("=+-@|\uff1d\uff0b\uff0d\uff20")
 ACTS = {"expr", "signal", "calculate", "filter", "test", "labelExpr", "url", "href", "image"}
-SCRIPTS: dict[str, dict[str, Any]] = {  # what else a concept's program is made for
-    "predictions": {"position": 0},
-    "hidden_states": {"position": 0, "blocks": "model.layers"},
-    "laminar_profile": {"blocks": "model.layers"},
-    "gaussian_baseline": {"layer": 1, "blocks": "model.layers"},
-    "logit_lens": {"blocks": "model.layers", "norm": "model.norm"},
-    "scaling": {"blocks": "model.layers", "within": ["mlp"], "target_id": 1, "factor": 0.5},
-    "trajectories": {"blocks": "model.layers"},
+PLAIN = {  # what a concept's program is told, by type, where it must be told something
+    "int": 1,
+    "float": 0.5,
+    "str": "model.layers",
+    "Sequence[str]": ["mlp"],
 }
 csv.field_size_limit(10_000_000)
 
@@ -145,16 +143,18 @@ def to_script(text: str) -> None:
 
 
 def to_all_scripts(text: str) -> None:
-    assert set(SCRIPTS) == set(concepts())
     for stem, module in concepts().items():
-        choices = dict(SCRIPTS[stem])
-        if stem == "gaussian_baseline":
-            choices["texts"] = [text]
-        if stem == "predictions":
-            choices["prompts"] = [text]
-        found = constants(module.CONCEPT.script("folder", None, text, **choices))
-        said = {"gaussian_baseline": "TEXTS", "predictions": "PROMPTS"}.get(stem, "PROMPT")
-        assert (found[said] if said == "PROMPT" else next(iter(found[said]))) == text, stem
+        script = module.CONCEPT.script
+        choices: dict[str, Any] = {}
+        for name, asked in list(inspect.signature(script).parameters.items())[3:]:
+            if name in ("texts", "prompts"):
+                choices[name] = [text]
+            elif asked.default is asked.empty:
+                choices[name] = PLAIN[asked.annotation]
+        found = constants(script("folder", None, text, **choices))
+        said = {name: value for name, value in found.items() if name != "SOURCE"}
+        assert said, stem
+        assert all(text == value or [text] == list(value) for value in said.values()), stem
 
 
 def drawings(text: str) -> list[Chart]:

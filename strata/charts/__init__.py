@@ -5,6 +5,8 @@ hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), 
 layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `laminar` (pairs
 along the layers), `matrix` (a size for each cell), `path` (over a map), `point`, `tally` (a
 class's votes); what they share is in `common`.
+
+Imports `display`.
 """
 
 from strata.charts.bar import bars, outliers

@@ -7,7 +7,7 @@ from functools import cache
 import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, DEPTH, LABEL, Chart, Spec, depth, scale_of, tip
-from strata.display import display_percent
+from strata.display.tokens import display_percent
 
 _BARS: Spec = {
     **BASE,

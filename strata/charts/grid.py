@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.display import display_token
+from strata.display.tokens import display_token
 
 QUANTITIES = {  # what a cell's background or letters may carry
     "prob": "probability",

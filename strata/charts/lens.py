@@ -17,7 +17,7 @@ from strata.charts.common import (
     Spec,
     tip,
 )
-from strata.display import display_token, distinct
+from strata.display.tokens import display_token, distinct
 
 # Apart for colour-blind eyes, on light and dark ground; beyond eight, dashes tell them apart.
 _TOKENS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#7557e0", "#9a9138", "#c2453d")

@@ -1,4 +1,7 @@
-"""Classes on one server: who is in one, what the teacher sees of it. Knows no pages, no models."""
+"""Classes on one server: who is in one, what the teacher sees of it. Knows no pages, no models.
+
+Imports the nouns, `display`, `storage` and `lessons`.
+"""
 
 import os
 import tomllib

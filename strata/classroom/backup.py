@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Table, func, insert, select, text
 
-from strata.database import Database
 from strata.errors import InputError
-from strata.tables import Base, EventRow, FigureRow, MemberRow, Moment, PromptRow
+from strata.storage.database import Database
+from strata.storage.tables import Base, EventRow, FigureRow, MemberRow, Moment, PromptRow
 
 _FORMAT = 1
 _AT_ONCE = 500  # rows

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from strata.classroom.asked import LONGEST_WORD
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
-from strata.database import Database
 from strata.errors import InputError
-from strata.tables import ClassRow
+from strata.storage.database import Database
+from strata.storage.tables import ClassRow
 
 Screen = dict[str, Any]  # plain data
 

@@ -46,7 +46,7 @@ def _secret(chosen: argparse.Namespace) -> int:
 
 def _backup(chosen: argparse.Namespace) -> int:
     from strata.classroom.backup import save
-    from strata.database import Database, place
+    from strata.storage.database import Database, place
 
     print(f"{save(Database(place()), chosen.file):,} rows are in {chosen.file}")
     return 0
@@ -54,7 +54,7 @@ def _backup(chosen: argparse.Namespace) -> int:
 
 def _restore(chosen: argparse.Namespace) -> int:
     from strata.classroom.backup import load
-    from strata.database import Database, place
+    from strata.storage.database import Database, place
 
     print(f"{load(Database(place()), chosen.file):,} rows are restored")
     return 0
@@ -63,8 +63,8 @@ def _restore(chosen: argparse.Namespace) -> int:
 def _export(chosen: argparse.Namespace) -> int:
     from strata.classroom.backup import kept_of
     from strata.classroom.roster import Roster
-    from strata.database import Database, place
-    from strata.export import as_json
+    from strata.display.files import as_json
+    from strata.storage.database import Database, place
 
     database = Database(place())
     roster = Roster(database)

@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 from sqlalchemy import func, select
 
-from strata.database import Database
-from strata.tables import EventRow, MemberRow
+from strata.storage.database import Database
+from strata.storage.tables import EventRow, MemberRow
 
 EVENTS = ["member", "name", "lesson", "step", "kind", "data", "at"]
 # For so long an event may be on its way, its id taken and not yet to be seen: on PostgreSQL a later

@@ -22,9 +22,17 @@ from strata.classroom.codes import (
     read_class_code,
     read_code,
 )
-from strata.database import Database
 from strata.errors import InputError
-from strata.tables import ClassRow, EventRow, FigureRow, MemberRow, PromptRow, SeatRow, VoteRow
+from strata.storage.database import Database
+from strata.storage.tables import (
+    ClassRow,
+    EventRow,
+    FigureRow,
+    MemberRow,
+    PromptRow,
+    SeatRow,
+    VoteRow,
+)
 
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class

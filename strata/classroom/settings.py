@@ -19,7 +19,7 @@ from pydantic_settings import (
 from strata.classroom import class_table, settings_file
 from strata.classroom.codes import SHORTEST_SECRET, hashed
 from strata.errors import StrataError
-from strata.secret import secret
+from strata.storage.secret import secret
 
 _SECRETS = ("teacher_secret", "oidc_client_secret")
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")

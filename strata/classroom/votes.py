@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 
 from strata.classroom.asked import Asked
 from strata.classroom.codes import new_id
-from strata.database import Database
 from strata.errors import InputError
-from strata.tables import ClassRow, EventRow, MemberRow, VoteRow
+from strata.storage.database import Database
+from strata.storage.tables import ClassRow, EventRow, MemberRow, VoteRow
 
 Phase = Literal["first", "talk", "second", "done", "over"]
 ROUNDS: dict[str, int] = {"first": 1, "second": 2}  # the phases in which ballots are taken

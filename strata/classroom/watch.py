@@ -10,7 +10,7 @@ import pandas as pd
 
 from strata.classroom.reader import EVENTS as EVENTS
 from strata.classroom.reader import reader
-from strata.database import Database
+from strata.storage.database import Database
 
 
 def events(database: Database, class_id: str) -> pd.DataFrame:

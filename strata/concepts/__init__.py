@@ -1,6 +1,10 @@
-"""One module per concept: pure functions from a trace to a table, and what the rest needs to know.
+"""One folder a concept: pure functions from a trace to a table, and what the rest needs to know.
 
-Each module ends with `CONCEPT`, a `Concept`; the app finds modules by their existing here.
+Each folder's `__init__.py` ends with `CONCEPT`, a `Concept`; the app finds a folder by its
+existing here. What concepts share stands beside the folders: the run, the sample, targets,
+scripts, views.
+
+Imports the nouns, `display`, `runtime`, `model` and `corpus`; no concept imports another.
 """
 
 from __future__ import annotations

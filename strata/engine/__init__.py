@@ -1,5 +1,8 @@
 """Who may use the model when: jobs as data, a queue for each model, caches.
 
+Imports the nouns, `runtime`, `weights`, `model`, `corpus` and `concepts`. Outside the command line
+and notebooks it alone runs a model.
+
 >>> from strata.engine import Job, Settings, open_engine
 >>> engine = open_engine(Settings())
 >>> job = Job(view="predictions.next_token", model="smollm2-135m",

@@ -13,11 +13,11 @@ from threading import Event, Lock
 
 import pandas as pd
 
-from strata.attempts import Attempts
 from strata.engine.limits import Limits
-from strata.engine.line import Line, Work
+from strata.engine.line import Line, Waiter, Work
 from strata.engine.settings import Settings
 from strata.errors import BusyError, CancelledError, InputError
+from strata.runtime.attempts import Attempts
 
 
 class Future:
@@ -190,7 +190,7 @@ class Desk:
         if older is not None:
             self.detach(older, CancelledError("A newer request replaced this one."))
 
-    def detach(self, future: Future, error: BaseException) -> bool:
+    def detach(self, future: Waiter, error: BaseException) -> bool:
         """One waiter leaves with an error; the work stops if it was the last."""
         work = future.work
         if work is None or future not in work.waiters:
@@ -309,7 +309,7 @@ class Desk:
         work = older.work
         return work is not None and work in line.works and work.waiters == [older]
 
-    def _release(self, future: Future) -> None:
+    def _release(self, future: Waiter) -> None:
         learner, view = future.place
         flights = self._learners.get(learner, {}) if learner is not None else {}
         if flights.get(view) is future:

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
 
+from strata.concepts.views import View, parameters
 from strata.corpus import Source
 from strata.errors import InputError
 from strata.trace import Scale
-from strata.views import View, parameters
 
 _PARAMS_SIZE = 100_000  # characters of canonical JSON, all params and edits together
 _EXACT = 2.0**53  # below this a float without a fraction is the same number as an int

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Condition, Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
+import pandas as pd
+
+from strata.concepts.views import View
 from strata.engine.job import Job
+from strata.engine.limits import Limits
+from strata.errors import CancelledError
 from strata.trace import Trace
-from strata.views import View
-
-if TYPE_CHECKING:
-    from strata.engine.desk import Future
 
 _WEIGHT = 0.2  # of the latest work in a running mean
+
+
+class Waiter(Protocol):
+    """Who waits for a work, as line and desk know one; `strata.engine.desk.Future` is one."""
+
+    limits: Limits
+
+    @property
+    def work(self) -> Work | None:
+        """What it waits for."""
+
+    @property
+    def place(self) -> tuple[str | None, str]:
+        """(learner, view): of each such pair one job is in flight."""
+
+    def overdue(self, now: float) -> CancelledError | None:
+        """The error for a waiter whose deadline has passed."""
+
+    def settle(self, frame: pd.DataFrame | None, error: BaseException | None) -> None:
+        """Give the answer (or the error) and wake who waits for it."""
 
 
 @dataclass(eq=False)
@@ -28,7 +49,7 @@ class Work:
     learner: str | None = None  # whose turn it takes
     round: int = 0  # how many works of the same learner come before
     state: Literal["waiting", "running", "done"] = "waiting"
-    waiters: list[Future] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
     stopped: bool = False  # the last waiter has left
     fraction: float = 0.0
     message: str = ""

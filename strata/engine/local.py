@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from strata import views
+from strata.concepts import views
 from strata.corpus import Sample
-from strata.device import free_memory, step_back
 from strata.engine.cache import ByteCache, table_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
@@ -26,6 +25,7 @@ from strata.engine.owner import Answer, Load, Owner, Progress, Status
 from strata.engine.settings import Settings
 from strata.engine.supply import SampleKey, TraceKey, samples_texts
 from strata.errors import CancelledError, InputError, StrataError
+from strata.model.device import free_memory, step_back
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def load(name: str, progress: Progress) -> Model:
 
 def listed() -> Collection[str]:
     """The ids of the catalogue."""
-    from strata.catalogue import catalogue
+    from strata.weights.catalogue import catalogue
 
     return catalogue().keys()
 

@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
-from strata.device import free_memory, step_back
+from strata.concepts.views import is_quick, works_apart
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work
 from strata.engine.supply import Stores, Supply, lightened
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
-from strata.views import is_quick, works_apart
+from strata.model.device import free_memory, step_back
 
 if TYPE_CHECKING:
     from strata.model import Model

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from strata.device import NICE, step_back
 from strata.errors import StrataError
-from strata.side_process import Send, SideProcess
+from strata.model.device import NICE, step_back
+from strata.runtime.side_process import Send, SideProcess
 from strata.trace import Scale, Trace
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from strata.corpus import LONGEST_TEXT
+from strata.corpus.passages import LONGEST_TEXT
 from strata.engine.job import sentence
 from strata.errors import InputError
 

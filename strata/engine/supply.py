@@ -9,17 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strata import corpus
-from strata.corpus import Sample
-from strata.device import free_memory
+from strata.concepts.views import TRACE, View, supplied
+from strata.corpus import Sample, sampling
 from strata.engine.cache import ByteCache
 from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work
 from strata.engine.runner import Runner, can_share
 from strata.errors import InputError
+from strata.model.device import free_memory
 from strata.trace import Scale, Trace
-from strata.views import TRACE, View, supplied
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
-SampleKey = tuple[str, corpus.Source, tuple[str, ...]]  # model, what to sample, own texts
+SampleKey = tuple[str, sampling.Source, tuple[str, ...]]  # model, what to sample, own texts
 
 _PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
 
@@ -110,9 +109,9 @@ class Supply:
         key = self.name, source, work.job.prompts
         sample = self.house.samples.get(key)
         if sample is None:
-            corpus.require_room(self.model, source.n, self.house.samples.max_bytes)
+            sampling.require_room(self.model, source.n, self.house.samples.max_bytes)
             progress = partial(self.desk.note, work)
-            sample = corpus.draw(self.model, source, work.job.prompts, progress)
+            sample = sampling.draw(self.model, source, work.job.prompts, progress)
             self.house.samples.put(key, sample)
         return sample
 

@@ -2,6 +2,8 @@
 
 A step has a few sentences, perhaps a question to commit to before looking. What is right is
 measured on the learner's own run (`strata.lessons.answers`), so a lesson stays true for any model.
+
+Imports the nouns, `display`, `storage`, `corpus`, `concepts` and `engine`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from typing import Any, Literal
 from cachetools import TTLCache, cached
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from strata.display.terms import TERMS
 from strata.errors import StrataError
-from strata.words import TERMS
 
 FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from strata.display import display_token
+from strata.concepts.views import concepts
+from strata.display.tokens import display_token
 from strata.errors import InputError
 from strata.lessons import Option, Question, filled
-from strata.views import concepts
 
 Grade = Literal["right", "near", "wrong", "open"]
 Judged = tuple[Grade, str]

@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from strata.concepts.views import concepts, find_view, supplied
+from strata.corpus.examples import DEFAULT
 from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
 from strata.errors import StrataError
-from strata.examples import DEFAULT
 from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read
 from strata.lessons.answers import find_measure, measured, resolved, right_option
 from strata.lessons.report import plain
-from strata.views import concepts, find_view, supplied
 
 MOST_WORDS = 110  # of a step's text
 MOST_LIX = 42  # readability index; under 40 is easy to medium prose
@@ -164,7 +164,7 @@ def unfit(question: Question, answer: Any, n_layers: int, n_tokens: int) -> str:
 def page_keys(stem: str) -> tuple[frozenset[str], tuple[str, ...]]:
     """Keys of a page's controls, and patterns of the keys of its figures, read from the sources."""
     page = _ROOT / "pages" / f"{stem}.py"
-    shared = sorted((_ROOT / "strata" / "ui").glob("*.py"))
+    shared = sorted((_ROOT / "strata" / "ui").rglob("*.py"))
     text = "\n".join(path.read_text("utf-8") for path in (page, *shared))
     named = {*re.findall(r'key="(\w+)"', text), *re.findall(r'"(\w+)"', page.read_text("utf-8"))}
     keyed = re.findall(r'(f?)"([\w{}]+)"', text)

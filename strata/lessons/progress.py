@@ -19,11 +19,11 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from strata.database import AwayError, Database
 from strata.errors import InputError
 from strata.lessons.answers import Verdict
-from strata.outbox import Letter, Outbox
-from strata.tables import EventRow, FigureRow
+from strata.storage.database import AwayError, Database
+from strata.storage.outbox import Letter, Outbox
+from strata.storage.tables import EventRow, FigureRow
 
 LOCAL = "local"  # the one learner of a laptop
 LONGEST = 4_000  # characters of an observation

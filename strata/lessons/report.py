@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 
-from strata.display import display_text
+from strata.display.tokens import display_text
 from strata.lessons import Lesson, Step, filled, plain, without_terms
 from strata.lessons.answers import in_words
 from strata.lessons.pictures import as_pictures

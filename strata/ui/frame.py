@@ -6,21 +6,11 @@ It has no `pages/` folder beside it, so Streamlit cannot run a page without it.
 import streamlit as st
 
 from strata.errors import StrataError
-from strata.ui import (
-    bring,
-    class_page,
-    follow,
-    kept,
-    lesson,
-    lesson_list,
-    place,
-    projector,
-    record,
-    sidebar,
-    style,
-)
-from strata.ui.learner import seat, time_zone
-from strata.ui.page import Waiting
+from strata.ui.anatomy import kept, place, record, sidebar, style
+from strata.ui.anatomy.page import Waiting
+from strata.ui.classroom import bring, class_page, follow, projector
+from strata.ui.lessons import lesson, lesson_list
+from strata.ui.server.learner import seat, time_zone
 
 
 def start() -> None:

@@ -17,8 +17,8 @@ from torch import nn
 
 from strata.engine import LocalEngine, Settings
 from strata.model import Model, load_model
-from strata.ui import resources
-from strata.ui.server import lifespan, middleware, routes
+from strata.ui.server import resources
+from strata.ui.server.start import lifespan, middleware, routes
 
 FRAME = Path(__file__).parents[2] / "strata" / "ui" / "frame.py"
 

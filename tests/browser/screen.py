@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, Request, expect
 
-from strata.views import concepts
+from strata.concepts.views import concepts
 
 TITLES = {stem: module.CONCEPT.title for stem, module in concepts().items()}
 _NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from strata.ui.server import HEADERS
+from strata.ui.server.start import HEADERS
 from tests.browser.screen import (
     TITLES,
     Watch,

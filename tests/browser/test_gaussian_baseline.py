@@ -7,10 +7,10 @@ import re
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from strata import corpus
+from strata.corpus import passages
 from tests.browser.test_laminar_profile import chart, reading
 
-OWN = " ".join(list(corpus.passages().values())[:4]).encode()
+OWN = " ".join(list(passages.passages().values())[:4]).encode()
 
 
 def visit(page: Page, address: str, query: str = "") -> None:

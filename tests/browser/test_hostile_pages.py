@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from strata.classroom.roster import Class, Roster
-from strata.database import Database
 from strata.lessons import lessons
 from strata.lessons.progress import Progress
+from strata.storage.database import Database
 from tests.browser.driver import PATIENCE
 from tests.browser.screen import TITLES, Watch, go_to, idle, prompt_box, query, settled, type_prompt
 from tests.browser.server import serve

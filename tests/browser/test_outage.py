@@ -9,13 +9,13 @@ from playwright.sync_api import Browser, Page, expect
 
 from strata.classroom import watch
 from strata.classroom.roster import Roster
-from strata.database import Database
+from strata.storage.database import Database
 from tests.browser.screen import said
 from tests.browser.server import free_port, serve
 from tests.browser.test_class import LESSON, SECRET, join, new_class, teacher
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
 from tests.databases import own_server
-from tests.test_outbox import until
+from tests.storage.test_outbox import until
 
 NAME = "Ann"
 QUESTIONS = [number for number, step in enumerate(LESSON.steps) if step.question][:3]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import FilePayload, Page, expect
 
-from strata.ui.uploads import MOST_FILES
+from strata.ui.server.uploads import MOST_FILES
 from tests.browser.server import serve
 
 SEND = """async number => {

@@ -6,7 +6,7 @@ import sys
 
 import streamlit as st
 
-from strata.ui.server import middleware
+from strata.ui.server.start import middleware
 
 if __name__ == "__main__":  # as Streamlit runs a page
     file = st.file_uploader("A file", key="file")

@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from strata import charts, gaussian
+from strata import charts
 from strata.charts import Chart
-from strata.concepts.laminar_profile import (
-    layer_matrices,
-    points,
-    statistics,
-    token_matrices,
-)
+from strata.concepts.gaussian_baseline import density
+from strata.concepts.laminar_profile import layer_matrices, points, statistics, token_matrices
 from tests.concepts.by_hand import HOSTILE, trace
-from tests.concepts.test_laminar_profile import norm_model
+from tests.concepts.laminar_profile.test_laminar_profile import norm_model
 
 READING = "It is so."
 TOKENS = ["The", "·cat", "·cat"]
@@ -126,7 +122,7 @@ def histogram(d: int = 8, *, small: bool = False) -> Chart:
     edges = np.linspace(-1, 1, 21)
     bins = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "count": 5, "density": 0.5})
     pair = None if small else 0.3
-    return charts.histogram(bins, gaussian.curve(d), pair, "Cosines", READING, small=small)
+    return charts.histogram(bins, density.curve(d), pair, "Cosines", READING, small=small)
 
 
 def by_part(*, log: bool = False, legend: bool = True) -> Chart:

@@ -11,7 +11,7 @@ from strata import charts
 from strata.charts.common import MAGNITUDE, SIGNED
 from strata.concepts.laminar_profile import layer_matrices, token_matrices
 from tests.concepts.by_hand import HOSTILE, trace
-from tests.concepts.test_laminar_profile import norm_model
+from tests.concepts.laminar_profile.test_laminar_profile import norm_model
 
 AUTOMATIC, FULL, BY_HAND = charts.COLOURS
 LABELS = [f"{i} t{i}" for i in range(6)]

@@ -10,7 +10,7 @@ import pytest
 from strata import charts
 from strata.concepts.laminar_profile import points, statistics
 from tests.concepts.by_hand import HOSTILE, trace
-from tests.concepts.test_laminar_profile import norm_model
+from tests.concepts.laminar_profile.test_laminar_profile import norm_model
 
 
 def measured(layers: int, tokens: int = 6, **kept: Any) -> tuple[pd.DataFrame, pd.DataFrame]:

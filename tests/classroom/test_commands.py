@@ -13,9 +13,9 @@ from strata.__main__ import main
 from strata.classroom.backup import kept_of, load, save
 from strata.classroom.codes import is_password
 from strata.classroom.roster import Roster
-from strata.database import Database
 from strata.errors import InputError
 from strata.lessons.progress import Progress
+from strata.storage.database import Database
 from tests.classroom.test_roster import fill, rows
 from tests.databases import KINDS, new_place
 from tests.lessons.test_progress import GUESS

@@ -14,12 +14,12 @@ from strata.classroom import watch
 from strata.classroom.backup import kept_of, load, save
 from strata.classroom.codes import LONGEST_NAME
 from strata.classroom.roster import Class, Member, Roster
-from strata.database import Database
+from strata.display.files import as_csv, as_json
 from strata.errors import InputError
-from strata.export import as_csv, as_json
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import LONGEST, Guess, Progress
-from strata.store import PromptStore
+from strata.storage.database import Database
+from strata.storage.prompts import PromptStore
 from tests.databases import KINDS, new_place
 from tests.hostile import CASES, VALID, each, each_sink
 

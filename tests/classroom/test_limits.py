@@ -12,7 +12,8 @@ import pytest
 from strata.classroom.roster import Class, Member, Seat
 from strata.engine import Limits, Settings, open_engine
 from strata.errors import InputError
-from strata.ui import ask, resources
+from strata.ui.anatomy import ask
+from strata.ui.server import resources
 
 
 def group(**fields: Any) -> Class:

@@ -13,9 +13,9 @@ from sqlalchemy import delete, event, insert
 from strata.classroom import watch
 from strata.classroom.reader import ON_ITS_WAY, Reader
 from strata.classroom.roster import Roster
-from strata.database import AwayError, Database
 from strata.lessons.progress import Progress
-from strata.tables import EventRow
+from strata.storage.database import AwayError, Database
+from strata.storage.tables import EventRow
 
 
 class Clock:

@@ -12,11 +12,11 @@ from sqlalchemy import select
 
 from strata.classroom.backup import kept_of
 from strata.classroom.roster import Class, Roster, zone_named
-from strata.database import Database
 from strata.errors import InputError
 from strata.lessons.progress import Progress
-from strata.store import PromptStore
-from strata.tables import Base, MemberRow, SeatRow
+from strata.storage.database import Database
+from strata.storage.prompts import PromptStore
+from strata.storage.tables import Base, MemberRow, SeatRow
 from tests.lessons.test_progress import GUESS
 
 

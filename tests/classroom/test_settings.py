@@ -12,9 +12,9 @@ import pytest
 from strata.classroom import class_mode
 from strata.classroom.codes import hashed, is_password
 from strata.classroom.settings import ClassSettings, class_settings
-from strata.database import place
 from strata.errors import StrataError
-from strata.secret import secret
+from strata.storage.database import place
+from strata.storage.secret import secret
 from tests.browser.server import ROOT, free_port
 
 OIDC = {

@@ -15,10 +15,10 @@ from strata.classroom.backup import kept_of
 from strata.classroom.board import Board
 from strata.classroom.roster import Roster
 from strata.classroom.votes import Ballots, Phase, Vote, Votes, call, counted, reading
-from strata.database import Database
 from strata.errors import InputError
 from strata.lessons import Question
 from strata.lessons.progress import Progress
+from strata.storage.database import Database
 
 OWN = Asked.own("Which?", ["a", "b", "c"], right=1)
 

@@ -10,9 +10,9 @@ import pytest
 
 from strata.classroom import watch
 from strata.classroom.roster import Roster
-from strata.database import Database
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import Progress
+from strata.storage.database import Database
 from tests.lessons.test_progress import GUESS
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from strata import weights
-from strata.catalogue import resolve
 from strata.model import convert_gguf
 from strata.trace import Trace
+from strata.weights import sources
+from strata.weights.catalogue import resolve
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "\u202egnp", "\x00", "![](http://x)", "", "\ufffd")
 
@@ -51,4 +51,4 @@ def decoder() -> Any:
 
 def bundled_folder() -> str:
     """Where the bundled model's converted weights are, as plain transformers reads them."""
-    return str(weights.folder(resolve("smollm2-135m"), convert_gguf))
+    return str(sources.folder(resolve("smollm2-135m"), convert_gguf))

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from strata import target
-from strata.catalogue import catalogue
-from strata.corpus import decoded
+from strata.concepts import target
+from strata.concepts.views import find_view
+from strata.corpus.passages import decoded
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import InputError, StrataError
-from strata.store import MAX_CHARACTERS
-from strata.tokenizer import Tokenizer
+from strata.model.tokenizer import Tokenizer
+from strata.storage.prompts import MAX_CHARACTERS
 from strata.trace import Scale
-from strata.views import find_view
+from strata.weights.catalogue import catalogue
 from tests.engine.fakes import FakeModel, words
 from tests.hostile import CASES, each, each_sink
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from strata.concepts import quick
+from strata.concepts.views import is_quick, parameters, supplied, views
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, InputError
 from strata.model import Model
-from strata.tokenizer import Tokenizer
+from strata.model.tokenizer import Tokenizer
 from strata.trace import ModelCheck, Scale, Trace
-from strata.views import is_quick, parameters, supplied, views
 from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
 
 # Of parameters without a default.

@@ -162,7 +162,9 @@ def test_a_lost_process_is_one_sentence_and_another_takes_its_place(tiny: Tiny) 
 def test_a_process_that_never_gets_ready_is_tried_three_times(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("strata.side_process._PROGRAM", "import sys; sys.stdin.buffer.read(1)")
+    monkeypatch.setattr(
+        "strata.runtime.side_process._PROGRAM", "import sys; sys.stdin.buffer.read(1)"
+    )
     running, seen = Runner(tiny("gpt2")), set[int | None]()
     try:
         for _ in range(6):
@@ -203,7 +205,7 @@ def test_where_no_process_can_be_had_it_is_tried_again(
         raise BlockingIOError("too many processes")
 
     with monkeypatch.context() as full:
-        full.setattr("strata.side_process.subprocess.Popen", refuse)
+        full.setattr("strata.runtime.side_process.subprocess.Popen", refuse)
         running = Runner(tiny("gpt2"))
         assert not running.is_ready()
         assert running.pid is None

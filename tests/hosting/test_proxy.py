@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from strata.classroom.roster import Class, Roster
-from strata.database import Database
-from strata.ui import door
+from strata.storage.database import Database
+from strata.ui.server import door
 from tests.browser.server import started
 from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel

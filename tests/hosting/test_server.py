@@ -15,9 +15,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from strata.classroom.roster import Roster
-from strata.database import Database
-from strata.ui import door
-from strata.ui.server import HEADERS
+from strata.storage.database import Database
+from strata.ui.server import door
+from strata.ui.server.start import HEADERS
 from tests.browser.server import started
 
 NAME = "strata.example"

@@ -15,8 +15,8 @@ import httpx
 from websockets.sync.client import connect
 
 from strata.classroom.roster import Roster
-from strata.database import Database
-from strata.ui import door
+from strata.storage.database import Database
+from strata.ui.server import door
 from tests.browser.server import ROOT, free_port
 from tests.hosting.test_files import COMPOSE, command, kept_out, values
 

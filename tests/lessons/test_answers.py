@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from strata.concepts import laminar_profile, predictions
+from strata.concepts.predictions import measures
 from strata.errors import InputError
 from strata.lessons import Question
 from strata.lessons.answers import (
@@ -36,7 +37,7 @@ OPTIONS = [
 
 
 def test_only_listed_measures_are_callable() -> None:
-    assert find_measure("predictions.top1_prob") is predictions.top1_prob
+    assert find_measure("predictions.top1_prob") is measures.top1_prob
     for name in ("predictions.next_token", "os.system", "predictions", "predictions.__class__", ""):
         with pytest.raises(InputError, match="no measure"):
             find_measure(name)

@@ -9,11 +9,11 @@ import pytest
 
 from strata import lessons
 from strata.__main__ import main
+from strata.concepts.views import concepts
 from strata.engine import LocalEngine, Settings
 from strata.lessons import LessonError, Question
 from strata.lessons.check import check, new, page_keys, unfit
 from strata.model import Model
-from strata.views import concepts
 
 GOOD = """
 title = "A lesson"

@@ -13,13 +13,13 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 
-from strata.display import display_token
+from strata.display.tokens import display_token
 from strata.errors import StrataError
 from strata.lessons import Lesson, filled, read
 from strata.lessons.answers import Verdict, score
 from strata.lessons.progress import Guess, Note
 from strata.lessons.report import as_html, as_notebook, quoted
-from strata.ui.glossary import explained
+from strata.ui.lessons.glossary import explained
 from tests.hostile import CASES, VALID, each, each_sink
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from strata import lessons
+from strata.display.terms import TERMS
 from strata.lessons import LessonError, filled, read
-from strata.words import TERMS
 
 LESSON = """
 title = "A lesson"

@@ -8,7 +8,7 @@ import pytest
 
 from strata.charts.guess import Guess, with_guess
 from strata.lessons.pictures import as_pictures
-from strata.ui.record import as_spec
+from strata.ui.anatomy.record import as_spec
 from tests.charts.forms import FORMS
 
 GUESSES = {

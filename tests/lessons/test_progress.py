@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from strata.database import Database
 from strata.errors import InputError, StrataError
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import LONGEST, Guess, Progress
+from strata.storage.database import Database
 
 GUESS = Guess(1, 0, "v1", "model", "job", [1, 0.5], {"a": 1}, Verdict("near", "Close: 日本 <b>."))
 

@@ -1,0 +1,53 @@
+"""The Gaussian baseline: are states spread like random directions, and of how many dimensions?"""
+
+from strata.concepts import Concept
+from strata.concepts.gaussian_baseline import measures, script
+from strata.concepts.gaussian_baseline.tables import (
+    archive,
+    decomposition,
+    dimensions,
+    effective_dimension,
+    gaussian_cosines,
+    glance,
+    histogram,
+    normality,
+    pair_cosines,
+    participation_ratio,
+    quantiles,
+    summary,
+)
+
+__all__ = [
+    "CONCEPT",
+    "archive",
+    "decomposition",
+    "dimensions",
+    "effective_dimension",
+    "gaussian_cosines",
+    "glance",
+    "histogram",
+    "normality",
+    "pair_cosines",
+    "participation_ratio",
+    "quantiles",
+    "summary",
+]
+
+CONCEPT = Concept(
+    title="Gaussian baseline",
+    question="Are a model's states spread like random directions, and in how many dimensions?",
+    order=4,
+    views=(
+        histogram,
+        quantiles,
+        summary,
+        dimensions,
+        normality,
+        decomposition,
+        glance,
+        archive,
+    ),
+    script=script.script,
+    icon=":material/area_chart:",
+    measures={measure.__name__: measure for measure in measures.MEASURES},
+)

@@ -1,0 +1,178 @@
+"""The Gaussian baseline as a program with plain transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strata.concepts.script import program
+
+
+def script(
+    source: str,
+    revision: str | None,
+    prompt: str,
+    *,
+    texts: Sequence[str],
+    layer: int,
+    blocks: str,
+    part: str = "stream",
+    modules: Sequence[str] = (),
+    write_scale: float = 1.0,
+    n: int = 2_000,
+    seed: int = 0,
+    skip_first: bool = True,
+    center: bool = False,
+    drop_top: int = 0,
+    pairs: str = "all",
+    dimension: int | None = None,
+    quantile: float = 0.5,
+    dtype: str = "float32",
+) -> str:
+    """A program with plain transformers that samples the same states and prints the numbers of this
+    page; the prompt is not used.
+
+    `blocks` is the path of the model's list of blocks, `modules` are paths from a block to the
+    module whose output the part adds, of which the first that exists counts, and `write_scale` is
+    what the model multiplies it by. `dimension` None: as many as are left of D.
+    """
+    return program(
+        "Are a model's states spread like random directions, and in how many dimensions?",
+        _SCRIPT,
+        source,
+        revision,
+        None,
+        dtype,
+        texts=tuple(texts),
+        n=n,
+        seed=seed,
+        skip_first=skip_first,
+        layer=layer,
+        part=part,
+        blocks=blocks,
+        modules=tuple(modules),
+        write_scale=float(write_scale),  # NumPy's own number would not be written as a plain one
+        center=center,
+        drop_top=drop_top,
+        pairs=pairs,
+        dimension=dimension,
+        quantile=quantile,
+    )
+
+
+_SCRIPT = """
+import numpy as np
+from scipy import special
+
+# Which token positions: a hundred texts at most (more if they hold fewer than N positions), then N
+# of their positions, each once.
+rng = np.random.default_rng(SEED)
+first = 1 if SKIP_FIRST else 0  # position 0 is often an attention sink, far larger than the rest
+ids = {}
+available = 0
+for i in rng.permutation(len(TEXTS)).tolist():
+    if len(ids) >= 100 and available >= N:
+        break
+    ids[i] = tokenizer(TEXTS[i], return_tensors="pt")["input_ids"]  # (1, T)
+    available += ids[i].shape[1] - first
+places = [(i, t) for i in sorted(ids) for t in range(first, ids[i].shape[1])]
+chosen = [places[j] for j in rng.permutation(available)[:N]]
+
+# The state at each: what enters the block after it, or what a module of the block before it adds.
+kept = []
+
+
+def submodule(block, paths):
+    for path in paths:
+        try:
+            return block.get_submodule(path)
+        except AttributeError:
+            pass
+
+
+def keep_input(module, args, kwargs):
+    kept.append(args[0] if args else kwargs["hidden_states"])
+
+
+def keep_output(module, args, output):
+    kept.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+
+
+layers = model.get_submodule(BLOCKS)
+if PART == "stream" and LAYER == 0:
+    layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)
+elif PART == "stream":
+    layers[LAYER - 1].register_forward_hook(keep_output)
+else:
+    submodule(layers[LAYER - 1], MODULES).register_forward_hook(keep_output)
+read = {}
+for i in sorted({i for i, t in chosen}):
+    kept.clear()
+    with torch.inference_mode():
+        model(ids[i])
+    state = kept[0].float().reshape(ids[i].shape[1], -1)  # (T, D)
+    read[i] = state if PART == "stream" else WRITE_SCALE * state
+states = torch.stack([read[i][t] for i, t in chosen])  # (n, D)
+
+if CENTER:
+    states = states - states.mean(dim=0, dtype=torch.float64).float()
+if DROP_TOP:
+    order = states.var(dim=0).argsort(descending=True, stable=True)
+    states = states[:, order[DROP_TOP:].sort().values]
+unit = states / states.norm(dim=1, keepdim=True)
+half = len(unit) // 2
+matrix = (unit[:half] @ unit[half:].T).clamp(-1, 1).numpy()  # (n // 2, n - n // 2)
+a, b = np.indices(matrix.shape)
+text = np.array([i for i, t in chosen])
+same = text[a] == text[half + b]
+wanted = {"all": same | ~same, "within": same, "between": ~same}[PAIRS] & np.isfinite(matrix)
+a, b, cosines = a[wanted], half + b[wanted], matrix[wanted].astype(np.float64)
+order = cosines.argsort(kind="stable")
+
+mean, variance = cosines.mean(), cosines.var()
+effective_dimension = 1 / variance
+x = states.double() - (states.double().mean(dim=0) if CENTER else 0)
+gram = x.T @ x
+participation_ratio = (gram.trace() ** 2 / gram.square().sum()).item()
+print(f"{len(states)} states of {len(read)} texts, {len(cosines)} pairs")
+print(f"mean {mean:.4f}  spread {variance**0.5:.4f}")
+print(f"effective dimension {effective_dimension:.1f}")
+print(f"participation ratio {participation_ratio:.1f}")
+
+
+# Distances are taken at 1,001 quantiles, so they are at most 0.001 too small.
+ranks = np.unique(np.rint(np.linspace(0, len(cosines) - 1, 1001)).astype(int))
+c = cosines[order[ranks]]
+
+
+def ks_distance(d):  # (1 + cosine) / 2 of two random directions is Beta((d - 1) / 2, (d - 1) / 2)
+    up_to = below = special.betainc((d - 1) / 2, (d - 1) / 2, (1 + c) / 2) if d > 1 else 0
+    if d == 1:  # two spikes: half of all pairs at -1, half at 1
+        up_to, below = np.where(c >= 1 - 1e-6, 1, 0.5), np.where(c <= -1 + 1e-6, 0, 0.5)
+    n_pairs = len(cosines)
+    return max(((ranks + 1) / n_pairs - up_to).max(), (below - ranks / n_pairs).max())
+
+
+low, high = 1, states.shape[1]
+while low < high:  # the distance falls with d, then rises
+    middle = (low + high) // 2
+    if ks_distance(middle) <= ks_distance(middle + 1):
+        high = middle
+    else:
+        low = middle + 1
+best_dimension, ks_best = low, ks_distance(low)
+ks_full = ks_distance(states.shape[1])
+dimension = DIMENSION or states.shape[1]
+ks_chosen = ks_distance(dimension)
+print(f"distance to random directions in {states.shape[1]} dimensions: {ks_full:.4f}")
+print(f"in {dimension}: {ks_chosen:.4f}")
+print(f"in {best_dimension}, the nearest: {ks_best:.4f}")
+
+rank = round(QUANTILE * (len(cosines) - 1))
+pair = int(a[order[rank]]), int(b[order[rank]])
+print(f"the pair at quantile {QUANTILE:g}: cosine {cosines[order[rank]]:.4f}")
+for i, t in (chosen[row] for row in pair):
+    tokens = [tokenizer.decode([token_id]) for token_id in ids[i][0].tolist()]
+    after = tokens[t + 1] if t + 1 < len(tokens) else "end of the text"
+    print(f"  text {i}, position {t}: {''.join(tokens[max(0, t - 10) : t])!r}")
+    print(f"    {tokens[t]!r} [{after!r}]")
+"""

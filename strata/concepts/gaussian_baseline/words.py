@@ -1,0 +1,226 @@
+"""What the Gaussian baseline's numbers say, in sentences computed from them, and its measures."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from strata.concepts.gaussian_baseline.density import ks_distance, quantile
+from strata.display.tokens import display_text, display_token
+
+PARTS = {"stream": "the residual stream", "attn": "the attention writes", "mlp": "the MLP writes"}
+SPIKES = (
+    "In one dimension there are only two directions, forward and back: half of all pairs point the "
+    "same way (cosine 1), half the opposite way (cosine −1), and none lies between."
+)
+GLANCE = (
+    "A write is at the layer that it makes; the dashed line is the chosen layer. Distances are "
+    "Kolmogorov-Smirnov distances, taken at 1,001 quantiles: at most 0.001 too small. An effective "
+    "dimension above the width of the model means an offset that squeezes all cosines together."
+)
+NEAR = 0.05  # Kolmogorov-Smirnov distance up to which two distributions look alike in a figure
+ROUGH = 0.15  # and up to which they have roughly the same shape
+GIANT = 5.0  # a state is giant where its norm is this many times the median
+
+
+def reading(frame: pd.DataFrame) -> str:
+    """One sentence on `summary`: where the cosines lie, and how far that is from the baselines."""
+    [row] = frame.itertuples()
+    text = (
+        f"The cosines of {row.n_pairs:,} pairs have mean {_fixed(row.mean, 2)} and spread "
+        f"{row.spread:.2g}, as wide as for random directions in "
+        f"{_number(row.effective_dimension)} dimensions. In distribution they are "
+        f"{row.ks_full:.2f} from random directions in all {row.dims:,}"
+    )
+    if row.ks_best > ROUGH:
+        return f"{text}, and no other number of dimensions comes near: at best {row.ks_best:.2f}."
+    if row.best_dimension == row.dims:
+        return f"{text}, which no other number comes nearer to."
+    return f"{text}, and {row.ks_best:.2f} from the nearest number, {row.best_dimension:,}."
+
+
+def compare(
+    numbers: pd.DataFrame, order: pd.DataFrame, pair: pd.Series, d: int, n: int
+) -> pd.DataFrame:
+    """Of `summary` and `quantiles`, as text: number, these (states), random (n directions in d
+    dimensions)."""
+    [row] = numbers.itertuples()
+    rows = [
+        ("Mean cosine", _fixed(row.mean), "0"),
+        ("Spread", f"{row.spread:.3f}", f"{1 / math.sqrt(d):.3f}"),
+        ("Effective dimension", _number(row.effective_dimension), f"{d:,}"),
+        ("Participation ratio", _number(row.participation_ratio), _number(1 / (1 / d + 1 / n))),
+        (
+            f"Cosine at {pair['quantile']:.1%}",
+            _fixed(pair["cosine"]),
+            _fixed(quantile(pair["quantile"], d)),
+        ),
+    ]
+    named = {d: "these", int(row.best_dimension): "the nearest", int(row.dims): "all"}
+    rows += [
+        (
+            f"Distance from {dims:,} ({name})",
+            f"{ks_distance(order['cosine'], order['rank'], dims):.3f}",
+            "0" if dims == d else "",
+        )
+        for dims, name in named.items()
+    ]
+    return pd.DataFrame(rows, columns=["number", "these", "random"])
+
+
+def context(pair: pd.Series, side: str) -> str:
+    """Of a row of `quantiles`: a token between its neighbours, the next one in brackets."""
+    before, token, after = (pair[f"{key}_{side}"] for key in ("before", "token", "next"))
+    end = "end of the text" if pd.isna(after) else display_token(after)
+    start = display_text(before, 200) if before else ""
+    return f"{start} »{display_token(token)}« [{end}]"
+
+
+def told(frame: pd.DataFrame) -> pd.DataFrame:
+    """`decomposition` as text, its columns named for a reader."""
+    steps = {"raw": "raw", "centred": "centred", "dropped": "without the top"}
+    d_model = frame["dims"].max()
+    return pd.DataFrame(
+        {
+            "states": frame["part"].map(PARTS).str.removeprefix("the "),
+            "step": frame["step"].map(steps),
+            "mean": frame["mean"].map(_fixed),
+            "effective dimension": frame["effective_dimension"].map(_number),
+            "mean square × D": (frame["mean_square"] * d_model).map(_number),
+            "step explains": [
+                "" if pd.isna(share) else _share(share) for share in frame["explained"]
+            ],
+            "distance from all": frame["ks_full"].map("{:.2f}".format),
+            "nearest": [
+                f"{row.best_dimension:,} (distance {row.ks_best:.2f})" for row in frame.itertuples()
+            ],
+        }
+    )
+
+
+def conclusion(frame: pd.DataFrame, part: str) -> str:
+    """Of `decomposition`: whether a part's states at this layer are far from random directions, how
+    much of that the common offset and the dropped dimensions explain, and what is left."""
+    steps = frame[frame["part"] == part].set_index("step")
+    raw, centred, dropped = (steps.loc[step] for step in ("raw", "centred", "dropped"))
+    d_model = int(raw["dims"])
+    subject = "The states of the residual stream" if part == "stream" else f"T{PARTS[part][1:]}"
+    if raw["ks_full"] <= NEAR:
+        return (
+            f"{subject} are, as they come, spread like random directions in all {d_model:,} "
+            f"dimensions (distance {raw['ks_full']:.2f}): there is nothing to explain."
+        )
+    text = (
+        f"{subject} are, as they come, far from random directions in all {d_model:,} dimensions "
+        f"(distance {raw['ks_full']:.2f}). "
+    )
+    n_dropped = d_model - int(dropped["dims"])
+    rogue = f"the {n_dropped} dimensions" if n_dropped > 1 else "the dimension"
+    if pd.isna(centred["explained"]):
+        text += "Yet their mean squared cosine is as expected, so it is their shape that differs. "
+    else:
+        left = 1 - centred["explained"] - dropped["explained"]
+        text += (
+            f"Their mean squared cosine is {_number(raw['mean_square'] * d_model)} times as large; "
+            f"of this excess the offset that they share explains {_share(centred['explained'])}, "
+            f"{rogue} of largest variance {_share(dropped['explained'])}, and {_share(left)} is "
+            "left. "
+        )
+    text += _left(centred, dropped, rogue)
+    if raw["largest"] >= GIANT:
+        text += (
+            f" Some states are far larger than the others, the largest {raw['largest']:.0f} times "
+            "the median, so they decide the mean that centring takes."
+        )
+    return text
+
+
+def _left(centred: pd.Series, dropped: pd.Series, rogue: str) -> str:
+    if centred["ks_full"] <= NEAR:
+        return (
+            f"Centred, they are spread like random directions in all {centred['dims']:,} "
+            f"dimensions (distance {centred['ks_full']:.2f})."
+        )
+    if dropped["ks_full"] <= NEAR:
+        return (
+            f"Centred and without {rogue} of largest variance, they are spread like random "
+            f"directions in all {dropped['dims']:,} that remain (distance "
+            f"{dropped['ks_full']:.2f})."
+        )
+    nearest = f"{dropped['best_dimension']:,} dimensions (distance {dropped['ks_best']:.2f})"
+    if dropped["ks_best"] <= NEAR:
+        return f"What is left is spread like random directions, but in only {nearest}."
+    if dropped["ks_best"] <= ROUGH:
+        return f"What is left is spread roughly like random directions in only {nearest}."
+    return f"What is left fits no number of dimensions: nearest are random directions in {nearest}."
+
+
+def closest(frame: pd.DataFrame) -> str:
+    """Of `decomposition`: which part is closest to Gaussian at this layer; '' where there is one
+    part only."""
+    raw = frame[frame["step"] == "raw"].sort_values("ks_best", kind="stable")
+    if len(raw) < 2:
+        return ""
+    first, *others = raw.itertuples()
+    rest = ", ".join(f"{PARTS[row.part]} {row.ks_best:.2f}" for row in others)
+    return (
+        f"At this layer {PARTS[first.part]} come closest to a Gaussian of any dimension, as they "
+        f"are: distance {first.ks_best:.2f} ({rest})."
+    )
+
+
+def whole(frame: pd.DataFrame) -> str:
+    """Of `glance`: which part is closest to Gaussian over all layers, and in how many dimensions
+    the states are effectively spread."""
+    numbers = ["ks_best", "effective_dimension", "mean"]
+    middle = frame.groupby("part")[numbers].median().sort_values("ks_best", kind="stable")
+    first, dims = middle.iloc[0], int(frame["dims"].max())
+    part = str(middle.index[0])
+    rest = ", ".join(f"{PARTS[str(p)]} {row['ks_best']:.2f}" for p, row in middle[1:].iterrows())
+    return (
+        f"Over all layers {PARTS[part]} {'come' if part != 'stream' else 'comes'} closest to a "
+        f"Gaussian of any dimension: median distance {first['ks_best']:.2f}"
+        f"{f' ({rest})' if rest else ''}, mean cosine {_fixed(first['mean'], 2)}, and a spread as "
+        f"in {_number(first['effective_dimension'])} of {dims:,} dimensions."
+    )
+
+
+def dimensions_reading(frame: pd.DataFrame, n: int) -> str:
+    """One sentence on `dimensions`: how many look Gaussian, and which stands out most."""
+    known = frame.dropna(subset="kurtosis")
+    if known.empty:
+        return "No dimension differs between these states."
+    band = 2 * math.sqrt(24 / n)
+    within = float((known["kurtosis"].abs() <= band).mean())
+    top = known.loc[known["kurtosis"].idxmax()]
+    return (
+        f"{within:.0%} of the dimensions have an excess kurtosis within ±{band:.2f}, where about "
+        f"95% of Gaussian ones would lie; the heaviest tails are in dimension {top['dim']:.0f}, "
+        f"with {_number(top['kurtosis'])}, which holds {top['share']:.1%} of all variance."
+    )
+
+
+def normality_reading(frame: pd.DataFrame, dim: int) -> str:
+    """One sentence on `normality`: how far the dimension reaches, and at which token."""
+    top = frame.loc[frame["observed"].abs().idxmax()]
+    return (
+        f"Dimension {dim} reaches {abs(top['observed']):.1f} standard deviations from its mean, at "
+        f"“{display_token(top['token'])}”; the most extreme of as many Gaussian values would be "
+        f"expected at {abs(frame['expected'].iloc[0]):.1f}."
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.005 else ("none" if value > -0.005 else f"−{-value:.0%}")
+
+
+def _fixed(value: float, digits: int = 3) -> str:
+    """With so many digits, a true minus, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "infinitely many"
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"

@@ -1,0 +1,24 @@
+"""Hidden states: what a model carries from layer to layer for each token, as plain numbers."""
+
+from strata.concepts import Concept
+from strata.concepts.hidden_states import measures, script
+from strata.concepts.hidden_states.tables import (
+    activations,
+    archive,
+    config_table,
+    final_norm,
+    outliers,
+    output_facts,
+    strip,
+    summary,
+)
+
+CONCEPT = Concept(
+    title="Hidden states",
+    question="What does the model carry from layer to layer for each token?",
+    order=2,
+    views=(activations, summary, strip, outliers, final_norm, output_facts, config_table, archive),
+    script=script.script,
+    icon=":material/stacked_bar_chart:",
+    measures={measure.__name__: measure for measure in measures.MEASURES},
+)

@@ -1,0 +1,88 @@
+"""'Show the code' of the hidden states: every number of the page with plain transformers."""
+
+from __future__ import annotations
+
+from strata.concepts.script import ALL_STATES, program
+
+
+def script(
+    source: str,
+    revision: str | None,
+    prompt: str,
+    *,
+    position: int,
+    blocks: str,
+    n_outliers: int = 10,
+    skip_first: bool = True,
+    dtype: str = "float32",
+) -> str:
+    """A program with plain transformers that prints every number of this page; `blocks` is the path
+    of the model's list of blocks, such as "model.layers"."""
+    return program(
+        "What does a language model carry from layer to layer for each token?",
+        ALL_STATES + _SCRIPT,
+        source,
+        revision,
+        prompt,
+        dtype,
+        blocks=blocks,
+        position=position,
+        n_outliers=n_outliers,
+        skip_first=skip_first,
+    )
+
+
+_SCRIPT = """hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
+normed = output.hidden_states[-1][0].double()  # (T, D)
+tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+
+unique = len(set(token_ids[0].tolist()))
+print(f"characters: {len(PROMPT)} ({len(set(PROMPT))} unique)")
+print(f"tokens: {len(tokens)} ({unique} unique)")
+print(f"keys of the output: {list(output.keys())}")
+print(f"hidden states: {len(hidden)}, each {tuple(hidden.shape[1:])}")
+print(f"logits: {tuple(output.logits[0].shape)}")
+
+mean = hidden.mean(dim=-1)  # (L + 1, T)
+variance = hidden.var(dim=-1)
+norm = hidden.norm(dim=-1)
+centred = hidden - mean[..., None]
+kurtosis = (centred**4).mean(dim=-1) / (centred**2).mean(dim=-1) ** 2 - 3  # 0 for a Gaussian
+
+print(f"\\nToken {POSITION}, {tokens[POSITION]!r}, by layer:")
+for layer, values in enumerate(hidden[:, POSITION]):
+    print(
+        f"  {layer:3d}  mean {mean[layer, POSITION]:9.4f}"
+        f"  variance {variance[layer, POSITION]:12.4f}  norm {norm[layer, POSITION]:10.3f}"
+        f"  kurtosis {kurtosis[layer, POSITION]:9.3f}"
+        f"  from {values.min():.3f} to {values.max():.3f}"
+    )
+
+print("\\nNorm of every state, a row per token, a column per layer:")
+for t, token in enumerate(tokens):
+    print(f"  {t:3d} {token!r}: " + " ".join(f"{value:.1f}" for value in norm[:, t].tolist()))
+
+print("\\nThe dimensions that reach furthest:")
+first = 1 if SKIP_FIRST else 0  # position 0 is often an attention sink, far larger than the rest
+outliers = []
+if len(tokens) > first:
+    states = hidden[:, first:].flatten(0, 1)  # ((L + 1) * T', D)
+    size, where = states.abs().max(dim=0)  # (D,)
+    for dim in size.argsort(descending=True)[:N_OUTLIERS].tolist():
+        layer, t = divmod(where[dim].item(), len(tokens) - first)
+        value = hidden[layer, t + first, dim].item()
+        share = value**2 / norm[layer, t + first].item() ** 2
+        outliers.append((dim, layer, t + first, value, share))
+        print(
+            f"  dimension {dim:5d}  layer {layer:3d}  token {t + first:3d}"
+            f"  value {value:10.3f}  share of the squared norm {share:.3f}"
+        )
+
+print("\\nThe last state before and after the final norm:")
+cosine = torch.cosine_similarity(hidden[-1], normed, dim=-1)  # (T,)
+for t, token in enumerate(tokens):
+    print(
+        f"  {t:3d}  before {norm[-1, t]:10.3f}  after {normed[t].norm():10.3f}"
+        f"  cosine {cosine[t]:.4f}  {token!r}"
+    )
+"""

@@ -1,0 +1,33 @@
+"""Laminar profile: how alike the states of a prompt are, from layer to layer and token to token."""
+
+from strata.concepts import Concept
+from strata.concepts.laminar_profile import measures, script
+from strata.concepts.laminar_profile.tables import (
+    between_layers,
+    between_tokens,
+    layer_matrices,
+    pair,
+    points,
+    profile,
+    statistics,
+    token_matrices,
+)
+
+CONCEPT = Concept(
+    title="Laminar profile",
+    question="How alike are the states of a prompt, from layer to layer and from token to token?",
+    order=3,
+    views=(
+        between_layers,
+        between_tokens,
+        profile,
+        layer_matrices,
+        token_matrices,
+        statistics,
+        points,
+        pair,
+    ),
+    script=script.script,
+    icon=":material/blur_on:",
+    measures={measure.__name__: measure for measure in measures.MEASURES},
+)

@@ -1,0 +1,209 @@
+"""What the laminar profile says in words, and as a program with plain transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+_SAME = 5e-6  # cosines that differ by less than this are called the same
+
+
+def between_layers_reading(frame: pd.DataFrame, shown: Sequence[str]) -> str:
+    """One sentence on `layer_matrices`: where a state turns most, and what the final norm does.
+
+    `shown` is the text-safe form of each token of the prompt.
+    """
+    last = int(frame["layer_a"].max())  # L + 1, after the final norm
+    steps = frame[frame["layer_b"] == frame["layer_a"] + 1].dropna()
+    if steps.empty:
+        return "A centred state of a prompt of one token is zero, and zero has no direction."
+    blocks = steps[steps["layer_b"] < last]
+    turned = blocks.iloc[int(blocks["cosine"].argmin())]
+    position = int(turned["position"])
+    matrix = frame[frame["position"] == position].set_index(["layer_a", "layer_b"])["cosine"]
+    return (
+        f"Block {turned['layer_a']:.0f} turns the state of {_named(position, shown)} most: the "
+        f"cosine between before and after is {_cosine(turned['cosine'])}. Between the embedding "
+        f"and layer {last - 1} it is {_cosine(matrix[0, last - 1])}, between layer {last - 1} and "
+        f"its final norm {_cosine(matrix[last - 1, last])}."
+    )
+
+
+def between_tokens_reading(frame: pd.DataFrame, shown: Sequence[str], n_layers: int) -> str:
+    """One sentence on `token_matrices`: who is most alike at one layer, or the median at several;
+    and another where only some of the tokens are drawn."""
+    n_drawn = frame["position_a"].nunique()
+    few = f" {n_drawn} of {len(shown)} tokens are drawn, evenly spaced."
+    few = few if n_drawn < len(shown) else ""
+    different = frame[frame["position_a"] < frame["position_b"]].dropna()
+    if different.empty:
+        return "There are no two tokens whose states have a direction to compare." + few
+    layers = different["layer"].unique()
+    if len(layers) > 1:
+        medians = different.groupby("layer")["cosine"].median()
+        listed = _listed(
+            [f"{_cosine(m)} {_at(int(layer), n_layers)}" for layer, m in medians.items()]
+        )
+        return f"The median cosine of two different tokens is {listed}." + few
+    where = _at(int(layers[0]), n_layers)
+    most, least = (
+        different.iloc[int(which)]
+        for which in (different["cosine"].argmax(), different["cosine"].argmin())
+    )
+    return (
+        f"{where[0].upper()}{where[1:]} the states of {_both(most, shown)} are most alike, cosine "
+        f"{_cosine(most['cosine'])}, those of {_both(least, shown)} least, "
+        f"{_cosine(least['cosine'])}.{few}"
+    )
+
+
+def profile_reading(frame: pd.DataFrame, drawn: pd.DataFrame) -> str:
+    """One sentence on `statistics`, and another where `points` draws only a sample."""
+    layers = frame[~frame["normed"].astype(bool)].dropna()
+    if layers.empty:
+        return "No pair of tokens is left to compare: keep the first token, or use a longer prompt."
+    first, last = layers.iloc[0], layers.iloc[-1]
+    top = layers.iloc[int(layers["median"].argmax())]
+    pairs = int(frame["n_pairs"].max())
+    text = (
+        f"The median cosine of {_pairs(pairs)} goes from {_cosine(first['median'])} at layer "
+        f"{first['layer']} to {_cosine(last['median'])} at layer {last['layer']}, highest at layer "
+        f"{top['layer']} ({_cosine(top['median'])}); after the final norm it is "
+        f"{_cosine(frame['median'].iloc[-1])}. Of pairs of random vectors, 95 % would lie between "
+        f"{_cosine(last['random_low'])} and {_cosine(last['random_high'])}."
+    )
+    undefined = frame[frame["n_pairs"] < pairs]
+    if len(undefined):
+        worst = undefined.iloc[int((pairs - undefined["n_pairs"]).argmax())]
+        text += (
+            f" At layer {worst['layer']}, {_pairs(pairs - int(worst['n_pairs']))} have no cosine, "
+            "since a state there is zero."
+        )
+    n_drawn = int(drawn.groupby(["layer", "normed"]).size().min())
+    if n_drawn < int(frame["n_pairs"].min()):
+        text += (
+            f" {n_drawn:,} pairs or more of {pairs:,} are drawn at each layer, a sample that keeps "
+            "both extremes; the statistics use all."
+        )
+    return text
+
+
+def pair_reading(
+    pair: pd.DataFrame, frame: pd.DataFrame, row: int, a: int, b: int, shown: Sequence[str]
+) -> str:
+    """One sentence on `pair` at one of its rows, and where `statistics` places it among all."""
+    cosine, among = pair["cosine"].iloc[row], frame.iloc[row]
+    who = f"{_of(among)} {_named(a, shown)} and {_named(b, shown)} have"
+    if pd.isna(cosine):
+        return f"{who} no cosine, since one of the states is zero."
+    place = "in the middle half of"
+    if cosine >= among["maximum"] - _SAME:
+        place = "the most alike of"
+    elif cosine <= among["minimum"] + _SAME:
+        place = "the least alike of"
+    elif cosine > among["q75"]:
+        place = "in the most alike quarter of"
+    elif cosine < among["q25"]:
+        place = "in the least alike quarter of"
+    return f"{who} a cosine of {_cosine(cosine, 3)}, {place} {_pairs(among['n_pairs'])}."
+
+
+def context(shown: Sequence[str], a: int, b: int, reach: int = 12) -> str:
+    """The prompt as one line in which two positions are marked ⟦so⟧, with `reach` tokens around
+    each; "…" stands for what is left out."""
+    line, gap = "", False
+    for position, token in enumerate(shown):
+        if min(abs(position - a), abs(position - b)) > reach:
+            line, gap = line if gap else line + "…", True
+            continue
+        line, gap = line + (f"⟦{token}⟧" if position in (a, b) else token), False
+    return line
+
+
+def unique_bug_reading(right: pd.DataFrame, wrong: pd.DataFrame) -> str:
+    """What `unique(triu(C, 1))[1:]` changes in `statistics`, in one or two sentences."""
+    if right.empty:
+        return "There is no pair, so there is nothing to get wrong."
+    off = (right[["minimum", "median"]] - wrong[["minimum", "median"]]).abs().max(axis=1)
+    lost = off[right["minimum"] < -_SAME]
+    merged = right["n_pairs"] - wrong["n_pairs"]  # at a negative minimum one is lost, one invented
+    text = "No cosine is negative here, so the shortcut drops nothing but its own zeros."
+    if len(lost):
+        row, kept = right.loc[lost.idxmax()], wrong.loc[lost.idxmax()]
+        text = (
+            f"Wrong in {len(lost)} of {len(right)} columns: where a cosine is negative the "
+            "shortcut drops the true minimum and invents a pair of cosine 0. "
+            f"{_of(row)} the minimum is {_apart(row['minimum'], kept['minimum'])}, and the median "
+            f"{_apart(row['median'], kept['median'])}."
+        )
+    if (merged > 0).any():
+        worst = merged.idxmax()
+        text += f" {_of(right.loc[worst])} it also merges {_pairs(int(merged[worst]))} of equal "
+        text += "cosine with others."
+    return text
+
+
+def index_bug_reading(
+    right: pd.DataFrame, wrong: pd.DataFrame, titles: Sequence[int], names: Sequence[str]
+) -> str:
+    """What the seed's loop index shows under each title. The first column says which token or layer
+    a row belongs to; panel i of the wrong ones is number i; `names` are by that number."""
+    column = right.columns[0]
+    false = [(title, i) for i, title in enumerate(titles) if title != i]
+    if not false:
+        return "Here the loop index happens to be the number itself, so every title is right."
+    off = {}
+    for title, i in false:
+        a, b = right[right[column] == title], wrong[wrong[column] == i]
+        off[title, i] = float(abs(a["cosine"].to_numpy() - b["cosine"].to_numpy()).max())
+    title, i = max(off, key=lambda panel: off[panel])
+    verb = "shows" if len(false) == 1 else "show"
+    return (
+        f"{len(false)} of {len(titles)} panels {verb} something else than the title says: the one "
+        f"titled {names[title]} is really {names[i]}, and its cosines are off by up to "
+        f"{_cosine(off[title, i])}."
+    )
+
+
+def _apart(right: float, wrong: float) -> str:
+    """Two cosines in words, with as many digits as tell them apart."""
+    for digits in range(3, 7):
+        is_, is_not = _cosine(right, digits), _cosine(wrong, digits)
+        if is_ != is_not:
+            return f"{is_}, not {is_not}"
+    return f"{is_} either way"
+
+
+def _cosine(value: float, digits: int = 2) -> str:
+    """A cosine in words: with a real minus sign, none before a zero, and only what is 1 as 1."""
+    if pd.isna(value):
+        return "undefined"
+    while digits < 6 and abs(value) < 1 - _SAME and round(abs(value), digits) == 1:
+        digits += 1
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def _named(position: int, shown: Sequence[str]) -> str:
+    return f"“{shown[position]}” ({position})"
+
+
+def _both(row: pd.Series, shown: Sequence[str]) -> str:
+    a, b = int(row["position_a"]), int(row["position_b"])
+    return f"{_named(a, shown)} and {_named(b, shown)}"
+
+
+def _at(layer: int, n_layers: int) -> str:
+    return f"at layer {layer}" if layer <= n_layers else "after the final norm"
+
+
+def _of(row: pd.Series) -> str:
+    return "After the final norm" if row["normed"] else f"At layer {row['layer']}"
+
+
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count:,} pairs"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -1,0 +1,37 @@
+"""Logit lens: what each layer's state would say if the model stopped there."""
+
+from strata.concepts import Concept
+from strata.concepts.logit_lens import measures, script
+from strata.concepts.logit_lens.script import modules
+from strata.concepts.logit_lens.tables import (
+    attribution,
+    cell,
+    followed,
+    grid,
+    lens,
+    mistakes,
+    proof,
+    statistics,
+    write_norms,
+)
+
+CONCEPT = Concept(
+    title="Logit lens",
+    question="What would the model say if it stopped at this layer?",
+    order=5,
+    views=(
+        lens,
+        statistics,
+        attribution,
+        write_norms,
+        grid,
+        cell,
+        followed,
+        proof,
+        mistakes,
+        modules,
+    ),
+    script=script.script,
+    icon=":material/search_insights:",
+    measures={measure.__name__: measure for measure in measures.MEASURES},
+)

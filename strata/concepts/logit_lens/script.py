@@ -1,0 +1,211 @@
+"""'Show the code' of the logit lens: its grid with plain transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from strata.concepts.script import program
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+
+def modules(model: Model) -> pd.DataFrame:
+    """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
+    (paths from a block, several separated by spaces; empty where the writes are refused),
+    logit_scale, logit_cap, write_scale."""
+    found = model.architecture
+    attn, mlp = ("", "") if model.write_refusal else map(" ".join, (found.row.attn, found.row.mlp))
+    return pd.DataFrame(
+        {
+            "blocks": [model.blocks_path],
+            "norm": [found.norm_path],
+            "attn": [attn],
+            "mlp": [mlp],
+            "logit_scale": [found.logit_scale],
+            "logit_cap": [found.logit_cap or 0.0],
+            "write_scale": [found.write_scale],
+        }
+    )
+
+
+def script(
+    source: str,
+    revision: str | None,
+    prompt: str,
+    *,
+    blocks: str,
+    norm: str,
+    attn: str = "",
+    mlp: str = "",
+    mode: str = "states",
+    k: int = 5,
+    largest: bool = True,
+    target_id: int | None = None,
+    position: int = -1,
+    logit_scale: float = 1.0,
+    logit_cap: float = 0.0,
+    write_scale: float = 1.0,
+    dtype: str = "float32",
+) -> str:
+    """A program with plain transformers that prints every number of this page.
+
+    `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
+    whose output is added to the stream (several separated by spaces: the first that exists),
+    empty where the writes are refused; the constants are the family's.
+    """
+    return program(
+        "What would a language model say if it stopped at each layer?",
+        _SCRIPT + (_SCRIPT_WRITES if attn else ""),
+        source,
+        revision,
+        prompt,
+        dtype,
+        blocks=blocks,
+        norm=norm,
+        writes={"attn": attn, "mlp": mlp} if attn else {},
+        write_scale=write_scale,
+        mode=mode,
+        k=k,
+        largest=largest,
+        target_id=target_id,
+        position=position,
+        logit_scale=logit_scale,
+        logit_cap=logit_cap,
+    )
+
+
+_SCRIPT = """
+final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()
+head = model.get_output_embeddings()
+blocks = model.get_submodule(BLOCKS)
+hidden, written, hooks = [], {"attn": [], "mlp": []}, []
+
+
+def first(output):
+    return output[0] if isinstance(output, tuple) else output  # some families give a tuple
+
+
+def enter(module, args, kwargs):
+    hidden.append((args[0] if args else kwargs["hidden_states"])[0].clone())
+
+
+def keep(part):
+    def hook(module, args, output):
+        # A copy, since some blocks add to it in place.
+        written[part].append(first(output).reshape(len(token_ids[0]), -1).clone())
+
+    return hook
+
+
+def found(block, names):
+    for name in names.split():
+        try:
+            return block.get_submodule(name)
+        except AttributeError:
+            pass
+
+
+for block in blocks:
+    hooks.append(block.register_forward_pre_hook(enter, with_kwargs=True))
+    for part, names in WRITES.items():
+        hooks.append(found(block, names).register_forward_hook(keep(part)))
+last = blocks[-1].register_forward_hook(lambda m, a, output: hidden.append(first(output)[0]))
+try:
+    with torch.inference_mode():
+        model_logits = model(token_ids, use_cache=False).logits[0].float()  # (T, V)
+finally:
+    for hook in (*hooks, last):
+        hook.remove()
+final_norm, head = final_norm.float(), head.float()
+hidden = torch.stack(hidden).float()  # (L + 1, T, D): before the final norm
+writes = {part: torch.stack(written[part]).float() * WRITE_SCALE for part in WRITES}
+
+
+def unembed(states):
+    logits = head(final_norm(states)) * LOGIT_SCALE
+    return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
+
+
+def through_frozen_norm(part, end):
+    # The final norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With
+    # the scale taken from the last state it is linear. Ask the norm for weight, bias and C.
+    signs = torch.ones(hidden.shape[-1])
+    signs[1::2] = -1
+    bias = final_norm(torch.zeros_like(signs))
+    weight = (final_norm(1e4 * signs) - bias) * signs
+    centred = torch.equal(final_norm(1e4 * torch.ones_like(signs)), bias)
+
+    def unscaled(x):
+        return weight * (x - x.mean(dim=-1, keepdim=True) if centred else x)
+
+    right = (final_norm(end) - bias).double()
+    scale = (right * unscaled(end)).sum(-1, keepdim=True) / (unscaled(end).double() ** 2).sum(
+        -1, keepdim=True
+    )
+    return unscaled(part) * scale.float(), bias
+
+
+tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+with torch.inference_mode():
+    apart = (unembed(hidden[-1]) - model_logits).abs().max()
+    print(f"last layer against the model's logits: off by {apart:.2g}")
+    final = unembed(hidden[-1]).double().log_softmax(dim=-1)  # (T, V)
+    if MODE == "states":
+        states, layers = hidden, range(len(hidden))
+    else:
+        deltas = hidden.diff(dim=0)
+        states = deltas if MODE.startswith("deltas") else writes[MODE.split("_")[0]]  # (L, T, D)
+        layers = range(1, len(hidden))
+    grid = []  # layer, position, the tokens' ids, their logits
+    statistics = []  # layer, position, norm, entropy, KL to the final, the target's prob and rank
+    for layer, row in zip(layers, states):
+        if MODE.endswith("frozen_norm"):
+            logits = head.weight @ through_frozen_norm(row, hidden[-1])[0].T * LOGIT_SCALE
+            logits = logits.T  # (T, V): contributions, before any cap
+        else:
+            logits = unembed(row)  # (T, V)
+        logprobs = logits.double().log_softmax(dim=-1)
+        for t, token in enumerate(tokens):
+            top = logits[t].topk(K, largest=LARGEST)
+            grid.append((layer, t, top.indices.tolist(), top.values.tolist()))
+            target = TARGET_ID if TARGET_ID is not None else final[t].argmax().item()
+            entropy = torch.special.entr(logprobs[t].exp()).sum().item()
+            kl = (final[t].exp() * (final[t] - logprobs[t])).sum().item()
+            rank = (logits[t] > logits[t, target]).sum().item()
+            prob = logprobs[t, target].exp().item()
+            statistics.append((layer, t, row[t].norm().item(), entropy, kl, prob, rank))
+            said = [
+                f"{tokenizer.decode([i])!r} {v:+.3f}"
+                if MODE.endswith("frozen_norm")
+                else f"{tokenizer.decode([i])!r} {logprobs[t, i].exp():.4f}"
+                for i, v in zip(top.indices.tolist(), top.values.tolist())
+            ]
+            print(f"layer {layer:3d}  {t:4d} {token!r}: norm {row[t].norm():.3f}", *said, sep="  ")
+            if not MODE.endswith("frozen_norm"):
+                print(f"      entropy {entropy:.4f}  KL {kl:.4f}  target {prob:.4f} rank {rank}")
+"""
+
+_SCRIPT_WRITES = """
+target = TARGET_ID if TARGET_ID is not None else final[POSITION].argmax().item()
+print(f"\\nWhere the logit of {tokenizer.decode([target])!r} at position {POSITION} comes from:")
+attribution = []  # part, block, logit
+with torch.inference_mode():
+    names = [("embedding", None)]
+    terms = [hidden[0, POSITION]]
+    for b in range(len(blocks)):
+        names += [("attn", b), ("mlp", b)]
+        terms += [writes["attn"][b, POSITION], writes["mlp"][b, POSITION]]
+    through, bias = through_frozen_norm(torch.stack(terms), hidden[-1, POSITION])
+    values = (through @ head.weight[target] * LOGIT_SCALE).tolist()
+    names += [("norm_bias", None), ("head_bias", None)]
+    values.append((bias @ head.weight[target]).item() * LOGIT_SCALE)
+    values.append(0.0 if head.bias is None else head.bias[target].item() * LOGIT_SCALE)
+    for (part, b), value in zip(names, values):
+        attribution.append((part, b, value))
+        print(f"  {part:10s} {'' if b is None else b:>4}  {value:+9.4f}")
+    uncapped = (head(final_norm(hidden[-1, POSITION])) * LOGIT_SCALE)[target].item()
+    print(f"  sum {sum(values):+9.4f}, the model's logit before any cap {uncapped:+9.4f}")
+"""

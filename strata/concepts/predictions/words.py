@@ -1,0 +1,65 @@
+"""What the figures of the predictions say of a run, in words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from strata.display.tokens import display_percent, display_text, display_token
+
+
+def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
+    """One sentence on `next_token` and `entropy` after `context`, the text up to that position."""
+    best, doubt = top.iloc[0], undecided.iloc[0]
+    choices = doubt["choices"]
+    return (
+        f"After “{display_text(context)}”, the model puts {_percent(best['prob'])} on "
+        f"“{display_token(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is that "
+        f"of {choices:,.{0 if choices >= 100 else 1}f} equally likely tokens."
+    )
+
+
+def followed_reading(frame: pd.DataFrame) -> str:
+    """One sentence on `followed`."""
+    if frame.empty:
+        return "The prompt ends here, so no token really follows."
+    row = frame.iloc[0]
+    return (
+        f"“{display_token(row['token'])}” really follows: rank {row['rank']:,}, "
+        f"{_percent(row['prob'])}, a surprisal of {row['surprisal']:.2f} nats."
+    )
+
+
+def tips(frame: pd.DataFrame) -> list[str]:
+    """A few words on each row of `surprisal`."""
+    return [
+        f"Position {row.position}, {display_token(row.token)}: "
+        + (
+            "nothing came before it"
+            if row.position == 0
+            else f"surprisal {-row.logprob:.2f} nats, rank {row.rank:,}"
+        )
+        for row in frame.itertuples()
+    ]
+
+
+def tints(frame: pd.DataFrame) -> pd.Series:
+    """How deep each row of `surprisal` is tinted: 0 for 0 nats, 1 from 10 nats on."""
+    return (-frame["logprob"] / 10).clip(0, 1).fillna(0)
+
+
+def surprisal_reading(frame: pd.DataFrame) -> str:
+    """One sentence on `surprisal`."""
+    if len(frame) < 2:
+        return "The prompt has a single token, and nothing came before it to predict it from."
+    hardest = frame.iloc[int(frame["logprob"].argmin())]
+    return (
+        f"Foreseen least was “{display_token(hardest['token'])}” at position "
+        f"{hardest['position']}: {-hardest['logprob']:.2f} nats, rank {hardest['rank']:,}; the "
+        f"mean is {-frame['logprob'].mean():.2f} nats a token."
+    )
+
+
+def _percent(prob: float) -> str:
+    if prob < 0.005:
+        return display_percent(prob, 2).replace("<", "less than ")
+    return "more than 99%" if prob >= 0.995 else f"{prob:.0%}"

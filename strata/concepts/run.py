@@ -1,0 +1,288 @@
+"""The run itself as tables: its tokens, whether its numbers can be trusted, what may mislead."""
+
+from __future__ import annotations
+
+import operator
+import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from strata.concepts import apart, quick
+from strata.concepts.target import named, target
+from strata.display.tokens import display_token
+from strata.errors import InputError
+from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+Finding = tuple[str, dict[str, Any]]  # code, and what its message names
+LONGEST_CONTINUATION = 200  # tokens
+UNSURE = 0.1  # a top-1 less probable than this is hardly an answer
+_SIGNS = 4  # a sign or a single letter is told of only if it stands so often in a row
+PIECE = "\ufffd"  # what a token that is a part of a character decodes to
+
+
+def check_position(trace: Trace, position: int) -> int:
+    """The position as an int; InputError unless it is one of 0 to T - 1."""
+    try:
+        number = operator.index(position)
+    except TypeError:
+        raise InputError(f"A position must be a whole number, not {position!r}.") from None
+    n_tokens = len(trace.tokens)
+    if not 0 <= number < n_tokens:
+        raise InputError(f"Position {number} does not exist: positions are 0 to {n_tokens - 1}.")
+    return number
+
+
+def check_count(name: str, count: int, most: int) -> int:
+    """A count as an int; InputError unless it is one of 1 to `most`."""
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, not {count!r}.") from None
+    if not 1 <= number <= most:
+        raise InputError(f"{name} must be from 1 to {most:,}, not {number:,}.")
+    return number
+
+
+@quick
+def tokens(trace: Trace) -> pd.DataFrame:
+    """What the model read: position, token_id, token, shown (the token made visible), T rows."""
+    return pd.DataFrame(
+        {
+            "position": range(len(trace.tokens)),
+            "token_id": trace.token_ids.numpy(),
+            "token": list(trace.tokens),
+            "shown": [display_token(token) for token in trace.tokens],
+        }
+    )
+
+
+@quick
+def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
+    """What the model has read at a position, that token included: one row, text.
+
+    Decoded together, since a character may be spelled in several tokens; only one that is not
+    complete yet is "�". InputError where `position` does not exist.
+    """
+    ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
+    return pd.DataFrame({"text": [model.texts.text(ids)]})
+
+
+@quick
+def check(trace: Trace) -> pd.DataFrame:
+    """The two identities measured on this run: identity, error, tolerance, ok, reason.
+
+    "lens": max |unembed(hidden[L]) - the model's own logits|, in logits. "writes": how far
+    attention + MLP is from what each block added, relative to the state. `error` is NaN where a
+    family's writes are unknown. `reason` is empty where the identity holds.
+    """
+    return identities(trace.check)
+
+
+def identities(measured: ModelCheck) -> pd.DataFrame:
+    """Both identities of a check as the rows of `check`."""
+    rows = [
+        ("lens", measured.lens_error, LENS_TOLERANCE, measured.lens_ok),
+        ("writes", measured.write_error, WRITE_TOLERANCE, measured.write_ok),
+    ]
+    frame = pd.DataFrame(rows, columns=["identity", "error", "tolerance", "ok"])
+    return frame.assign(reason=["" if ok else measured.reason for ok in frame["ok"]])
+
+
+@quick
+def facts(model: Model, trace: Trace) -> pd.DataFrame:
+    """The sizes behind a page, one row: model, family, n_layers (L), d_model (D), d_vocab (V),
+    n_tokens (T), prompt_limit (tokens), device, dtype, blocks (the path of the model's blocks)."""
+    return pd.DataFrame(
+        [
+            {
+                "model": model.name,
+                "family": model.family,
+                "n_layers": model.n_layers,
+                "d_model": model.d_model,
+                "d_vocab": model.d_vocab,
+                "n_tokens": len(trace.tokens),
+                "prompt_limit": model.prompt_limit,
+                "device": str(model.device),
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "blocks": model.blocks_path,
+            }
+        ]
+    )
+
+
+@apart
+def continuation(
+    model: Model,
+    prompt: str,
+    n_tokens: int = 20,
+    edits: tuple[Scale, ...] = (),
+    progress: Callable[[float, str], None] | None = None,
+) -> pd.DataFrame:
+    """What the model writes next, always taking its top-1: one row, text.
+
+    At most `n_tokens` tokens, fewer if the model ends the text; InputError unless `n_tokens` is
+    one of 1 to 200. `progress` is called at each token and may raise, which ends the writing.
+    """
+    n_tokens = check_count("The length of a continuation", n_tokens, LONGEST_CONTINUATION)
+    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits, progress)]})
+
+
+_FINDINGS = {  # code: severity, message
+    "end": (
+        "warning",
+        "The likeliest next token ends the text, {top}: to get a word, stop in mid-sentence.",
+    ),
+    "end_of_turn": (
+        "warning",
+        "The likeliest next token ends the text, {top}: this model was tuned on chats, and your "
+        "prompt is not in their format, so give it a sentence to go on with, not a question.",
+    ),
+    "newline": (
+        "warning",
+        "The likeliest next token is a line break, {top}, which is a real answer: to get a word, "
+        "stop in mid-sentence.",
+    ),
+    "blank": (
+        "warning",
+        "The prompt holds nothing but blanks, so there is nothing to go by: type at least a word.",
+    ),
+    "trailing_space": (
+        "warning",
+        "The prompt ends with a space, which tokenizers usually join to the word after it: delete "
+        "it, unless a digit is to follow.",
+    ),
+    "unknown": (
+        "warning",
+        "{count} of the tokens stand for characters that this tokenizer does not know, so the "
+        "model never sees them: write them another way.",
+    ),
+    "space": (
+        "note",
+        "The likeliest next token is only a space, {top}, often before a number: let the model "
+        "continue to see what follows.",
+    ),
+    "punctuation": (
+        "note",
+        "The likeliest next token is punctuation, {top}: to get a word, stop where only a word can "
+        "follow.",
+    ),
+    "unsure": (
+        "note",
+        "The likeliest next token is only {top}: this model does not settle on one answer.",
+    ),
+    "repeated": (
+        "note",
+        "“{token}” stands {count} times in a row from position {position}: the model may answer "
+        "the repetition rather than the words.",
+    ),
+    "again": (
+        "note",
+        "The same {length} tokens stand {count} times in a row from position {position}: the model "
+        "may answer the repetition rather than the words.",
+    ),
+    "pieces": (
+        "note",
+        "{count} tokens hold only a part of a character and are shown as “�”: this tokenizer "
+        "spells rare characters in several tokens.",
+    ),
+    "bos": (
+        "note",
+        "The tokenizer put a start token, “{token}”, before your text: it is position 0.",
+    ),
+    "no_bos": (
+        "note",
+        "The tokenizer adds no start token, so the first token of your text is position 0, whose "
+        "states are often unlike all others.",
+    ),
+}
+FINDINGS = tuple(_FINDINGS)
+
+
+@quick
+def doctor(model: Model, trace: Trace) -> pd.DataFrame:
+    """What about this prompt may mislead a learner: severity ("warning" or "note"), code, message.
+
+    At most one row for each code of `FINDINGS`, in that order, warnings first; always one of bos
+    and no_bos. A message is one sentence of plain text, its tokens made visible, that says what to
+    do or what to expect.
+    """
+    found = dict([*_about_the_answer(model, trace), *_about_the_prompt(model, trace)])
+    rows = [
+        (severity, code, message.format(**found[code]))
+        for code, (severity, message) in _FINDINGS.items()
+        if code in found
+    ]
+    return pd.DataFrame(rows, columns=["severity", "code", "message"])
+
+
+def _about_the_answer(model: Model, trace: Trace) -> Iterator[Finding]:
+    """At most one finding on the top-1 at the last position."""
+    probabilities = trace.logits[-1].float().softmax(dim=-1)  # (V,)
+    best = int(probabilities.argmax())
+    [token] = model.decode([best])
+    words = token.strip()
+    top = {"top": f"“{display_token(token)}” ({float(probabilities[best]):.0%})"}
+    if best in model.tokenizer.all_special_ids:
+        yield "end_of_turn" if model.tokenizer.chat_template else "end", top
+    elif token and not words:
+        yield "newline" if "\n" in token else "space", top
+    elif words and all(unicodedata.category(character)[0] == "P" for character in words):
+        yield "punctuation", top
+    elif float(probabilities[best]) < UNSURE:
+        yield "unsure", top
+
+
+def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
+    ids, tokenizer = trace.token_ids.tolist(), model.tokenizer
+    if not trace.text.strip():
+        yield "blank", {}
+    elif trace.text.endswith((" ", "\t")):
+        yield "trailing_space", {}
+    unknown = ids.count(tokenizer.unk_token_id)
+    if unknown and tokenizer.unk_token not in trace.text:
+        yield "unknown", {"count": unknown}
+    # " very" repeats "very", while pieces of characters look alike without being so.
+    words = [
+        (token.strip() or token, i if PIECE in token else -1)
+        for i, token in zip(ids, trace.tokens, strict=True)
+    ]
+    run = max((list(run) for _, run in groupby(range(len(ids)), words.__getitem__)), key=len)
+    word = words[run[0]][0]
+    if len(run) >= (_SIGNS if sum(map(str.isalnum, word)) < 2 else 2) and word.strip():
+        yield "repeated", {"token": display_token(word), "count": len(run), "position": run[0]}
+    elif again := _again(trace.token_ids.numpy()):
+        yield "again", again
+    pieces = sum(PIECE in token for token in trace.tokens)
+    if pieces and PIECE not in trace.text:
+        yield "pieces", {"count": pieces}
+    first = trace.tokens[0]
+    if ids[0] == tokenizer.bos_token_id and not trace.text.startswith(first):
+        yield "bos", {"token": display_token(first)}
+    else:
+        yield "no_bos", {}
+
+
+def _again(ids: NDArray[np.int64]) -> dict[str, int] | None:
+    """The longest stretch in which two tokens or more stand three times in a row or more."""
+    found, longest = None, 0
+    for length in range(2, len(ids) // 3 + 1):
+        equal = np.flatnonzero(ids[length:] != ids[:-length])  # where a repetition ends
+        ends = np.concatenate([[-1], equal, [len(ids) - length]])
+        run = int(np.diff(ends).argmax())
+        same = int(ends[run + 1] - ends[run] - 1)
+        if same >= 2 * length and same + length > longest:
+            longest = same + length
+            count, position = longest // length, int(ends[run]) + 1
+            found = {"length": length, "count": count, "position": position}
+    return found
+
+
+VIEWS = (tokens, text_up_to, check, facts, continuation, doctor, target, named)

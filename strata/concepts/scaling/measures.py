@@ -1,0 +1,61 @@
+"""What lessons ask of scaled blocks: one number of a view's table."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def most_hurtful_block(frame: pd.DataFrame, factor: float | None = None) -> int:
+    """Of `sweep`: the block at which scaling (by `factor`, or by any) costs the target most."""
+    rows = _of_factor(frame, factor)
+    return int(rows.iloc[int(rows["logprob"].argmin())]["block"])
+
+
+def worst_change(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the lowest log-probability of the target less the clean one, in nats."""
+    rows = _of_factor(frame, factor)
+    return float((rows["logprob"] - rows["clean_logprob"]).min())
+
+
+def last_block_change(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep` or `last_block`: what scaling at the last block changes, |nats|, at most."""
+    rows = _of_factor(frame, factor)
+    rows = rows[rows["block"] == rows["block"].max()]
+    return float((rows["logprob"] - rows["clean_logprob"]).abs().max())
+
+
+def share_first(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the share of edited runs in which the target comes first, 0 to 1."""
+    return float((_of_factor(frame, factor)["rank"] == 0).mean())
+
+
+def worst_logprob(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the lowest log-probability of the target, in nats."""
+    return float(_of_factor(frame, factor)["logprob"].min())
+
+
+def best_change(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: the highest log-probability of the target less the clean one, in nats."""
+    rows = _of_factor(frame, factor)
+    return float((rows["logprob"] - rows["clean_logprob"]).max())
+
+
+def kl_at_best(frame: pd.DataFrame, factor: float | None = None) -> float:
+    """Of `sweep`: KL(clean, edited) in nats of the run in which the target is likeliest."""
+    rows = _of_factor(frame, factor)
+    return float(rows.iloc[int(rows["logprob"].argmax())]["kl"])
+
+
+def _of_factor(frame: pd.DataFrame, factor: float | None) -> pd.DataFrame:
+    return frame if factor is None else frame[frame["factor"] == factor]
+
+
+MEASURES = (
+    most_hurtful_block,
+    worst_change,
+    last_block_change,
+    share_first,
+    worst_logprob,
+    best_change,
+    kl_at_best,
+)

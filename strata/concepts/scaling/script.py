@@ -1,0 +1,86 @@
+"""'Show the code' of scaling: its sweep with plain transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strata.concepts.scaling.words import PART_NAMES
+from strata.concepts.script import program
+from strata.trace import Part
+
+
+def script(
+    source: str,
+    revision: str | None,
+    prompt: str,
+    *,
+    target_id: int,
+    factor: float,
+    blocks: str,
+    within: Sequence[str],
+    part: Part = "stream",
+    positions: Sequence[int] | None = None,
+    dtype: str = "float32",
+) -> str:
+    """A program with plain transformers that makes the sweep at one factor, a run for each block.
+
+    `blocks` is the path of the model's list of blocks, `within` the module scaled in each of them:
+    see `places`.
+    """
+    names = list(within)
+    return program(
+        f"What does scaling {PART_NAMES[part]} at one block do to the next-token prediction?",
+        _SCRIPT,
+        source,
+        revision,
+        prompt,
+        dtype,
+        target_id=target_id,
+        factor=factor,
+        positions=None if positions is None else list(positions),
+        blocks=blocks,
+        within=names[0] if len(set(names)) == 1 else names,
+    )
+
+
+_SCRIPT = """
+n_tokens = token_ids.shape[1]
+scale = torch.ones(n_tokens, 1)
+scale[slice(None) if POSITIONS is None else POSITIONS] = FACTOR
+
+
+def scaled(module, inputs, output):
+    value = output[0] if isinstance(output, tuple) else output  # some families give a tuple
+    changed = (value.reshape(n_tokens, -1) * scale.to(value)).reshape(value.shape)
+    return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+
+def last_logprobs():
+    with torch.inference_mode():
+        return model(token_ids).logits[0, -1].double().log_softmax(dim=-1)  # (V,), in nats
+
+
+clean = last_logprobs()
+print("The likeliest next tokens:")
+for logprob, token_id in zip(*(each.tolist() for each in clean.topk(21))):
+    print(f"  {logprob:8.4f}  {tokenizer.decode([token_id])!r}")
+print(f"\\n{tokenizer.decode([TARGET_ID])!r} without an edit: {clean[TARGET_ID]:.4f} nats")
+
+rows = []
+for block, module in enumerate(model.get_submodule(BLOCKS)):
+    module = module.get_submodule(WITHIN if isinstance(WITHIN, str) else WITHIN[block])
+    hook = module.register_forward_hook(scaled)
+    try:
+        edited = last_logprobs()
+    finally:
+        hook.remove()
+    rank = (edited > edited[TARGET_ID]).sum().item()
+    kl = (clean.exp() * (clean - edited)).sum().item()
+    rows.append((block, edited[TARGET_ID].item(), rank, kl))
+    print(
+        f"  block {block:3d}  logprob {rows[-1][1]:9.4f}  rank {rank:6d}  KL {kl:8.4f}"
+        f"  top-1 {tokenizer.decode([edited.argmax().item()])!r}"
+    )
+worst = min(rows, key=lambda row: row[1])
+print(f"\\nBlock {worst[0]} hurts most: {worst[1] - clean[TARGET_ID].item():+.4f} nats")
+"""

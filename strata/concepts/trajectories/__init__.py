@@ -1,0 +1,36 @@
+"""Trajectories: each token's path through the layers, on a map of all states, beside a null."""
+
+from strata.concepts import Concept
+from strata.concepts.trajectories import measures, script
+from strata.concepts.trajectories.tables import (
+    contexts,
+    gradient_map,
+    gradient_norms,
+    joint_map,
+    project,
+    random_walk,
+    state_map,
+    trajectories,
+)
+
+__all__ = [
+    "CONCEPT",
+    "contexts",
+    "gradient_map",
+    "gradient_norms",
+    "joint_map",
+    "project",
+    "random_walk",
+    "state_map",
+    "trajectories",
+]
+
+CONCEPT = Concept(
+    title="Trajectories",
+    question="Which way does each token travel through the layers?",
+    order=7,
+    views=(trajectories, state_map, gradient_map, joint_map, gradient_norms, contexts),
+    script=script.script,
+    icon=":material/timeline:",
+    measures={measure.__name__: measure for measure in measures.MEASURES},
+)

@@ -1,0 +1,145 @@
+"""'Show the code' of the trajectories: its maps with plain transformers and umap-learn."""
+
+from __future__ import annotations
+
+from strata.concepts.script import program
+
+
+def script(
+    source: str,
+    revision: str | None,
+    prompt: str,
+    *,
+    blocks: str,
+    method: str = "umap",
+    n_neighbors: int = 50,
+    min_dist: float = 0.1,
+    metric: str = "cosine",
+    seed: int = 0,
+    n_epochs: int = 200,
+    dtype: str = "float32",
+) -> str:
+    """A program with plain transformers and umap-learn that draws the same maps and prints where
+    each token begins and ends; `blocks` is the path of the model's list of blocks."""
+    return program(
+        "Which way does each token travel through the layers of a language model?",
+        _SCRIPT,
+        source,
+        revision,
+        prompt,
+        dtype,
+        blocks=blocks,
+        method=method,
+        n_neighbors=n_neighbors,
+        min_dist=min_dist,
+        metric=metric,
+        seed=seed,
+        n_epochs=n_epochs,
+    )
+
+
+_SCRIPT = """
+import warnings
+
+import numpy as np
+from sklearn.manifold import trustworthiness
+
+states = []  # L + 1 of (1, T, D), all before the final norm and within one graph of gradients
+
+
+def enter(module, args, kwargs):
+    leaf = (args[0] if args else kwargs["hidden_states"]).detach().requires_grad_(True)
+    states.append(leaf)
+    return ((leaf, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": leaf})
+
+
+def leave(module, args, output):
+    states.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+
+
+model.requires_grad_(False)
+model.eval()
+blocks = model.get_submodule(BLOCKS)
+hooks = [blocks[0].register_forward_pre_hook(enter, with_kwargs=True)]
+hooks += [block.register_forward_hook(leave) for block in blocks]
+try:
+    logits = model(token_ids, use_cache=False).logits.float()  # (1, T, V)
+finally:
+    for hook in hooks:
+        hook.remove()
+hidden = torch.cat([state.detach() for state in states]).float()  # (L + 1, T, D)
+tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+n_layers, n_tokens, _ = hidden.shape
+
+
+def neighbours(points, k):
+    # Exact: a model's states are few enough. umap-learn would look for approximate ones.
+    if METRIC == "cosine":
+        points = points / points.norm(dim=-1, keepdim=True)
+        distances = 1 - points @ points.T
+    else:
+        squares = (points**2).sum(dim=-1)
+        distances = (squares + squares[:, None] - 2 * points @ points.T).clamp_min(0).sqrt()
+    distances.fill_diagonal_(-1)  # each point is its own first neighbour
+    found = distances.topk(k, largest=False)
+    return found.indices.int().numpy(), found.values.clamp_min(0).float().numpy()
+
+
+def draw(states):
+    points = states.flatten(0, 1)  # ((L + 1) * T, D)
+    if METHOD == "pca":
+        points = points.double()
+        if METRIC == "cosine":  # PCA knows no metric: states of length 1 leave directions only
+            points = points / points.norm(dim=-1, keepdim=True)
+        left, sizes, _ = torch.linalg.svd(points - points.mean(dim=0), full_matrices=False)
+        drawn = left[:, :2] * sizes[:2]
+        drawn = drawn * drawn.gather(0, drawn.abs().argmax(dim=0, keepdim=True)).sign()
+        return drawn.numpy().reshape(*states.shape[:2], 2)
+    from umap import UMAP  # the notebook's own call is UMAP(metric="cosine", n_neighbors=50, ...)
+
+    k = min(N_NEIGHBORS, len(points) - 1)
+    reducer = UMAP(
+        n_neighbors=k,
+        min_dist=MIN_DIST,
+        metric=METRIC,
+        n_epochs=N_EPOCHS,
+        random_state=SEED,
+        n_jobs=1,
+        precomputed_knn=neighbours(points.double(), k),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # new points cannot be added to such a map: none will be
+        drawn = reducer.fit_transform(points.float().numpy())
+    return drawn.reshape(*states.shape[:2], 2)
+
+
+# A random walk: the same start and the same step norms, in directions that mean nothing.
+steps = hidden.double().diff(dim=0).norm(dim=-1, keepdim=True).numpy()  # (L, T, 1)
+walk = np.random.default_rng(0).standard_normal((n_layers - 1, *hidden.shape[1:]))
+walk *= steps / np.linalg.norm(walk, axis=-1, keepdims=True)
+start = hidden[:1].double().numpy()
+walk = torch.from_numpy(np.concatenate([start, start + walk.cumsum(axis=0)])).float()
+
+drawn_from = {"activations": hidden, "random walk": walk}
+if n_tokens > 1:
+    loss = torch.nn.functional.cross_entropy(logits[0, :-1], token_ids[0, 1:])
+    gradients = torch.cat(torch.autograd.grad(loss, states)).float()  # (L + 1, T, D)
+    # The last position predicts nothing that is scored: its gradient is zero and has no direction.
+    drawn_from["gradients"] = gradients[:, :-1]
+
+maps = {}
+for name, states_of in drawn_from.items():
+    maps[name] = draw(states_of)  # (L + 1, T, 2)
+    points = states_of.flatten(0, 1).numpy()
+    k = min(15, (len(points) - 1) // 2)
+    trust = trustworthiness(points, maps[name].reshape(-1, 2), n_neighbors=k, metric=METRIC)
+    print(f"\\n{name}: trust {trust:.3f}")
+    for t in range(states_of.shape[1]):
+        (x0, y0), (x1, y1) = maps[name][0, t], maps[name][-1, t]
+        print(f"  {t:3d} {tokens[t]!r}: from {x0:.3f}, {y0:.3f} to {x1:.3f}, {y1:.3f}")
+if n_tokens > 1:
+    norms = gradients.norm(dim=-1)  # (L + 1, T)
+    print("\\nNorm of the gradient of every state, a row per token, a column per layer:")
+    for t, token in enumerate(tokens):
+        print(f"  {t:3d} {token!r}: " + " ".join(f"{norm:.3g}" for norm in norms[:, t].tolist()))
+"""

@@ -1,0 +1,82 @@
+"""What maps of states say, in sentences computed from their tables, and as measures for lessons."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from strata.concepts.trajectories.measures import smoothness
+from strata.display.tokens import display_token
+
+LETTERS = "ABCD"  # of prompts that share a map
+CAVEAT = (
+    "What may be read off: which states are near neighbours, as far as the trust goes. What may "
+    "not: the distances between clusters, their sizes and places, and smoothness as such."
+)
+
+DROPPED = "Without the last position"
+WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
+
+
+def disagreement(frame: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Of two maps of the same states: 0 where one can be moved, turned, mirrored and scaled onto
+    the other, 1 where that explains nothing. Procrustes, as in SciPy."""
+    one, two = (f[["x", "y"]].to_numpy() - f[["x", "y"]].to_numpy().mean(0) for f in (frame, other))
+    aligned = np.linalg.svd(one.T @ two, compute_uv=False).sum()
+    return max(0.0, 1 - float(aligned / (np.linalg.norm(one) * np.linalg.norm(two))) ** 2)
+
+
+def reading(frame: pd.DataFrame) -> str:
+    """One sentence on a map: how far to trust it."""
+    first = frame.iloc[0]
+    if math.isnan(first["trust"]):
+        return "There are too few states here to judge the map."
+    near = "mostly are" if first["trust"] >= 0.95 else "often are not"
+    text = f"Trust {first['trust']:.3f} of 1: neighbours on the map {near} neighbours in truth"
+    if not math.isnan(first["kept"]):
+        return f"{text}; two dimensions keep {first['kept']:.0%} of the variance."
+    return f"{text}; a typical step between layers is {smoothness(frame):.1%} of the map's width."
+
+
+def null_reading(frame: pd.DataFrame, walk: pd.DataFrame, again: pd.DataFrame) -> str:
+    """One sentence on a map beside that of its random walk and one drawn with another seed."""
+    ours, theirs = smoothness(frame), smoothness(walk)
+    smooth = (
+        "smooth paths alone say nothing of the model"
+        if theirs < 2 * ours
+        else "these paths are smoother than chance would draw them"
+    )
+    return (
+        f"A typical step is {ours:.1%} of the map's width and in a random walk {theirs:.1%}: "
+        f"{smooth}. Another seed moves {disagreement(frame, again):.0%} of this picture "
+        "(0 %: the same map, 100 %: an unrelated one)."
+    )
+
+
+def norms_reading(frame: pd.DataFrame) -> str:
+    """One sentence on `gradient_norms`."""
+    top = frame.iloc[int(frame["norm"].argmax())]
+    scored = frame[frame["position"] < frame["position"].max()]
+    medians = scored.groupby("layer")["norm"].median()
+    return (
+        f"The loss depends most on “{display_token(top['token'])}” at position {top['position']}, "
+        f"layer {top['layer']} (norm {top['norm']:.2g}); a typical gradient goes from "
+        f"{medians.iloc[0]:.2g} at layer 0 to {medians.iloc[-1]:.2g} at layer {medians.index[-1]}."
+    )
+
+
+def contexts_reading(frame: pd.DataFrame) -> str:
+    """One sentence on `contexts`, about the token whose states part most."""
+    if frame.empty:
+        return "These prompts have no token in common."
+    top = frame.loc[frame["cosine"].idxmin()]
+    pair = ["token", "prompt_a", "prompt_b", "position_a"]
+    path = frame[(frame[pair] == top[pair]).all(axis=1)].set_index("layer")["cosine"]
+    here, there = (LETTERS[top[name]] for name in ("prompt_a", "prompt_b"))
+    low = f"{top['cosine']:z.2f}".replace("-", "−")
+    return (
+        f"The states of “{display_token(top['token'])}” in {here} and {there} have a cosine of "
+        f"{path.iloc[0]:.2f} at layer 0; it is lowest at layer {top['layer']}, {low}."
+    )

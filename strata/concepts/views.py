@@ -1,0 +1,90 @@
+"""Which views a job may name, and what each of them asks for.
+
+A view is a function that a concept lists in its `CONCEPT`, or one about the run or the sample
+itself, in `strata.concepts.run.VIEWS` ("run.function") or `strata.concepts.sampled.VIEWS`
+("corpus.function"). It is named "stem.function"; nothing else can be called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
+from typing import Any, get_type_hints
+
+import pandas as pd
+
+import strata.concepts
+from strata.errors import InputError
+
+View = Callable[..., pd.DataFrame]
+
+TRACE = frozenset({"trace", "trace_or_states"})  # a view that names one of these has it captured
+SUPPLIED = TRACE | frozenset(
+    {"model", "traces", "gradients", "prompt", "edits", "prompts", "sample", "progress"}
+)  # parameters that the engine fills; all others come from the job's params
+
+
+@lru_cache(maxsize=1)
+def concepts() -> dict[str, ModuleType]:
+    """The concepts by stem, in teaching order: the folders beside this file."""
+    folders = [
+        entry.name for entry in pkgutil.iter_modules(strata.concepts.__path__) if entry.ispkg
+    ]
+    found = [(stem, import_module(f"strata.concepts.{stem}")) for stem in folders]
+    return dict(sorted(found, key=lambda entry: (entry[1].CONCEPT.order, entry[0])))
+
+
+@lru_cache(maxsize=1)
+def views() -> dict[str, View]:
+    """Every view by its name, "stem.function"."""
+    from strata.concepts import run, sampled
+
+    listed = {stem: module.CONCEPT.views for stem, module in concepts().items()}
+    return {
+        f"{stem}.{view.__name__}": view
+        for stem, functions in {"run": run.VIEWS, "corpus": sampled.VIEWS, **listed}.items()
+        for view in functions
+    }
+
+
+def find_view(name: str) -> View:
+    """The view of that name; InputError if no concept lists it."""
+    try:
+        return views()[name]
+    except KeyError:
+        raise InputError(f"There is no view {name!r}.") from None
+
+
+@lru_cache(maxsize=512)
+def supplied(view: View) -> frozenset[str]:
+    """Which of the names in `SUPPLIED` this view asks the engine for."""
+    return SUPPLIED & inspect.signature(view).parameters.keys()
+
+
+def works_apart(view: View) -> bool:
+    """Whether the view is marked as working long (`strata.concepts.apart`)."""
+    return getattr(view, "apart", False)
+
+
+def is_quick(view: View) -> bool:
+    """Whether the view is marked as only reading off a run (`strata.concepts.quick`)."""
+    return getattr(view, "quick", False)
+
+
+@lru_cache(maxsize=512)
+def parameters(view: View) -> dict[str, tuple[Any, Any]]:
+    """(annotation, default) of each parameter that a job must or may give; `...`: no default.
+
+    Only these annotations are evaluated, so the others may name what is imported for typing only.
+    """
+    found = {n: p for n, p in inspect.signature(view).parameters.items() if n not in SUPPLIED}
+    empty = inspect.Parameter.empty
+    written = {n: Any if p.annotation is empty else p.annotation for n, p in found.items()}
+    types = get_type_hints(
+        SimpleNamespace(__annotations__=written), getattr(view, "__globals__", {})
+    )
+    return {n: (types[n], ... if p.default is empty else p.default) for n, p in found.items()}

@@ -1,0 +1,223 @@
+"""A seeded sample of a model's states at the token positions of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from strata.corpus import datasets
+from strata.corpus.passages import LONGEST_TEXT, fitting, passages, split
+from strata.errors import InputError, ModelError
+from strata.trace import ModelCheck, Part
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+Progress = Callable[[float, str], None]
+
+FEWEST, MOST = 4, 10_000  # positions of a sample
+_TEXTS = 100  # of more texts this many are drawn first, and positions from these only
+_BATCH_TOKENS = 1_024  # padding included
+
+
+class Source(BaseModel):
+    """What a job says of the sample: which texts, how many positions, which seed.
+
+    `corpus`: "strata" (the shipped passages), "own" (the job's prompts) or an id of texts.toml.
+    `skip_first`: without the first token of each text, see `sample`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    corpus: str = "strata"
+    n: int = Field(2_000, ge=FEWEST, le=MOST)
+    seed: int = Field(0, ge=0, lt=2**32)
+    skip_first: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """States at n token positions of several texts, at all layers and parts of one model.
+
+    Of sample i the token is `tokens[text[i]][position[i]]`: `text` counts the `texts` that were
+    given, `tokens` holds those that were read. `n_asked` positions were asked for, `n_available`
+    were there to choose from. `check` is the worst of both identities, over one text a batch.
+    """
+
+    texts: tuple[str, ...]
+    tokens: Mapping[int, tuple[str, ...]]
+    text: NDArray[np.int64]  # (n,)
+    position: NDArray[np.int64]  # (n,)
+    stream: Tensor  # (L + 1, n, D) float32
+    writes: Tensor | None  # (2, L, n, D) attention first, then MLP; None: `refusal` says why
+    refusal: str
+    n_asked: int
+    n_available: int
+    check: ModelCheck
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that there are states of."""
+        return get_args(Part) if self.writes is not None else ("stream",)
+
+    def layers(self, part: Part) -> range:
+        """The layers of a part: 0 to L for the stream, 1 to L for what a part added to make it."""
+        return range(int(part != "stream"), len(self.stream))
+
+    def states(self, layer: int, part: Part = "stream") -> Tensor:
+        """(n, D): the stream at a layer, or what attention or MLP added to make that layer.
+
+        InputError where there is no such layer or part; ModelError where writes cannot be trusted.
+        """
+        if part not in get_args(Part):
+            raise InputError(f"A part is stream, attn or mlp, not {part!r}.")
+        layers = self.layers(part)
+        if layer not in layers:
+            raise InputError(
+                f"Layer {layer} of {part} does not exist: layers are {layers[0]} to {layers[-1]}."
+            )
+        if part == "stream":
+            return self.stream[layer]
+        if self.writes is None:
+            raise ModelError(self.refusal)
+        return self.writes[("attn", "mlp").index(part), layer - 1]
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held by the states, in bytes."""
+        return sum(
+            t.numel() * t.element_size() for t in (self.stream, self.writes) if t is not None
+        )
+
+
+def require_room(model: Model, n: int, n_bytes: int) -> None:
+    """InputError if n positions take more than `n_bytes`: 3 L + 1 states of D numbers each."""
+    each = (3 * model.n_layers + 1) * model.d_model * torch.float32.itemsize
+    if n * each > n_bytes:
+        raise InputError(
+            f"{n:,} token positions of {model.name} take {n * each / 1e6:,.0f} MB and there is "
+            f"room for {n_bytes / 1e6:,.0f} MB; sample at most {n_bytes // each:,}."
+        )
+
+
+# -- states -----------------------------------------------------------------------------------
+
+
+def draw(
+    model: Model, source: Source, prompts: Sequence[str], progress: Progress | None = None
+) -> Sample:
+    """The sample that a job asks for: of the shipped passages, its own prompts, or the hub's texts.
+
+    Only a listed text is ever fetched, see `strata.corpus.datasets.read`.
+    """
+    texts = list(passages().values())
+    if source.corpus != "strata":
+        if source.corpus != "own":
+            prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]
+        texts = fitting(model, [passage for prompt in prompts for passage in split(prompt)])
+    return sample(
+        model, texts, source.n, source.seed, skip_first=source.skip_first, progress=progress
+    )
+
+
+def sample(
+    model: Model,
+    texts: Sequence[str],
+    n: int = 2_000,
+    seed: int = 0,
+    *,
+    skip_first: bool = True,
+    progress: Progress | None = None,
+) -> Sample:
+    """The model's states at n token positions, drawn with a seed from all positions of the texts.
+
+    In random order, each position once; all of them if there are fewer than n. Of more than 100
+    texts, first a hundred are drawn (more, if these hold fewer than n positions), so that a long
+    file costs no more than a short one. The first token of each text is left out unless
+    `skip_first` is False: often it is an attention sink, a hundred times larger than the rest, and
+    a few of these decide every mean and variance. `progress` is called before each batch and may
+    raise. InputError where a text is refused, or where fewer than 4 positions can be had. Seed 001.
+    """
+    if not FEWEST <= n <= MOST:
+        raise InputError(f"A sample has {FEWEST} to {MOST:,} positions, not {n:,}.")
+    rng = np.random.default_rng(seed)
+    first = int(skip_first)
+    lengths: dict[int, int] = {}  # tokens of each text drawn
+    available = 0
+    for i in rng.permutation(len(texts)).tolist():
+        if len(lengths) >= _TEXTS and available >= n:
+            break
+        lengths[i] = len(model.encode(texts[i]))
+        available += lengths[i] - first
+    if available < FEWEST:
+        raise InputError(
+            f"These texts have {available} token positions to sample; use at least a few sentences."
+        )
+    order = sorted(lengths)
+    text = np.repeat(order, [lengths[i] - first for i in order])
+    position = np.concatenate([np.arange(first, lengths[i]) for i in order])
+    chosen = rng.permutation(available)[:n]
+    text, position = text[chosen], position[chosen]
+
+    tokens: dict[int, tuple[str, ...]] = {}
+    stream = torch.empty(model.n_layers + 1, len(chosen), model.d_model)
+    writes = torch.empty(2, model.n_layers, len(chosen), model.d_model)
+    refusal, checks = "", []
+    for batch in _batches({i: lengths[i] for i in np.unique(text).tolist()}):
+        if progress is not None:
+            progress(
+                len(tokens) / len(lengths), f"Reading text {len(tokens) + 1} of {len(lengths)}"
+            )
+        traces = model.capture_many([texts[i] for i in batch])
+        checks.append(traces[0].check)
+        for i, trace in zip(batch, traces, strict=True):
+            tokens[i] = trace.tokens
+            [rows] = np.nonzero(text == i)
+            stream[:, rows] = trace.hidden[:, position[rows]]
+            if trace.writes is None:
+                refusal = trace.refusal
+            else:
+                writes[:, :, rows] = trace.writes[:, :, position[rows]]
+    return Sample(
+        texts=tuple(texts),
+        tokens=tokens,
+        text=text,
+        position=position,
+        stream=stream,
+        writes=None if refusal else writes,
+        refusal=refusal,
+        n_asked=n,
+        n_available=available,
+        check=_worst(checks),
+    )
+
+
+def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
+    """The texts in groups of similar length that are run together."""
+    batch: list[int] = []
+    for i in sorted(lengths, key=lambda i: (lengths[i], i)):
+        if batch and lengths[i] * (len(batch) + 1) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
+    """The largest errors, with the first reason there is."""
+    lens, writes = (
+        float(np.max([getattr(check, name) for check in checks]))
+        for name in ("lens_error", "write_error")
+    )
+    return ModelCheck(lens, writes, next(filter(None, (check.reason for check in checks)), ""))

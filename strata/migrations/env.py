@@ -1,9 +1,0 @@
-"""How Alembic runs: on the connection that `strata.database.upgrade` gives it."""
-
-from alembic import context
-
-from strata.tables import Base
-
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
-context.run_migrations()

@@ -1,0 +1,93 @@
+"""Loading a model: weights, tokenizer and device, with every failure in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+)
+
+from strata.errors import ModelError, NotEnoughMemory
+from strata.model.architecture import row_of
+from strata.model.device import best_device, device_named, free_memory, number_type
+from strata.model.model import Model, Progress
+from strata.weights import sources
+from strata.weights.catalogue import resolve
+from strata.weights.fitting import require_memory
+
+
+def load_model(
+    name_or_path: str,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a model by catalogue name, hub id, local folder or path to a .gguf file.
+
+    device None: cuda, then mps, then cpu. dtype None: float32 on the CPU, the catalogue's on a
+    GPU. Only safetensors are read and no code from a repository is ever run. Raises ModelError.
+    """
+    card = resolve(str(name_or_path))
+    place = best_device() if device is None else device_named(device)
+    usual = "float32" if place.type == "cpu" else card.dtype
+    numbers = number_type(dtype if dtype is not None else usual)
+    tell = progress or (lambda fraction, message: None)
+    require_memory(card, numbers.itemsize)
+    folder = sources.folder(card, convert_gguf, lambda done, what: tell(0.9 * done, what))
+    require_memory(card, numbers.itemsize)  # the size of what was not in the catalogue is known now
+    tell(0.9, f"Loading {card.title}")
+    try:
+        row_of(AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            dtype=numbers,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
+        network, found = loaded
+        if found["missing_keys"]:
+            raise ModelError(
+                f"The weights of {card.title} are incomplete: "
+                f"{min(found['missing_keys'])} is missing."
+            )
+        network = network.to(place)
+        tokenizer = _tokenizer(folder, card.title)
+        model = Model(card.id, network, tokenizer, card)
+    except ModelError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError):
+        free_memory()
+        raise NotEnoughMemory(f"{card.title} does not fit in the memory of {place}.") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+        raise ModelError(f"{card.title} could not be loaded: {reason}") from error
+    tell(1.0, f"{card.title} is ready")
+    return model
+
+
+def _tokenizer(folder: Path, title: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise ModelError(
+            f"The tokenizer of {title} could not be read; its folder needs a tokenizer.json "
+            "that was written by save_pretrained of transformers."
+        ) from error
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write a .gguf file's weights (dequantized to float32) and tokenizer as a plain folder."""
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+    network = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    network.save_pretrained(folder)

@@ -1,0 +1,64 @@
+"""Prompts behind short ids, so that a link need not carry a learner's text."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from strata.errors import InputError
+from strata.storage.database import Database
+from strata.storage.tables import PromptRow
+
+MAX_CHARACTERS = 20_000
+
+
+class PromptStore:
+    """Texts by secret id: whoever has the id (in a link) can read the text, nobody else finds it.
+
+    Safe to share between threads and processes. Raises StrataError if the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, text: str, owner: str = "", class_id: str = "") -> str:
+        """Keep a text, of a member of a class if there is one; the answer is its new id, 22 random
+        characters.
+
+        Two saves never share an id, so an id tells nothing about who else saved the same text.
+        Raises InputError for what is not a text, is empty, or is over 20,000 characters.
+        """
+        if not isinstance(text, str) or not text:
+            raise InputError("There is no prompt to keep; type one first.")
+        if len(text) > MAX_CHARACTERS:
+            raise InputError(
+                f"This prompt has {len(text):,} characters; at most {MAX_CHARACTERS:,} can be kept."
+            )
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError("This prompt holds half a character, which cannot be kept; retype it.")
+        identifier = secrets.token_urlsafe(16)
+        with self._database.session(write=True) as session:
+            session.add(
+                PromptRow(
+                    id=identifier,
+                    owner=owner,
+                    class_id=class_id,
+                    text=json.dumps(text),
+                    created=datetime.now(UTC),
+                )
+            )
+        return identifier
+
+    def load(self, id: str, class_id: str = "") -> str | None:
+        """The text behind an id, or None if there is none in this class."""
+        if not isinstance(id, str) or not re.fullmatch(r"[\w-]{1,32}", id, re.ASCII):
+            return None
+        with self._database.session() as session:
+            found = session.scalar(
+                select(PromptRow.text).where(PromptRow.id == id, PromptRow.class_id == class_id)
+            )
+        return None if found is None else str(json.loads(found))

@@ -1,0 +1,86 @@
+"""Controls that several pages share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.display.terms import TERMS
+from strata.ui.anatomy.address import remember, whole_number
+
+CENTRED = (
+    "Take from each state the mean of its layer over the tokens. A first token that is an "
+    "attention sink rules that mean, unless it is left out."
+)
+_EXPECTED = 4.0  # seconds that a press is remembered
+PACE = 0.8  # seconds that each layer stays while the layers are played
+
+
+def several(
+    label: str, key: str, labels: Sequence[str], default: list[int], place: DeltaGenerator
+) -> list[int]:
+    """Choose up to eight of some labelled things by their numbers; the default for new labels.
+
+    The address keeps the numbers, never the labels, which may be what a learner wrote.
+    """
+    if key not in st.session_state:
+        asked = [whole_number(each) for each in st.query_params.get(key, "").split(".")]
+        known = [n for n in dict.fromkeys(asked) if n is not None and n < len(labels)]
+        st.session_state[key] = known[:8] or list(default)
+    elif st.session_state.get(f"{key}_of") != tuple(labels):
+        st.session_state[key] = list(default)
+    st.session_state[f"{key}_of"] = tuple(labels)
+    chosen = place.multiselect(
+        label, range(len(labels)), key=key, format_func=labels.__getitem__, max_selections=8
+    )
+    chosen = sorted(chosen) or list(default)
+    remember(key, None if chosen == default else ".".join(map(str, chosen)))
+    return chosen
+
+
+def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool = True) -> bool:
+    """A button that does something, once: True in the run that is to do it.
+
+    Streamlit forgets a press if another control, or news, starts the page anew before the run has
+    come to the button. This one is remembered, but not for long: who has turned to something else
+    does not expect it any more. `button`: `st.button` or `st.form_submit_button`.
+    """
+    state, kept = st.session_state, f"{key}_pressed"
+
+    def note() -> None:
+        state[kept] = time.monotonic()
+
+    button(label, on_click=note, key=key, type="primary" if primary else "secondary")
+    return time.monotonic() - state.pop(kept, -math.inf) < _EXPECTED
+
+
+def show_first(key: str, place: DeltaGenerator) -> bool:
+    """Whether the first token is shown too, in figures that it would rule; at first it is not."""
+    label = "Show the first token, which often is an attention sink"
+    return place.toggle(label, key=key, bind="query-params", help=TERMS["attention sink"])
+
+
+def player(key: str, last: int, place: DeltaGenerator) -> bool:
+    """A switch that plays the slider of this key from where it stands to its last value."""
+
+    def from_the_start() -> None:
+        if st.session_state.get(key, last) >= last:
+            st.session_state[key] = 0
+
+    return place.toggle("Play", key=f"{key}_play", on_change=from_the_start)
+
+
+def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, playing: bool) -> int:
+    """The slider itself, in a fragment that is rerun every `PACE` seconds while it plays."""
+    if st.session_state.get(key, last) > last:  # chosen for a deeper model
+        st.session_state[key] = last
+    if playing and key in st.session_state:
+        if st.session_state[key] == last:
+            st.session_state[f"{key}_play"] = False
+            st.rerun()
+        st.session_state[key] += 1
+    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))

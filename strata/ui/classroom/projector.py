@@ -1,0 +1,67 @@
+"""What a class sees on the wall: how to come in, the question of a vote, its results once shown."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from strata.classroom.asked import LETTERS
+from strata.classroom.roster import Class
+from strata.classroom.votes import Vote
+from strata.errors import InputError, StrataError
+from strata.ui.anatomy import style
+from strata.ui.anatomy.page import draw
+from strata.ui.classroom.class_page import entrance
+from strata.ui.classroom.vote_tab import results, votes
+from strata.ui.server.learner import roster, seat
+
+_EVERY = 1  # seconds between two looks
+
+
+def show() -> None:
+    """Draw the page, for the teacher only."""
+    here = seat()
+    if here is None or not here.is_teacher:
+        raise StrataError("This page is the teacher's.")
+    group = roster().get(st.query_params.get("of", ""))
+    if group is None:
+        raise InputError("Open the projector from the page of a class, which says whose it is.")
+    st.html('<span class="on-the-wall"></span>')
+    st.fragment(_wall, run_every=_EVERY)(group)
+
+
+def _wall(group: Class) -> None:
+    try:
+        vote = votes().running(group.id)
+        cast = votes().ballots(vote.id)[vote.id] if vote else {1: {}, 2: {}}
+        n_members = len(roster().members(group.id))
+    except StrataError as error:
+        style.say("refusal", str(error), "wall")
+        return
+    if vote is None:
+        st.title(group.name, anchor=False)
+        entrance(group)
+        st.markdown(f"### {n_members} have joined")
+        return
+    with st.container(key="wall"):
+        if vote.asked.prompt:
+            st.text(f"“{vote.asked.prompt}”")
+        with st.container(key="wall_ask"):
+            st.text(vote.asked.question.ask)
+        if vote.shown:
+            draw(results(vote, cast, wall=True), f"wall_{vote.phase}")
+        else:
+            _open_or_closed(vote, len(cast[vote.held(cast)[-1]]), n_members)
+        st.caption(f"To join: {group.code}")
+
+
+def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:
+    """What can be answered, and how many have; never what they have."""
+    for letter, option in zip(LETTERS, vote.asked.question.options, strict=False):
+        st.text(f"{letter}   {option.text}")
+    words = {
+        "first": f"{n_cast} of {n_members} have voted",
+        "talk": f"{n_cast} have voted. Talk it over with somebody who answered differently",
+        "second": f"Vote again: {n_cast} of {n_members} have",
+        "done": f"The vote is over: {n_cast} have voted",
+    }
+    st.markdown(f"### {words[vote.phase]}")

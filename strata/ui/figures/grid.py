@@ -1,0 +1,255 @@
+"""The grid of the logit lens on a page, and the widgets that move about in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts.grid import QUANTITIES, Grid
+from strata.display.tokens import display_token
+from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.component import chosen_of, component
+from strata.ui.anatomy.page import Page
+from strata.ui.figures.beside import other_prompt
+from strata.ui.figures.target import Target, choose_target
+
+MODES = {
+    "states": "States",
+    "deltas_own_norm": "Deltas, own norm",
+    "deltas_frozen_norm": "Deltas, frozen norm",
+    "attn_frozen_norm": "Attention writes, frozen norm",
+    "mlp_frozen_norm": "MLP writes, frozen norm",
+}
+MISTAKES = {
+    "none": "None",
+    "norm_twice": "Norm the last state twice",
+    "no_norm": "Leave the final norm out",
+}
+_SURE = ["prob", "norm", "entropy", "kl_to_final", "target_prob", "target_rank", "nothing"]
+CARRIED = {
+    "states": _SURE,
+    "deltas": _SURE,
+    "frozen": ["logit", "norm", "target_logit", "nothing"],
+}
+MOST_PINS = 12
+
+
+def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None:
+    """A grid whose cells are buttons: a click moves the sliders with the session-state keys
+    `layer` and `position` to that cell; without `position` to its layer only."""
+
+    def choose() -> None:
+        chosen = chosen_of(key)
+        positions = [column["position"] for column in grid.columns]
+        if not (isinstance(chosen, list) and len(chosen) == 2):
+            return
+        if chosen[0] in grid.layers and chosen[1] in positions:
+            st.session_state[layer] = int(chosen[0])
+            if position:
+                st.session_state[position] = int(chosen[1])
+
+    data = {
+        "alt": grid.alt,
+        "title": grid.title,
+        "layers": grid.layers,
+        "columns": grid.columns,
+        "cells": grid.cells,
+        "legend": grid.legend,
+        "same": grid.same,
+        "file": f"logit_lens_{key}",
+        "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
+    }
+    made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
+    made(key=key, data=data, on_chosen_change=choose)
+
+
+def layer_slider(page: Page, key: str, first: int, place: DeltaGenerator) -> int:
+    """Choose a layer; the last one for another model. The address keeps it."""
+    last = page.n_layers
+    if not first <= st.session_state.get(key, last) <= last:
+        st.session_state[key] = last
+    return int(place.slider("Layer", first, last, last, key=key, bind="query-params"))
+
+
+def window(page: Page, width: int, key: str, place: DeltaGenerator, position: int) -> int:
+    """Where a window of `width` positions begins; the prompt's end for a new prompt. With a button
+    that brings `position` into it."""
+    last = max(0, page.n_tokens - width)
+    if last == 0:
+        return 0
+    state = st.session_state
+    if state.get(f"{key}_of", page.prompt) != page.prompt or not 0 <= state.get(key, last) <= last:
+        state[key] = last
+    state[f"{key}_of"] = page.prompt
+
+    # Not at once when the token is moved: what is set while the browser changes the address makes
+    # it forget that change.
+    def bring() -> None:
+        state[key] = min(last, max(0, position - width // 2))
+
+    label = f"{width} of {page.n_tokens} tokens, from position"
+    start = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    if not start <= position < start + width:
+        label = f"Show position {position} here"
+        place.button(
+            label, key=f"{key}_bring", icon=":material/center_focus_strong:", on_click=bring
+        )
+    return start
+
+
+def places(
+    runs: Mapping[str, Page],
+) -> tuple[dict[str, DeltaGenerator], dict[str, DeltaGenerator], DeltaGenerator]:
+    """Room for the grid of each run, for its opened cell, and for what all share: beside the one
+    grid, or below two."""
+    if len(runs) == 1:
+        [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
+        return {name: figure}, {name: detail}, detail.container()
+    figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
+    shared = st.container()
+    return figures, dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True)), shared
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the learner chose to see."""
+
+    mode: str
+    back: str
+    front: str
+    up: bool
+    skip_first: bool
+    stride: int
+    largest: bool
+    mistake: str
+    beside: Page | None  # the same page for a second prompt
+    target: Target
+
+    @property
+    def states(self) -> bool:
+        """Whether states are read, not what was written to them."""
+        return self.mode == "states"
+
+    @property
+    def noun(self) -> str:
+        """What a cell of the grid is read from."""
+        return {"states": "state", "attn": "attention write", "mlp": "MLP write"}.get(
+            self.mode.split("_")[0], "delta"
+        )
+
+
+def choose(page: Page) -> Controls:
+    """One row of controls; the rarer ones behind a button. The address keeps all of them."""
+    reads, target, more = st.columns([3, 3, 3], vertical_alignment="bottom")
+    mode = reads.selectbox(
+        "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
+    )
+    followed = choose_target(page, target)
+    with more, st.container(horizontal=True):
+        with st.popover("Colours", icon=":material/palette:"):
+            carried, with_first = _colours(mode)
+        with st.popover("Options", icon=":material/tune:"):
+            options = _options(page, mode)
+    return Controls(mode=mode, **carried, skip_first=not with_first, target=followed, **options)
+
+
+def _colours(mode: str) -> tuple[dict[str, Any], bool]:
+    kind = "frozen" if mode.endswith("frozen_norm") else mode.split("_")[0]
+    choices = CARRIED[kind]
+    carried = {
+        name: st.selectbox(
+            label,
+            choices,
+            index=choices.index(default),
+            format_func=lambda quantity: QUANTITIES[quantity].capitalize(),
+            key=f"{name}_{kind}",
+            bind="query-params",
+        )
+        for name, label, default in (
+            ("back", "Background carries", "norm"),
+            ("front", "Letters carry", choices[0]),
+        )
+    }
+    label = "Let the first token, often a sink, stretch the norm scale"
+    return carried, st.toggle(label, key="sink", bind="query-params")
+
+
+def _options(page: Page, mode: str) -> dict[str, Any]:
+    is_states = mode == "states"
+    depth = st.segmented_control(
+        "Depth runs", ["up", "down"], default="up", required=True, key="depth", bind="query-params"
+    )
+    suppressed = st.toggle(
+        "Suppressed tokens first", key="suppressed", disabled=is_states, bind="query-params"
+    )
+    strides = [n for n in (1, 2, 4, 8) if n < page.n_layers]
+    usual = next((n for n in strides if page.n_layers / n <= 48), strides[-1])
+    label = "Every how many layers (the last always)"
+    stride = st.select_slider(label, strides, usual, key="stride", bind="query-params")
+    mistake = st.selectbox(
+        "A common mistake",
+        list(MISTAKES),
+        format_func=MISTAKES.__getitem__,
+        key="mistake",
+        disabled=not is_states,
+        bind="query-params",
+    )
+    return {
+        "up": depth != "down",
+        "largest": is_states or not suppressed,
+        "stride": stride,
+        "mistake": mistake if is_states else "none",
+        "beside": other_prompt(page, st.container()),
+    }
+
+
+def pins(cell: pd.DataFrame, name: str = "") -> None:
+    """One button for each token of an opened cell: a click pins it. `name`: of several cells."""
+
+    def pin(token_id: int) -> None:
+        pinned = st.session_state.setdefault("pins", [])
+        st.session_state["pins"] = list(dict.fromkeys([*pinned, token_id]))[-MOST_PINS:]
+
+    with st.container(horizontal=True, gap="small"):
+        for token_id, text in zip(cell["token_id"].tolist(), cell["predicted"], strict=True):
+            st.button(
+                f"`{_plain(text)}`",
+                key=f"pin{name}_{token_id}",
+                icon=":material/keep:",
+                on_click=pin,
+                args=(token_id,),
+                help="Follow this token through the layers",
+            )
+
+
+def pinned(page: Page) -> list[int]:
+    """The tokens that the learner pinned, each to be let go; empty: those that led. The address
+    keeps their ids."""
+    state = st.session_state
+    if "pins" not in state:
+        asked = [whole_number(part) for part in st.query_params.get("pins", "").split("-")]
+        known = [i for i in asked if i is not None and i < page.about["d_vocab"]]
+        state["pins"] = list(dict.fromkeys(known))[:MOST_PINS]
+    if state.setdefault("pins_of", page.model) != page.model:
+        state["pins"], state["pins_of"] = [], page.model
+    names = {i: page.ask("run.named", token_id=i)["shown"].iloc[0] for i in state["pins"]}
+    chosen: list[int] = st.multiselect(
+        "Pinned tokens",
+        list(names),
+        format_func=names.__getitem__,
+        key="pins",
+        persist_state="session",
+        placeholder="None pinned: every token that led at some layer is drawn",
+    )
+    remember("pins", "-".join(map(str, chosen)) or None)
+    return chosen
+
+
+def _plain(text: str) -> str:
+    """A token inside a Markdown code span: no backtick may end it."""
+    return display_token(text).replace("`", "ˋ")

@@ -1,0 +1,211 @@
+"""Controls of maps: which tokens are drawn, how the map is made; and the maps themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata import charts
+from strata.concepts.trajectories import words
+from strata.concepts.trajectories.neighbours import METRICS
+from strata.corpus.examples import BY_ID, EXAMPLES
+from strata.display.tokens import display_text, display_token, distinct
+from strata.errors import StrataError
+from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.controls import PACE, played_slider, player
+from strata.ui.anatomy.page import Page, draw, reading
+from strata.ui.server.learner import keep_prompt, kept_prompt
+
+_SEEDS_OWN = (10, 19)  # the positions that the notebook draws
+_WITH, _FOLLOW = "with", "follow"
+_MOST = len(words.LETTERS) - 1  # prompts beside the learner's own
+_ALL = -1  # the choice of all shared tokens
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map to be drawn: all its rows are judged, `rows` marks those that are drawn."""
+
+    key: str
+    title: str
+    frame: pd.DataFrame
+    rows: pd.Series
+
+
+def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
+    """First and last position to draw: the notebook's for a new prompt, all of a short one."""
+    last = page.n_tokens - 1
+    if last == 0:
+        place.text(f"Tokens drawn: the only one, {page.shown(0)}")
+        return 0, 0
+    usual = _SEEDS_OWN if last >= _SEEDS_OWN[1] else (0, last)
+    known = st.session_state.get("span", usual)
+    if st.session_state.get("span_of", page.prompt) != page.prompt or known[1] > last:
+        st.session_state["span"] = usual
+    st.session_state["span_of"] = page.prompt
+    first, final = place.slider(
+        "Tokens on the map, by position", 0, last, usual, key="span", bind="query-params"
+    )
+    return first, final
+
+
+def settings(place: DeltaGenerator) -> dict[str, Any]:
+    """How maps are drawn, as the views want it; the notebook's settings unless changed."""
+    bound: dict[str, Any] = {"bind": "query-params"}
+    with place.popover("How the map is drawn", icon=":material/tune:", width="stretch"):
+        st.caption(
+            "At first as in the notebook: UMAP, cosine, 50 neighbours; 200 epochs, which is "
+            "umap-learn's own choice only for larger maps and keeps this one quick."
+        )
+        method = st.segmented_control(
+            "Method", ["UMAP", "PCA"], default="UMAP", required=True, key="method", **bound
+        )
+        metric = st.segmented_control(
+            "Distance", METRICS, default=METRICS[0], required=True, key="metric", **bound
+        )
+        neighbours = st.select_slider("Neighbours", [5, 15, 30, 50, 100], 50, key="n", **bound)
+        gap = st.select_slider(
+            "Least distance on the map", [0.0, 0.1, 0.25, 0.5, 1.0], 0.1, key="gap", **bound
+        )
+        epochs = st.select_slider("Epochs", [50, 100, 200, 500], 200, key="epochs", **bound)
+        seed = st.number_input("Seed", 0, 999_999, 0, key="seed", **bound)
+    return {
+        "method": method.lower(),
+        "metric": metric,
+        "n_neighbors": neighbours,
+        "min_dist": gap,
+        "n_epochs": epochs,
+        "seed": int(seed),
+    }
+
+
+def show(page: Page, drawn: Map, upto: float = math.inf, *, main: bool = False) -> None:
+    """A map with its reading, as far as a layer; `main` is one map of a page at most.
+
+    The page's tokens name the paths unless the map brings its own columns path and label.
+    """
+    whole = drawn.frame[drawn.rows]
+    rows = whole[whole["layer"] <= upto]
+    if "label" not in rows:
+        rows = page.labelled(rows).assign(path=rows["position"])
+    sentence = words.reading(drawn.frame)
+    kept = rows[["path", "label", "layer", "x", "y"]]
+    chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
+    draw(chart, drawn.key, read=False)
+    reading(sentence, "" if main else f"_{drawn.key}")
+
+
+def play(page: Page, maps: Sequence[Map]) -> None:
+    """Maps beside each other, as far as one layer, which can be chosen and played."""
+    playing = bool(st.session_state.get("layer_play"))
+
+    @st.fragment(run_every=PACE if playing else None)
+    def up_to_a_layer() -> None:
+        switch, slide = st.columns([1, 7], vertical_alignment="bottom")
+        upto = played_slider("Up to layer", "layer", page.n_layers, slide, playing=playing)
+        if player("layer", page.n_layers, switch) != playing:
+            st.rerun()
+        for drawn, place in zip(maps, st.columns(len(maps), gap="medium"), strict=True):
+            with place:
+                show(page, drawn, upto, main=drawn is maps[0])
+
+    up_to_a_layer()
+
+
+def companions(page: Page, place: DeltaGenerator) -> tuple[str, ...]:
+    """Other prompts to put on the same map, examples or own texts; at first an example of the same
+    purpose. The address names examples and own texts by their ids."""
+    state, mine = st.session_state, page.prompt
+    examples = [example.prompt for example in EXAMPLES if example.prompt != mine]
+    usual = _alike(mine)
+    if _WITH not in state:
+        asked = [_prompt_of(name) for name in st.query_params.get(_WITH, "").split(".")]
+        state[_WITH] = [prompt for prompt in asked if prompt and prompt != mine][:_MOST] or usual
+    elif state.get(f"{_WITH}_of") != mine:
+        state[_WITH] = usual
+    state[f"{_WITH}_of"] = mine
+    labels = dict(zip(examples, distinct(display_text(e) for e in examples), strict=True))
+    chosen = place.multiselect(
+        "Prompts on the same map as yours: choose examples or type a text",
+        examples,
+        format_func=lambda prompt: labels.get(prompt, prompt),
+        max_selections=_MOST,
+        accept_new_options=True,
+        key=_WITH,
+    )
+    names = [_name_of(prompt) for prompt in chosen]
+    remember(_WITH, None if chosen == usual or not all(names) else ".".join(names))
+    return tuple(chosen)
+
+
+def _alike(prompt: str) -> list[str]:
+    mine = next((example for example in EXAMPLES if example.prompt == prompt), None)
+    others = [example for example in EXAMPLES if example is not mine]
+    return [next((e for e in others if mine and e.purpose == mine.purpose), others[0]).prompt]
+
+
+def _name_of(prompt: str) -> str:
+    """The id of an example or of an own text, which is stored at its first use; "" if it cannot."""
+    known = st.session_state.setdefault(f"{_WITH}_ids", {e.prompt: e.id for e in EXAMPLES})
+    if prompt not in known:
+        try:
+            known[prompt] = keep_prompt(prompt)
+        except StrataError as error:
+            known[prompt] = ""
+            st.toast(f"{error} The link to this page will not hold that prompt.")
+    return str(known[prompt])
+
+
+def _prompt_of(name: str) -> str | None:
+    try:
+        return BY_ID[name].prompt if name in BY_ID else kept_prompt(name)
+    except StrataError as error:
+        st.toast(str(error))
+        return None
+
+
+def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
+    """Choose one of the tokens that prompts share, or all; at first the one whose states part
+    most. The address keeps its number among them, not the token. `shared`: `contexts`."""
+    tokens = list(dict.fromkeys(shared["token"]))
+    if not tokens:
+        return shared
+    state = st.session_state
+    parting = tokens.index(shared["token"][shared["cosine"].idxmin()])
+    if state.get(f"{_FOLLOW}_of", tokens) != tokens:
+        state[_FOLLOW] = parting
+    elif _FOLLOW not in state:
+        asked = st.query_params.get(_FOLLOW, "")
+        at = _ALL if asked == "all" else whole_number(asked)
+        state[_FOLLOW] = parting if at is None or at >= len(tokens) else at
+    state[f"{_FOLLOW}_of"] = tokens
+    names = {_ALL: "All that they share"} | dict(
+        enumerate(distinct(display_token(token) for token in tokens))
+    )
+    chosen = place.selectbox(
+        "Token that is followed", list(names), format_func=names.__getitem__, key=_FOLLOW
+    )
+    remember(_FOLLOW, {parting: None, _ALL: "all"}.get(chosen, str(chosen)))
+    return shared if chosen == _ALL else shared[shared["token"] == tokens[chosen]]
+
+
+def joint(frame: pd.DataFrame, followed: pd.DataFrame) -> Map:
+    """A map of several prompts on which only the tokens that are followed are drawn."""
+    places = {*zip(followed["prompt_a"], followed["position_a"], strict=True)}
+    places |= {*zip(followed["prompt_b"], followed["position_b"], strict=True)}
+    here = pd.Series([*zip(frame["prompt"], frame["position"], strict=True)], index=frame.index)
+    names = [
+        f"{words.LETTERS[prompt]} {position} {display_token(token)}"
+        for prompt, position, token in zip(
+            frame["prompt"], frame["position"], frame["token"], strict=True
+        )
+    ]
+    paths = frame["prompt"].astype(str) + "." + frame["position"].astype(str)
+    named = frame.assign(label=names, path=paths)
+    return Map("joint", "The same token in several prompts", named, here.isin(places))

@@ -1,0 +1,98 @@
+"""Choosing the token to follow: one of the likeliest, or a word that the learner types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.concepts import target
+from strata.display.tokens import display_token
+from strata.errors import StrataError
+from strata.ui.anatomy import style
+from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.page import Page, distinct
+
+N_LIKELIEST = 21
+_TOP = -1  # the choice "whatever the model's top-1 is", which holds for every prompt
+_BOX, _OF, _ADDRESS = "target_choice", "target_model", "target"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The token to follow, and the likeliest next tokens of the clean run."""
+
+    token_id: int
+    token: str
+    likeliest: pd.DataFrame  # predictions.next_token at the last position
+
+    @property
+    def is_top(self) -> bool:
+        """Whether it is what the model itself ranks first, be it chosen or not."""
+        return self.token_id == int(self.likeliest["token_id"].iloc[0])
+
+    @property
+    def shown(self) -> str:
+        return display_token(self.token)
+
+
+def choose_target(page: Page, place: DeltaGenerator) -> Target:
+    """A box with the likeliest next tokens, where a word can be typed too. The address keeps the
+    token's id, never what was typed. A word of several tokens is named, and its first one followed
+    only when the learner says so."""
+    likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=N_LIKELIEST)
+    ids, tokens = likeliest["token_id"].tolist(), likeliest["predicted"].tolist()
+    _restore(page)
+    # The browser knows a choice by its label, and the top-1's changes with the prompt: unless it is
+    # set again, the old label would count as a typed word.
+    kept = st.session_state[_BOX] = st.session_state[_BOX]
+    options = dict(zip([_TOP, *ids[1:]], tokens, strict=True))
+    if isinstance(kept, int) and kept not in options:
+        options[kept] = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
+    shown = [display_token(token) for token in options.values()]
+    labels = dict(zip(options, distinct([f"{shown[0]} (the top-1)", *shown[1:]]), strict=True))
+    chosen = place.selectbox(
+        "Target: choose a token or type a word",
+        list(options),
+        format_func=lambda choice: labels.get(choice, choice),
+        accept_new_options=True,
+        key=_BOX,
+        persist_state="session",
+    )
+    followed = Target(ids[0], tokens[0], likeliest)
+    if isinstance(chosen, str):
+        followed = _of_word(page, chosen, followed)
+    elif chosen in options and chosen != _TOP:
+        followed = Target(chosen, options[chosen], likeliest)
+    remember(_ADDRESS, None if followed.token_id == ids[0] else str(followed.token_id))
+    return followed
+
+
+def _restore(page: Page) -> None:
+    """At first what the address names; for another model, whose ids mean other tokens, the top-1,
+    while a typed word stays."""
+    state = st.session_state
+    if _BOX not in state:
+        asked = whole_number(st.query_params.get(_ADDRESS, ""))
+        known = asked is not None and asked < page.about["d_vocab"]
+        state[_BOX] = asked if known else _TOP
+    elif state.get(_OF) != page.model and isinstance(state[_BOX], int):
+        state[_BOX] = _TOP
+    state[_OF] = page.model
+
+
+def _of_word(page: Page, word: str, otherwise: Target) -> Target:
+    """The token of a typed word; `otherwise` until a first piece was chosen knowingly."""
+    try:
+        pieces = page.ask("run.target", word=word)
+    except StrataError as error:
+        style.say("warning", str(error), "target")
+        return otherwise
+    first = pieces.iloc[0]
+    if said := target.note(pieces):
+        style.say("warning", said, "target")
+        if not st.toggle("Follow its first token", key=f"first_of_{word}"):
+            return otherwise
+    return Target(int(first["token_id"]), str(first["token"]), otherwise.likeliest)

@@ -1,0 +1,150 @@
+"""Which texts a page samples states from: the control, the learner's own file, and the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.corpus import datasets, passages
+from strata.engine import Job
+from strata.errors import StrataError
+from strata.ui.anatomy import ask
+from strata.ui.anatomy.page import Page
+
+SOURCES = {"strata": "Passages written for Strata", "own": "Your own text file"}
+_COUNTS = (500, 1_000, 2_000, 4_000)
+
+
+@dataclass(frozen=True)
+class SampledPage(Page):
+    """A page whose views are of states sampled from texts; the prompt plays no part in it."""
+
+    sample: dict[str, Any]
+    texts: tuple[str, ...]  # the learner's own, as one; none: those shipped
+    sampled: pd.DataFrame  # corpus.about
+
+    @property
+    def n_states(self) -> int:
+        """How many token positions were sampled."""
+        return int(self.sampled["n"][0])
+
+    def name(self, text: int) -> str:
+        """What a text is called on the page."""
+        if self.sample["corpus"] != "strata":
+            return f"passage {text + 1}"
+        return f"“{list(passages.passages())[text]}”"
+
+    def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
+        """A view's table for this model and these texts, not for the prompt nor for others."""
+        return ask.run(_job(view, self.model, self.sample, self.texts, params))
+
+    def _key(self, *what: Hashable) -> Hashable:
+        return (super()._key(*what), repr(self.sample), self.texts)
+
+
+def sampled(page: Page) -> SampledPage:
+    """Choose the texts and read them: the page for their states.
+
+    While the model reads, there is a button to stop it; ends the page if it was stopped.
+    """
+    said, place = st.columns([5, 1], vertical_alignment="center")
+    with place.popover("Text", icon=":material/article:", width="stretch"):
+        sample, texts, note = _choice()
+    place = said.container()
+    about = _read(page.model, sample, texts, place)
+    with place:
+        st.caption(_words(about.iloc[0], sample, texts, note))
+    known = {field.name: getattr(page, field.name) for field in fields(Page)}
+    return SampledPage(**known, sample=sample, texts=texts, sampled=about)
+
+
+def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """What to sample, the learner's own text if there is one, and what to say of it."""
+    listed = {name: card.title for name, card in datasets.texts().items()}
+    titles = SOURCES | {name: f"{title} (from the hub)" for name, title in listed.items()}
+    chosen = st.radio(
+        "Sample states from",
+        titles,
+        format_func=titles.__getitem__,
+        key="texts",
+        bind="query-params",
+    )
+    texts: tuple[str, ...] = ()
+    note = ""
+    if chosen == "own":
+        file = st.file_uploader(
+            f"A text file (its first {passages.LONGEST_TEXT:,} characters; kept in memory only)",
+            ["txt", "md"],
+            max_upload_size=passages.LARGEST_FILE // 2**20,  # a forged one meets `decoded`
+            key="text_file",
+        )
+        note = "No file is chosen yet, so these are Strata's own passages"
+        if file is not None:
+            try:
+                text, note = passages.decoded(file.getvalue())
+                texts = (text,)
+            except StrataError as error:
+                note = str(error).rstrip(".") + "; so these are Strata's own passages"
+    n = st.select_slider("Token positions", _COUNTS, 2_000, key="positions", bind="query-params")
+    seed = st.number_input("Seed", 0, 9_999, 0, key="seed", bind="query-params")
+    first = st.toggle(
+        "Include each text's first token",
+        key="sinks",
+        bind="query-params",
+        help="It often is an attention sink, a hundred times larger than all others: a few of "
+        "these decide every mean and variance.",
+    )
+    of = "strata" if chosen == "own" and not texts else chosen
+    sample = {"corpus": of, "n": n, "seed": int(seed)}
+    return sample | {"skip_first": not first}, texts, note
+
+
+def _job(
+    view: str,
+    model: str,
+    sample: dict[str, Any],
+    texts: tuple[str, ...],
+    params: dict[str, Any] | None = None,
+) -> Job:
+    return Job(view=view, model=model, sample=sample, prompts=texts, params=params or {})
+
+
+def _read(
+    model: str, sample: dict[str, Any], texts: tuple[str, ...], place: DeltaGenerator
+) -> pd.DataFrame:
+    """What was sampled; ends the page while the learner has stopped the reading."""
+    job = _job("corpus.about", model, sample, texts)
+
+    def stop() -> None:
+        st.session_state["stopped_reading"] = job.key
+
+    with place:
+        if st.session_state.get("stopped_reading") == job.key:
+            st.text("You stopped the reading of these texts.")
+            again = partial(st.session_state.pop, "stopped_reading", None)
+            st.button("Read them", type="primary", on_click=again)
+            st.stop()
+        return ask.run(job, lambda: st.button("Stop", on_click=stop, key="stop_reading"))
+
+
+def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], note: str) -> str:
+    few = about["n"] < about["n_asked"]
+    text = (
+        f"All {about['n']:,} token positions, fewer than the {about['n_asked']:,} asked for,"
+        if few
+        else f"{about['n']:,} of {about['n_available']:,} token positions"
+    )
+    whose = {"strata": "written for Strata", "own": "of your own text"}
+    name = sample["corpus"]
+    text += f" of {about['n_texts']:,} passages "
+    text += whose[name] if name in whose else f"of {datasets.texts()[name].title}"
+    if sample["skip_first"]:
+        text += ", each one's first token left out"
+    text += f"; seed {sample['seed']}. The prompt on the left plays no part on this page."
+    return f"{text} {note[:1].upper()}{note[1:]}." if note else text

@@ -1,0 +1,44 @@
+"""The prompt as a strip of buttons, one a token, tinted by a quantity; a click sets a slider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from strata.ui.anatomy.component import chosen_of, component
+
+Tokens = list[dict[str, Any]]
+
+
+def tokens_of_strip(shown: Iterable[str], tips: Iterable[str], levels: Iterable[float]) -> Tokens:
+    """The tokens of a strip: what is shown, a tip, and how deep the tint is (0 to 1)."""
+    rows = zip(shown, tips, map(float, levels), strict=True)
+    return [{"shown": text, "tip": tip, "level": level} for text, tip, level in rows]
+
+
+def token_strip(
+    tokens: Tokens, chosen: int, *, title: str, low: str, high: str, slider: str
+) -> None:
+    """Tokens as buttons.
+
+    A click moves the slider with the session-state key `slider` to the token's position.
+    """
+
+    def choose() -> None:
+        position = chosen_of(key)
+        if isinstance(position, int) and 0 <= position < len(tokens):
+            st.session_state[slider] = position
+
+    key = f"strip_{slider}"
+    data = {
+        "tokens": tokens,
+        "chosen": int(chosen),
+        "title": title,
+        "low": low,
+        "high": high,
+    }
+    component("strata_tokens", __file__, ("tokens.js",), "tokens.css")(
+        key=key, data=data, on_chosen_change=choose
+    )

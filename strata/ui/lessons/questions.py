@@ -1,0 +1,94 @@
+"""The fields in which a learner commits a prediction, one for each kind of question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from strata.display.tokens import display_token
+from strata.lessons import Question
+from strata.lessons.answers import curve_layers
+
+
+def answer_field(question: Question, key: str, n_layers: int, tokens: list[str]) -> Any:
+    """The learner's guess as it stands, as `strata.lessons.answers.score` takes it; None where
+    there is none yet."""
+    texts = [option.text for option in question.options]
+    kind = question.kind
+    if kind == "choice":
+        return st.radio(
+            "Your answer", range(len(texts)), None, format_func=texts.__getitem__, key=key
+        )
+    if kind == "token":
+        return st.text_input("Your answer: a word or token", key=key).strip() or None
+    if kind == "layer":
+        return st.slider("Your answer: a layer", 0, n_layers, n_layers // 2, key=key)
+    if kind == "block":
+        return st.slider("Your answer: a block", 0, n_layers - 1, n_layers // 2, key=key)
+    if kind == "band":
+        ends = (n_layers // 3, 2 * n_layers // 3)
+        return list(st.slider("Your answer: from layer to layer", 0, n_layers, ends, key=key))
+    if kind == "ordering":
+        return _ordering(texts, key)
+    if kind == "curve":
+        return _curve(question, key, n_layers)
+    if kind == "position":
+        return st.selectbox(
+            "Your answer: a token of the prompt",
+            range(len(tokens)),
+            None,
+            format_func=lambda i: f"{i} {display_token(tokens[i])}",
+            key=key,
+        )
+    return _number(question, key)
+
+
+def _number(question: Question, key: str) -> float:
+    low, high = question.low, question.high
+    percent = question.unit == "%"
+    scale = 100 if percent else 1
+    step = question.step or (high - low) / 100
+    unit = f" ({question.unit})" if question.unit else ""
+    middle = low + round((high - low) / 2 / step) * step
+    low, high, middle, step = (float(value) * scale for value in (low, high, middle, step))
+    if all(value.is_integer() for value in (low, high, middle, step)):
+        whole = st.slider(
+            f"Your answer{unit}", int(low), int(high), int(middle), int(step), key=key
+        )
+        return whole / scale
+    return st.slider(f"Your answer{unit}", low, high, middle, step, key=key) / scale
+
+
+def _ordering(texts: list[str], key: str) -> list[int] | None:
+    """One box for each place, each offering what the boxes above have left."""
+    places = ["The largest", *(f"Number {n}" for n in range(2, len(texts))), "The smallest"]
+    chosen: list[int] = []
+    for number, label in enumerate(places):
+        left = [option for option in range(len(texts)) if option not in chosen]
+        if number == len(texts) - 1 and len(chosen) == number:
+            st.caption(f"{label}: {texts[left[0]]}")
+            return [*chosen, left[0]]
+        said = st.selectbox(
+            label,
+            left,
+            None,
+            format_func=texts.__getitem__,
+            placeholder="Choose",
+            key=f"{key}_{number}_{'_'.join(map(str, chosen))}",
+        )
+        if said is None:
+            return None
+        chosen.append(said)
+    return chosen
+
+
+def _curve(question: Question, key: str, n_layers: int) -> list[float]:
+    layers = curve_layers(question, n_layers)
+    st.caption("Your answer: one slider a layer.")
+    middle = (question.low + question.high) / 2
+    step = question.step or (question.high - question.low) / 50
+    return [
+        st.slider(f"Layer {layer}", question.low, question.high, middle, step, key=f"{key}_{layer}")
+        for layer in layers
+    ]

@@ -1,0 +1,308 @@
+"""The door of a server that holds classes: nobody reaches a page without a seat.
+
+It stands before Streamlit, so that no page, file or socket can be had past it. What it keeps in the
+browser is one cookie, a random token; only its hash is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from html import escape
+from urllib.parse import parse_qs, quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from strata.classroom.codes import fingerprint, is_password
+from strata.classroom.roster import SEAT_HOURS, Roster, Seat
+from strata.errors import InputError, StrataError
+from strata.runtime.attempts import Attempts
+from strata.storage.database import shared
+
+COOKIE = "strata_seat"
+# For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
+# only if this is what it was when the session began: to know another's session id is not enough.
+_SEAT = b"x-strata-seat"
+_OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
+_LONGEST_FORM = 10_000  # bytes
+_FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
+_TEACHER_HOURS = 12.0
+
+
+@dataclass
+class Reception:
+    """What the door knows: the roster, the teacher's hash, who has just been seen.
+
+    `accounts`: where teachers may sign in by an account elsewhere, the paths that this takes.
+    """
+
+    roster: Roster
+    teacher: str
+    accounts: tuple[str, ...] = ()
+    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # a school's address
+    secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
+    _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
+    _changes: int = 0
+
+    def seated(self, token: str) -> Seat | None:
+        """Who has this cookie. StrataError if the database cannot say."""
+        now = time.monotonic()
+        at, seat = self._seen.get(token, (0.0, None))
+        if seat is not None and now - at < _FRESH:
+            return seat
+        changes = self._changes
+        try:
+            seat = self.roster.seated(token)
+        except StrataError:
+            if seat is None:
+                raise
+            return seat  # who was in stays in while the database is away
+        self._seen.pop(token, None)
+        if seat is not None:
+            if len(self._seen) > 5_000:
+                self._seen.clear()
+            self._seen[token] = now, seat
+            if changes != self._changes:  # what was looked up may be what was before
+                self._seen.pop(token, None)
+        return seat
+
+    def changed(self, class_ids: set[str]) -> None:
+        """Look up anew who is in these classes: who is told of a change meets it too."""
+        self._changes += 1
+        for token, (_, seat) in list(self._seen.items()):
+            if seat.group is not None and seat.group.id in class_ids:
+                self._seen.pop(token, None)
+
+    def forget(self, token: str) -> None:
+        """Let a browser out."""
+        self.roster.leave(token)
+        self._changes += 1
+        self._seen.pop(token, None)
+
+
+reception: Reception | None = None
+
+
+def open_door(teacher: str, accounts: tuple[str, ...] = ()) -> Reception:
+    """From now on this server holds classes."""
+    global reception
+    reception = Reception(Roster(shared()), teacher, accounts)
+    return reception
+
+
+class Door:
+    """Lets in who has a seat in an open class; sends others to `/join`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or reception is None:
+            await self.app(scope, receive, send)
+            return
+        connection, path = HTTPConnection(scope), str(scope["path"])  # not what its Host says
+        if path in _OPEN or path in reception.accounts or path.startswith("/static/"):
+            await self.app(scope, receive, send)
+            return
+        if path.rstrip("/") == "/_stcore/metrics":
+            await _refuse(scope, receive, send, "Numbers about this server are not public.")
+            return
+        try:
+            token = connection.cookies.get(COOKIE, "")
+            seat = await run_in_threadpool(reception.seated, token)
+        except StrataError:
+            await _refuse(scope, receive, send, "The class's database does not answer; try again.")
+            return
+        closed = seat.group.closed() if seat is not None and seat.group else ""
+        if seat is not None and not closed:
+            headers = [each for each in scope["headers"] if each[0] != _SEAT]
+            whose = (_SEAT, fingerprint(token).encode())
+            await self.app({**scope, "headers": [*headers, whose]}, receive, send)
+        elif scope["type"] == "websocket" or path.startswith("/_stcore") or closed:
+            await _refuse(scope, receive, send, closed or "Enter by /join first.")
+        else:
+            query = scope["query_string"].decode("latin-1")
+            wanted = path + (f"?{query}" if query else "")
+            await RedirectResponse(f"/join?next={quote(wanted)}", 303)(scope, receive, send)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
+        return
+    body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
+    await _page("Strata", body, status=403)(scope, receive, send)
+
+
+async def join(request: Request) -> Response:
+    """Enter by class code and name, or come back by resume code."""
+    asked = request.query_params
+    next_page = _local(asked.get("next", ""))
+    if request.method != "POST":
+        return _form(asked.get("code", ""), "", next_page)
+    assert reception is not None
+    typed = await _typed(request)
+    code, name, resume = (typed.get(each, "") for each in ("code", "name", "resume"))
+    whose = request.client.host if request.client else ""
+    try:
+        if wait := reception.wrong_codes.wait(whose):
+            raise InputError(f"Too many wrong codes; try again in {wait:.0f} seconds.")
+        if resume.strip():
+            member, new = await run_in_threadpool(reception.roster.resume, resume), ""
+        else:
+            member, new = await run_in_threadpool(reception.roster.join, code, name)
+        token = await run_in_threadpool(reception.roster.seat, member.id)
+    except InputError as error:
+        reception.wrong_codes.take(whose)
+        return _form(code, name, next_page, str(error))
+    except StrataError:
+        return _form(code, name, next_page, "The class's database does not answer; try again.")
+    if not new:
+        return _seat(RedirectResponse(next_page, 303), request, token, SEAT_HOURS)
+    body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this one
+      forgets you, this code brings your work back. Write it down; it is shown this once.</p>
+      <p class=code id=resume>{new}</p>
+      <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
+    return _seat(_page("You are in", body), request, token, SEAT_HOURS)
+
+
+async def teach(request: Request) -> Response:
+    """Enter as the teacher, by the secret."""
+    if request.method != "POST":
+        return teachers_page()
+    assert reception is not None
+    typed = (await _typed(request)).get("secret", "")
+    whose = request.client.host if request.client else ""
+    if wait := reception.secrets_typed.wait(whose):
+        return teachers_page(f"Too many attempts; try again in {wait:.0f} seconds.")
+    reception.secrets_typed.take(whose)  # before it is looked at: many may be sent at once
+    known = bool(reception.teacher)
+    if known and await run_in_threadpool(is_password, typed, reception.teacher):
+        return await let_teacher_in(request)
+    return teachers_page("This is not the teacher's secret.")
+
+
+async def let_teacher_in(request: Request) -> Response:
+    """Give the browser the teacher's seat, whoever the teacher is, and open the class page."""
+    assert reception is not None
+    try:
+        token = await run_in_threadpool(reception.roster.seat, "", _TEACHER_HOURS)
+    except StrataError:
+        return teachers_page("The class's database does not answer; try again.")
+    return _seat(RedirectResponse("/class", 303), request, token, _TEACHER_HOURS)
+
+
+def teachers_page(wrong: str = "") -> Response:
+    """How a teacher comes in, and why it did not work."""
+    assert reception is not None
+    by_secret = """<form method=post action="/teach"><label>The teacher's secret
+      <input name=secret type=password required autofocus autocomplete=current-password></label>
+      <button>Enter</button></form>"""
+    by_account = ""
+    if reception.accounts:
+        by_account = f'<p><a class=button href="{reception.accounts[0]}">Sign in</a></p>'
+    body = f"""{_warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
+      <p><a href="/join">I am a learner</a></p>"""
+    return _page("For the teacher", body, status=403 if wrong else 200)
+
+
+async def leave(request: Request) -> Response:
+    """Give the seat back; what was done is kept."""
+    if request.method != "POST":
+        body = """<p>Your answers are kept. To come back you need your resume code.</p>
+          <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
+        return _page("Leave the class?", body)
+    if reception is not None:
+        await run_in_threadpool(reception.forget, request.cookies.get(COOKIE, ""))
+    answer = RedirectResponse("/join", 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+routes = [
+    Route("/join", join, methods=["GET", "POST"]),
+    Route("/teach", teach, methods=["GET", "POST"]),
+    Route("/leave", leave, methods=["GET", "POST"]),
+]
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            return {}
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    except ValueError:  # more fields than that
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _local(address: str) -> str:
+    """An address of this server, whatever was asked for."""
+    # Browsers leave out line feeds and tabs, and take a backslash for a slash.
+    safe = address.startswith("/") and address.isprintable() and "\\" not in address
+    return address if safe and "//" not in address[:2] and address != "/" else "/lessons"
+
+
+def scheme(request: Request) -> str:
+    """http or https, as the browser speaks it to the outermost proxy."""
+    return request.headers.get("x-forwarded-proto", request.url.scheme)
+
+
+def _seat(answer: Response, request: Request, token: str, hours: float) -> Response:
+    secure = scheme(request) == "https"
+    answer.set_cookie(
+        COOKIE, token, int(hours * 3600), httponly=True, samesite="lax", secure=secure
+    )
+    answer.headers["cache-control"] = "no-store"
+    return answer
+
+
+def _form(code: str, name: str, next_page: str, wrong: str = "") -> Response:
+    body = f"""{_warning(wrong)}<form method=post action="/join?next={escape(quote(next_page))}">
+      <label>Class code <input name=code value="{escape(code)}" maxlength=40 autocomplete=off
+        autocapitalize=none spellcheck=false></label>
+      <label>Your name, as your teacher knows you <input name=name value="{escape(name)}"
+        maxlength=60 autocomplete=off></label>
+      <button>Join</button>
+      <details{" open" if wrong and not code else ""}><summary>I was here before</summary>
+      <label>Resume code <input name=resume maxlength=40 autocomplete=off autocapitalize=none
+        spellcheck=false></label><button>Come back</button></details></form>
+      <p>No account, no e-mail. Your teacher sees your name, your answers and the prompts that you
+      type; nobody else in the class does.</p><p><a href="/teach">I teach this class</a></p>"""
+    return _page("Join your class", body, status=403 if wrong else 200)
+
+
+def _warning(wrong: str) -> str:
+    return f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
+
+
+def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(_FRAME.format(title=escape(title), body=body), status)
+
+
+_FRAME = """<!doctype html><html lang=en><meta charset=utf-8>
+<meta name=viewport content="width=device-width, initial-scale=1"><title>{title} · Strata</title>
+<style>
+:root {{ color-scheme: light dark;
+  --back: #fff; --ink: #1f2330; --line: #c9c9d6; --main: #5a45c9; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --back: #14161c; --ink: #e8e9ee; --line: #4a4d5a; --main: #8f82f4; }} }}
+body {{ background: var(--back); color: var(--ink); font: 1.05rem/1.5 system-ui, sans-serif;
+  max-width: 26rem; margin: 8vh auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; }} label {{ display: block; margin: 1rem 0; }}
+input {{ font: inherit; width: 100%; box-sizing: border-box; padding: .55rem; margin-top: .25rem;
+  border: 1px solid var(--line); border-radius: .4rem; background: var(--back); color: inherit; }}
+button, .button {{ font: inherit; font-weight: 600; padding: .55rem 1.4rem; border: 0;
+  border-radius: .4rem; background: #5a45c9; color: #fff; text-decoration: none; cursor: pointer; }}
+.code {{ font: 600 1.6rem ui-monospace, monospace; letter-spacing: .06em; }}
+.wrong {{ border-left: .3rem solid #d4472f; padding-left: .8rem; }} a {{ color: var(--main); }}
+a.button {{ color: #fff; }} details {{ margin-top: 1.6rem; }}
+</style><h1>{title}</h1>{body}</html>"""

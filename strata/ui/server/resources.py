@@ -1,0 +1,109 @@
+"""What all pages and all learners share: one engine, one store of prompts, one warm-up."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import threading
+import time
+from contextlib import suppress
+from functools import cache, lru_cache
+
+from strata.classroom import class_mode
+from strata.classroom.roster import LIMITS, Class
+from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
+from strata.errors import CancelledError, StrataError
+from strata.model.device import free_memory
+from strata.runtime import memory
+from strata.runtime.umap_worker import WORKER
+from strata.ui.server.readiness import readiness
+from strata.weights.catalogue import ModelCard, catalogue
+
+_COLLECT_EVERY = 10  # seconds
+_TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
+_TRY_AGAIN_AFTER = 30  # seconds
+
+_log = logging.getLogger("strata")
+_lock = threading.Lock()
+_limits: dict[str, Limits] = {}  # by member: as many as the roster has, and a class's is shared
+
+
+@cache
+def _engine() -> LocalEngine:
+    chosen = Settings()
+    if class_mode() and "model_process" not in chosen.model_fields_set:
+        chosen = chosen.model_copy(update={"model_process": True})
+    return open_engine(chosen, _limits.get)
+
+
+def engine() -> LocalEngine:
+    """The one engine of this server."""
+    with _lock:  # `cache` alone would let two first callers each open one
+        return _engine()
+
+
+@cache
+def models() -> dict[str, ModelCard]:
+    """The catalogue, in the order of models.toml; the first is the default."""
+    return catalogue()
+
+
+def limit(member: str, group: Class) -> None:
+    """From now on the engine holds this member's jobs to what the class allows."""
+    _limits[member] = _limits_of_class(group.model, tuple(sorted(group.limits.items())))
+
+
+@lru_cache(maxsize=1_000)
+def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
+    own = {name: value for name, value in numbers if name in LIMITS and value}
+    only = frozenset({model}) if model in models() else None
+    return Limits(only, burst=own.get("per_minute"), **own)
+
+
+def warm_up() -> None:
+    """Load the default model, answer one prompt, then keep the garbage collector out of the way.
+
+    Everything made until then lives as long as the server, so it is frozen: collections no longer
+    visit it. Later garbage is collected here, not after each rerun of each learner's page.
+    """
+    while True:
+        try:
+            model = next(iter(models()))
+            _tell_the_terminal(model)
+            for view in ("predictions.surprisal", "hidden_states.summary", "run.check"):
+                engine().run(Job(view=view, model=model, prompt="The capital of France is"))
+            break
+        except CancelledError:  # the server is stopping
+            return
+        except StrataError as error:
+            readiness.reason = str(error)
+            _log.error("%s", error)
+            time.sleep(_TRY_AGAIN_AFTER)
+            free_memory()
+    with suppress(OSError):  # told to whoever asks for a map
+        WORKER.start()  # beside, not before: the first pages need the cores too
+    gc.collect()
+    gc.freeze()
+    readiness.ready, readiness.reason = True, "ready"
+    for number in itertools.count(1):
+        time.sleep(_COLLECT_EVERY)
+        if number % _COLLECT_ALL == 0:
+            free_memory()
+        else:
+            gc.collect(1)
+            if number % _TRIM == 0:
+                memory.trim()
+
+
+def _tell_the_terminal(model: str) -> None:
+    """Print how the default model is getting on until it is ready or has failed."""
+    engine().ensure(model)
+    told = ""
+    while (status := engine().status(model)).state == "loading":
+        if status.message != told:
+            told = status.message
+            print(f"  Strata: {told}", flush=True)
+        time.sleep(0.05)
+    if status.state == "ready":
+        print(f"  Strata: {models()[model].title} is ready", flush=True)

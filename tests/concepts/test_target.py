@@ -1,0 +1,79 @@
+"""A target word as tokens: cut up knowingly, never silently."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from strata.concepts.run import VIEWS
+from strata.concepts.target import named, note, target
+from strata.errors import InputError
+from strata.model import Model
+from strata.model.tokenizer import Tokenizer
+
+
+def test_a_word_of_one_token_with_and_without_its_space(model: Model) -> None:
+    frame = target(model, "Paris")
+    assert list(frame) == ["spelling", "position", "token_id", "token", "shown"]
+    assert frame["spelling"].tolist() == [" Paris", "Paris"]
+    assert frame["token"].tolist() == [" Paris", "Paris"]
+    assert frame["shown"].tolist() == ["·Paris", "Paris"]
+    assert frame["token_id"].tolist() == [
+        model.tokenizer.convert_tokens_to_ids(piece) for piece in ("ĠParis", "Paris")
+    ]
+    assert note(frame) == ""
+    assert target(model, " Paris").equals(frame)
+
+
+def test_a_word_of_several_tokens_is_named(model: Model) -> None:
+    frame = target(model, "Rapinoe")
+    pieces = frame[frame["spelling"] == " Rapinoe"]
+    assert "".join(pieces["token"]) == " Rapinoe"
+    assert pieces["position"].tolist() == list(range(len(pieces)))
+    assert len(pieces) > 1
+    said = note(frame)
+    assert said.startswith(f"“·Rapinoe” is {len(pieces)} tokens here, “{pieces['shown'].iloc[0]}”,")
+    assert "choose it knowingly" in said
+
+
+def test_a_start_token_is_not_part_of_a_word() -> None:
+    class Inner:
+        unk_token_id, unk_token = 3, "<unk>"
+
+        def __call__(self, text: str, add_special_tokens: bool = True, **more: Any) -> Any:
+            ids = {" cat": [7], "cat": [7], " ß": [3], "ß": [3], " <unk>": [3], "<unk>": [3]}
+            return {"input_ids": [1] * add_special_tokens + ids[text]}
+
+    fake: Any = SimpleNamespace(
+        tokenizer=Inner(),
+        texts=Tokenizer(Inner(), 100),
+        decode=lambda ids: tuple(f"t{i}" for i in ids),
+    )
+    assert target(fake, "cat")["token_id"].tolist() == [7]  # both spellings alike: told once
+    assert target(fake, "<unk>")["token_id"].tolist() == [3]
+    with pytest.raises(InputError, match="does not know all characters of “ß”"):
+        target(fake, "ß")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("", "Type a word"), ("x" * 101, "100 characters"), ("\ud800", "Unicode")]
+)
+def test_refused_words(model: Model, word: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        target(model, word)
+
+
+def test_a_token_by_its_id(model: Model) -> None:
+    [row] = named(model, target(model, "Paris")["token_id"][0]).itertuples()
+    assert (row.token, row.shown) == (" Paris", "·Paris")
+    for wrong in (-1, model.d_vocab):
+        with pytest.raises(InputError, match="0 to 49,151"):
+            named(model, wrong)
+    with pytest.raises(InputError, match="whole number"):
+        named(model, 1.5)  # type: ignore[arg-type]
+
+
+def test_both_are_views() -> None:
+    assert {target, named} <= set(VIEWS)

@@ -1,0 +1,86 @@
+"""What each curated prompt is said to give is what the bundled model gives."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from strata.concepts import hidden_states, predictions, run
+from strata.corpus.examples import BY_ID, DEFAULT, EXAMPLES, FACTS, Example
+from strata.model import Model
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
+def test_top1_is_what_it_says(model: Model, example: Example) -> None:
+    trace = model.capture(example.prompt)
+    best = predictions.next_token(model, trace, len(trace.tokens) - 1, k=1).iloc[0]
+    assert best["predicted"] == example.top1
+
+
+def test_ids_are_short_unique_and_safe_in_an_address() -> None:
+    assert len(BY_ID) == len(EXAMPLES)
+    assert all(re.fullmatch("[a-z][a-z0-9]{1,11}", example.id) for example in EXAMPLES)
+
+
+def test_a_purpose_stands_in_one_run() -> None:
+    purposes = [example.purpose for example in EXAMPLES]
+    changes = sum(before != after for before, after in pairwise(purposes))
+    assert changes + 1 == len(set(purposes))
+
+
+def test_default_is_a_fact() -> None:
+    assert DEFAULT.prompt == "The capital of France is"
+    assert DEFAULT.prompt in FACTS
+
+
+def order(model: Model, example: str, k: int = 10) -> list[str]:
+    trace = model.capture(BY_ID[example].prompt)
+    frame = predictions.next_token(model, trace, len(trace.tokens) - 1, k)
+    return frame["predicted"].tolist()
+
+
+def test_the_order_that_notes_tell(model: Model) -> None:
+    assert order(model, "water")[1] == " oxygen"
+    assert order(model, "bat2")[1] == " flew"
+    assert order(model, "sum2")[3] == "4"
+    assert order(model, "gregor")[1] == " spider"
+    assert order(model, "gregor").index(" insect") > 4
+    assert " Seattle" not in order(model, "sink", k=20)
+    assert " basketball" not in order(model, "basketball", k=20)
+    assert " soccer" not in order(model, "soccer", k=20)
+
+
+def test_surprisal_falls_in_the_second_round(model: Model) -> None:
+    frame = predictions.surprisal(model, model.capture(BY_ID["repeat"].prompt))
+    words = frame.set_index("token")["logprob"]
+    for word in (" anchor", " pepper", " seven", " lantern"):
+        first, second = words[word].iloc[:2]
+        assert -first > 10
+        assert -second < 2
+
+
+def test_the_long_text_has_as_many_tokens_as_it_says(model: Model) -> None:
+    tokens = len(model.capture(BY_ID["long"].prompt).tokens)
+    assert BY_ID["long"].note.startswith(f"{tokens} tokens")
+
+
+def test_sinks_are_where_the_notes_put_them(model: Model) -> None:
+    one = hidden_states.summary(model.capture(BY_ID["sink"].prompt))
+    assert hidden_states.CONCEPT.measures["sink_ratio"](one, layer=12) > 100
+    again = hidden_states.summary(model.capture(BY_ID["sink2"].prompt))
+    norms = again[again["layer"] == 12].set_index("position")["norm"]
+    assert norms[1] < 500
+    assert (norms[2:] > 4000).all()
+
+
+def test_notes_about_tokens(model: Model) -> None:
+    assert run.doctor(model, model.capture(BY_ID["penguins"].prompt))["code"][0] == "newline"
+    codes = run.doctor(model, model.capture(BY_ID["japanese"].prompt))["code"].tolist()
+    assert "pieces" in codes
+    for example in EXAMPLES:
+        typed_a_space = example.prompt.endswith(" ")
+        assert typed_a_space == (example.id in ("sum", "sum2", "count"))
+    text = run.continuation(model, BY_ID["count"].prompt, 2)["text"][0]
+    assert text == "50"

@@ -1,0 +1,116 @@
+"""Every character of a token can be seen, and none of them can do anything."""
+
+import sys
+import unicodedata
+
+import pytest
+
+from strata.display.tokens import LONGEST, display_percent, display_text, display_token
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        (" Paris", "·Paris"),
+        ("new york ", "new·york·"),
+        ("   ", "···"),
+        ("\n", "↵"),
+        ("\n\n", "↵↵"),
+        ("\t", "⇥"),
+        ("", "∅"),
+        ("\r\n", "\\u{000D}↵"),
+        ("\x00", "\\u{0000}"),
+        ("a\x1b[31m", "a\\u{001B}[31m"),
+        ("\x7f", "\\u{007F}"),
+        ("\u202egnp", "\\u{202E}gnp"),  # right-to-left override
+        ("\u2066x\u2069", "\\u{2066}x\\u{2069}"),
+        ("\u200b", "\\u{200B}"),  # zero-width space
+        ("\ufeff", "\\u{FEFF}"),
+        ("a\u00adb", "a\\u{00AD}b"),  # soft hyphen
+        ("\u00a0", "\\u{00A0}"),
+        ("\u3000", "\\u{3000}"),
+        ("\u2028", "\\u{2028}"),
+        ("\ud800", "\\u{D800}"),
+        ("\ue000", "\\u{E000}"),
+        ("\U0010ffff", "\\u{10FFFF}"),
+        ("\ufe0f", "\\u{FE0F}"),
+        ("\u3164", "\\u{3164}"),  # a filler: a letter that draws nothing
+        ("\u2800", "\\u{2800}"),  # blank Braille
+        ("col\u00b7lega", "col\\u{00B7}lega"),  # a real middle dot is no space
+        ("↵", "\\u{21B5}"),
+        ("∅", "\\u{2205}"),
+        ("\u0301", "◌\u0301"),
+        (" \u0301", "·◌\u0301"),  # nor does a mark sit on a sign that stands for a space
+        ("e\u0301", "e\u0301"),
+        ("का", "का"),
+        ("\ufffd", "\ufffd"),
+        ("日本", "日本"),
+        ("שלום", "שלום"),
+        ("🙂", "🙂"),
+        ("…", "…"),
+        ("![](http://x)", "![](http://x)"),  # text-safe sinks show it as it is
+        ("<script>", "<script>"),
+        (":material/bolt:", ":material/bolt:"),
+    ],
+)
+def test_what_is_shown(token: str, shown: str) -> None:
+    assert display_token(token) == shown
+
+
+def test_every_character_is_visible_alone() -> None:
+    """Whatever the code point, the result is printable and has no category that acts unseen."""
+    for number in range(sys.maxunicode + 1):
+        shown = display_token.__wrapped__(chr(number))
+        assert shown.isprintable()
+        assert " " not in shown
+        assert shown == chr(number) or shown[0] in "\\·↵⇥◌"
+        assert unicodedata.category(shown[0])[0] not in "MCZ"
+
+
+def test_different_single_characters_never_look_alike() -> None:
+    shown = [display_token.__wrapped__(chr(n)) for n in range(sys.maxunicode + 1)]
+    assert len(set(shown)) == len(shown)
+
+
+@pytest.mark.parametrize("token", ["x" * 33, " " * 500, "\x00" * 40, "a" * 30 + "\u202e" * 9])
+def test_long_tokens_are_cut_and_never_inside_an_escape(token: str) -> None:
+    shown = display_token(token)
+    assert len(shown) <= LONGEST
+    assert shown.endswith("…")
+    assert shown.count("\\u{") == shown.count("}")
+
+
+def test_longest_that_is_not_cut() -> None:
+    assert display_token("y" * 32) == "y" * 32
+    assert display_token(" " * 32) == "·" * 32
+    assert display_token("y" * 31 + " z") == "y" * 31 + "…"
+
+
+def test_running_text_keeps_single_spaces() -> None:
+    assert display_text("The capital of France is") == "The capital of France is"
+    assert display_text(" two  spaces, end ") == "·two··spaces, end·"
+    assert display_text("a\nb\u202ec") == "a↵b\\u{202E}c"
+    assert display_text("") == "∅"
+    assert display_text(" ") == "·"
+
+
+def test_running_text_is_cut_at_its_beginning() -> None:
+    assert display_text("The capital of France is", longest=9) == "…France is"
+    assert display_text("The capital of France is", longest=10) == "…France is"
+    assert display_text("abc", longest=3) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("prob", "short", "longer"),
+    [
+        (0.7732, "77.3%", "77.32%"),
+        (0.0004, "<0.1%", "0.04%"),
+        (0.0005, "0.1%", "0.05%"),
+        (0.00003, "<0.1%", "<0.01%"),
+        (1e-30, "<0.1%", "<0.01%"),
+        (0.0, "0.0%", "0.00%"),
+        (1.0, "100.0%", "100.00%"),
+    ],
+)
+def test_only_what_is_impossible_is_shown_as_nothing(prob: float, short: str, longer: str) -> None:
+    assert (display_percent(prob), display_percent(prob, 2)) == (short, longer)

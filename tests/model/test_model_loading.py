@@ -1,0 +1,137 @@
+"""Loading: what is read, what is never read, and one sentence for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import torch
+
+from strata.errors import ModelError
+from strata.model import load_model
+from tests import tiny as tiny_models
+from tests.plain import Plain
+from tests.tiny import PROMPT
+
+
+def test_only_safetensors_are_read(tmp_path: Path) -> None:
+    network = tiny_models.build("gpt2")
+    tiny_models.write(network, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors") as refusal:
+        load_model(str(tmp_path))
+    assert "\n" not in str(refusal.value)
+
+
+def test_code_in_a_folder_is_never_run(tmp_path: Path) -> None:
+    tiny_models.save("gpt2", tmp_path)
+    sentinel = tmp_path / "it-ran"
+    (tmp_path / "evil.py").write_text(f"open({str(sentinel)!r}, 'w')\n")
+    config = json.loads((tmp_path / "config.json").read_text())
+    auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    for family in ("gpt2", "evil"):
+        config |= {"model_type": family, "auto_map": auto_map}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        if family == "gpt2":
+            load_model(str(tmp_path))  # by transformers' own code
+        else:
+            with pytest.raises(ModelError) as refusal:
+                load_model(str(tmp_path))
+            assert "\n" not in str(refusal.value)
+        assert not sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"not a tensor in it"),
+        ("config.json", b"{"),
+        ("tokenizer.json", b"[]"),
+        ("tokenizer.json", None),
+    ],
+)
+def test_a_damaged_folder_is_one_sentence(file: str, content: bytes | None, tmp_path: Path) -> None:
+    """The sentence names what is damaged, and is a whole one."""
+    tiny_models.save("gpt2", tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(ModelError, match=file.removesuffix(".json").split(".")[-1]) as refusal:
+        load_model(str(tmp_path))
+    assert re.fullmatch(r"[^\n]+[.!]", str(refusal.value)), refusal.value
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for name in ("no-such-model", str(tmp_path), str(tmp_path / "missing.gguf"), ""):
+        with pytest.raises(ModelError) as refusal:
+            load_model(name)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("dtype", ["float31", "int8", "nn"])
+def test_a_dtype_that_is_none_is_refused(dtype: str, tiny_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(ModelError, match=dtype):
+        load_model(str(tiny_folder("gpt2")), dtype=dtype)
+
+
+def test_a_missing_weight_is_refused(tmp_path: Path) -> None:
+    """transformers would fill it with random numbers and go on."""
+    network = tiny_models.build("llama")
+    state = network.state_dict()
+    del state["model.layers.1.mlp.up_proj.weight"]
+    network.save_pretrained(tmp_path, state_dict=state)
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError):
+        load_model(str(tmp_path))
+
+
+def write_gguf(network: Any, path: Path) -> None:
+    """A Qwen 2 model and the test tokenizer as one .gguf file, by the format's own library."""
+    config = network.config
+    writer = gguf.GGUFWriter(str(path), "qwen2")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    bpe = json.loads(tiny_models.tokenizer().backend_tokenizer.to_str())["model"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(bpe["vocab"], key=bpe["vocab"].get))
+    writer.add_token_types([3, *[1] * (tiny_models.VOCABULARY - 1)])  # control, then normal
+    writer.add_token_merges([" ".join(pair) for pair in bpe["merges"]])
+    writer.add_eos_token_id(tiny_models.END)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config.num_hidden_layers)
+    for key, value in network.state_dict().items():
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), value.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
+    network = tiny_models.build("qwen2", use_sliding_window=False)
+    write_gguf(network, tmp_path / "tiny.gguf")
+    model = load_model(str(tmp_path / "tiny.gguf"), device="cpu")
+    trace = model.capture(PROMPT)
+    assert model.check.ok, model.check
+    assert trace.token_ids.tolist() == tiny_models.tokenizer()(PROMPT).input_ids
+    assert "".join(trace.tokens) == PROMPT
+    assert torch.equal(trace.logits, Plain(network).run(trace.token_ids).logits)
+
+    monkeypatch.setattr(
+        "strata.model.load.convert_gguf", None
+    )  # would fail if it were called again
+    again = load_model(str(tmp_path / "tiny.gguf"), device="cpu")
+    assert torch.equal(again.capture(PROMPT).hidden, trace.hidden)

@@ -1,0 +1,42 @@
+"""What a page's address keeps, and when it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from strata.ui.anatomy import address
+
+
+class Told(dict[str, str]):
+    """An address that notes each change it is told, as a message to the browser."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.messages = 0
+
+    def __setitem__(self, name: str, value: str) -> None:
+        super().__setitem__(name, value)
+        self.messages += 1
+
+
+def test_an_address_is_told_of_changes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told({"positions": "4"})
+    monkeypatch.setattr(address.st, "query_params", told)
+    address.remember("positions", "4")
+    address.remember("pins", None)
+    assert (told, told.messages) == ({"positions": "4"}, 0)
+    address.remember("positions", "4-5")
+    assert (told, told.messages) == ({"positions": "4-5"}, 1)
+    address.remember("positions", None)
+    assert told == {}
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "٣", "1234567890", "1e3", " 7"])
+def test_what_is_no_whole_number_is_none(text: str) -> None:
+    assert address.whole_number(text) is None
+
+
+def test_a_whole_number_is_read() -> None:
+    assert address.whole_number("007") == 7

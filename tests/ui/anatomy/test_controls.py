@@ -1,0 +1,59 @@
+"""Controls that pages share: a press that outlasts the run it was made in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from strata.ui.anatomy import controls
+
+
+class Overtaken(Exception):
+    """The run gives way to another one."""
+
+
+def press(label: str, *, on_click: Callable[[], None], **_: Any) -> bool:
+    on_click()  # before the run, as Streamlit does
+    return True
+
+
+def overtaken(label: str, *, on_click: Callable[[], None], **_: Any) -> bool:
+    on_click()
+    raise Overtaken
+
+
+def untouched(label: str, **_: Any) -> bool:
+    return False
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(controls.st, "session_state", kept)
+    return kept
+
+
+def test_a_press_counts_once(state: dict[str, Any]) -> None:
+    assert not controls.pressed(untouched, "Make it", "make")
+    assert controls.pressed(press, "Make it", "make")
+    assert not controls.pressed(untouched, "Make it", "make")
+
+
+def test_a_press_outlasts_a_run_that_gives_way(state: dict[str, Any]) -> None:
+    with pytest.raises(Overtaken):
+        controls.pressed(overtaken, "Make it", "make")
+    assert not controls.pressed(untouched, "Save", "save")
+    assert controls.pressed(untouched, "Make it", "make")
+    assert not controls.pressed(untouched, "Make it", "make")
+
+
+def test_a_press_is_not_remembered_for_long(
+    state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Overtaken):
+        controls.pressed(overtaken, "Make it", "make")
+    now = controls.time.monotonic()
+    monkeypatch.setattr(controls.time, "monotonic", lambda: now + 60)
+    assert not controls.pressed(untouched, "Make it", "make")

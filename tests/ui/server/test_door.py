@@ -1,0 +1,188 @@
+"""Nobody passes the door without a seat, and nothing typed there does harm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from strata.classroom.codes import hashed
+from strata.classroom.roster import Class, Roster
+from strata.errors import StrataError
+from strata.runtime.attempts import Attempts
+from strata.storage.database import Database
+from strata.ui.server import door
+
+SECRET = "correct horse"
+
+
+async def page(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("a page")
+
+
+async def socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("open")
+    await websocket.close()
+
+
+@pytest.fixture
+def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
+    monkeypatch.setattr(door, "reception", door.Reception(Roster(database), hashed(SECRET)))
+    return Roster(database).create("3b <b>")
+
+
+async def told(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(",".join(request.headers.getlist("x-strata-seat")))
+
+
+def app() -> Starlette:
+    """A server with a door, whose every other page says "a page"."""
+    routes = [
+        Route("/told", told),
+        Route("/{path:path}", page),
+        WebSocketRoute("/_stcore/stream", socket),
+    ]
+    return Starlette(routes=[*door.routes, *routes], middleware=[Middleware(door.Door)])
+
+
+@pytest.fixture
+def client(group: Class) -> Iterator[TestClient]:
+    with TestClient(app(), follow_redirects=False) as opened:
+        yield opened
+
+
+def join(client: TestClient, group: Class, name: str = "Ann", then: str = "") -> str:
+    """Enter; the answer is the resume code."""
+    answer = client.post(f"/join?next={then}", data={"code": group.code, "name": name})
+    assert answer.status_code == 200
+    found = re.search(r"id=resume>([\w-]+)<", answer.text)
+    assert found
+    return found[1]
+
+
+def test_without_a_seat_there_is_no_page_no_file_and_no_socket(client: TestClient) -> None:
+    for path in ("/", "/predictions", "/class", "/joinery", "/readyz/x", "/static", "/media/x"):
+        answer = client.get(f"{path}?example=long")
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"/join?next={path}%3Fexample%3Dlong"
+        assert "a page" not in answer.text
+    assert client.get("/_stcore/metrics").status_code == 403
+    assert client.post("/_stcore/upload_file/x/y").status_code == 403
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+    for cookie in ("x", "x" * 5_000, "' OR 1=1 --"):
+        client.cookies.set(door.COOKIE, cookie)
+        assert client.get("/predictions").status_code == 303
+    for path in ("/readyz", "/_stcore/health", "/static/app.js"):
+        assert client.get(path).text == "a page"
+
+
+def test_joining_opens_pages_and_socket(client: TestClient, group: Class) -> None:
+    code = join(client, group, then="/predictions%3Fat%3D2")
+    assert client.get("/predictions").text == "a page"
+    assert client.get("/_stcore/metrics").status_code == 403
+    with client.websocket_connect("/_stcore/stream") as opened:
+        assert opened.receive_text() == "open"
+    assert client.post("/leave").status_code == 303
+    assert client.get("/predictions").status_code == 303
+    back = client.post("/join?next=/scaling", data={"resume": code.upper()})
+    assert (back.status_code, back.headers["location"]) == (303, "/scaling")
+    assert client.get("/predictions").text == "a page"
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites(client: TestClient, group: Class) -> None:
+    answer = client.post("/join", data={"code": group.code, "name": "Ann"})
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+    headers = {"X-Forwarded-Proto": "https"}
+    answer = client.post("/join", data={"code": group.code, "name": "Ann"}, headers=headers)
+    assert "Secure" in answer.headers["set-cookie"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "then", ["//evil.org", "https://evil.org", "/\\evil.org", "x", "/", "/a\nb"]
+)
+def test_nobody_is_led_elsewhere(client: TestClient, group: Class, then: str) -> None:
+    answer = client.post("/join", params={"next": then}, data={"code": group.code, "name": "Ann"})
+    assert 'href="/lessons"' in answer.text
+
+
+def test_the_teacher_enters_by_the_secret_and_not_without_end(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert door.reception
+    now = 0.0
+    monkeypatch.setattr(door.reception, "secrets_typed", Attempts(5, 12.0, lambda: now))
+    for _ in range(5):
+        assert "not the teacher" in client.post("/teach", data={"secret": "guess"}).text
+    assert "Too many attempts" in client.post("/teach", data={"secret": SECRET}).text
+    assert client.get("/class").status_code == 303
+    now += 12.1
+    answer = client.post("/teach", data={"secret": SECRET})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/class")
+    assert client.get("/class").text == "a page"
+
+
+def test_wrong_class_codes_are_not_tried_without_end(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert door.reception
+    monkeypatch.setattr(door.reception, "wrong_codes", Attempts(3, 60.0, lambda: 0.0))
+    for _ in range(3):
+        assert "No class" in client.post("/join", data={"code": "aaaa-aaaa", "name": "x"}).text
+    answer = client.post("/join", data={"code": group.code, "name": "Ann"})
+    assert "Too many wrong codes" in answer.text
+
+
+def test_a_closed_class_says_so_and_lets_nobody_on(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    from datetime import UTC, datetime
+
+    join(client, group)
+    Roster(database).change(group.id, closes=datetime.now(UTC))
+    assert door.reception
+    door.reception._seen.clear()  # as after a few seconds
+    answer = client.get("/predictions")
+    assert answer.status_code == 403
+    assert "The class 3b &lt;b&gt; was closed" in answer.text
+
+
+def test_a_database_that_is_away_keeps_in_who_was_in(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(client, group)
+    assert client.get("/predictions").text == "a page"
+
+    def fail(*_: object) -> None:
+        raise StrataError("The database is away.")
+
+    assert door.reception
+    for name in ("seated", "join", "seat"):
+        monkeypatch.setattr(door.reception.roster, name, fail)
+    monkeypatch.setattr(door, "_FRESH", -1.0)
+    assert client.get("/predictions").text == "a page"
+    client.cookies.clear()
+    client.cookies.set(door.COOKIE, "another")
+    assert "does not answer" in client.get("/predictions").text
+    answer = client.post("/join", data={"code": group.code, "name": "Bob"})
+    assert answer.status_code == 403
+
+
+def test_a_server_without_classes_has_no_door(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "reception", None)
+    assert client.get("/predictions").text == "a page"

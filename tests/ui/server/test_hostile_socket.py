@@ -1,0 +1,314 @@
+"""A member of a class who speaks to the server without a browser gets no further than with one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from strata.classroom.roster import Class, Roster
+from strata.storage.database import Database
+from strata.storage.prompts import PromptStore
+from tests.browser.server import serve
+from tests.hostile import Case, each, of_kinds, text
+from tests.ui.server.sockets import Socket
+from tests.ui.server.test_hostile_door import encoded
+
+MODEL = "smollm2-135m"
+EVES = "Eve alone wrote this sentence of the violet zebra"
+NEVER = (EVES, "Traceback", "site-packages", "root:x:0:0")
+QUERY = "at k layers lesson step_of_lesson model example prompt target pins with follow span view "
+QUERY += "second second_text beside positions where factor mode texts seed"
+OWN_TEXT = "texts=Your+own+text+file"
+PAGES = ("predictions", "hidden_states", "logit_lens", "scaling", "lessons", "class")
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A server with two classes, Ann's and Eve's, Ann's without any model but one."""
+
+    url: str
+    database: Database
+    ours: Class
+    theirs: Class
+    ann: str  # cookies
+    eve: str
+    eves_prompt: str  # the id of a stored prompt of the other class
+    log: Path
+
+    def join(self, group: Class, name: str) -> str:
+        answer = httpx.post(f"{self.url}/join", data={"code": group.code, "name": name})
+        assert answer.status_code == 200
+        return answer.cookies["strata_seat"]
+
+    def get(self, path: str, cookie: str = "", **more: Any) -> httpx.Response:
+        headers = {"Cookie": f"strata_seat={cookie}"} if cookie else {}
+        method = more.pop("method", "GET")
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
+
+
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    folder = tmp_path_factory.mktemp("hosted")
+    place, log = folder / "classes.sqlite", folder / "log.txt"
+    environment = {
+        "STRATA_MODE": "class",
+        "STRATA_TEACHER_SECRET": "a secret of the teacher",
+        "STRATA_DATABASE_URL": str(place),
+    }
+    with serve(environment=environment, log=log) as url:
+        database = Database(place)
+        roster = Roster(database)
+        ours, theirs = roster.create("Ours", model=MODEL), roster.create("Theirs " + EVES[:20])
+        made = Hosted(url, database, ours, theirs, "", "", "", log)
+        ann, eve = made.join(ours, "Ann"), made.join(theirs, "Eve")
+        member = roster.members(theirs.id)[0]
+        stored = PromptStore(database).save(EVES, member.id, theirs.id)
+        yield Hosted(url, database, ours, theirs, ann, eve, stored, log)
+        printed = log.read_text(errors="replace")
+        database.close()
+    assert EVES not in printed
+    assert "\x1b]" not in printed
+
+
+@pytest.fixture(autouse=True)
+def up(hosted: Hosted) -> Iterator[None]:
+    yield
+    assert httpx.get(f"{hosted.url}/readyz", timeout=60).status_code == 200
+
+
+def nothing_leaks(socket: Socket, *, whole: bool = True) -> None:
+    for never in NEVER:
+        assert never not in socket.said, never
+    for error in socket.errors:
+        assert not error.stack_trace
+    if whole:
+        assert not socket.errors
+
+
+@pytest.mark.parametrize("sink", ["query"])
+@each(of_kinds("number", "path", "sql", "model", "all", "halves"))
+def test_a_forged_address(hosted: Hosted, sink: str, case: Case) -> None:
+    page = PAGES[len(case.name) % len(PAGES)]
+    query = "&".join(f"{name}={encoded(case.text)}" for name in QUERY.split())
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run(page, query)
+        nothing_leaks(socket)
+
+
+@pytest.mark.parametrize("name", ["prompt", "second_text", "with"])
+def test_a_prompt_of_another_class_is_not_there(hosted: Hosted, name: str) -> None:
+    query = f"{name}={hosted.eves_prompt}&view=Several+prompts&second=own"
+    page = {"prompt": "predictions", "second_text": "logit_lens", "with": "trajectories"}[name]
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run(page, query)
+        nothing_leaks(socket)
+    if name == "prompt":  # and the same link does open in its own class
+        with Socket(hosted.url, hosted.eve) as socket:
+            socket.run(page, query)
+            assert EVES in socket.said
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "script": {"string_value": text("markup: script")},
+    "megabyte": {"string_value": text("large: a megabyte")},
+    "nul": {"string_value": "a\0b"},
+    "path": {"string_value": "../../etc/passwd"},
+    "hub id": {"string_value": "openai-community/gpt2"},
+    "other model": {"string_value": "GPT-2"},
+    "bool": {"bool_value": True},
+    "double": {"double_value": math.nan},
+    "int": {"int_value": -(2**62)},
+    "trigger": {"trigger_value": True},
+    "bytes": {"bytes_value": b"\xff\x00"},
+    "json": {"json_value": "{not json"},
+    "deep json": {"json_value": text("json: deep")},
+    "json trigger": {"json_trigger_value": '[{"event": "chosen", "value": [1e999, "\\ud83d"]}]'},
+}
+ARRAYS: dict[str, tuple[str, list[Any]]] = {
+    "nan": ("double_array_value", [math.nan]),
+    "infinite": ("double_array_value", [math.inf]),
+    "far": ("double_array_value", [1e18]),
+    "below": ("double_array_value", [-5.0]),
+    "between": ("double_array_value", [0.123]),
+    "many": ("double_array_value", [0.0] * 50_000),
+    "none": ("double_array_value", []),
+    "whole": ("int_array_value", [2**31, -7]),
+    "texts": ("string_array_value", [text("markup: image"), "9" * 5_000]),
+}
+
+
+@pytest.mark.parametrize("sink", ["widget"])
+@pytest.mark.parametrize("forged", [*FORGED, *ARRAYS])
+@pytest.mark.parametrize("page", ["predictions", "logit_lens", "scaling", "gaussian_baseline"])
+def test_forged_values_of_every_widget(hosted: Hosted, page: str, forged: str, sink: str) -> None:
+    """Values that no widget would send are ignored or refused; who sends them spoils their own
+    session at most."""
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run(page)
+        nothing_leaks(socket)
+        states = []
+        for widget in socket.ids.values():
+            if forged in FORGED:
+                states.append(WidgetState(id=widget, **FORGED[forged]))
+            else:
+                field, values = ARRAYS[forged]
+                states.append(WidgetState(id=widget))
+                getattr(states[-1], field).data.extend(values)
+        try:
+            socket.run(page, "", *states)
+        except ConnectionClosed:  # a message over the limit
+            assert forged == "megabyte"
+        nothing_leaks(socket, whole=False)
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run(page)
+        assert "foot" in socket.said
+        nothing_leaks(socket)
+
+
+@pytest.mark.parametrize("model", ["GPT-2", "gpt2", "../..", "/tmp", "{{x}}", "http://x"])
+def test_a_model_that_the_class_is_not_held_with(hosted: Hosted, model: str) -> None:
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run("predictions", f"model={encoded(model)}")
+        box = socket.ids["model"]
+        socket.run("predictions", "", WidgetState(id=box, string_value=model))
+        nothing_leaks(socket)
+        assert "foot" in socket.said, "the page of the class's own model"
+
+
+@pytest.mark.parametrize(
+    "page", ["../app", "..%2f..%2fetc%2fpasswd", "class", "no_such", "\0", "/"]
+)
+@pytest.mark.parametrize("kind", ["page_name", "page_script_hash", "fragment_id"])
+def test_pages_that_are_not_there(hosted: Hosted, kind: str, page: str) -> None:
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run("predictions")
+        message = BackMsg()
+        setattr(message.rerun_script, kind, page)
+        socket.send(message)
+        for raw in socket.drained():
+            assert not [never for never in NEVER if never.encode() in raw]
+            assert b"New class" not in raw
+        socket.run("predictions")
+        nothing_leaks(socket)
+
+
+def test_the_teachers_page_is_not_a_learners(hosted: Hosted) -> None:
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run("class")
+        assert hosted.theirs.code not in socket.said
+        assert hosted.ours.code not in socket.said
+        nothing_leaks(socket)
+
+
+@pytest.mark.parametrize("resumed", ["active", "left"])
+def test_who_knows_the_id_of_a_session_does_not_get_it(hosted: Hosted, resumed: str) -> None:
+    """Streamlit goes on with a session for who names its id, a random UUID that only its own
+    browser is told; and only if the door says that the same browser asks."""
+    with Socket(hosted.url, hosted.eve) as eve:
+        eve.run("predictions", f"prompt={hosted.eves_prompt}")
+        assert EVES in eve.said
+        if resumed == "active":
+            with Socket(hosted.url, hosted.ann, eve.session) as ann:
+                ann.run("predictions")
+                assert ann.session != eve.session
+                nothing_leaks(ann)
+            eve.run("predictions")  # and Eve is not put out
+            assert EVES in eve.said
+    if resumed == "left":
+        with Socket(hosted.url, hosted.ann, eve.session) as ann:
+            ann.run("predictions")
+            assert ann.session != eve.session
+            nothing_leaks(ann)
+    with Socket(hosted.url, hosted.eve, eve.session) as again:
+        again.run("predictions")
+        assert again.session == eve.session
+        assert EVES in again.said, "her own browser goes on"
+
+
+def test_a_file_of_another_session_is_not_read(hosted: Hosted) -> None:
+    """Uploads are found by the session that made them, whoever names their ids."""
+    with Socket(hosted.url, hosted.eve) as eve, Socket(hosted.url, hosted.ann) as ann:
+        for socket in (eve, ann):
+            for _ in range(5):  # a busy page may be run again before its end
+                socket.run("gaussian_baseline", OWN_TEXT)
+                if "text_file" in socket.ids:
+                    break
+        forged = WidgetState(id=ann.ids["text_file"])
+        info = forged.file_uploader_state_value.uploaded_file_info.add()
+        info.file_id, info.name, info.size = "1", "/etc/passwd", 10
+        info.file_urls.file_id = "1"
+        ann.run("gaussian_baseline", OWN_TEXT, forged)
+        nothing_leaks(ann, whole=False)
+        path = f"/_stcore/upload_file/{eve.session}/1"
+        files = {"file": ("a.txt", EVES.encode())}
+        assert hosted.get(path, method="PUT", files=files).status_code == 403
+        for session in ("x", "../x", "00000000-0000-0000-0000-000000000000"):
+            path = f"/_stcore/upload_file/{session}/1"
+            answer = hosted.get(path, hosted.ann, method="PUT", files=files)
+            assert answer.status_code in (400, 403, 404, 405)
+
+
+@pytest.mark.parametrize("cookie", ["", "forged", "' OR 1=1 --", "x" * 4_000, "forgotten"])
+def test_without_a_seat_nothing_is_had(hosted: Hosted, cookie: str) -> None:
+    if cookie == "forgotten":
+        cookie = hosted.join(hosted.ours, "Tom")
+        roster = Roster(hosted.database)
+        roster.forget(next(m.id for m in roster.members(hosted.ours.id) if m.name == "Tom"))
+    for path in ("/predictions", "/class", "/media/x", "/component/x", "/static/../predictions"):
+        assert hosted.get(path, cookie).status_code in (303, 403, 404), path
+    for path in ("/_stcore/host-config", "/_stcore/upload_file/a/b", "/_stcore/metrics"):
+        assert hosted.get(path, cookie).status_code == 403, path
+    with pytest.raises((InvalidStatus, ConnectionClosed)), Socket(hosted.url, cookie) as socket:
+        socket.run("predictions")
+
+
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/metrics/", "/_stcore/agent/x"])
+def test_what_a_seat_does_not_open(hosted: Hosted, path: str) -> None:
+    assert "session" not in hosted.get(path, hosted.ann).text
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..%2f..%2fetc%2fpasswd", "0" * 56 + ".csv"])
+@pytest.mark.parametrize("root", ["media", "component", "static", "_stcore/bidi-components"])
+def test_no_file_is_read(hosted: Hosted, root: str, name: str) -> None:
+    answer = hosted.get(f"/{root}/{name}", hosted.ann)
+    assert "root:" not in answer.text
+    assert answer.status_code in (303, 400, 403, 404) or "<title>Streamlit" in answer.text
+
+
+RAW = {
+    "debug_shutdown_runtime": BackMsg(debug_shutdown_runtime=True),
+    "debug_disconnect_websocket": BackMsg(debug_disconnect_websocket=True),
+    "clear_cache": BackMsg(clear_cache=True),
+    "set_run_on_save": BackMsg(set_run_on_save=True),
+    "stop_script": BackMsg(stop_script=True),
+    "load_git_info": BackMsg(load_git_info=True),
+    "nothing": BackMsg(),
+    "garbage": b"\xff" * 100,
+    "half": BackMsg(stop_script=True).SerializeToString()[:1],
+    "megabytes": b"\x00" * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_other_messages(hosted: Hosted, raw: str) -> None:
+    """The server stays up, for others too, and tells nothing of itself."""
+    with Socket(hosted.url, hosted.eve) as eve, Socket(hosted.url, hosted.ann) as ann:
+        eve.run("predictions")
+        ann.run("predictions")
+        try:
+            ann.send(RAW[raw])
+            for answer in ann.drained():
+                assert not [never for never in NEVER if never.encode() in answer]
+        except ConnectionClosed:
+            pass
+        eve.run("predictions")
+        assert "foot" in eve.said

@@ -1,0 +1,248 @@
+"""What a run has made reaches the server's loop in order, and soon, in few batches."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import weakref
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit import config
+from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
+from streamlit.runtime.state import SafeSessionState
+
+from strata.ui.server import throughput, turns
+from tests.loops import run_apart
+
+ELEMENT = ScriptRunnerEvent.ENQUEUE_FORWARD_MSG
+STARTED, STOPPED = (
+    ScriptRunnerEvent.SCRIPT_STARTED,
+    ScriptRunnerEvent.SCRIPT_STOPPED_WITH_SUCCESS,
+)
+
+
+class Session:
+    """Of a session: how it calls the loop, which it counts, and what it heard there."""
+
+    def __init__(self) -> None:
+        self._event_loop = asyncio.get_running_loop()
+        self.calls, self.heard = 0, list[Any]()
+
+    def _call_soon_on_event_loop(self, callback: Callable[[], None]) -> None:
+        self.calls += 1
+        self._event_loop.call_soon_threadsafe(callback)
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handle(session: Session, sender: object, event: object, forward_msg: object = None) -> None:
+        assert asyncio.get_running_loop() is session._event_loop
+        session.heard.append((event, forward_msg))
+
+    monkeypatch.setattr(throughput, "_handle", handle)
+
+
+def elements(session: Any, first: int, n: int) -> list[Any]:
+    """`n` elements said, as a page's thread says them."""
+    for number in range(first, first + n):
+        throughput._on_event(session, None, event=ELEMENT, forward_msg=number)
+    return [(ELEMENT, number) for number in range(first, first + n)]
+
+
+def test_a_run_is_heard_in_order_and_at_once_when_it_ends() -> None:
+    def run(session: Any) -> list[Any]:
+        throughput._on_event(session, None, event=STARTED)
+        said = elements(session, 0, 100)
+        throughput._on_event(session, None, event=STOPPED)
+        return [(STARTED, None), *said, (STOPPED, None)]
+
+    async def play() -> None:
+        session = Session()
+        said = await asyncio.to_thread(run, session)
+        await asyncio.sleep(0)
+        assert session.heard == said
+        assert session.calls == 3  # started, the first element, stopped
+
+    run_apart(play())
+
+
+def test_elements_are_heard_while_the_page_waits() -> None:
+    async def play() -> None:
+        session = Session()
+        said = await asyncio.to_thread(elements, session, 0, 3)
+        await asyncio.sleep(0)
+        assert session.heard == []
+        await asyncio.sleep(3 * throughput._SOON)
+        assert session.heard == said
+        said += await asyncio.to_thread(elements, session, 3, 2)
+        await asyncio.sleep(3 * throughput._SOON)
+        assert session.heard == said
+        assert session.calls == 2
+
+    run_apart(play())
+
+
+def test_nothing_is_lost_between_a_page_that_adds_and_a_loop_that_hears() -> None:
+    async def play() -> None:
+        session = Session()
+        said = await asyncio.to_thread(elements, session, 0, 100_000)
+        await asyncio.sleep(3 * throughput._SOON)
+        assert session.heard == said
+        assert session.calls < 1_000
+
+    run_apart(play())
+
+
+def test_the_loop_is_told_once_that_there_is_something_to_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = []
+    monkeypatch.setattr(throughput, "_tell_loop", told.append)
+    needed = asyncio.Event()
+    runtime: Any = SimpleNamespace(_get_async_objs=lambda: SimpleNamespace(need_send_data=needed))
+    throughput._tell_loop_once(runtime)
+    assert told == [runtime]
+    needed.set()
+    throughput._tell_loop_once(runtime)
+    assert told == [runtime]
+
+
+def test_an_error_leaves_nothing_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = throughput._handle
+
+    def handle(session: Any, sender: Any, event: Any, forward_msg: Any = None) -> None:
+        if forward_msg == 0:
+            raise KeyError
+        heard(session, sender, event, forward_msg)
+
+    monkeypatch.setattr(throughput, "_handle", handle)
+
+    async def play() -> None:
+        session = Session()
+        elements(session, 0, 2)
+        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert session.heard == [(ELEMENT, 1), (STOPPED, None)]
+
+    run_apart(play())
+
+
+def test_a_session_that_is_left_is_freed_at_once() -> None:
+    async def play() -> None:
+        session = Session()
+        elements(session, 0, 2)
+        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
+        await asyncio.sleep(3 * throughput._SOON)
+        left = weakref.ref(session)
+        gc.disable()
+        try:
+            del session
+            assert left() is None
+        finally:
+            gc.enable()
+
+    run_apart(play())
+
+
+def test_a_server_is_made_of_what_was_mended() -> None:
+    importlib.import_module(
+        "strata.ui.server.start"
+    )  # as `app.py` does, before Streamlit makes its own
+    for mended in (
+        AppSession._on_scriptrunner_event,
+        Runtime._enqueued_some_message,
+        ScriptRunner._run_script,
+        ScriptRunContext.on_script_start,
+        SafeSessionState.on_script_will_rerun,
+    ):
+        assert mended.__module__ == throughput.__name__
+    assert config.get_option is throughput._option
+    assert not config.get_option("runner.fastReruns")  # one thread a session
+
+
+def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
+    importlib.import_module("strata.ui.server.start")
+    before = config.get_option("server.maxUploadSize")
+    assert before == throughput._option.__wrapped__("server.maxUploadSize")
+    assert config.get_options_for_section("theme") == throughput._section.__wrapped__("theme")
+    told = {"server.maxUploadSize": before + 1}
+    try:
+        config.get_config_options(force_reparse=True, options_from_flags=told)
+        assert config.get_option("server.maxUploadSize") == before + 1
+    finally:
+        config.get_config_options(force_reparse=True)
+    assert config.get_option("server.maxUploadSize") == before
+    with pytest.raises(RuntimeError, match="not defined"):
+        config.get_option("server.nothing")
+
+
+class Overtaken(Exception):
+    """The run gives way to a newer wish."""
+
+
+class Runner:
+    """Of a runner: that it gives way at once, where it executes a page."""
+
+    _execing = True
+
+    def give_way(self) -> None:
+        if self._execing:
+            raise Overtaken
+
+
+def test_what_was_pressed_is_heard_before_a_run_gives_way() -> None:
+    runner, heard = Runner(), []
+
+    def hear(fresh: Any, **more: Any) -> None:
+        heard.append(fresh)
+        state["kept"] = fresh  # as a callback does
+
+    inner: Any = type("Inner", (dict,), {"on_script_will_rerun": staticmethod(hear)})()
+    state = SafeSessionState(inner, runner.give_way)
+    pressed: Any = "a press"
+    with pytest.raises(Overtaken):
+        throughput._hear(state, pressed)
+    assert heard == []  # Streamlit by itself
+    throughput._hear_whole(state, pressed)
+    assert (heard, inner) == ([pressed], {"kept": pressed})
+    with pytest.raises(Overtaken):
+        runner.give_way()  # from here on again
+
+
+def test_an_error_in_a_callback_leaves_the_run_able_to_give_way() -> None:
+    def fail(fresh: Any, **more: Any) -> None:
+        raise KeyError
+
+    runner = Runner()
+    state = SafeSessionState(SimpleNamespace(on_script_will_rerun=fail), runner.give_way)  # type: ignore[arg-type]
+    with pytest.raises(KeyError):
+        throughput._hear_whole(state, None)
+    with pytest.raises(Overtaken):
+        runner.give_way()
+
+
+def test_a_turn_is_held_from_when_the_browser_was_heard_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = turns.Line(1)
+    monkeypatch.setattr(turns, "_line", line)
+    seen = []
+
+    def run(runner: Any, asked: Any) -> None:
+        seen.append(line.free)  # the browser's wish is taken in without a turn
+        throughput._begin_in_turn(runner)
+        seen.append(line.free)
+        raise KeyError
+
+    monkeypatch.setattr(throughput, "_run", run)
+    monkeypatch.setattr(throughput, "_begin", lambda context: None)
+    with pytest.raises(KeyError):
+        throughput._run_to_the_end(None, None)  # type: ignore[arg-type]
+    assert seen == [1, 0]
+    assert line.free == 1

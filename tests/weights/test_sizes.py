@@ -1,0 +1,61 @@
+"""A model's size is read from the headers of its files, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from strata.errors import ModelError
+from strata.weights.sizes import count_parameters
+
+
+def test_gguf_counts_every_tensor_whatever_its_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(64)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_token_list(["<s>", "Ġhello", "ö"])
+    writer.add_token_scores([0.0, 1.5, 2.5])
+    writer.add_bool("flag", True)
+    writer.add_array("nested", [[1, 2], [3]])
+    writer.add_tensor("a", np.zeros((3, 5), dtype=np.float32))
+    packed = gguf.quants.quantize(
+        np.zeros((4, 64), dtype=np.float32), gguf.GGMLQuantizationType.Q4_1
+    )
+    writer.add_tensor("b", packed, raw_dtype=gguf.GGMLQuantizationType.Q4_1)
+    writer.add_tensor("c", np.zeros(7, dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert count_parameters(path) == 3 * 5 + 4 * 64 + 7
+
+
+def test_folder_counts_every_shard(tmp_path: Path) -> None:
+    first = {"a": np.zeros((3, 5), dtype=np.float32), "scalar": np.array(1.0, dtype=np.float32)}
+    save_file(first, tmp_path / "model-1.safetensors", metadata={"format": "pt"})
+    save_file({"b": np.zeros(7, dtype=np.float16)}, tmp_path / "model-2.safetensors")
+    assert count_parameters(tmp_path) == 15 + 1 + 7
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF", b"PK" + bytes(60), b"GGUF\3\0\0\0" + b"\xff" * 64]
+)
+def test_file_that_is_no_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"broken.gguf is not a GGUF file, or is cut short"):
+        count_parameters(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK" + bytes(60), b"\5\0\0\0\0\0\0\0[1,2]", b"\xff" * 64]
+)
+def test_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"is not a safetensors file, or is cut short"):
+        count_parameters(tmp_path)
