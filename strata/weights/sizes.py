@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from safetensors import SafetensorError, safe_open
 
 from strata.errors import ModelError
 
@@ -36,11 +37,10 @@ def count_parameters(path: Path) -> int:
 
 def _count_in_safetensors(path: Path) -> int:
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, path.stat().st_size)))
-        return sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file, or is cut short.") from error
 
 

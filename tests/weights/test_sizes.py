@@ -7,7 +7,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_file
 
 from strata.errors import ModelError
 from strata.weights.sizes import count_parameters
@@ -40,6 +42,23 @@ def test_folder_counts_every_shard(tmp_path: Path) -> None:
     save_file(first, tmp_path / "model-1.safetensors", metadata={"format": "pt"})
     save_file({"b": np.zeros(7, dtype=np.float16)}, tmp_path / "model-2.safetensors")
     assert count_parameters(tmp_path) == 15 + 1 + 7
+
+
+def test_numbers_that_numpy_has_no_type_for_are_counted(tmp_path: Path) -> None:
+    half, eighth = (
+        torch.zeros(3, 5, dtype=torch.bfloat16),
+        torch.zeros(2, dtype=torch.float8_e4m3fn),
+    )
+    torch_file({"a": half, "b": eighth}, tmp_path / "model.safetensors")
+    assert count_parameters(tmp_path) == 15 + 2
+
+
+def test_a_file_cut_short_behind_its_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": np.zeros((3, 5), dtype=np.float32)}, path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="cut short"):
+        count_parameters(tmp_path)
 
 
 @pytest.mark.parametrize(
