@@ -280,14 +280,16 @@ def _layout(
 
 
 def _principal(points: Tensor) -> tuple[NDArray[np.float64], float]:
-    """(n, D) -> (n, 2), the two directions of largest variance, and the share of it they keep."""
-    centred = points.double() - points.double().mean(dim=0)  # (n, D)
-    if len(centred) < centred.shape[1]:
-        left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
-        drawn, share = left[:, :2] * sizes[:2], (sizes[:2] ** 2).sum() / (sizes**2).sum()
-    else:  # many times faster where there are more states than dimensions
-        squares, axes = torch.linalg.eigh(centred.T @ centred)  # ascending
-        drawn, share = centred @ axes[:, -2:].flip(1), squares[-2:].sum() / squares.sum()
-    drawn = torch.nn.functional.pad(drawn, (0, 2 - drawn.shape[1]))  # of one dimension or state
-    sign = drawn.gather(0, drawn.abs().argmax(dim=0, keepdim=True)).sign()  # (1, 2)
-    return (drawn * torch.where(sign == 0, 1, sign)).numpy(), float(share)
+    """(n, D) -> (n, 2), the two directions of largest variance, and the share of it they keep.
+
+    By itself scikit-learn draws its solver at random from some size on; both of these are exact.
+    """
+    from sklearn.decomposition import PCA  # here: not every server draws a map
+
+    n, d_model = points.shape
+    solver = "full" if n < d_model else "covariance_eigh"  # many times faster for many states
+    pca = PCA(min(2, n, d_model), svd_solver=solver, random_state=0)
+    drawn = pca.fit_transform(points.double().numpy())
+    drawn = np.pad(drawn, ((0, 0), (0, 2 - drawn.shape[1])))  # of one dimension or state
+    sign = np.sign(drawn[np.abs(drawn).argmax(axis=0), [0, 1]])  # (2,)
+    return drawn * np.where(sign == 0, 1, sign), float(pca.explained_variance_ratio_.sum())
