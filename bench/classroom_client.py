@@ -130,6 +130,13 @@ class Browser:
         state.trigger_value = True
         return await self._change(state)
 
+    async def send_press(self, key: str) -> None:
+        """Press a button, and do not wait for what comes of it."""
+        assert self._socket is not None
+        state = self._state(key)
+        state.trigger_value = True
+        await self._socket.send(self._with(state).SerializeToString())
+
     @property
     def query(self) -> str:
         """What the address holds after the question mark."""
@@ -144,13 +151,7 @@ class Browser:
 
     async def _change(self, state: WidgetState | None = None) -> float:
         assert self._socket is not None
-        message = self._message()
-        if state is not None:
-            if state.WhichOneof("value") != "trigger_value":
-                self._states[state.id] = state
-            message.rerun_script.widget_states.widgets.extend(
-                [*(each for name, each in self._states.items() if name != state.id), state]
-            )
+        message = self._message() if state is None else self._with(state)
         self._done = asyncio.get_running_loop().create_future()
         start = time.perf_counter()
         await self._socket.send(message.SerializeToString())
@@ -160,6 +161,16 @@ class Browser:
         except TimeoutError:
             raise Broken(f"no answer within {PATIENCE:g} s") from None
         return time.perf_counter() - start
+
+    def _with(self, state: WidgetState) -> BackMsg:
+        """What a browser says when this widget is what has changed."""
+        message = self._message()
+        if state.WhichOneof("value") != "trigger_value":
+            self._states[state.id] = state
+        message.rerun_script.widget_states.widgets.extend(
+            [*(each for name, each in self._states.items() if name != state.id), state]
+        )
+        return message
 
     def _message(self, fragment: str = "") -> BackMsg:
         message = BackMsg()

@@ -1,30 +1,25 @@
-"""What Streamlit does at every element of every page, done so that many pages can run at once.
+"""What Streamlit does at every run of every page, done so that many pages can run at once.
 
-Elements go to the server's loop in batches. By itself Streamlit wakes the loop twice for each, a
-hundred times a run, and each time the page and the loop take the interpreter from each other. An
-element is sent some 10 ms later for it.
-
-Settings are read without a lock. By itself Streamlit takes one lock at each reading, some hundred
-times a run, and where ten pages run at once most of them stand in line for it.
-
-Pages run in turns, see turns.py: from when Streamlit has heard what the browser wants.
-
-What the browser wants is heard whole, and callbacks run to their end, before a run gives way to a
-newer wish. By itself Streamlit gives way at any touch of a session's state, and what was pressed is
-then lost: two wishes within some 50 ms, or more on a busy server, are enough. A session has one
-thread for that, see `fastReruns` in `.streamlit/config.toml`.
+Each method that is replaced, with its reason, stands in `REPLACED` at the end of this file; nothing
+else of Streamlit's insides is touched. `STRATA_PLAIN_STREAMLIT=1` leaves all of it as it is: slower
+with many learners, and a press may be lost, but every page and lesson works.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import inspect
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
-from streamlit import config
+from streamlit import __version__, config
+from streamlit.components.v2.bidi_component import main as components
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
@@ -45,21 +40,55 @@ _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """One function of Streamlit's that is replaced, and what to know before touching it."""
+
+    purpose: str  # by which STRATA_PLAIN_STREAMLIT names it, with others of the same purpose
+    owner: Any
+    name: str
+    ours: Callable[..., Any]
+    why: str
+    gain: str  # measured; docs/architecture.md says how
+    until: str  # what would make it unnecessary upstream
+    source: str  # of Streamlit's own, when ours was written: the beginning of its SHA-256
+    own: Callable[..., Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own", getattr(self.owner, self.name))
+
+    @property
+    def changed(self) -> str:
+        """What to do now that Streamlit's own function is another one; "" while it is not."""
+        found = hashlib.sha256(inspect.getsource(self.own).encode()).hexdigest()[:16]
+        if found == self.source:
+            return ""
+        return (
+            f"Streamlit {__version__} has changed {self.own.__qualname__}, which Strata replaces: "
+            f"{self.why} It is unnecessary once {self.until} Look whether ours still fits or can "
+            f"go, then write down source={found!r}."
+        )
+
+
 def mend() -> None:
     """Have Streamlit do so in this process. Before its server is made, which keeps its methods."""
-    AppSession._on_scriptrunner_event = _on_event  # type: ignore[assignment, method-assign]
-    Runtime._enqueued_some_message = _tell_loop_once  # type: ignore[assignment, method-assign]
-    ScriptRunContext.on_script_start = _begin_in_turn  # type: ignore[assignment, method-assign]
-    ScriptRunner._run_script = _run_to_the_end  # type: ignore[assignment, method-assign]
-    SafeSessionState.on_script_will_rerun = _hear_whole  # type: ignore[assignment, method-assign]
-    config.get_option = _option
-    config.get_options_for_section = lambda section: dict(_section(section))
-    config.on_config_parsed(_forget_options, force_connect=True)
+    left = os.environ.get("STRATA_PLAIN_STREAMLIT", "").split(",")
+    if "1" in left:
+        return
+    for each in REPLACED:
+        if each.purpose not in left:
+            setattr(each.owner, each.name, each.ours)
+    if "settings" not in left:
+        config.on_config_parsed(_forget_options, force_connect=True)
 
 
 def _forget_options() -> None:
     _option.cache_clear()
     _section.cache_clear()
+
+
+def _options_for_section(section: str) -> dict[str, Any]:
+    return dict(_section(section))
 
 
 class _Batch:
@@ -130,3 +159,115 @@ def _run_to_the_end(runner: ScriptRunner, asked: Any) -> None:
         _run(runner, asked)
     finally:
         turns.give_back()
+
+
+def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
+    """Shows a component's state with what it has just triggered, as Streamlit's own does."""
+
+    def present(state: Any, session: Any) -> Any:
+        try:
+            said = session._new_widget_state[aggregator]
+        except KeyError:
+            return state
+        said = [said] if isinstance(said, dict) else said or ()
+        events = [each for each in said if isinstance(each, dict) and "event" in each]
+        if not events or not isinstance(state, dict):
+            return state
+        return {**{each["event"]: each.get("value") for each in events}, **state}
+
+    return present
+
+
+REPLACED = (
+    Replacement(
+        "batches",
+        AppSession,
+        "_on_scriptrunner_event",
+        _on_event,
+        why="Elements go to the server's loop in batches, some 10 ms later. By itself Streamlit "
+        "wakes the loop for each, a hundred times a run, and each time the page and the loop "
+        "take the interpreter from each other.",
+        gain="",
+        until="elements are handed to the loop in batches.",
+        source="a622d57aa2bacdc2",
+    ),
+    Replacement(
+        "batches",
+        Runtime,
+        "_enqueued_some_message",
+        _tell_loop_once,
+        why="The loop is told that there is something to send only where it does not know yet. By "
+        "itself Streamlit wakes it once more for each element.",
+        gain="",
+        until="the event is set only where it is not set.",
+        source="82ae537d91f146d1",
+    ),
+    Replacement(
+        "turns",
+        ScriptRunContext,
+        "on_script_start",
+        _begin_in_turn,
+        why="Pages run in turns, see turns.py: from when Streamlit has heard what the browser "
+        "wants.",
+        gain="",
+        until="the number of pages that run at once can be set.",
+        source="d493bb00d5ed9fb0",
+    ),
+    Replacement(
+        "turns",
+        ScriptRunner,
+        "_run_script",
+        _run_to_the_end,
+        why="The turn that a page took is given back, however its run ends.",
+        gain="as on_script_start",
+        until="the number of pages that run at once can be set.",
+        source="b576d3acf1a5b905",
+    ),
+    Replacement(
+        "presses",
+        SafeSessionState,
+        "on_script_will_rerun",
+        _hear_whole,
+        why="What the browser wants is heard whole, and callbacks run to their end, before a run "
+        "gives way to a newer wish. By itself Streamlit gives way at any touch of a session's "
+        "state, and what was pressed is then lost.",
+        gain="",
+        until="a run hears its widgets and runs their callbacks before it may be overtaken.",
+        source="61c14e58f2181666",
+    ),
+    Replacement(
+        "settings",
+        config,
+        "get_option",
+        _option,
+        why="Settings are read without a lock. By itself Streamlit takes one lock at each "
+        "reading, some hundred times a run, and where pages run at once most of them stand in "
+        "line for it.",
+        gain="",
+        until="a setting is read without a lock.",
+        source="6111a47967a9b84c",
+    ),
+    Replacement(
+        "settings",
+        config,
+        "get_options_for_section",
+        _options_for_section,
+        why="Settings of a section are read without a lock, as single ones are.",
+        gain="as get_option",
+        until="a setting is read without a lock.",
+        source="3673c44057652c6c",
+    ),
+    Replacement(
+        "presenter",
+        components,
+        "make_bidi_component_presenter",
+        _with_events,
+        why="A component's state is shown with what it has just triggered, by a plain dict. By "
+        "itself Streamlit makes a new class for each component at each reading of all session "
+        "state, which every select box and text field does once a run: three quarters of the "
+        "garbage.",
+        gain="",
+        until="no class is made for each reading.",
+        source="b9bef4bdbffc6838",
+    ),
+)

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from strata.ui.anatomy import component
+from strata.ui.server import throughput
 
 
 def page() -> None:
@@ -27,6 +28,7 @@ def page() -> None:
 
 def test_no_class_is_made_when_a_page_runs() -> None:
     """Streamlit would make one for each component at each select box: garbage of 30 objects."""
+    throughput.mend()
     app = AppTest.from_function(page).run()
     assert not app.exception
     gc.collect()
@@ -56,7 +58,7 @@ class Session:
 )
 def test_what_was_triggered_is_shown_beside_the_state(said: Any, shown: Any) -> None:
     """As Streamlit's own presenter shows it."""
-    present = component._with_events("events", "id", {"chosen"})
+    present = throughput._with_events("events", "id", {"chosen"})
     assert present({"kept": 1}, Session(events=said)) == shown
     assert present({"kept": 1}, Session()) == {"kept": 1}
     assert present("no mapping", Session(events=said)) == "no mapping"

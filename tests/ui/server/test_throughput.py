@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import inspect
+import os
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from streamlit import config
-from streamlit.runtime import Runtime
-from streamlit.runtime.app_session import AppSession
-from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner, ScriptRunnerEvent
+from streamlit import __version__, config
+from streamlit.runtime.scriptrunner import ScriptRunnerEvent
 from streamlit.runtime.state import SafeSessionState
 
 from strata.ui.server import throughput, turns
@@ -154,16 +157,45 @@ def test_a_server_is_made_of_what_was_mended() -> None:
     importlib.import_module(
         "strata.ui.server.start"
     )  # as `app.py` does, before Streamlit makes its own
-    for mended in (
-        AppSession._on_scriptrunner_event,
-        Runtime._enqueued_some_message,
-        ScriptRunner._run_script,
-        ScriptRunContext.on_script_start,
-        SafeSessionState.on_script_will_rerun,
-    ):
-        assert mended.__module__ == throughput.__name__
-    assert config.get_option is throughput._option
+    for each in throughput.REPLACED:
+        assert getattr(each.owner, each.name) is each.ours, each.name
     assert not config.get_option("runner.fastReruns")  # one thread a session
+
+
+@pytest.mark.parametrize("left", ["1", "turns,presses"])
+def test_streamlit_can_be_left_as_it_is(left: str) -> None:
+    """In a process of its own: what was replaced once stays so in this one."""
+    program = (
+        "import strata.ui.server.start\n"
+        "from strata.ui.server.throughput import REPLACED\n"
+        "for each in REPLACED:\n"
+        "    print(each.purpose, getattr(each.owner, each.name) == each.own)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "STRATA_PLAIN_STREAMLIT": left},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    for purpose, own in zip(printed[::2], printed[1::2], strict=True):
+        assert own == str(left == "1" or purpose in left.split(",")), purpose
+    assert len(printed) == 2 * len(throughput.REPLACED)
+
+
+@pytest.mark.parametrize("replaced", throughput.REPLACED, ids=lambda each: each.name)
+def test_streamlits_own_is_what_ours_was_written_for(replaced: throughput.Replacement) -> None:
+    assert not replaced.changed, replaced.changed
+    assert inspect.signature(replaced.own).parameters  # ours are called as these are
+
+
+def test_a_changed_one_says_what_to_do() -> None:
+    other = copy(throughput.REPLACED[0])
+    object.__setattr__(other, "source", "0" * 16)
+    sentence = other.changed
+    assert sentence.startswith(f"Streamlit {__version__} has changed AppSession._on_scriptrunner")
+    for said in (throughput.REPLACED[0].why, throughput.REPLACED[0].until, "write down source='"):
+        assert said in sentence
 
 
 def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
