@@ -6,7 +6,7 @@ import streamlit as st
 from strata import charts
 from strata.concepts.gaussian_baseline import density, words
 from strata.ui.anatomy.page import close_page, draw, open_page, reading
-from strata.ui.figures import states
+from strata.ui.figures import sampled_states
 from strata.ui.figures.texts import sampled
 
 VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
@@ -18,7 +18,7 @@ GLANCE = {
 }
 
 page = sampled(open_page("gaussian_baseline"))
-chosen = states.choose(page)
+chosen = sampled_states.choose(page)
 spread, steps, every, single = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 tables: dict[str, pd.DataFrame] = {}
 kept: dict[str, object] = {}
@@ -27,12 +27,12 @@ if spread.open:
     with spread:
         (figure, detail), below = st.columns([5, 3], gap="medium"), st.container()
         with detail:
-            pairs, zoom = states.choose_pairs()
+            pairs, zoom = sampled_states.choose_pairs()
         asked = {**chosen.place, **chosen.treated, "pairs": pairs}
         bins = page.ask("gaussian_baseline.histogram", zoom=zoom, **asked)
         numbers = page.ask("gaussian_baseline.summary", **asked)
         order = page.ask("gaussian_baseline.quantiles", **asked)
-        d, share = states.choose_baseline(numbers, below)
+        d, share = sampled_states.choose_baseline(numbers, below)
         pair = order.iloc[round(share * (len(order) - 1))]
         baseline = density.curve(d, bins["left"].min(), bins["right"].max())
         title = f"{chosen.noun}: cosines of {numbers['n_pairs'][0]:,} pairs"
@@ -41,10 +41,10 @@ if spread.open:
             chart = charts.histogram(bins, baseline, pair["cosine"], title, sentence)
             draw(chart, "histogram", read=False)
         compared = words.compare(numbers, order, pair, d, page.n_states)
-        detail.dataframe(compared, hide_index=True, column_config=states.COMPARED)
+        detail.dataframe(compared, hide_index=True, column_config=sampled_states.COMPARED)
         if d == 1:
             st.caption(words.SPIKES)
-        states.show_pair(page, pair)
+        sampled_states.show_pair(page, pair)
         reading(sentence)
         tables = {"histogram": bins, "summary": numbers, "pairs at quantiles": order}
         kept = {"pairs": pairs, "dimension": d, "quantile": share}
@@ -53,8 +53,8 @@ if steps.open:
     with steps:
         three = page.ask("gaussian_baseline.decomposition", layer=chosen.layer, drop_top=chosen.top)
         sentence = words.conclusion(three, chosen.part)
-        for place, step in zip(st.columns(3), states.STEPS, strict=True):
-            treated = states.treatment(step, chosen.top)
+        for place, step in zip(st.columns(3), sampled_states.STEPS, strict=True):
+            treated = sampled_states.treatment(step, chosen.top)
             bins = page.ask("gaussian_baseline.histogram", **chosen.place, **treated)
             baseline = density.curve(page.about["d_model"] - treated["drop_top"])
             with place:
@@ -80,10 +80,10 @@ if every.open:
 if single.open:
     with single:
         dims = page.ask("gaussian_baseline.dimensions", **chosen.place)
-        dim, points = states.choose_dimension(page, chosen, dims)
+        dim, points = sampled_states.choose_dimension(page, chosen, dims)
         sentence = words.dimensions_reading(dims, page.n_states)
         reading(f"{sentence} {words.normality_reading(points, dim)}")
         tables = {"dimensions": dims, f"quantiles of dimension {dim}": points}
 
-script = states.script(page, chosen, **kept)
-close_page(page, tables, script, states.archive(page, chosen), proof="corpus.check")
+script = sampled_states.script(page, chosen, **kept)
+close_page(page, tables, script, sampled_states.archive(page, chosen), proof="corpus.check")

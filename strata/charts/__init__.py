@@ -1,10 +1,12 @@
 """The chart forms: a table in, a chart out. What a form's charts share is built once.
 
 Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
-hide data. One file per family of forms: `bar`, `cosine` (matrices of cosines), `curve` (a number by
-layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `laminar` (pairs
-along the layers), `matrix` (a size for each cell), `path` (over a map), `point`, `tally` (a
-class's votes); what they share is in `common`.
+hide data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
+`cosine` (matrices of cosines), `curve` (a number by layer), `distribution` (how values are spread),
+`funnel` (a class in a lesson), `grid` (tokens and layers, two quantities a cell), `laminar` (pairs
+along the layers), `lens` (tokens through the layers, and what a logit is made of), `matrix` (a size
+for each cell), `path` (over a map), `point`, `sweep` (an edit at each block), `tally` (a class's
+votes). `guess` draws a learner's prediction on any of them; what they share is in `common`.
 
 Imports `display`.
 """
