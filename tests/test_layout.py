@@ -40,7 +40,7 @@ ROOMS = {
     "pages": "display charts corpus concepts/* ui/anatomy ui/figures",
     "app": "ui/server",
     "bench": "nouns charts weights storage model corpus concepts concepts/* engine lessons "
-    "classroom",
+    "classroom ui/server",
 }
 ALONE = {  # files that stand in a folder of rooms, not in one of them
     "app.py": "app",
