@@ -18,6 +18,9 @@ CENTRED = (
 )
 _EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
+# For so many seconds after the last layer a browser may not have heard that the play is over: it
+# then asks for one more layer, with the switch still on, which is no press.
+_UNHEARD = 2.0
 
 
 def several(
@@ -68,7 +71,9 @@ def player(key: str, last: int, place: DeltaGenerator) -> bool:
     """A switch that plays the slider of this key from where it stands to its last value."""
 
     def from_the_start() -> None:
-        if st.session_state.get(key, last) >= last:
+        if time.monotonic() - st.session_state.get(f"{key}_ended", -math.inf) < _UNHEARD:
+            st.session_state[f"{key}_play"] = False
+        elif st.session_state.get(key, last) >= last:
             st.session_state[key] = 0
 
     return place.toggle("Play", key=f"{key}_play", on_change=from_the_start)
@@ -81,6 +86,7 @@ def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, pla
     if playing and key in st.session_state:
         if st.session_state[key] == last:
             st.session_state[f"{key}_play"] = False
+            st.session_state[f"{key}_ended"] = time.monotonic()
             st.rerun()
         st.session_state[key] += 1
     return int(place.slider(label, 0, last, last, key=key, bind="query-params"))

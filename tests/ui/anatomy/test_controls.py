@@ -57,3 +57,36 @@ def test_a_press_is_not_remembered_for_long(
     now = controls.time.monotonic()
     monkeypatch.setattr(controls.time, "monotonic", lambda: now + 60)
     assert not controls.pressed(untouched, "Make it", "make")
+
+
+class Place:
+    """Where a switch is put: what happens when it changes is for the test to say."""
+
+    def toggle(self, label: str, *, key: str, on_change: Callable[[], None]) -> bool:
+        self.changed = on_change
+        return False
+
+
+def test_a_browser_that_has_not_heard_of_the_end_does_not_play_again(
+    state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it asks for by itself still says that the switch is on, which is no press."""
+
+    def rerun() -> None:
+        raise Overtaken
+
+    monkeypatch.setattr(controls.st, "rerun", rerun)
+    place: Any = Place()
+    controls.player("layer", 3, place)
+    state |= {"layer": 3, "layer_play": True}
+    with pytest.raises(Overtaken):
+        controls.played_slider("Layer", "layer", 3, place, playing=True)
+    assert state["layer_play"] is False
+    state["layer_play"] = True
+    place.changed()
+    assert (state["layer"], state["layer_play"]) == (3, False)
+    now = controls.time.monotonic()
+    monkeypatch.setattr(controls.time, "monotonic", lambda: now + 60)
+    state["layer_play"] = True
+    place.changed()  # a press: from the start
+    assert (state["layer"], state["layer_play"]) == (0, True)
