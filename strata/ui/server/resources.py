@@ -7,7 +7,6 @@ import itertools
 import logging
 import threading
 import time
-from contextlib import suppress
 from functools import cache, lru_cache
 
 from strata.classroom import class_mode
@@ -16,7 +15,6 @@ from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.model.device import free_memory
 from strata.runtime import memory
-from strata.runtime.umap_worker import WORKER
 from strata.ui.server.readiness import readiness
 from strata.weights.catalogue import ModelCard, catalogue
 
@@ -81,8 +79,6 @@ def warm_up() -> None:
             _log.error("%s", error)
             time.sleep(_TRY_AGAIN_AFTER)
             free_memory()
-    with suppress(OSError):  # told to whoever asks for a map
-        WORKER.start()  # beside, not before: the first pages need the cores too
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"
