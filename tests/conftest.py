@@ -21,12 +21,17 @@ from tests import tiny as tiny_models
 from tests.browser.driver import address, browser, window  # noqa: F401
 from tests.databases import database, place  # noqa: F401
 from tests.plain import Plain
+from tests.times import longest_first
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 # Few threads: tiny matrices gain nothing from more, and many would fight over a busy machine.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    longest_first(items, config.rootpath)
 
 
 @pytest.fixture(scope="session")
