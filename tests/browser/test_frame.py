@@ -78,6 +78,11 @@ def test_every_answer_has_the_security_headers(address: str, path: str) -> None:
     answer = httpx.get(address + path)
     for name, value in HEADERS.items():
         assert answer.headers.get_list(name) == [value]
+    # Said once more, or a header that is missing there would be missed by nobody.
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"default-src 'self'", "object-src 'none'", "frame-ancestors 'self'"} <= {*policy}
 
 
 def test_an_unknown_address_shows_the_first_page(page: Page, address: str) -> None:
