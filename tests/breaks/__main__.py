@@ -75,10 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(outcome := tried(area, each, Path(folder)))
             which, by = f"{outcome.area}: {outcome.name}", outcome.by
             print(f"{outcome.said:8} {outcome.seconds:4.0f} s  {which}  by {by}", flush=True)
+            if asked.json:
+                asked.json.write_text(json.dumps(list(map(asdict, outcomes)), indent=1) + "\n")
     caught = sum(outcome.said == "caught" for outcome in outcomes)
     print(f"{caught} of {len(chosen)} caught in {time.monotonic() - begun:.0f} s")
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n")
     return 0 if caught == len(chosen) else 1
 
 
