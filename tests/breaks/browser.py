@@ -82,7 +82,7 @@ BREAKS: tuple[Break, ...] = (
         file="strata/ui/anatomy/page.py",
         old="        st.text(sentence)",
         new="        st.markdown(sentence)",
-        tests=("tests/browser/test_hostile.py::test_popovers_of_a_hostile_prompt",),
+        tests=("tests/browser/test_hostile.py::test_hostile_prompts_stay_text_on_both_pages",),
     ),
     Break(
         name="a link loses a setting",
