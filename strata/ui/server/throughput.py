@@ -187,7 +187,7 @@ REPLACED = (
         why="Elements go to the server's loop in batches, some 10 ms later. By itself Streamlit "
         "wakes the loop for each, a hundred times a run, and each time the page and the loop "
         "take the interpreter from each other.",
-        gain="",
+        gain="95 of 100 views within 1.55 s, 1.66 s without",
         until="elements are handed to the loop in batches.",
         source="a622d57aa2bacdc2",
     ),
@@ -198,7 +198,7 @@ REPLACED = (
         _tell_loop_once,
         why="The loop is told that there is something to send only where it does not know yet. By "
         "itself Streamlit wakes it once more for each element.",
-        gain="",
+        gain="as _on_scriptrunner_event",
         until="the event is set only where it is not set.",
         source="82ae537d91f146d1",
     ),
@@ -209,7 +209,7 @@ REPLACED = (
         _begin_in_turn,
         why="Pages run in turns, see turns.py: from when Streamlit has heard what the browser "
         "wants.",
-        gain="",
+        gain="95 of 100 views within 1.55 s, 4.24 s without",
         until="the number of pages that run at once can be set.",
         source="d493bb00d5ed9fb0",
     ),
@@ -231,7 +231,7 @@ REPLACED = (
         why="What the browser wants is heard whole, and callbacks run to their end, before a run "
         "gives way to a newer wish. By itself Streamlit gives way at any touch of a session's "
         "state, and what was pressed is then lost.",
-        gain="",
+        gain="0 of 1,000 presses lost, 13 without",
         until="a run hears its widgets and runs their callbacks before it may be overtaken.",
         source="61c14e58f2181666",
     ),
@@ -243,7 +243,7 @@ REPLACED = (
         why="Settings are read without a lock. By itself Streamlit takes one lock at each "
         "reading, some hundred times a run, and where pages run at once most of them stand in "
         "line for it.",
-        gain="",
+        gain="not measured alone",
         until="a setting is read without a lock.",
         source="6111a47967a9b84c",
     ),
@@ -266,7 +266,7 @@ REPLACED = (
         "itself Streamlit makes a new class for each component at each reading of all session "
         "state, which every select box and text field does once a run: three quarters of the "
         "garbage.",
-        gain="",
+        gain="not measured alone",
         until="no class is made for each reading.",
         source="b9bef4bdbffc6838",
     ),
