@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
-import inspect
 import os
 import subprocess
 import sys
@@ -186,7 +185,6 @@ def test_streamlit_can_be_left_as_it_is(left: str) -> None:
 @pytest.mark.parametrize("replaced", throughput.REPLACED, ids=lambda each: each.name)
 def test_streamlits_own_is_what_ours_was_written_for(replaced: throughput.Replacement) -> None:
     assert not replaced.changed, replaced.changed
-    assert inspect.signature(replaced.own).parameters  # ours are called as these are
 
 
 def test_a_changed_one_says_what_to_do() -> None:
