@@ -31,7 +31,8 @@ def startup(name: str, quick: bool) -> Iterator[Row]:
     rounds = 1 if quick else 5
     load = _LOAD.format(name=name)
     stages = ("import strata.model.load", load, load)
-    _fresh(*stages)  # fills the cache of weights, if need be, and the disk's
+    if not quick:
+        _fresh(*stages)  # fills the cache of weights, if need be, and the disk's
     ready, plain, ours = [], [], []
     for _ in range(rounds):
         ready.append(_ready())

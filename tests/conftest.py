@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from tests import tiny as tiny_models
-from tests.browser.driver import address, browser, window  # noqa: F401
+from tests.browser import shared
+from tests.browser.driver import address, browser, small_address, window  # noqa: F401
 from tests.databases import database, place  # noqa: F401
 from tests.plain import Plain
 from tests.times import longest_first
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 
 # Few threads: tiny matrices gain nothing from more, and many would fight over a busy machine.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # not in pytest-xdist's workers
+        shared.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared.end()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
-from tests.browser.server import serve
+from tests.browser.shared import shared, shared_small
 
 OPTIONS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync "
+    # One process for all pages of a context: each that starts compiles Streamlit's scripts anew.
+    "--process-per-site"
 ).split()
 # Milliseconds: a machine of two cores may be busy with other tests.
 PATIENCE = 1000 * int(os.environ.get("STRATA_TEST_PATIENCE", "120"))
@@ -55,7 +57,12 @@ def window(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address() -> str:
     """A server with the real model, for all tests that do not break it."""
-    with serve(log=tmp_path_factory.mktemp("server") / "log.txt") as url:
-        yield url
+    return shared("plain")[0]
+
+
+@pytest.fixture(scope="session")
+def small_address() -> str:
+    """A server with a small random model, where what it answers does not matter."""
+    return shared_small()

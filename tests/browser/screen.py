@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, Request, expect
@@ -99,6 +100,18 @@ def popover(page: Page, name: str) -> Locator:
     expect(body).not_to_be_empty()  # its content comes with the run that the click started
     idle(page)
     return body
+
+
+def point_at(place: Locator, shown: Locator) -> None:
+    """Rest the pointer on a place until what it tells is there: figures that are still being drawn
+    may move it away."""
+    for _ in range(20):
+        place.hover(force=True)
+        with suppress(AssertionError):
+            expect(shown).to_be_visible(timeout=2_000)
+            return
+        place.page.mouse.move(0, 0)
+    expect(shown).to_be_visible(timeout=2_000)
 
 
 def said(place: Page | Locator, kind: str) -> Locator:

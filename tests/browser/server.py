@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 import httpx
 
 ROOT = Path(__file__).parents[2]
+# For a class where it does not matter: the model's own process takes as long to start as a server.
+WITHOUT_A_PROCESS = {"STRATA_MODEL_PROCESS": "false"}
 
 
 def free_port() -> int:
@@ -49,22 +51,13 @@ def started(
     port: int | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`serve`, with the process itself."""
-    port = port or free_port()
-    options = ["--server.port", str(port), "--server.headless", "true"]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
-    log = log or Path(os.devnull)
-    with log.open("wb") as output, TemporaryDirectory() as state:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "STRATA_STATE": state, **(environment or {})},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    port, log = port or free_port(), log or Path(os.devnull)
+    with TemporaryDirectory() as state:
+        process = launched(port, script, {"STRATA_STATE": state, **(environment or {})}, log)
         address = f"http://127.0.0.1:{port}"
         try:
             path = "/readyz" if wait_until_ready else "/_stcore/health"
-            _wait(process, address + path, log)
+            await_ready(process, address + path, log)
             yield address, process
         finally:
             process.terminate()
@@ -75,7 +68,29 @@ def started(
                 process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 600) -> None:
+def launched(
+    port: int,
+    script: Path = ROOT / "app.py",
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """The process of a server that has just been started."""
+    options = ["--server.port", str(port), "--server.headless", "true"]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
+    with (log or Path(os.devnull)).open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def await_ready(
+    process: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 600
+) -> None:
+    """Wait until `url` answers 200; with what the server printed in the error if it dies."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.poll() is not None:

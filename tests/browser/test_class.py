@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +16,21 @@ from strata.lessons import lessons
 from tests.browser.driver import PATIENCE
 from tests.browser.server import serve
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
-from tests.databases import KINDS, new_place
+from tests.databases import new_place
 
 SECRET = "a secret of the teacher"
 LESSON = next(iter(lessons().values()))
 HOSTILE = "=<img src=x onerror='window.hit=1'>"
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def hosted(
-    request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A server that holds classes."""
-    with new_place(request.param, tmp_path_factory.mktemp("class")) as place:
+@pytest.fixture(scope="module")
+def hosted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that holds classes: in PostgreSQL where there is a server, since the other tests of
+    a class in a browser are on SQLite."""
+    kind = "postgresql" if os.environ.get("STRATA_TEST_POSTGRES") else "sqlite"
+    with new_place(kind, tmp_path_factory.mktemp("class")) as place:
         environment = {"STRATA_MODE": "class", "STRATA_TEACHER_SECRET": SECRET}
-        if request.param == "postgresql":
-            environment["STRATA_DATABASE_URL"] = place
-        with serve(environment=environment) as url:
+        with serve(environment={**environment, "STRATA_DATABASE_URL": place}) as url:
             yield url
 
 
@@ -258,7 +257,6 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
         page.context.close()
 
 
-@pytest.mark.parametrize("hosted", KINDS[:1], indirect=True)
 def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
     desk = teacher(browser, hosted)
     code = new_class(desk, "Come along")
@@ -285,7 +283,6 @@ def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
         page.context.close()
 
 
-@pytest.mark.parametrize("hosted", KINDS[:1], indirect=True)
 def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     browser: Browser, hosted: str
 ) -> None:

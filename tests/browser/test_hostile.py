@@ -52,9 +52,9 @@ def is_inert(page: Page, address: str, watch: Watch, before: list[str]) -> None:
         assert not UNSEEN.search(text), repr(text)
 
 
-def test_hostile_prompts_stay_text_on_both_pages(page: Page, address: str) -> None:
+def test_hostile_prompts_stay_text_on_both_pages(page: Page, small_address: str) -> None:
     watch = Watch(page)
-    visit(page, f"{address}/predictions")
+    visit(page, f"{small_address}/predictions")
     before = pictures(page)
     pages = ["predictions", "hidden_states"]
     for i, prompt in enumerate(PROMPTS):
@@ -72,13 +72,13 @@ def test_hostile_prompts_stay_text_on_both_pages(page: Page, address: str) -> No
                 view.click()
                 expect(view).to_have_attribute("aria-selected", "true")
             settled(page)
-            is_inert(page, address, watch, before)
+            is_inert(page, small_address, watch, before)
         pages.reverse()  # the next prompt is typed on the page that is open now
 
 
-def test_popovers_of_a_hostile_prompt(page: Page, address: str) -> None:
+def test_popovers_of_a_hostile_prompt(page: Page, small_address: str) -> None:
     watch = Watch(page)
-    visit(page, f"{address}/predictions")
+    visit(page, f"{small_address}/predictions")
     before = pictures(page)
     text = "".join(PROMPTS[:4]) + PROMPTS[8] + PROMPTS[9] + " all."
     type_prompt(page, text)
@@ -90,17 +90,17 @@ def test_popovers_of_a_hostile_prompt(page: Page, address: str) -> None:
         expect(body).not_to_be_empty()
         if name == "Code":
             assert "\\u202e" in body.locator("code").inner_text()  # written by repr
-        is_inert(page, address, watch, before)
+        is_inert(page, small_address, watch, before)
         page.keyboard.press("Escape")
         expect(body).to_have_count(0)
         idle(page)
     token(page, 0).hover()
     page.get_by_text("Does it know anything?").click()
     settled(page)
-    is_inert(page, address, watch, before)
+    is_inert(page, small_address, watch, before)
 
     page.reload()  # the text comes from the store now
     expect(reading(page)).to_contain_text("all.”")
     assert query(page) == asked
     expect(prompt_box(page)).to_have_value(text.replace("\r", "\n"))
-    is_inert(page, address, watch, before)
+    is_inert(page, small_address, watch, before)

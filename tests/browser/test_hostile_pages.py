@@ -17,12 +17,11 @@ from strata.lessons.progress import Progress
 from strata.storage.database import Database
 from tests.browser.driver import PATIENCE
 from tests.browser.screen import TITLES, Watch, go_to, idle, prompt_box, query, settled, type_prompt
-from tests.browser.server import serve
+from tests.browser.shared import SECRET, shared_class
 from tests.browser.test_hostile import is_inert, pictures
 from tests.hostile import IN_A_BROWSER
 
 ANN = "Ann <img src=x onerror=hacked=1>"
-SECRET = "a secret of the teacher"
 LESSON = next(lesson for lesson in lessons().values() if any(s.observe for s in lesson.steps))
 SEEN = next(n for n, step in enumerate(LESSON.steps) if step.observe)
 # Several in a prompt: each is one of the prompt's own sentences, and is looked for on its own.
@@ -41,19 +40,17 @@ class Hosted:
 
 
 @pytest.fixture(scope="module")
-def hosted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
-    place = tmp_path_factory.mktemp("class") / "classes.sqlite"
-    environment = {"STRATA_MODE": "class", "STRATA_TEACHER_SECRET": SECRET}
-    with serve(environment={**environment, "STRATA_DATABASE_URL": str(place)}) as url:
-        database = Database(place)
-        roster = Roster(database)
-        group = roster.create(f"3b {IN_A_BROWSER[1]}"[:40])
-        for number, text in enumerate(IN_A_BROWSER):  # a member of each name, who wrote as much
-            member, _ = roster.join(group.code, f"{number} {text}"[:40])
-            Progress(database).note(member.id, LESSON.stem, SEEN, observation=text)
-        yield Hosted(url, database, group)
-        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
-        database.close()
+def hosted(browser: Browser) -> Iterator[Hosted]:
+    url, folder = shared_class()
+    database = Database(folder / "state" / "strata.sqlite")
+    roster = Roster(database)
+    group = roster.create(f"3b {IN_A_BROWSER[1]}"[:40])
+    for number, text in enumerate(IN_A_BROWSER):  # a member of each name, who wrote as much
+        member, _ = roster.join(group.code, f"{number} {text}"[:40])
+        Progress(database).note(member.id, LESSON.stem, SEEN, observation=text)
+    yield Hosted(url, database, group)
+    assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
+    database.close()
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +163,8 @@ def test_the_teacher_sees_all_of_it_as_text(
     page.get_by_label("The teacher's secret").fill(SECRET)
     page.get_by_role("button", name="Enter").click()
     members = Roster(hosted.database).members(hosted.group.id)
+    page.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name=hosted.group.name).click()
     expect(page.get_by_text(f"{len(members)} learners")).to_be_visible()
     idle(page)
     did_nothing(page, watch, hosted)

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from strata.concepts.views import concepts
 from strata.lessons import Question, Step, lessons
+from tests import small
 from tests.browser.server import serve
 
 STEMS = list(lessons())
@@ -118,9 +119,10 @@ def test_every_step_is_applied_answered_and_revealed(page: Page, address: str, s
 
 
 @pytest.mark.timeout(600)
-def test_pages_and_a_lesson_work_on_streamlit_as_it_is(page: Page) -> None:
+def test_pages_and_a_lesson_work_on_streamlit_as_it_is(page: Page, tmp_path: Path) -> None:
     """With STRATA_PLAIN_STREAMLIT, for the day on which its insides have changed."""
-    with serve(environment={"STRATA_PLAIN_STREAMLIT": "1"}) as url:
+    environment = {"STRATA_PLAIN_STREAMLIT": "1", **small.environment(tmp_path)}
+    with serve(environment=environment) as url:
         for stem in concepts():
             page.goto(f"{url}/{stem}")
             expect(page.locator(".st-key-foot")).to_be_visible()
@@ -236,12 +238,13 @@ def test_a_page_leads_to_its_lesson_and_the_lesson_to_its_pages(page: Page, addr
 
 
 def test_a_learner_of_a_hosted_server_comes_back_with_the_code(
-    page: Page, browser: Browser
+    page: Page, browser: Browser, tmp_path: Path
 ) -> None:
     stem = STEMS[0]
     lesson = lessons()[stem]
     number, step = next((n, s) for n, s in enumerate(lesson.steps) if s.question)
-    with serve(environment={"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"}) as url:
+    environment = {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0", **small.environment(tmp_path)}
+    with serve(environment=environment) as url:
         page.goto(f"{url}/lessons")
         said = page.get_by_text("Your resume code is")
         code = said.locator("code").inner_text()

@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 from strata.classroom import watch
 from strata.classroom.roster import Roster
 from strata.storage.database import Database
+from tests import small
 from tests.browser.screen import said
-from tests.browser.server import free_port, serve
+from tests.browser.server import WITHOUT_A_PROCESS, free_port, serve
 from tests.browser.test_class import LESSON, SECRET, join, new_class, teacher
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
 from tests.databases import own_server
@@ -46,6 +47,8 @@ def test_nothing_is_lost_when_the_database_or_the_server_is_stopped(
     with own_server() as stored:
         database, port = Database(stored.url), free_port()
         environment = {
+            **WITHOUT_A_PROCESS,
+            **small.environment(tmp_path),
             "STRATA_MODE": "class",
             "STRATA_TEACHER_SECRET": SECRET,
             "STRATA_DATABASE_URL": stored.url,

@@ -9,25 +9,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.screen import said, visit
+from tests import small
+from tests.browser.screen import point_at, said, visit
 from tests.browser.server import serve
 from tests.browser.test_smoke import colour_of, green_proof
 
 LENS = "last-layer lens = the model's logits"
 WRITES = "attention + MLP = what blocks added"
-ENTRY = (
-    '[[model]]\nid = "{}"\nsource = "bundled"\nparameters = 134_515_008\nlicence = "Apache-2.0"\n'
-)
 NAMES = ("whole", "norm", "writes", "refused")
 
 
 @pytest.fixture(scope="module")
 def broken(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the same model four times: whole, with a broken norm, with a broken write, and
-    with writes that were refused when it was loaded."""
+    """A server with the same small model four times: whole, with a broken norm, with a broken
+    write, and with writes that were refused when it was loaded."""
     folder = tmp_path_factory.mktemp("broken")
-    catalogue = folder / "models.toml"
-    catalogue.write_text("".join(ENTRY.format(name) for name in NAMES))
+    catalogue = small.catalogue(folder, *NAMES)
     script = Path(__file__).with_name("broken.py")
     with serve(script, {"STRATA_MODELS": str(catalogue)}, log=folder / "log.txt") as url:
         yield url
@@ -57,8 +54,9 @@ def test_red_where_an_identity_fails(
 ) -> None:
     visit(page, f"{broken}/{stem}?model={model}")
     is_red(page, wrong)
-    badge(page, wrong).hover()
-    expect(page.get_by_role("tooltip")).to_contain_text("are refused")  # the reason, in words
+    reason = page.get_by_role("tooltip")
+    point_at(badge(page, wrong), reason)
+    expect(reason).to_contain_text("are refused")
     expect(badge(page, right)).to_contain_text("check_circle")
 
 
@@ -67,10 +65,10 @@ def test_the_logit_lens_keeps_what_needs_no_writes(page: Page, broken: str, mode
     view = "view=Where+the+target%27s+logit+comes+from"
     visit(page, f"{broken}/logit_lens?model={model}&{view}")
     expect(said(page, "note_attribution")).to_contain_text("refused")
-    expect(page.locator(".st-key-reading_proof_parts")).to_contain_text("31 parts through")
-    expect(page.get_by_role("grid").get_by_role("button", name="Layer 30")).to_have_count(5)
+    expect(page.locator(".st-key-reading_proof_parts")).to_contain_text("4 parts through")
+    expect(page.get_by_role("grid").get_by_role("button", name="Layer 3")).to_have_count(5)
     visit(page, f"{broken}/logit_lens?model={model}&mode=Deltas%2C+frozen+norm")
-    expect(page.locator(".st-key-reading_proof")).to_contain_text("31 parts through the frozen")
+    expect(page.locator(".st-key-reading_proof")).to_contain_text("4 parts through the frozen")
     expect(said(page, "refusal")).to_have_count(0)
 
 

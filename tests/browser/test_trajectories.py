@@ -10,7 +10,8 @@ import psutil
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
-from tests.browser.screen import Watch, chart, eventually_asks, reading, settled, slider
+from tests.browser.screen import Watch, chart, eventually_asks, point_at, reading, settled, slider
+from tests.browser.shared import process
 
 GRADIENTS = "Gradients of the mean next-token loss"
 
@@ -40,8 +41,9 @@ def test_activations_and_gradients_beside_each_other(page: Page, address: str) -
 
 def test_a_path_that_is_pointed_at_stands_out(page: Page, address: str) -> None:
     visit(page, address)
-    points(page, "Activations").nth(40).hover(force=True)
-    expect(page.locator("#vg-tooltip-element")).to_contain_text("Layer")
+    told = page.locator("#vg-tooltip-element")
+    point_at(points(page, "Activations").nth(40), told)
+    expect(told).to_contain_text("Layer")
     faded = chart(page, "Activations").locator('svg .mark-text text[opacity="0.12"]')
     expect(faded.first).to_be_attached()
 
@@ -122,24 +124,22 @@ def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
 
 def test_the_worker_of_a_server_is_a_fresh_interpreter(page: Page, address: str) -> None:
     """Spawned, not forked: torch has threads in the server, and a fork would inherit their locks.
-    It was started with the server, and is the same one after maps were drawn."""
-    before = workers()
-    assert len(before) == 1, "one worker, warm before anybody asked for a map"
-    [pid] = before
+    It was started for the first map, and draws all others too."""
+    visit(page, address)
+    [pid] = workers()
     worker = psutil.Process(pid)
     assert worker.cmdline()[:2] == [sys.executable, "-c"]  # a fork would be `streamlit run`
     if hasattr(worker, "memory_maps"):  # macOS does not tell
         assert not any("libtorch" in each.path for each in worker.memory_maps())
     visit(page, address, "?example=rome")
-    assert workers() == before
+    assert workers() == [pid]
 
 
 def workers() -> list[int]:
-    """The map workers of servers below this test's own process, by process id."""
+    """The map workers of the server, by process id."""
     found = []
-    for each in psutil.Process().children(recursive=True):
+    for each in process("plain").children():
         with suppress(psutil.NoSuchProcess):  # it has ended
-            parent = each.parent()
-            if "umap_worker" in " ".join(each.cmdline()) and parent is not None:
-                found += [each.pid] if "streamlit" in parent.cmdline() else []
+            if "umap_worker" in " ".join(each.cmdline()):
+                found.append(each.pid)
     return found

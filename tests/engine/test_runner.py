@@ -85,6 +85,14 @@ def running(tiny: Tiny) -> Iterator[Runner]:
     running.close()
 
 
+@pytest.fixture(scope="module")
+def expendable(tiny: Tiny) -> Iterator[Runner]:
+    """One whose process tests may end: the next waits until another has taken its place."""
+    running = Runner(tiny("gpt2"))
+    yield running
+    running.close()
+
+
 def test_shared_weights_give_the_same_run_in_every_family(name: str, tiny: Tiny) -> None:
     """Read back here: the process itself does no more."""
     model = tiny(name)
@@ -133,30 +141,27 @@ def test_what_it_refuses_is_left_to_the_caller(running: Runner) -> None:
     assert running.pid == pid
 
 
-def test_a_lost_process_is_one_sentence_and_another_takes_its_place(tiny: Tiny) -> None:
-    running = Runner(tiny("gpt2"))
-    try:
-        expected = captured(running, PROMPT)
-        lost = running.pid
-        assert lost is not None
-        os.kill(lost, signal.SIGSTOP)  # so that the prompts are with it when it goes
-        ended = threading.Timer(0.3, os.kill, (lost, signal.SIGKILL))
-        ended.start()
-        with pytest.raises(StrataError) as error:
-            running.capture([PROMPT])
-        assert str(error.value) == "The process that runs the model ended unexpectedly; ask again."
-        assert running.capture([PROMPT]) is None  # until the next is ready, the caller's turn
-        assert equal(expected[0], captured(running, PROMPT)[0])
-        assert running.pid != lost
+def test_a_lost_process_is_one_sentence_and_another_takes_its_place(expendable: Runner) -> None:
+    running = expendable
+    expected = captured(running, PROMPT)
+    lost = running.pid
+    assert lost is not None
+    os.kill(lost, signal.SIGSTOP)  # so that the prompts are with it when it goes
+    ended = threading.Timer(0.3, os.kill, (lost, signal.SIGKILL))
+    ended.start()
+    with pytest.raises(StrataError) as error:
+        running.capture([PROMPT])
+    assert str(error.value) == "The process that runs the model ended unexpectedly; ask again."
+    assert running.capture([PROMPT]) is None  # until the next is ready, the caller's turn
+    assert equal(expected[0], captured(running, PROMPT)[0])
+    assert running.pid != lost
 
-        # Lost while nobody asked: nobody is told.
-        assert running.pid is not None
-        os.kill(running.pid, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(running.pid)], timeout=PATIENCE)
-        assert running.capture([PROMPT]) is None
-        assert equal(expected[0], captured(running, PROMPT)[0])
-    finally:
-        running.close()
+    # Lost while nobody asked: nobody is told.
+    assert running.pid is not None
+    os.kill(running.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(running.pid)], timeout=PATIENCE)
+    assert running.capture([PROMPT]) is None
+    assert equal(expected[0], captured(running, PROMPT)[0])
 
 
 def test_a_process_that_never_gets_ready_is_tried_three_times(
@@ -181,21 +186,17 @@ def test_a_process_that_never_gets_ready_is_tried_three_times(
 
 
 def test_a_process_that_says_nothing_is_given_up(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    expendable: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = Runner(tiny("gpt2"))
-    try:
-        captured(running, PROMPT)
-        monkeypatch.setattr(runner, "_PATIENCE", 0.05)
-        monkeypatch.setattr(runner, "_SILENCE", 0.3)
-        assert running.pid is not None
-        stopped = running.pid
-        os.kill(stopped, signal.SIGSTOP)
-        with pytest.raises(StrataError, match="ended unexpectedly"):
-            running.capture([PROMPT])
-        until(lambda: not runs(stopped))
-    finally:
-        running.close()
+    captured(expendable, PROMPT)
+    monkeypatch.setattr(runner, "_PATIENCE", 0.05)
+    monkeypatch.setattr(runner, "_SILENCE", 0.3)
+    assert expendable.pid is not None
+    stopped = expendable.pid
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(StrataError, match="ended unexpectedly"):
+        expendable.capture([PROMPT])
+    until(lambda: not runs(stopped))
 
 
 def test_where_no_process_can_be_had_it_is_tried_again(
@@ -222,20 +223,17 @@ def test_only_what_comes_back_exactly_is_run_there(tiny_folder: Callable[[str], 
     assert not runner.can_share(load_model(folder, device="cpu", dtype="bfloat16"))
 
 
-def test_an_answer_is_kept_by_nobody_but_its_caller(tiny: Tiny) -> None:
+def test_an_answer_is_kept_by_nobody_but_its_caller(running: Runner) -> None:
     """Neither side holds it while it waits for the next."""
-    running = Runner(tiny("gpt2"))
-    try:
-        [trace] = captured(running, PROMPT)
-        hidden = weakref.ref(trace.hidden)
-        del trace
-        until(lambda: hidden() is None)
-    finally:
-        running.close()
+    [trace] = captured(running, PROMPT)
+    hidden = weakref.ref(trace.hidden)
+    del trace
+    until(lambda: hidden() is None)
 
 
-def test_close_ends_it_for_good(tiny: Tiny) -> None:
-    running = Runner(tiny("gpt2"))
+def test_close_ends_it_for_good(expendable: Runner) -> None:
+    """The last of its tests."""
+    running = expendable
     captured(running, PROMPT)
     pid = running.pid
     assert pid is not None

@@ -19,7 +19,8 @@ from websockets.sync.client import ClientConnection, connect
 from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.ui.server import door
-from tests.browser.server import started
+from tests import small
+from tests.browser.server import WITHOUT_A_PROCESS, started
 from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel
 from tests.databases import new_place
@@ -74,6 +75,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with new_place("postgresql", folder) as place, ExitStack() as stack:
         environment = {
+            **WITHOUT_A_PROCESS,
+            **small.environment(folder),
             "STRATA_MODE": "class",
             "STRATA_TEACHER_SECRET": SECRET,
             "STRATA_DATABASE_URL": place,
@@ -120,7 +123,7 @@ def test_numbers_about_the_server_are_closed(site: Site) -> None:
 
 def test_a_browser_stays_with_one_process_and_browsers_are_spread(site: Site) -> None:
     used = set()
-    for number in range(8):
+    for number in range(40):  # the proxy draws by lot, so two may come to the same one
         with site.joined(f"Ann {number}") as client, ExitStack() as stack:
             before_them = site.busy()
             for _ in range(4):
@@ -130,7 +133,9 @@ def test_a_browser_stays_with_one_process_and_browsers_are_spread(site: Site) ->
             assert more[port] >= 3, more  # an idle connection of the proxy may have been there
             assert sum(more.values()) - more[port] <= 1, more
             used.add(port)
-    assert used == set(site.processes)
+        if used == set(site.processes):
+            return
+    pytest.fail(f"all at {used}")
 
 
 def test_a_socket_needs_a_seat_and_this_sites_own_page(site: Site) -> None:

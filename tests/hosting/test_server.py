@@ -18,7 +18,8 @@ from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from strata.ui.server import door
 from strata.ui.server.start import HEADERS
-from tests.browser.server import started
+from tests import small
+from tests.browser.server import WITHOUT_A_PROCESS, started
 
 NAME = "strata.example"
 SECRET = "a secret of the teacher"
@@ -52,6 +53,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     group = Roster(Database(folder / "strata.sqlite")).create("3b")
     environment = {
+        **WITHOUT_A_PROCESS,
+        **small.environment(folder),
         "STRATA_MODE": "class",
         "STRATA_TEACHER_SECRET": SECRET,
         "STRATA_STATE": str(folder),
@@ -128,6 +131,7 @@ def test_nothing_of_a_person_is_in_the_log(server: Server) -> None:
 
 def test_who_is_no_named_proxy_cannot_say_where_it_is(tmp_path: Path) -> None:
     environment = {
+        **WITHOUT_A_PROCESS,
         "STRATA_MODE": "class",
         "STRATA_TEACHER_SECRET": SECRET,
         "FORWARDED_ALLOW_IPS": "127.0.0.2, 10.0.0.0/8",

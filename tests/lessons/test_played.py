@@ -1,7 +1,8 @@
 """Every lesson played to its end against a real server: each step is set up, answered, and told.
 
 By websocket, which shows that the server does it; what a learner sees of it is in
-`tests/browser/test_lessons.py`, for one of the lessons.
+`tests/browser/test_lessons.py`, for one of the lessons; what is right on the bundled model in
+`test_check.py`.
 """
 
 from __future__ import annotations
@@ -57,5 +58,5 @@ async def play(url: str, lesson: Lesson) -> None:
 
 
 @pytest.mark.parametrize("stem", list(lessons()))
-def test_every_step_is_applied_answered_and_told(address: str, stem: str) -> None:
-    run_apart(play(address, lessons()[stem]))
+def test_every_step_is_applied_answered_and_told(small_address: str, stem: str) -> None:
+    run_apart(play(small_address, lessons()[stem]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from strata.errors import CancelledError
 from strata.model import Model
 from tests.concepts.by_hand import bundled_folder
 from tests.concepts.gaussian_baseline.test_gaussian_baseline import Floats, noise, sample_of
+from tests.scripts import output_of
 
 TEXTS = (
     'A \u202e "cat"\n sat \x00 on """ the mat',
@@ -325,21 +324,13 @@ def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_
     code = script(bundled_folder(), None, "", layer=12, **choices(model, drawn, "mlp"))
     assert "strata" not in code.replace(bundled_folder(), "").lower()
     assert "PROMPT" not in code
-    file = tmp_path / "script.py"
-    file.write_text(code, encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(code, tmp_path)
     [row] = baseline.summary(drawn, 12, "mlp").itertuples()
-    assert "100 states of 3 texts, 2500 pairs" in ran.stdout
-    assert f"mean {row.mean:.3f}" in ran.stdout
-    assert f"effective dimension {row.effective_dimension:.0f}" in ran.stdout
+    assert "100 states of 3 texts, 2500 pairs" in output
+    assert f"mean {row.mean:.3f}" in output
+    assert f"effective dimension {row.effective_dimension:.0f}" in output
     pair = baseline.quantiles(drawn, 12, "mlp").iloc[500]
-    assert f"text {pair['text_a']}, position {pair['position_a']}: " in ran.stdout
+    assert f"text {pair['text_a']}, position {pair['position_a']}: " in output
 
 
 # -- the bundled model ------------------------------------------------------------------------

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +35,7 @@ from strata.model import Model
 from strata.trace import Trace
 from tests.concepts.by_hand import HOSTILE, bundled_folder, trace
 from tests.plain import Plain
+from tests.scripts import output_of
 
 PROMPT = "The cat sat on the mat, and the dog ran."
 
@@ -379,22 +378,15 @@ def test_script_of_one_token(tiny_folder: Callable[[str], Path]) -> None:
 
 
 def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_path: Path) -> None:
-    file, prompt = tmp_path / "script.py", "The capital of France is"
+    prompt = "The capital of France is"
     code = script(bundled_folder(), None, prompt, position=4, blocks=model.blocks_path)
-    file.write_text(code, encoding="utf-8")
     assert "strata" not in code.replace(bundled_folder(), "")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(code, tmp_path)
     run = model.capture(prompt)
-    [line] = (line for line in ran.stdout.splitlines() if line.startswith("   30  mean"))
+    [line] = (line for line in output.splitlines() if line.startswith("   30  mean"))
     printed = [float(number) for number in line.replace("from", "").split()[2:9:2]]
     assert printed == pytest.approx(summary(run).iloc[-1, 3:].tolist(), rel=1e-4)
     top = outliers(run).iloc[0]
-    assert f"dimension {top['dim']:5d}  layer {top['layer']:3d}" in ran.stdout
-    assert f"keys of the output: {list(model.output_keys)}" in ran.stdout
-    assert "tokens: 5 (5 unique)" in ran.stdout
+    assert f"dimension {top['dim']:5d}  layer {top['layer']:3d}" in output
+    assert f"keys of the output: {list(model.output_keys)}" in output
+    assert "tokens: 5 (5 unique)" in output

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from strata.display.tokens import display_token
 from strata.model import Model
 from tests.concepts.by_hand import HOSTILE, bundled_folder, trace
 from tests.concepts.laminar_profile.test_laminar_profile import STATE, norm_model, with_states
+from tests.scripts import output_of
 
 SHOWN = [f"t{i}" for i in range(12)]
 MATRIX = ["position", "layer_a", "layer_b", "cosine"]
@@ -240,21 +239,14 @@ def test_script_of_one_token(tiny_folder: Callable[[str], Path]) -> None:
 
 
 def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_path: Path) -> None:
-    file, prompt = tmp_path / "script.py", "The capital of France is"
+    prompt = "The capital of France is"
     code = CONCEPT.script(
         bundled_folder(), None, prompt, blocks=model.blocks_path, positions=(4,), layers=(30,)
     )
-    file.write_text(code, encoding="utf-8")
     assert "strata" not in code.replace(bundled_folder(), "")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(code, tmp_path)
     run = model.capture(prompt)
-    printed = ran.stdout.split("Laminar profile of 6 pairs")[1].splitlines()
+    printed = output.split("Laminar profile of 6 pairs")[1].splitlines()
     right, wrong = (statistics(model, run, unique=unique) for unique in (False, True))
     for name, row in (("layer 0", 0), ("after the final norm", 31)):
         [line] = (line for line in printed if line.endswith(f"  {name}"))
@@ -262,5 +254,5 @@ def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_
         expected = [*right.iloc[row][["minimum", "q25", "median", "q75", "maximum", "mean"]]]
         expected += [wrong["minimum"][row], wrong["n_pairs"][row]]
         assert numbers == pytest.approx(expected, abs=1e-4)
-    assert "Token 4, ' is': cosine of its state" in ran.stdout
+    assert "Token 4, ' is': cosine of its state" in output
     torch.testing.assert_close(right["minimum"][0], -0.1479, atol=1e-3, rtol=0)

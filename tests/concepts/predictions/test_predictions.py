@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from strata.errors import InputError
 from strata.model import Model
 from tests import tiny as tiny_models
 from tests.concepts.by_hand import bundled_folder, decoder, trace, with_logits
+from tests.scripts import output_of
 
 FRANCE = "The capital of France is"
 
@@ -332,22 +331,14 @@ def test_script_stops_where_the_model_ends_the_text(tmp_path: Path) -> None:
 
 
 def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_path: Path) -> None:
-    file = tmp_path / "predictions.py"
     code = script(bundled_folder(), None, FRANCE, position=4, k=3, n_tokens=5)
-    file.write_text(code, encoding="utf-8")
     assert "strata" not in code.replace(bundled_folder(), "")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(code, tmp_path, fresh=True)
     best = next_token(model, model.capture(FRANCE), 4, k=1).iloc[0]
-    [line] = (line for line in ran.stdout.splitlines() if line.endswith("' Paris'"))
+    [line] = (line for line in output.splitlines() if line.endswith("' Paris'"))
     printed = [float(number) for number in line.split()[1:4:2]]
     assert printed == pytest.approx([best["prob"], best["logprob"]], abs=2e-4)
-    assert f"The model goes on: {model.generate(FRANCE, 5)!r}" in ran.stdout
+    assert f"The model goes on: {model.generate(FRANCE, 5)!r}" in output
 
 
 def test_script_names_the_revision_where_there_is_one() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -24,6 +22,7 @@ from strata.model import Model, load_model
 from strata.trace import Part, Scale
 from tests.concepts.by_hand import bundled_folder
 from tests.plain import Plain
+from tests.scripts import output_of
 from tests.tiny import PROMPT
 
 FAMILIES = "llama gpt2 bloom xglm opt falcon-7b falcon-rw gemma2 granite phi lfm2 gpt_oss".split()
@@ -359,22 +358,14 @@ def test_script_makes_the_same_sweep(
 
 
 def test_script_runs_by_itself(model: Model, paris: int, tmp_path: Path) -> None:
-    file = tmp_path / "script.py"
     within = places(model)["within"].tolist()
     more: dict[str, Any] = {"target_id": paris, "factor": 0.8, "blocks": model.blocks_path}
     code = script(bundled_folder(), None, BUNDLED, within=within, **more)
-    file.write_text(code, encoding="utf-8")
     assert "strata" not in code.replace(bundled_folder(), "")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(code, tmp_path)
     frame = sweep(model, model.capture(BUNDLED), paris, [0.8])
-    assert f"Block {CONCEPT.measures['most_hurtful_block'](frame)} hurts most" in ran.stdout
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("  block")]
+    assert f"Block {CONCEPT.measures['most_hurtful_block'](frame)} hurts most" in output
+    lines = [line for line in output.splitlines() if line.startswith("  block")]
     printed = [float(line.split("logprob")[1].split()[0]) for line in lines]
     np.testing.assert_allclose(printed, frame["logprob"], atol=1e-3)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +35,7 @@ from strata.errors import CancelledError, InputError
 from strata.model import Model
 from strata.trace import Scale, Trace
 from tests.concepts.by_hand import HOSTILE, bundled_folder, trace
+from tests.scripts import output_of
 
 COLUMNS = ["layer", "position", "token", "x", "y"]
 JUDGED = ["trust", "n_neighbors", "kept"]
@@ -318,20 +316,11 @@ def test_through_the_engine_the_model_is_free_meanwhile(tiny_folder: Callable[[s
 
 
 def test_script_draws_the_same_maps(model: Model, tmp_path: Path) -> None:
-    """In a process of its own, as a learner would run it: the coordinates agree. With as many
-    threads: UMAP makes another map of states that differ in their last digit."""
+    """As a learner would run it: the coordinates agree. With as many threads, since UMAP makes
+    another map of states that differ in their last digit."""
     prompt, settings = "The keeper wrote one line.", {"n_neighbors": 8, "n_epochs": 30, "seed": 2}
     code = script(bundled_folder(), None, prompt, blocks=model.blocks_path, **settings)
-    file = tmp_path / "script.py"
-    file.write_text(f"{code}\nnp.savez('maps.npz', **maps, norms=norms)\n", encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-X", "utf8", str(file)],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-    )
-    assert ran.returncode == 0, ran.stderr
+    output = output_of(f"{code}\nnp.savez('maps.npz', **maps, norms=norms)\n", tmp_path)
     run, gradients = model.capture(prompt), model.gradients(prompt)
     ours = {
         "activations": state_map(run, **settings),
@@ -343,7 +332,7 @@ def test_script_draws_the_same_maps(model: Model, tmp_path: Path) -> None:
             np.testing.assert_allclose(
                 theirs[name].reshape(-1, 2), frame[["x", "y"]], atol=1e-3, err_msg=name
             )
-            assert f"{name}: trust {frame['trust'][0]:.3f}" in ran.stdout
+            assert f"{name}: trust {frame['trust'][0]:.3f}" in output
         norms = gradient_norms(run, gradients)["norm"]
         np.testing.assert_allclose(theirs["norms"].ravel(), norms, rtol=1e-4, atol=1e-9)
 

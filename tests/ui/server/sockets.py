@@ -27,6 +27,7 @@ class Socket:
             proxy=None,
         )
         self.received: list[ForwardMsg] = []  # of the latest run
+        self.raw: list[bytes] = []  # the same as it came
         self.session = ""
         self.ids: dict[str, str] = {}  # of the latest run's widgets, by their keys
         self.kinds: dict[str, str] = {}
@@ -60,12 +61,13 @@ class Socket:
 
     def wait(self) -> None:
         """Receive until a run has ended."""
-        self.received, self.ids, self.kinds = [], {}, {}
+        self.received, self.raw, self.ids, self.kinds = [], [], {}, {}
         while True:
             raw = self._socket.recv(timeout=PATIENCE)
             assert isinstance(raw, bytes)
             answer = ForwardMsg.FromString(raw)
             self.received.append(answer)
+            self.raw.append(raw)
             self._note(answer)
             ended = answer.WhichOneof("type") == "script_finished"
             if ended and answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
@@ -82,8 +84,8 @@ class Socket:
 
     @property
     def said(self) -> str:
-        """All that the latest run sent, as text."""
-        return "\n".join(str(message) for message in self.received)
+        """All that the latest run sent: words and tables stand in a message as they are."""
+        return b"\n".join(self.raw).decode("utf-8", "replace")
 
     @property
     def errors(self) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.storage.prompts import PromptStore
-from tests.browser.server import serve
+from tests.browser.shared import shared_class
 from tests.hostile import Case, each, of_kinds, text
 from tests.ui.server.sockets import Socket
 from tests.ui.server.test_hostile_door import encoded
@@ -56,25 +56,18 @@ class Hosted:
 
 
 @pytest.fixture(scope="module")
-def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
-    folder = tmp_path_factory.mktemp("hosted")
-    place, log = folder / "classes.sqlite", folder / "log.txt"
-    environment = {
-        "STRATA_MODE": "class",
-        "STRATA_TEACHER_SECRET": "a secret of the teacher",
-        "STRATA_DATABASE_URL": str(place),
-    }
-    with serve(environment=environment, log=log) as url:
-        database = Database(place)
-        roster = Roster(database)
-        ours, theirs = roster.create("Ours", model=MODEL), roster.create("Theirs " + EVES[:20])
-        made = Hosted(url, database, ours, theirs, "", "", "", log)
-        ann, eve = made.join(ours, "Ann"), made.join(theirs, "Eve")
-        member = roster.members(theirs.id)[0]
-        stored = PromptStore(database).save(EVES, member.id, theirs.id)
-        yield Hosted(url, database, ours, theirs, ann, eve, stored, log)
-        printed = log.read_text(errors="replace")
-        database.close()
+def hosted() -> Iterator[Hosted]:
+    url, folder = shared_class()
+    database = Database(folder / "state" / "strata.sqlite")
+    roster = Roster(database)
+    ours, theirs = roster.create("Ours", model=MODEL), roster.create("Theirs " + EVES[:20])
+    made = Hosted(url, database, ours, theirs, "", "", "", folder / "log.txt")
+    ann, eve = made.join(ours, "Ann"), made.join(theirs, "Eve")
+    member = roster.members(theirs.id)[0]
+    stored = PromptStore(database).save(EVES, member.id, theirs.id)
+    yield replace(made, ann=ann, eve=eve, eves_prompt=stored)
+    printed = made.log.read_text(errors="replace")
+    database.close()
     assert EVES not in printed
     assert "\x1b]" not in printed
 
@@ -86,8 +79,9 @@ def up(hosted: Hosted) -> Iterator[None]:
 
 
 def nothing_leaks(socket: Socket, *, whole: bool = True) -> None:
+    said = socket.said
     for never in NEVER:
-        assert never not in socket.said, never
+        assert never not in said, never
     for error in socket.errors:
         assert not error.stack_trace
     if whole:

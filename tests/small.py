@@ -1,0 +1,46 @@
+"""A random model with the bundled model's tokenizer: prompts are split as by the real one, and a
+page is there in a moment. For tests of what pages do with words, not of numbers."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from strata.model.load import convert_gguf
+from strata.weights import sources
+from strata.weights.catalogue import resolve
+from tests import tiny
+
+BUNDLED = "smollm2-135m"
+LISTED = Path(__file__).parents[1] / "models.toml"
+_ENTRY = '[[model]]\nid = "{}"\nsource = "folder"\npath = "{}"\nlicence = "none"\n'
+_ENTRY += "prompt_limit = 256\n"
+
+
+def save(folder: Path) -> Path:
+    """Write it into a folder; the answer is the folder."""
+    tokenizer = AutoTokenizer.from_pretrained(sources.folder(resolve(BUNDLED), convert_gguf))
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    room = {"vocab_size": len(tokenizer), "max_position_embeddings": 1024}
+    tiny.build("llama", **room, **ends).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def catalogue(folder: Path, *names: str) -> Path:
+    """A file that lists it under these names."""
+    saved = save(folder / "small")
+    listed = folder / "models.toml"
+    listed.write_text("".join(_ENTRY.format(name, saved) for name in names), "utf-8")
+    return listed
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a server is told to have Strata's own list, with it in the bundled model's place."""
+    listed = catalogue(folder, BUNDLED)
+    _, _, first, *others = LISTED.read_text("utf-8").split("[[model]]\n")  # a comment has one too
+    assert tomllib.loads(first)["id"] == BUNDLED
+    listed.write_text(listed.read_text("utf-8") + "".join(f"[[model]]\n{e}" for e in others))
+    return {"STRATA_MODELS": str(listed)}
