@@ -6,8 +6,10 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from strata import __version__
 from strata.classroom.commands import add_parser as add_class_parser
@@ -75,12 +77,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Load a model (fetching it at need), print its shapes, and test the two "
         "identities that every number rests on: the final layer through the head gives the "
         "model's own logits, and attention plus MLP is what each block added. The exit code is "
-        "0 if both hold and 1 if not.",
-        epilog="example: python -m strata check gpt2 --device cpu",
+        "0 if both hold and 1 if not. With --against, a text that is read otherwise is a line, and "
+        "makes the exit code 1.",
+        epilog="example: python -m strata check gpt2 --device cpu --against transformers",
     )
     check.add_argument("name", metavar="NAME", help=NAME_HELP)
     check.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
     check.add_argument("--dtype", help="float32, float16 or bfloat16; by default the catalogue's")
+    check.add_argument(
+        "--against",
+        choices=("gguf", "transformers"),
+        help="also compare tokens and final logits on some fifty texts with another reader: of the "
+        "model's .gguf file (llama.cpp, if llama-cpp-python is installed), or transformers' own "
+        "generate on the converted folder",
+    )
     check.set_defaults(run=_check)
     _lessons_parser(commands)
     add_class_parser(commands)
@@ -181,7 +191,39 @@ def _check(chosen: argparse.Namespace) -> int:
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name.ljust(width)}  {value}")
-    return 0 if check.ok else REFUSED
+    agreed = not chosen.against or _agrees(model, chosen.against)
+    return 0 if check.ok and agreed else REFUSED
+
+
+def _agrees(model: Any, against: str) -> bool:
+    """Compare a model with another reading of it, and print what differs."""
+    from strata.model import second_opinion
+
+    with tempfile.TemporaryDirectory() as work:
+        if against == "gguf":
+            reader = second_opinion.by_llama_cpp(
+                sources.gguf_of(model.card, Path(work), _progress())
+            )
+        else:
+            folder = sources.folder(model.card, _convert, _progress())
+            reader = second_opinion.by_transformers(folder)
+        found = list(second_opinion.compare(model, reader))
+    _clear_line()
+    alike = [each for each in found if each.same_tokens]
+    largest = max((each.difference for each in alike), default=float("nan"))
+    same_best = sum(each.same_best for each in alike)
+    limit = second_opinion.TOLERANCES[against]
+    print(
+        f"against {against}: {len(alike)} of {len(found)} texts have the same tokens; of these "
+        f"{same_best} the same most likely next token, logits at most {largest:.2g} apart "
+        f"({limit:g} allowed)"
+    )
+    for each in found:
+        if not each.same_tokens:
+            print(f"tokens of {each.text!r}: {each.ours}, there {each.theirs}")
+        elif not each.difference <= limit:
+            print(f"logits after {each.text!r}: {each.difference:.2g} apart")
+    return all(each.same_tokens and each.difference <= limit for each in found)
 
 
 def _check_lessons(chosen: argparse.Namespace) -> int:

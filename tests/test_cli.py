@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cache_bundled(home: Path) -> Path:
-    folder = home / "converted" / sources.BUNDLED.member_sha256
+    folder = home / "converted" / f"{sources.BUNDLED.member_sha256}.{sources.CONVERSION}"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").touch()

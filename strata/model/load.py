@@ -11,14 +11,18 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
+    PreTrainedTokenizerFast,
 )
 
 from strata.errors import ModelError, NotEnoughMemory
 from strata.model.architecture import row_of
 from strata.model.device import best_device, device_named, free_memory, number_type
+from strata.model.gguf_config import arguments_of
+from strata.model.gguf_file import left_over, read_gguf
+from strata.model.gguf_tokenizer import tokenizer_of
 from strata.model.model import Model, Progress
 from strata.weights import sources
-from strata.weights.catalogue import resolve
+from strata.weights.catalogue import ModelCard, resolve
 from strata.weights.fitting import require_memory
 
 
@@ -59,7 +63,7 @@ def load_model(
                 f"{min(found['missing_keys'])} is missing."
             )
         network = network.to(place)
-        tokenizer = _tokenizer(folder, card.title)
+        tokenizer = _tokenizer(folder, card)
         model = Model(card.id, network, tokenizer, card)
     except ModelError:
         raise
@@ -73,21 +77,60 @@ def load_model(
     return model
 
 
-def _tokenizer(folder: Path, title: str) -> Any:
+def _tokenizer(folder: Path, card: ModelCard) -> Any:
+    # A converted folder's tokenizer.json is the file's own rule; AutoTokenizer would put a class of
+    # the model's family in its place.
+    converted = card.source in ("bundled", "gguf")
+    reader: Any = PreTrainedTokenizerFast if converted else AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise ModelError(
-            f"The tokenizer of {title} could not be read; its folder needs a tokenizer.json "
+            f"The tokenizer of {card.title} could not be read; its folder needs a tokenizer.json "
             "that was written by save_pretrained of transformers."
         ) from error
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write a .gguf file's weights (dequantized to float32) and tokenizer as a plain folder."""
+    """Write a .gguf file's weights (dequantized to float32) and tokenizer as a plain folder.
+
+    transformers turns tensors into weights; what the keys mean, and the tokenizer, is read by
+    Strata, since transformers passes over what it does not know. Raises ModelError where anything
+    in the file would be left out.
+    """
+    file = read_gguf(gguf)
+    tokenizer, special = tokenizer_of(file.keys)
+    described = arguments_of(file.keys, file.tensors, file.factors)
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    network = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    config = (
+        AutoConfig.for_model(described[0], **described[1])
+        if described
+        else AutoConfig.from_pretrained(**source)
     )
+    row_of(config.model_type)  # before minutes are spent
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        **source,
+        config=config,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # so that they are told apart below
+    )
+    network, found = loaded
+    if found["mismatched_keys"]:
+        name, theirs, ours = min(found["mismatched_keys"])
+        raise ModelError(
+            f"{gguf.name} has {tuple(theirs)} numbers for {name}, where its keys ask for {tuple(ours)}."
+        )
+    if found["missing_keys"]:
+        raise ModelError(f"{gguf.name} has no tensor for {min(found['missing_keys'])}.")
+    over = left_over(file, {name: p.shape for name, p in network.named_parameters()})
+    if over:
+        raise ModelError(
+            f"{gguf.name} holds {over}, which transformers' {config.model_type} model has no place "
+            "for, so the model's numbers would not be its own."
+        )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    ).save_pretrained(folder)
     network.save_pretrained(folder)

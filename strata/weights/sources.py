@@ -1,8 +1,9 @@
 """Where weights come from: one call that ends in a folder which transformers can load.
 
-The bundled model and GGUF files are converted once, into `home()/converted/<SHA-256 of the GGUF>`.
-Such a folder appears by one rename, so whatever is there is whole: a process killed half-way
-leaves only a work folder, which nobody trusts and the next one removes.
+The bundled model and GGUF files are converted once, into
+`home()/converted/<SHA-256 of the GGUF>.<CONVERSION>`. Such a folder appears by one rename, so
+whatever is there is whole: a process killed half-way leaves only a work folder, which nobody trusts
+and the next one removes. What an older Strata converted goes when its successor is there.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ Progress = Callable[[float, str], None]  # fraction done, 0 to 1, and what is be
 Convert = Callable[[Path, Path], None]  # GGUF file, existing empty folder
 
 POLL_SECONDS = 0.2
+CONVERSION = 2  # to be raised when a file is read otherwise, so that it is converted anew
 CONVERTING = 0.6  # the fraction at which the download is over and the conversion starts
 
 
@@ -103,11 +105,28 @@ def folder(card: ModelCard, convert: Convert, progress: Progress | None = None) 
         ) from error
 
 
+def gguf_of(card: ModelCard, work: Path, progress: Progress | None = None) -> Path:
+    """The .gguf file from which a model was converted; the bundled one's is fetched into the folder
+    `work`. Raises ModelError for a model that has none."""
+    if card.source == "bundled":
+        return _bundled_gguf(card.id, progress or (lambda fraction, message: None))(work)
+    if card.source == "gguf" and Path(card.path or "").is_file():
+        return Path(card.path or "")
+    raise ModelError(f"{card.id} comes from no .gguf file, so it can be compared to none.")
+
+
 # Converting once -----------------------------------------------------------------------------
 
 
 def _converted_folder(digest: str) -> Path:
-    return home() / "converted" / digest
+    return home() / "converted" / f"{digest}.{CONVERSION}"
+
+
+def _older_folders(final: Path) -> Iterator[Path]:
+    """What older versions of Strata made of the same file; the first used the bare digest."""
+    digest = final.stem
+    yield final.with_name(digest)
+    yield from (final.with_name(f"{digest}.{version}") for version in range(2, CONVERSION))
 
 
 def _convert_once(
@@ -136,6 +155,8 @@ def _convert_once(
             for path in converted.iterdir():  # safetensors are written for their owner only
                 path.chmod(converted.stat().st_mode & 0o666)
             os.replace(converted, final)
+            for older in _older_folders(final):
+                shutil.rmtree(older, ignore_errors=True)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     report(1.0, f"{name} is ready")

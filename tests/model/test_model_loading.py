@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import gguf
 import pytest
 import torch
 
 from strata.errors import ModelError
 from strata.model import load_model
+from tests import gguf_files
 from tests import tiny as tiny_models
 from tests.plain import Plain
 from tests.tiny import PROMPT
@@ -92,37 +91,10 @@ def test_a_missing_weight_is_refused(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
-def write_gguf(network: Any, path: Path) -> None:
-    """A Qwen 2 model and the test tokenizer as one .gguf file, by the format's own library."""
-    config = network.config
-    writer = gguf.GGUFWriter(str(path), "qwen2")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    bpe = json.loads(tiny_models.tokenizer().backend_tokenizer.to_str())["model"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(sorted(bpe["vocab"], key=bpe["vocab"].get))
-    writer.add_token_types([3, *[1] * (tiny_models.VOCABULARY - 1)])  # control, then normal
-    writer.add_token_merges([" ".join(pair) for pair in bpe["merges"]])
-    writer.add_eos_token_id(tiny_models.END)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config.num_hidden_layers)
-    for key, value in network.state_dict().items():
-        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), value.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
     network = tiny_models.build("qwen2", use_sliding_window=False)
-    write_gguf(network, tmp_path / "tiny.gguf")
+    gguf_files.write(network, tmp_path / "tiny.gguf", "qwen2", pre="qwen2")
     model = load_model(str(tmp_path / "tiny.gguf"), device="cpu")
     trace = model.capture(PROMPT)
     assert model.check.ok, model.check

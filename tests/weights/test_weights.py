@@ -299,7 +299,8 @@ def test_gguf_file_is_converted_once_for_its_content(wheel: sources.Wheel, tmp_p
     assert len(folders) == 1
     assert calls(tmp_path) == ["first.gguf"]
     assert all(sources.is_cached(card) for card in cards)
-    assert folders.pop().name == hashlib.sha256(b"one").hexdigest()
+    digest = hashlib.sha256(b"one").hexdigest()
+    assert folders.pop().name == f"{digest}.{sources.CONVERSION}"
     first.write_bytes(b"two two")
     assert not sources.is_cached(cards[0])
     assert (sources.folder(cards[0], write_folder) / "model.safetensors").read_bytes() == b"two two"
