@@ -120,7 +120,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     if found["mismatched_keys"]:
         name, theirs, ours = min(found["mismatched_keys"])
         raise ModelError(
-            f"{gguf.name} has {tuple(theirs)} numbers for {name}, where its keys ask for {tuple(ours)}."
+            f"{gguf.name} has {tuple(theirs)} numbers for {name}, where its keys ask for "
+            f"{tuple(ours)}."
         )
     if found["missing_keys"]:
         raise ModelError(f"{gguf.name} has no tensor for {min(found['missing_keys'])}.")

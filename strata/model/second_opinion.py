@@ -19,6 +19,7 @@ from strata.model.model import Model
 
 # Other readers compute with a file's quantized weights, transformers with the same in float32.
 TOLERANCES = {"transformers": 1e-3, "gguf": 2.0}
+_LONGEST = 512  # tokens of a text, in llama.cpp
 Reader = Callable[[str], tuple[list[int], Tensor]]  # text -> token ids, logits (V,) after them
 
 
@@ -77,19 +78,30 @@ def by_transformers(folder: Path) -> Reader:
 
 
 def by_llama_cpp(gguf: Path) -> Reader:
-    """llama.cpp, as the package llama-cpp-python brings it; ModelError where that is missing."""
-    if importlib.util.find_spec("llama_cpp") is None:
+    """llama.cpp, as the package cyllama brings it; ModelError where that is not installed."""
+    if importlib.util.find_spec("cyllama") is None:
         raise ModelError(
-            "No second reader of GGUF files is installed; “pip install llama-cpp-python” brings "
-            "llama.cpp."
+            "No second reader of GGUF files is installed; “pip install cyllama” brings llama.cpp."
         )
-    llama_cpp: Any = importlib.import_module("llama_cpp")
-    network = llama_cpp.Llama(str(gguf), n_ctx=512, logits_all=True, verbose=False)
+    llama_cpp: Any = importlib.import_module("cyllama.llama.llama_cpp")
+
+    class Opened(llama_cpp.LlamaModel):
+        # cyllama 0.2, the last for Python 3.11, asks for this when it copies logits
+        n_vocab = property(lambda self: self.get_vocab().n_vocab)
+
+    llama_cpp.disable_logging()
+    network = Opened(str(gguf))
+    settings = llama_cpp.LlamaContextParams()
+    settings.n_ctx = settings.n_batch = _LONGEST
+    run = llama_cpp.LlamaContext(network, settings)
 
     def read(text: str) -> tuple[list[int], Tensor]:
-        ids = network.tokenize(text.encode("utf-8"), add_bos=True, special=True)
-        network.reset()
-        network.eval(ids)
-        return list(ids), torch.tensor(network.scores[len(ids) - 1])
+        ids = list(network.get_vocab().tokenize(text, True, True))
+        batch = llama_cpp.LlamaBatch(n_tokens=_LONGEST, embd=0, n_seq_max=1)
+        batch.set_batch(ids, 0, False)
+        batch.set_last_logits_to_true()
+        run.kv_cache_clear(True)
+        run.decode(batch)
+        return ids, torch.tensor(run.get_logits())
 
     return read

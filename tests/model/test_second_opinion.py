@@ -1,10 +1,9 @@
-"""A second opinion agrees with a model that is read right, and tells what differs from one that is not."""
+"""A second opinion agrees with a model that is read right, and else tells what differs."""
 
 from __future__ import annotations
 
 import math
 import sys
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,35 +63,66 @@ def llama_cpp(folder: Path) -> Any:
     """Stands in for the package: the calls of it that are made, answered by plain transformers."""
     network = AutoModelForCausalLM.from_pretrained(folder).eval()
 
-    class Llama:
-        def __init__(self, path: str, **options: Any) -> None:
-            assert options["logits_all"]
-            self.scores = torch.zeros(512, network.config.vocab_size).numpy()
+    class Vocabulary:
+        n_vocab = network.config.vocab_size
 
-        def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
-            return tiny_models.tokenizer()(text.decode("utf-8")).input_ids
+        def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+            assert add_special
+            assert parse_special
+            return tiny_models.tokenizer()(text).input_ids
 
-        def reset(self) -> None:
-            self.scores[:] = 0
+    class Model:
+        def __init__(self, path: str) -> None:
+            assert path.endswith("x.gguf")
 
-        def eval(self, ids: list[int]) -> None:
+        def get_vocab(self) -> Vocabulary:
+            return Vocabulary()
+
+    class Batch:
+        def __init__(self, n_tokens: int, embd: int, n_seq_max: int) -> None:
+            self.ids: list[int] = []
+
+        def set_batch(self, ids: list[int], n_past: int, logits_all: bool) -> None:
+            self.ids = ids
+
+        def set_last_logits_to_true(self) -> None:
+            self.last = True
+
+    class Context:
+        def __init__(self, model: Model, settings: Any) -> None:
+            self.seen: list[int] = []
+
+        def kv_cache_clear(self, data: bool) -> None:
+            self.seen = []
+
+        def decode(self, batch: Batch) -> None:
+            assert batch.last
+            self.seen += batch.ids
+
+        def get_logits(self) -> list[float]:
             with torch.inference_mode():
-                self.scores[: len(ids)] = network(torch.tensor([ids])).logits[0].numpy()
+                return network(torch.tensor([self.seen])).logits[0, -1].tolist()
 
-    return SimpleNamespace(Llama=Llama, __spec__=object())
+    return SimpleNamespace(
+        LlamaModel=Model,
+        LlamaBatch=Batch,
+        LlamaContext=Context,
+        LlamaContextParams=SimpleNamespace,
+        disable_logging=lambda: None,
+    )
 
 
 def test_llama_cpp_is_asked_as_its_package_wants_it(
     opened: Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "llama_cpp", llama_cpp(folder))
-    found = list(second_opinion.compare(opened, second_opinion.by_llama_cpp(folder)))
+    monkeypatch.setitem(sys.modules, "cyllama", SimpleNamespace(__spec__=object()))
+    monkeypatch.setitem(sys.modules, "cyllama.llama.llama_cpp", llama_cpp(folder))
+    reader = second_opinion.by_llama_cpp(folder / "x.gguf")
+    found = list(second_opinion.compare(opened, reader))
     assert all(each.same_tokens and each.difference <= 1e-4 for each in found)
 
 
 def test_without_a_second_reader_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="pip install llama-cpp-python"):
+    with pytest.raises(ModelError, match="pip install cyllama"):
         second_opinion.by_llama_cpp(Path("x.gguf"))
-
-
