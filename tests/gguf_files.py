@@ -28,6 +28,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("phi3", {"rope_parameters": PLAIN_ROPE | {"partial_rotary_factor": 0.5}}),
     "gpt2": ("gpt2", {}),
     "bloom": ("bloom", {}),
+    "falcon": ("falcon-7b", {}),
     "stablelm": ("stablelm-sequential", {"qk_layernorm": False}),
     "starcoder2": ("starcoder2", {"sliding_window": None}),
     "nemotron": ("nemotron", {}),
@@ -104,6 +105,7 @@ def _keys(network: Any, architecture: str) -> dict[str, Any]:
         "embedding_length": config.hidden_size,
         "feed_forward_length": getattr(config, "intermediate_size", None)
         or getattr(config, "n_inner", None)
+        or getattr(config, "ffn_hidden_size", None)
         or 4 * config.hidden_size,
         "attention.head_count": heads,
         "vocab_size": config.vocab_size,
@@ -118,7 +120,10 @@ def _keys(network: Any, architecture: str) -> dict[str, Any]:
             "rope.freq_base": config.rope_parameters["rope_theta"],
         }
     if architecture != "gpt2":
-        keys["attention.head_count_kv"] = getattr(config, "num_key_value_heads", heads)
+        alone = {"falcon": 1}  # one head of keys and values for all
+        keys["attention.head_count_kv"] = alone.get(
+            architecture, getattr(config, "num_key_value_heads", heads)
+        )
     for name in (
         "rms_norm_eps",
         "layer_norm_epsilon",

@@ -61,8 +61,8 @@ class Family:
     "whole", "part" where fewer dimensions than the head's may turn, "local" with a second base for
     blocks that see a window. `head_dim`: a head may have another width than D / heads. `shown`:
     argument -> a tensor whose presence makes it true. `otherwise`: arguments where their key is
-    missing. `fixed`: arguments that no key gives. `equal`: keys that must be another's value times
-    a number.
+    missing. `fixed`: arguments that no key gives. `equal`: keys that must have the value of
+    another (None: of 1) times a number.
     """
 
     model_type: str
@@ -72,7 +72,7 @@ class Family:
     shown: Mapping[str, str] = field(default_factory=dict)
     otherwise: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    equal: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    equal: Mapping[str, tuple[str | None, int]] = field(default_factory=dict)
 
 
 _QKV_BIAS = {"attention_bias": "blk.0.attn_q.bias"}
@@ -117,6 +117,25 @@ FAMILIES: dict[str, Family] = {
             "attention.head_count_kv": ("attention.head_count", 1),
             "feed_forward_length": ("embedding_length", 4),
         },
+    ),
+    "falcon": Family(  # Falcon 7B; of larger ones transformers does not undo the grouping of heads
+        "falcon",
+        {
+            "context_length": "max_position_embeddings",
+            "block_count": "num_hidden_layers",
+            "embedding_length": "hidden_size",
+            "feed_forward_length": "ffn_hidden_size",
+            "attention.head_count": "num_attention_heads",
+            _EPS: "layer_norm_epsilon",
+        },
+        fixed={
+            "multi_query": True,
+            "parallel_attn": True,
+            "new_decoder_architecture": False,
+            "alibi": False,
+            "bias": False,
+        },
+        equal={"attention.head_count_kv": (None, 1)},
     ),
     "stablelm": Family(
         "stablelm",
@@ -200,14 +219,19 @@ def arguments_of(
     for key, argument in row.keys.items():
         arguments[argument] = found.take(key, otherwise.get(argument, _NEEDED))
     for key, (other, times) in row.equal.items():
-        found.require(key, times * found.take(other))
+        found.require(key, times * (found.take(other) if other else 1))
     head_dim = width // heads
     if row.head_dim:
         arguments["head_dim"] = head_dim = found.take("attention.key_length", head_dim)
     found.require("attention.key_length", head_dim)
     found.require("attention.value_length", head_dim)
     if row.rope:
-        arguments["rope_parameters"] = _rope(found, row, head_dim, factors)
+        arguments["rope_parameters"] = rope = _rope(found, row, head_dim, factors)
+        if (
+            row.model_type == "phi3" and factors
+        ):  # its config's own value would win over the table's
+            original = "original_max_position_embeddings"
+            arguments[original] = rope[original]
     if name == "stablelm":
         arguments["use_parallel_residual"] = "blk.0.ffn_norm.weight" not in tensors
         found.require("use_parallel_residual", arguments["use_parallel_residual"])

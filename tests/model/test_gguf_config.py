@@ -99,13 +99,18 @@ def test_frequencies_of_llama_3_are_kept(tmp_path: Path) -> None:
     assert differ(converted(path), network) <= 1e-5
 
 
+def phi_3(original: int) -> Any:
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "attention_factor": 1.19}
+    rope |= {"short_factor": [1.0, 1.3, 1.7, 2.0], "long_factor": [2.0, 3.0, 4.5, 6.0]}
+    place = {"original_max_position_embeddings": original}
+    return gguf_files.network_of("phi3", rope_parameters=rope | place, **place)
+
+
 @pytest.mark.parametrize("original", [8, 32], ids=["long", "short"])
 def test_both_tables_of_phi_3_are_kept(original: int, tmp_path: Path) -> None:
-    short, long = [1.0, 1.3, 1.7, 2.0], [2.0, 3.0, 4.5, 6.0]
-    rope = {"rope_type": "longrope", "rope_theta": 1e4, "attention_factor": 1.19}
-    rope |= {"short_factor": short, "long_factor": long}
-    rope |= {"original_max_position_embeddings": original}
-    network = gguf_files.network_of("phi3", rope_parameters=rope)
+    """The one for texts that are longer than `original` tokens, and the other; these have 12."""
+    assert differ(phi_3(8), phi_3(32)) > 1e-2
+    network = phi_3(original)
     path = gguf_files.write(
         network,
         tmp_path / "tiny.gguf",
@@ -114,7 +119,10 @@ def test_both_tables_of_phi_3_are_kept(original: int, tmp_path: Path) -> None:
             "phi3.rope.scaling.original_context_length": original,
             "phi3.rope.scaling.attn_factor": 1.19,
         },
-        tensors={"rope_factors_short.weight": short, "rope_factors_long.weight": long},
+        tensors={
+            f"rope_factors_{name}.weight": network.config.rope_parameters[f"{name}_factor"]
+            for name in ("short", "long")
+        },
     )
     assert differ(converted(path), network) <= 1e-5
 
@@ -184,6 +192,14 @@ def test_too_much_and_too_little_is_refused_by_name(
     with pytest.raises(ModelError, match=re.escape(named)) as refusal:
         converted(path)
     assert re.fullmatch(r"[^\n]+\.", str(refusal.value))
+
+
+def test_falcon_with_several_heads_of_keys_is_refused(tmp_path: Path) -> None:
+    keys = {"falcon.attention.head_count_kv": 2}
+    network = gguf_files.network_of("falcon")
+    path = gguf_files.write(network, tmp_path / "tiny.gguf", "falcon", keys=keys)
+    with pytest.raises(ModelError, match=r"falcon.attention.head_count_kv = 2"):
+        converted(path)
 
 
 def test_keys_without_meaning_are_no_reason(qwen2: Any, tmp_path: Path) -> None:
