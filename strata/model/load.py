@@ -132,6 +132,9 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
             "for, so the model's numbers would not be its own."
         )
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        chat_template=file.keys.get("tokenizer.chat_template"),
+        **special,
     ).save_pretrained(folder)
     network.save_pretrained(folder)
