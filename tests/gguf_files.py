@@ -152,10 +152,10 @@ def _keys(network: Any, architecture: str) -> dict[str, Any]:
             "expert_feed_forward_length": config.moe_intermediate_size,
         }
     if architecture in ("phi3", "gemma2", "gemma3"):
-        keys["attention.sliding_window"] = config.sliding_window
+        keys["attention.sliding_window"] = config.sliding_window or 0
     if architecture == "gemma2":
-        keys["attn_logit_softcapping"] = config.attn_logit_softcapping
-        keys["final_logit_softcapping"] = config.final_logit_softcapping
+        keys["attn_logit_softcapping"] = config.attn_logit_softcapping or 0.0
+        keys["final_logit_softcapping"] = config.final_logit_softcapping or 0.0
     if architecture == "stablelm":
         keys["use_parallel_residual"] = config.use_parallel_residual
     return keys

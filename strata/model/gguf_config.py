@@ -48,6 +48,7 @@ _SAYS_NOTHING = {  # keys that change no number while they have this value
     "rope.scaling.yarn_log_multiplier": 0.0,
     "tensor_data_layout": "jploski",  # Falcon's, for one head of keys and values the same as plain
 }
+_NONE_IF_0 = {"sliding_window", *_CAPS.values()}  # zero says that there is none, as for Phi 4
 _NO_MATTER = ("rope.scaling.finetuned", "vocab_size")  # a remark; the embedding has its rows
 _OTHER = ("general.", "tokenizer.", "quantize.", "GGUF.")  # names, quantization, the tokenizer
 _ROPE_BASE = 10_000.0  # where the file gives none
@@ -179,6 +180,7 @@ _BY_TRANSFORMERS: dict[str, tuple[str, ...]] = {
         *("rope.freq_base", "rope.dimension_count", "rope.dimension_sections"),
         *(f"ssm.{name}" for name in "conv_kernel state_size group_count time_step_rank".split()),
         "ssm.inner_size",
+        "nextn_predict_layers",  # blocks after the last, which foresee tokens for speed only
     ),
 }
 _LARGEST = {"gemma2": 46, "gemma3": 62}  # blocks of the 27B models, which scale by D / heads
@@ -217,7 +219,8 @@ def arguments_of(
     heads, width = found.take("attention.head_count"), found.take("embedding_length")
     otherwise = {"num_key_value_heads": heads, **row.otherwise}
     for key, argument in row.keys.items():
-        arguments[argument] = found.take(key, otherwise.get(argument, _NEEDED))
+        value = found.take(key, otherwise.get(argument, _NEEDED))
+        arguments[argument] = value or None if argument in _NONE_IF_0 else value
     for key, (other, times) in row.equal.items():
         found.require(key, times * (found.take(other) if other else 1))
     head_dim = width // heads

@@ -54,13 +54,16 @@ def left_over(file: GgufFile, parameters: Mapping[str, Sequence[int]]) -> str:
 
     parameters: name -> shape in transformers' model, each once and all filled from the file. So the
     file was used up if it holds as many numbers; names only tell which tensor it was, since a
-    parameter may be made of several tensors.
+    parameter may be made of several tensors. Blocks that only foresee further tokens do not count.
     """
-    weights = {name: shape for name, shape in file.tensors.items() if name not in file.factors}
+    architecture = file.keys["general.architecture"]
+    n_blocks = file.keys[f"{architecture}.block_count"]
+    n_own = n_blocks - file.keys.get(f"{architecture}.nextn_predict_layers", 0)
+    beside = (*file.factors, *(f"blk.{block}." for block in range(n_own, n_blocks)))
+    weights = {name: shape for name, shape in file.tensors.items() if not name.startswith(beside)}
     if sum(map(math.prod, weights.values())) == sum(map(math.prod, parameters.values())):
         return ""
-    architecture = file.keys["general.architecture"]
     kind = next(each for each, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
-    names = gguf.get_tensor_name_map(kind, file.keys[f"{architecture}.block_count"])
+    names = gguf.get_tensor_name_map(kind, n_blocks)
     taken = {names.get_name(parameter, (".weight", ".bias")) for parameter in parameters}
     return min(weights.keys() - taken, default="a tensor")

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from strata.errors import ModelError
 from strata.model import convert_gguf
+from strata.model.gguf_file import GgufFile, left_over
 from tests import gguf_files
 
 IDS = torch.tensor([[40, 61, 3, 250, 17, 9, 88, 120, 33, 71, 5, 299]])
@@ -43,6 +44,45 @@ def test_a_converted_file_gives_the_models_own_logits(architecture: str, tmp_pat
     network = gguf_files.network_of(architecture)
     path = gguf_files.write(network, tmp_path / "tiny.gguf", architecture)
     assert differ(converted(path), network) <= 1e-5
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "bloom", "falcon", "qwen3"])
+def test_a_head_of_its_own_is_kept(architecture: str, tmp_path: Path) -> None:
+    """Also in families whose head is the embedding, and where the file has both."""
+    network = gguf_files.network_of(architecture, tie_word_embeddings=False)
+    assert not torch.equal(network.lm_head.weight, network.get_input_embeddings().weight)
+    path = gguf_files.write(network, tmp_path / "tiny.gguf", architecture)
+    assert differ(converted(path), network) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "changes"),
+    [
+        ("phi3", "attention.sliding_window", {"sliding_window": None}),
+        ("gemma2", "attn_logit_softcapping", {"attn_logit_softcapping": None}),
+        ("gemma2", "final_logit_softcapping", {"final_logit_softcapping": None}),
+    ],
+)
+def test_zero_says_that_there_is_none(
+    architecture: str, key: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    network = gguf_files.network_of(architecture, **changes)
+    keys = {f"{architecture}.{key}": 0 if "window" in key else 0.0}
+    path = gguf_files.write(network, tmp_path / "tiny.gguf", architecture, keys=keys)
+    assert differ(converted(path), network) <= 1e-5
+
+
+def test_blocks_that_foresee_tokens_are_not_missed() -> None:
+    """They stand after the model's own; any other tensor without a place is named."""
+    keys = {"general.architecture": "qwen35", "qwen35.block_count": 3}
+    own = {"blk.0.ffn_up.weight": (2, 3), "blk.1.ffn_up.weight": (2, 3)}
+    parameters = {f"model.layers.{block}.mlp.up_proj.weight": (2, 3) for block in range(2)}
+    more = {"blk.2.ffn_up.weight": (2, 3)}
+    assert left_over(GgufFile(keys, own | more, {}), parameters) == "blk.2.ffn_up.weight"
+    keys["qwen35.nextn_predict_layers"] = 1
+    assert left_over(GgufFile(keys, own | more, {}), parameters) == ""
+    odd = {"blk.0.odd.weight": (1,)}
+    assert left_over(GgufFile(keys, own | more | odd, {}), parameters) == "blk.0.odd.weight"
 
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
