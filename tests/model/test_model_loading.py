@@ -107,3 +107,15 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.Monke
     )  # would fail if it were called again
     again = load_model(str(tmp_path / "tiny.gguf"), device="cpu")
     assert torch.equal(again.capture(PROMPT).hidden, trace.hidden)
+
+
+def test_a_gguf_file_keeps_its_own_rule_whatever_its_family_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers has one for Qwen 2; this file's leaves the spaces before a digit together."""
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
+    network = tiny_models.build("qwen2", use_sliding_window=False)
+    path = gguf_files.write(network, tmp_path / "tiny.gguf", "qwen2", pre="smollm")
+    model = load_model(str(path), device="cpu")
+    words = model.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a  12")
+    assert [word for word, _ in words] == ["a", "ĠĠ", "1", "2"]
