@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import gguf
+
 from strata.errors import ModelError
 
 _SHAPE = {
@@ -50,7 +52,8 @@ _SAYS_NOTHING = {  # keys that change no number while they have this value
 }
 _NONE_IF_0 = {"sliding_window", *_CAPS.values()}  # zero says that there is none, as for Phi 4
 _NO_MATTER = ("rope.scaling.finetuned", "vocab_size")  # a remark; the embedding has its rows
-_OTHER = ("general.", "tokenizer.", "quantize.", "GGUF.")  # names, quantization, the tokenizer
+# Keys of an architecture begin with its name; no reader looks at others, a converter's notes say.
+_ARCHITECTURES = frozenset(gguf.MODEL_ARCH_NAMES.values())
 _ROPE_BASE = 10_000.0  # where the file gives none
 
 
@@ -283,13 +286,12 @@ class _Keys:
 
     def refuse_others(self, but: Sequence[str] = ()) -> None:
         """Refuse the file if it has a key that nobody took, unless it is without meaning."""
-        own = f"{self._name}."
         for full, value in self._keys.items():
-            if full in self._taken or full.startswith(_OTHER):
+            name, _, key = full.partition(".")
+            if full in self._taken or name not in _ARCHITECTURES:
                 continue
-            key = full.removeprefix(own)
             known = key in (*but, *_NO_MATTER) or _SAYS_NOTHING.get(key, _NEEDED) == value
-            if not full.startswith(own) or not known:
+            if name != self._name or not known:
                 raise _left_out(full, value)
 
 

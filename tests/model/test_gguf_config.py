@@ -199,7 +199,6 @@ def test_the_second_base_of_gemma_3_is_kept(tmp_path: Path) -> None:
         {"qwen2.expert_count": 4},
         {"qwen2.some.new_key": 1},
         {"llama.context_length": 64},
-        {"another.thing": 1},
     ],
     ids=lambda keys: next(iter(keys)),
 )
@@ -254,6 +253,7 @@ def test_keys_without_meaning_are_no_reason(qwen2: Any, tmp_path: Path) -> None:
     keys = {
         "general.name": "Tiny",
         "quantize.imatrix.file": "x.dat",
+        "somebody.convert_type": "hf",
         "qwen2.expert_count": 0,
         "qwen2.attention.causal": True,
         "qwen2.attention.head_count": [4, 4, 4],
