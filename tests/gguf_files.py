@@ -38,6 +38,15 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         {"query_pre_attn_scalar": 8, "num_hidden_layers": 7, "layer_types": None},
     ),
     "lfm2": ("lfm2", {}),
+    "qwen35": (
+        "qwen3_5_text",
+        {
+            "num_hidden_layers": 4,
+            "layer_types": None,
+            "full_attention_interval": 2,
+            "head_dim": 32,  # a quarter of it turns, in three sections
+        },
+    ),
 }
 
 
@@ -145,6 +154,18 @@ def _keys(network: Any, architecture: str) -> dict[str, Any]:
         if architecture != "gemma3":
             turned = int(head_dim * rope.get("partial_rotary_factor", 1.0))
             keys["rope.dimension_count"] = turned
+    if architecture == "qwen35":
+        keys |= {
+            "attention.key_length": config.head_dim,
+            "attention.value_length": config.head_dim,
+            "rope.dimension_sections": [2, 1, 1, 0],
+            "full_attention_interval": 2,
+            "ssm.conv_kernel": config.linear_conv_kernel_dim,
+            "ssm.state_size": config.linear_key_head_dim,
+            "ssm.group_count": config.linear_num_key_heads,
+            "ssm.time_step_rank": config.linear_num_value_heads,
+            "ssm.inner_size": config.linear_num_value_heads * config.linear_value_head_dim,
+        }
     if architecture == "qwen3moe":
         keys |= {
             "expert_count": config.num_experts,
@@ -179,6 +200,8 @@ def _tensors(network: Any, architecture: str) -> dict[str, Tensor]:
         else:
             # BLOOM's converter first takes this off, as its names are those of the model inside
             bare = key.removeprefix("transformer.") if architecture == "bloom" else key
+            if key.endswith("dt_bias"):
+                bare = key.replace("dt_bias", "dt_proj.bias")
             name = names.get_name(bare, try_suffixes=(".weight", ".bias"))
             assert name, key
             tensors[name] = _laid_out(name, value, architecture, config)
@@ -200,4 +223,33 @@ def _laid_out(name: str, value: Tensor, architecture: str, config: Any) -> Tenso
         return value + 1
     if architecture == "lfm2" and "shortconv.conv" in name:
         return value.squeeze(1)
+    if architecture == "qwen35":
+        return _linear_attention(name, value, config)
+    return value
+
+
+def _linear_attention(name: str, value: Tensor, config: Any) -> Tensor:
+    """Value heads stand by their number within a group of keys, not group by group; norms hold 1
+    more, but for the one within; the decay is stored whole."""
+    if name.endswith("norm.weight"):
+        return value if "ssm_norm" in name else value + 1
+    groups, heads = config.linear_num_key_heads, config.linear_num_value_heads
+    before = 2 * groups * config.linear_key_head_dim  # rows of queries and keys
+    width = config.linear_value_head_dim
+
+    def tiled(rows: Tensor, size: int) -> Tensor:
+        parted = rows.reshape(groups, heads // groups, size, *rows.shape[1:])
+        return parted.transpose(0, 1).reshape(rows.shape)
+
+    if "attn_qkv" in name or "ssm_conv1d" in name:
+        value = value.squeeze(1)
+        return torch.cat([value[:before], tiled(value[before:], width)])
+    if "attn_gate" in name:
+        return tiled(value, width)
+    if "ssm_out" in name:
+        return tiled(value.T, width).T
+    if name.split(".")[-1] == "ssm_a":
+        return tiled(-value.exp(), 1)
+    if any(part in name for part in ("ssm_alpha", "ssm_beta", "ssm_dt")):
+        return tiled(value, 1)
     return value

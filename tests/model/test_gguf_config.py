@@ -86,6 +86,18 @@ def test_blocks_that_foresee_tokens_are_not_missed() -> None:
     assert left_over(GgufFile(keys, own | more | odd, {}), parameters) == "blk.0.odd.weight"
 
 
+def test_a_file_with_such_blocks_is_read_without_them(tmp_path: Path) -> None:
+    network = gguf_files.network_of("qwen35")
+    path = gguf_files.write(
+        network,
+        tmp_path / "tiny.gguf",
+        "qwen35",
+        keys={"qwen35.block_count": 5, "qwen35.nextn_predict_layers": 1},
+        tensors={"blk.4.ffn_up.weight": torch.ones(48, 32), "blk.4.nextn.hnorm.weight": [1.0] * 32},
+    )
+    assert differ(converted(path), network) <= 1e-5
+
+
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 SCALED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "linear": ("qwen2", {"rope_type": "linear", "factor": 4.0}, {"type": "linear", "factor": 4.0}),
