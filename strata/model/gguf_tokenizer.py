@@ -227,13 +227,16 @@ def _keep_whole(core: Tokenizer, keys: Mapping[str, Any], tokens: Sequence[str])
     types = keys.get("tokenizer.ggml.token_type") or [1] * len(tokens)
     name = str(keys.get("general.name", "")).lower()
     strips = "phi-3" in name or "phi3" in name  # as llama.cpp tells them, and all that it has
+    special: list[AddedToken] = []
+    plain: list[AddedToken] = []
     for token, kind in zip(tokens, types, strict=False):
         control = kind in (_UNKNOWN, _CONTROL) or token in _ALWAYS_CONTROL
-        if not control and kind != _USER_DEFINED:
-            continue
-        rstrip = strips and token not in ("<unk>", "<s>", "<|endoftext|>")
-        added = AddedToken(token, normalized=False, special=control, rstrip=rstrip)
-        (core.add_special_tokens if control else core.add_tokens)([added])
+        if control or kind == _USER_DEFINED:
+            rstrip = strips and token not in ("<unk>", "<s>", "<|endoftext|>")
+            whole = AddedToken(token, normalized=False, special=control, rstrip=rstrip)
+            (special if control else plain).append(whole)
+    core.add_special_tokens(special)  # all at once: each call builds the search anew
+    core.add_tokens(plain)
 
 
 def _surround(
