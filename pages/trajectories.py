@@ -34,7 +34,8 @@ if both.open:
             drawn.append(asked("gradients", "gradient_map", title))
         maps.play(page, drawn)
         if page.n_tokens > 1:
-            st.caption(f"Gradients: {dropped}.")
+            few = words.silent(tables["gradients"], page.n_layers, page.n_tokens)
+            st.caption(f"Gradients: {dropped}.{few}")
         else:
             st.info("A gradient needs a prompt of at least two tokens.")
         st.caption(words.CAVEAT)
@@ -57,7 +58,7 @@ if chance.open:
 if sizes.open:
     with sizes:
         norms = tables["gradient norms"] = page.ask("trajectories.gradient_norms")
-        scored = page.labelled(norms[norms["position"] < page.n_tokens - 1])
+        scored = page.labelled(norms[norms["norm"] > 0])  # the others have no place on a log scale
         cells = scored.assign(value=scored["norm"])
         title = "Norm of the gradient, by layer and token"
         sentence = words.norms_reading(norms)

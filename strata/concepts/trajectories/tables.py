@@ -133,10 +133,22 @@ def gradient_map(
     """Like `state_map`, of the gradients (L + 1, T, D) of the mean next-token loss.
 
     The last position is dropped: what it predicts is not scored, so its gradient is zero at every
-    layer and has no direction. Seed 000 keeps these rows, and UMAP packs them into one clump.
+    layer and has no direction. Seed 000 keeps these rows, and UMAP packs them into one clump. Any
+    other state whose gradient is exactly zero, since what follows it is foreseen with a probability
+    that rounds to 1, is left out too. InputError where none is left.
     """
     settings = (method, n_neighbors, min_dist, metric, seed, n_epochs, progress)
-    return _judged(_rows(trace.tokens[:-1], len(gradients)), gradients[:, :-1], *settings)
+    rows, scored = _rows(trace.tokens[:-1], len(gradients)), gradients[:, :-1]
+    counts = scored.abs().amax(dim=-1) > 0  # (L + 1, T - 1)
+    if not bool(counts.any()):
+        raise InputError(
+            "Every gradient of this text is exactly zero, since the model foresaw each token with "
+            "a probability that rounds to 1, so there is nothing to map."
+        )
+    if not bool(counts.all()):
+        rows = rows[counts.flatten().numpy()].reset_index(drop=True)
+        scored = scored[counts][None]  # (1, n, D)
+    return _judged(rows, scored, *settings)
 
 
 @apart

@@ -20,6 +20,19 @@ DROPPED = "Without the last position"
 WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
 
 
+def silent(frame: pd.DataFrame, n_layers: int, n_tokens: int) -> str:
+    """Which gradients a map of `gradient_map` leaves out beside those of the last position, in a
+    sentence; '' if none. `n_layers`: L."""
+    missing = (n_layers + 1) * (n_tokens - 1) - len(frame)
+    if not missing:
+        return ""
+    states = "1 more state is" if missing == 1 else f"{missing:,} more states are"
+    return (
+        f" {states} left out, whose gradient is exactly 0: the model foresaw what follows with a "
+        "probability that rounds to 1."
+    )
+
+
 def disagreement(frame: pd.DataFrame, other: pd.DataFrame) -> float:
     """Of two maps of the same states: 0 where one can be moved, turned, mirrored and scaled onto
     the other, 1 where that explains nothing. Procrustes, as in SciPy."""
