@@ -5,7 +5,7 @@ import streamlit as st
 from strata.concepts.predictions import words
 from strata.corpus.examples import FACTS
 from strata.display.terms import TERMS
-from strata.display.tokens import display_percent, display_token
+from strata.display.tokens import display_candidate, display_percent
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.predicted import bars, continuation, surprisal_strip
 
@@ -54,7 +54,7 @@ with st.expander(
     if facts.open:
         known = page.ask("predictions.factual", prompts=FACTS)
         st.dataframe(
-            known.assign(predicted=known["predicted"].map(display_token)),
+            known.assign(predicted=known["predicted"].map(display_candidate)),
             hide_index=True,
             column_config={"prob": st.column_config.ProgressColumn("probability", max_value=1.0)},
         )

@@ -7,7 +7,7 @@ import streamlit as st
 
 from strata.charts import bars, sweep
 from strata.concepts.scaling import measures, words
-from strata.display.tokens import display_lines, display_text, display_token
+from strata.display.tokens import display_candidate, display_lines, display_text
 from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
 from strata.ui.figures.edit import ask_at_length, block_slider, choose_edit, one_of
 from strata.ui.figures.grid import draw_grid
@@ -35,7 +35,7 @@ if one.open:
             reading(words.last_block_reading(last, target.shown), "_last")
         with clean:
             top = target.likeliest.assign(
-                label=distinct(map(display_token, target.likeliest["predicted"])),
+                label=distinct(map(display_candidate, target.likeliest["predicted"])),
                 order=target.likeliest.index,
                 value=target.likeliest["prob"],
                 chosen=target.likeliest["token_id"] == target.token_id,
@@ -63,7 +63,7 @@ if detail.open:
         with left:
             both = page.ask("scaling.compare", block=block, factor=factor, **edit.params)
             shown = both.assign(
-                label=distinct(map(display_token, both["predicted"])), order=both.index
+                label=distinct(map(display_candidate, both["predicted"])), order=both.index
             )
             sentence = words.compare_reading(both)
             draw(sweep.shifts(shown, f"Next token, {edit.noun} at block {block}", sentence), "both")

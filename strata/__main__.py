@@ -186,6 +186,7 @@ def _check(chosen: argparse.Namespace) -> int:
         "dtype": str(model.dtype).removeprefix("torch."),
         "final layer": _verdict(check.lens_error, check.lens_ok, LENS_TOLERANCE),
         "writes": _verdict(check.write_error, check.write_ok, WRITE_TOLERANCE),
+        "read back": _verdict(check.read_back_error, check.read_back_ok, 0.0),
         "verdict": "ok" if check.ok else f"refused: {check.reason or 'an identity does not hold'}",
     }
     width = max(map(len, facts))

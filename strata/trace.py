@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,17 +35,20 @@ class Scale:
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """The two identities that every number in Strata rests on, measured.
+    """The identities that every number in Strata rests on, measured.
 
     `lens_error`: max |unembed(hidden[L]) - logits of the model itself|, head in its own dtype.
     `write_error`: max over states of |hidden[l+1] - hidden[l] - attn[l] - mlp[l]| divided by the
     largest |entry| of hidden[l+1]; relative, because a sink state of size 24,000 cannot agree to
     1e-5 absolutely in float32. NaN where the writes of this family are unknown.
+    `read_back_error`: how many characters and token ids do not come back when the tokens' texts are
+    joined and read anew, see `Tokenizer.read_back`; NaN where that was not measured.
     """
 
     lens_error: float
     write_error: float
     reason: str = ""
+    read_back_error: float = math.nan
 
     @property
     def lens_ok(self) -> bool:
@@ -55,8 +59,22 @@ class ModelCheck:
         return self.write_error <= WRITE_TOLERANCE
 
     @property
+    def read_back_ok(self) -> bool:
+        return self.read_back_error == 0
+
+    @property
     def ok(self) -> bool:
+        """Whether states and writes are read right; the text's reading back is told apart."""
         return self.lens_ok and self.write_ok
+
+    def with_read_back(self, error: int) -> ModelCheck:
+        """The same, with what was measured of the text."""
+        told = (
+            f"The tokens of this text do not give it back ({error} characters or ids differ), so "
+            "what is shown of them may not be what the model read."
+        )
+        reason = " ".join(filter(None, (self.reason, told if error else "")))
+        return replace(self, read_back_error=float(error), reason=reason)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +87,7 @@ class Trace:
     """
 
     text: str
-    tokens: tuple[str, ...]  # decoded one by one, unescaped
+    tokens: tuple[str, ...]  # unescaped; joined they give back the text, see `Tokenizer.tokens`
     token_ids: Tensor  # (T,) int64
     hidden: Tensor  # (L + 1, T, D) float32, CPU
     writes: Tensor | None  # (2, L, T, D) attention first, then MLP; None: `refusal` says why
@@ -110,13 +128,13 @@ class Trace:
         return "check" in self.__dict__
 
     def with_check(self, check: ModelCheck) -> Trace:
-        """This trace, whose two identities were measured elsewhere."""
+        """This trace, whose identities were measured elsewhere."""
         self.__dict__["check"] = check
         return self
 
     @property
     def check(self) -> ModelCheck:
-        """The two identities, measured on this very run, at the first time of asking."""
+        """The identities, measured on this very run, at the first time of asking."""
         if self.verify is None:
             raise ValueError("a trace built by hand carries no model to be checked against")
         # Not a `cached_property`: up to Python 3.11 all traces' would wait for one lock.

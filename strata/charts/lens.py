@@ -17,7 +17,7 @@ from strata.charts.common import (
     Spec,
     tip,
 )
-from strata.display.tokens import display_token, distinct
+from strata.display.tokens import display_candidate, distinct
 
 # Apart for colour-blind eyes, on light and dark ground; beyond eight, dashes tell them apart.
 _TOKENS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#7557e0", "#9a9138", "#c2453d")
@@ -75,7 +75,7 @@ def followed(frame: pd.DataFrame, quantity: str, reading: str) -> Chart:
     """Tokens as lines through the layers, by "prob" or "rank". Columns: token_id, predicted,
     layer, prob, rank."""
     names = dict.fromkeys(zip(frame["token_id"], frame["predicted"], strict=True))
-    tokens = tuple(distinct(display_token(text) for _, text in names))
+    tokens = tuple(distinct(display_candidate(text) for _, text in names))
     label = dict(zip((token_id for token_id, _ in names), tokens, strict=True))
     frame = frame.assign(label=frame["token_id"].map(label))
     return Chart(frame, _followed(tokens, quantity), reading, 330)
@@ -226,7 +226,7 @@ def cell_bars(top: pd.DataFrame, bottom: pd.DataFrame, where: str, *, writes: bo
     rows = top.assign(end="promoted")
     if writes:
         rows = pd.concat([rows.head(6), bottom.head(6).iloc[::-1].assign(end="suppressed")])
-    labels = distinct(display_token(text) for text in rows["predicted"])
+    labels = distinct(map(display_candidate, rows["predicted"]))
     rows = rows.assign(label=labels, order=range(len(rows)))
     best = rows.iloc[0]
     number = f"{best['logit']:+.2f}" if writes else f"{best['prob']:.0%}"

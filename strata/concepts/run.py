@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from strata.concepts import apart, quick
 from strata.concepts.target import named, target
-from strata.display.tokens import display_token
+from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
 from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
 
@@ -52,14 +52,19 @@ def check_count(name: str, count: int, most: int) -> int:
 
 
 @quick
-def tokens(trace: Trace) -> pd.DataFrame:
-    """What the model read: position, token_id, token, shown (the token made visible), T rows."""
+def tokens(model: Model, trace: Trace) -> pd.DataFrame:
+    """What the model read: position, token_id, token, shown (the token made visible; a part of a
+    character as its bytes), T rows."""
+    pieces = model.texts.pieces(trace.token_ids)
     return pd.DataFrame(
         {
             "position": range(len(trace.tokens)),
             "token_id": trace.token_ids.numpy(),
             "token": list(trace.tokens),
-            "shown": [display_token(token) for token in trace.tokens],
+            "shown": [
+                display_token(token) if token else display_bytes(piece)
+                for token, piece in zip(trace.tokens, pieces, strict=True)
+            ],
         }
     )
 
@@ -68,8 +73,7 @@ def tokens(trace: Trace) -> pd.DataFrame:
 def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     """What the model has read at a position, that token included: one row, text.
 
-    Decoded together, since a character may be spelled in several tokens; only one that is not
-    complete yet is "�". InputError where `position` does not exist.
+    A character that is not complete yet is "�". InputError where `position` does not exist.
     """
     ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
     return pd.DataFrame({"text": [model.texts.text(ids)]})
@@ -77,20 +81,22 @@ def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
 
 @quick
 def check(trace: Trace) -> pd.DataFrame:
-    """The two identities measured on this run: identity, error, tolerance, ok, reason.
+    """The three identities measured on this run: identity, error, tolerance, ok, reason.
 
     "lens": max |unembed(hidden[L]) - the model's own logits|, in logits. "writes": how far
-    attention + MLP is from what each block added, relative to the state. `error` is NaN where a
+    attention + MLP is from what each block added, relative to the state. "read back": how many
+    characters and token ids do not come back from the tokens' texts. `error` is NaN where a
     family's writes are unknown. `reason` is empty where the identity holds.
     """
     return identities(trace.check)
 
 
 def identities(measured: ModelCheck) -> pd.DataFrame:
-    """Both identities of a check as the rows of `check`."""
+    """The identities of a check as the rows of `check`."""
     rows = [
         ("lens", measured.lens_error, LENS_TOLERANCE, measured.lens_ok),
         ("writes", measured.write_error, WRITE_TOLERANCE, measured.write_ok),
+        ("read back", measured.read_back_error, 0.0, measured.read_back_ok),
     ]
     frame = pd.DataFrame(rows, columns=["identity", "error", "tolerance", "ok"])
     return frame.assign(reason=["" if ok else measured.reason for ok in frame["ok"]])
@@ -136,6 +142,16 @@ def continuation(
 
 
 _FINDINGS = {  # code: severity, message
+    "appended": (
+        "warning",
+        "The tokenizer put {tokens} after your text, so what the model says at the last position "
+        "is about what follows that: your own text ends at position {position}.",
+    ),
+    "bos_twice": (
+        "warning",
+        "Your text begins with the start token “{token}”, which the tokenizer puts there by "
+        "itself, so the model reads it twice: delete yours.",
+    ),
     "end": (
         "warning",
         "The likeliest next token ends the text, {top}: to get a word, stop in mid-sentence.",
@@ -190,12 +206,13 @@ _FINDINGS = {  # code: severity, message
     ),
     "pieces": (
         "note",
-        "{count} tokens hold only a part of a character and are shown as “�”: this tokenizer "
-        "spells rare characters in several tokens.",
+        "{count} tokens hold only a part of a character and are shown as its bytes, and the one "
+        "after them that completes it as the character: this tokenizer spells rare characters in "
+        "several tokens.",
     ),
     "bos": (
         "note",
-        "The tokenizer put a start token, “{token}”, before your text: it is position 0.",
+        "The tokenizer put {tokens} before your text, at {where}.",
     ),
     "no_bos": (
         "note",
@@ -211,8 +228,8 @@ def doctor(model: Model, trace: Trace) -> pd.DataFrame:
     """What about this prompt may mislead a learner: severity ("warning" or "note"), code, message.
 
     At most one row for each code of `FINDINGS`, in that order, warnings first; always one of bos
-    and no_bos. A message is one sentence of plain text, its tokens made visible, that says what to
-    do or what to expect.
+    and no_bos, which say what the tokenizer does. A message is one sentence of plain text, its
+    tokens made visible, that says what to do or what to expect.
     """
     found = dict([*_about_the_answer(model, trace), *_about_the_prompt(model, trace)])
     rows = [
@@ -227,9 +244,9 @@ def _about_the_answer(model: Model, trace: Trace) -> Iterator[Finding]:
     """At most one finding on the top-1 at the last position."""
     probabilities = trace.logits[-1].float().softmax(dim=-1)  # (V,)
     best = int(probabilities.argmax())
-    [token] = model.decode([best])
+    [token] = model.decode([best], after=trace.token_ids)
     words = token.strip()
-    top = {"top": f"“{display_token(token)}” ({float(probabilities[best]):.0%})"}
+    top = {"top": f"“{display_candidate(token)}” ({float(probabilities[best]):.0%})"}
     if best in model.tokenizer.all_special_ids:
         yield "end_of_turn" if model.tokenizer.chat_template else "end", top
     elif token and not words:
@@ -251,7 +268,7 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         yield "unknown", {"count": unknown}
     # " very" repeats "very", while pieces of characters look alike without being so.
     words = [
-        (token.strip() or token, i if PIECE in token else -1)
+        (token.strip() or token, i if not token or PIECE in token else -1)
         for i, token in zip(ids, trace.tokens, strict=True)
     ]
     run = max((list(run) for _, run in groupby(range(len(ids)), words.__getitem__)), key=len)
@@ -260,14 +277,31 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         yield "repeated", {"token": display_token(word), "count": len(run), "position": run[0]}
     elif again := _again(trace.token_ids.numpy()):
         yield "again", again
-    pieces = sum(PIECE in token for token in trace.tokens)
-    if pieces and PIECE not in trace.text:
+    if pieces := trace.tokens.count(""):
         yield "pieces", {"count": pieces}
-    first = trace.tokens[0]
-    if ids[0] == tokenizer.bos_token_id and not trace.text.startswith(first):
-        yield "bos", {"token": display_token(first)}
-    else:
+    yield from _about_what_was_added(model, trace)
+
+
+def _about_what_was_added(model: Model, trace: Trace) -> Iterator[Finding]:
+    """What the tokenizer put around the text, by what it puts around every text."""
+    ids = trace.token_ids.tolist()
+    before, after = map(len, model.texts.around(ids))
+    if after:
+        told = _counted(trace.tokens[-after:])
+        yield "appended", {"tokens": told, "position": len(ids) - after - 1}
+    if not before:
         yield "no_bos", {}
+        return
+    if ids[before : before + 1] == [model.tokenizer.bos_token_id] and ids[before] in ids[:before]:
+        yield "bos_twice", {"token": display_token(trace.tokens[before])}
+    where = "position 0" if before == 1 else f"positions 0 to {before - 1}"
+    yield "bos", {"tokens": _counted(trace.tokens[:before]), "where": where}
+
+
+def _counted(tokens: Sequence[str]) -> str:
+    """Special tokens as part of a sentence."""
+    listed = ", ".join(f"“{display_token(token)}”" for token in tokens)
+    return f"a token, {listed}," if len(tokens) == 1 else f"{len(tokens)} tokens, {listed},"
 
 
 def _again(ids: NDArray[np.int64]) -> dict[str, int] | None:

@@ -55,7 +55,7 @@ def texts(sample: Sample) -> pd.DataFrame:
 
 
 def check(sample: Sample) -> pd.DataFrame:
-    """The two identities, as in `strata.concepts.run.check`, measured while the texts were read."""
+    """The identities, as in `strata.concepts.run.check`, measured while the texts were read."""
     return run.identities(sample.check)
 
 

@@ -22,6 +22,36 @@ finally:
     hook.remove()
 """  # for a body that wants `output`, and `raw[0]`: the last state before the final norm
 
+SINKS = """
+# Attention sinks: states ten times as long as is typical of their layer. Typical is the median, but
+# from layer 1 on at most four times what was typical before: most tokens may be sinks.
+sizes = hidden[: len(output.hidden_states)].norm(dim=-1)  # (L + 1, T), before the final norm
+typical = sizes.quantile(0.5, dim=1)
+for layer in range(2, len(typical)):
+    if typical[layer - 1] > 0:
+        typical[layer] = min(typical[layer], 4 * typical[layer - 1])
+sinks = [t for t in range(len(tokens)) if (sizes[:, t] >= 10 * typical)[typical > 0].any()]
+print(f"attention sinks: {sinks}")
+left_out = ({0} if SKIP_FIRST else set()) | (set(sinks) if SKIP_SINKS else set())
+left = [t for t in range(len(tokens)) if t not in left_out]
+"""  # for a body that has `hidden`, `tokens`, `output`, SKIP_FIRST and SKIP_SINKS; it gets `left`
+
+TEXTS = """
+def added(token_id, read):
+    # What a token adds to the text so far. Alone it would lose the space that it begins with in
+    # some tokenizers; a part of a character adds nothing that can be read until it is complete.
+    known = tokenizer.decode(read).rstrip("\\ufffd")
+    return tokenizer.decode([*read, token_id])[len(known) :]
+
+
+def spelled(token_ids):
+    # The text of each token; the last one of a character that is spread over several carries it.
+    texts = [added(token_id, token_ids[:t]) for t, token_id in enumerate(token_ids)]
+    return [text.rstrip("\\ufffd") for text in texts[:-1]] + texts[-1:]
+
+
+"""  # for a body that shows tokens
+
 
 def program(
     purpose: str,

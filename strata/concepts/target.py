@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from strata.concepts import quick
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate, display_token
 from strata.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def named(model: Model, token_id: int) -> pd.DataFrame:
     the id is one of 0 to V - 1."""
     number = check_token(token_id, model.d_vocab)
     [text] = model.decode([number])
-    return pd.DataFrame({"token_id": [number], "token": [text], "shown": [display_token(text)]})
+    return pd.DataFrame({"token_id": [number], "token": [text], "shown": [display_candidate(text)]})
 
 
 def check_token(token_id: int, d_vocab: int) -> int:

@@ -48,7 +48,7 @@ class Sample:
 
     Of sample i the token is `tokens[text[i]][position[i]]`: `text` counts the `texts` that were
     given, `tokens` holds those that were read. `n_asked` positions were asked for, `n_available`
-    were there to choose from. `check` is the worst of both identities, over one text a batch.
+    were there to choose from. `check` is the worst of the identities, over one text a batch.
     """
 
     texts: tuple[str, ...]
@@ -216,8 +216,9 @@ def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
 
 def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
     """The largest errors, with the first reason there is."""
-    lens, writes = (
+    lens, writes, read_back = (
         float(np.max([getattr(check, name) for check in checks]))
-        for name in ("lens_error", "write_error")
+        for name in ("lens_error", "write_error", "read_back_error")
     )
-    return ModelCheck(lens, writes, next(filter(None, (check.reason for check in checks)), ""))
+    reason = next(filter(None, (check.reason for check in checks)), "")
+    return ModelCheck(lens, writes, reason, read_back)

@@ -31,6 +31,8 @@ TERMS = {
     "angles, -1 opposite ways.",
     "lens": "Strata reads the last layer's state through the model's final norm and head, and "
     "compares the scores of all tokens (logits) with those that the model gave itself.",
+    "read back": "The tokens' texts, joined, must be the text that went in, and give the same "
+    "tokens when they are read anew.",
     "writes": "A block adds to each state what its attention takes from other tokens and what its "
     "MLP, a small network, makes of the token's own state; their sum must be the whole change.",
 }

@@ -18,7 +18,7 @@ DOTTED_CIRCLE = "◌"
 LONGEST = 32  # characters of a shown token
 
 _MARKS = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
-_AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE))
+_AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE, "⟨"))
 _PLAIN = re.compile(rf"[!-~]{{1,{LONGEST}}}")  # printable ASCII but the space: shown as it is
 # Invisible, though neither control nor format characters: fillers, selectors, blank Braille.
 _INVISIBLE = re.compile(
@@ -49,6 +49,17 @@ def display_token(token: str) -> str:
             break
         shown += piece
     return shown + SHORTENED
+
+
+def display_bytes(piece: bytes) -> str:
+    """A token that holds only a part of a character, by its bytes: "⟨E2 82⟩"; "∅" for none."""
+    return f"⟨{piece.hex(' ').upper()}⟩" if piece else EMPTY
+
+
+def display_candidate(text: str) -> str:
+    """What a token would add to a text, like `display_token`; "∅ no token" where the model's head
+    has a row that stands for no token."""
+    return display_token(text) if text else f"{EMPTY} no token"
 
 
 def display_text(text: str, longest: int = 60) -> str:

@@ -294,6 +294,8 @@ def describe(model: Model) -> dict[str, Any]:
         "lens_ok": check.lens_ok,
         "write_error": check.write_error,
         "write_ok": check.write_ok,
+        "read_back_error": check.read_back_error,
+        "read_back_ok": check.read_back_ok,
         "reason": check.reason,
     }
 

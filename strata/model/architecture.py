@@ -203,7 +203,7 @@ def refused_writes(family: str, error: float) -> str:
 def verified(
     family: str, traces: Sequence[Trace], unembed: Callable[[Tensor], Tensor]
 ) -> list[ModelCheck]:
-    """Both identities, measured on each trace; `unembed` runs the head in its own dtype.
+    """Lens and writes, measured on each trace; `unembed` runs the head in its own dtype.
 
     Several short traces share a product with the head: reading its weights is what takes the time.
     """

@@ -20,7 +20,7 @@ from strata.model.architecture import Architecture, locate, refused_lens, refuse
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
 from strata.model.replay import replay
-from strata.model.tokenizer import Tokenizer, check_room
+from strata.model.tokenizer import Ids, Tokenizer, check_room
 from strata.trace import ModelCheck, Scale, Trace
 from strata.weights.catalogue import ModelCard
 
@@ -43,12 +43,13 @@ class Model:
         self.card = card
         self.tokenizer = tokenizer
         self._network = network.eval().requires_grad_(False)
-        self.texts = Tokenizer(tokenizer, self.prompt_limit)
+        self.texts = Tokenizer(tokenizer, self.prompt_limit, self._n_rows())
         # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.
         network.generation_config = GenerationConfig(
             eos_token_id=network.generation_config.eos_token_id
         )
-        self.architecture, self.check = self._calibrate(locate(network))
+        self.architecture, check = self._calibrate(locate(network))
+        self.check = check.with_read_back(self.texts.probe())
         self.float_head = self.architecture.in_float32()
         self.lens_refusal = refused_lens(self.family, self.check.lens_error)
         self.write_refusal = refused_writes(self.family, self.check.write_error)
@@ -128,9 +129,10 @@ class Model:
         """(T,) token ids of a prompt; InputError if it is empty, not text, or too long."""
         return self.texts.encode(text)
 
-    def decode(self, token_ids: Tensor | Sequence[int]) -> tuple[str, ...]:
-        """The text of each token id alone, unescaped."""
-        return self.texts.decode(token_ids)
+    def decode(self, token_ids: Ids, after: Ids = ()) -> tuple[str, ...]:
+        """The text that each token id would add after a prompt's ids, or to any running text,
+        unescaped: see `Tokenizer.decode`. The tokens of a prompt itself are `Trace.tokens`."""
+        return self.texts.decode(token_ids, after)
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -177,7 +179,8 @@ class Model:
     ) -> str:
         """The greedy continuation of a prompt, at most `n_tokens` long, without the prompt.
 
-        Stops at the end token; special tokens are left out. `positions` of an edit are absolute
+        Stops at the end token; special tokens are left out, a space before the first word is kept.
+        `positions` of an edit are absolute
         and may lie in the continuation. `progress` is called at each token and may raise.
         """
         token_ids = self.encode(text)
@@ -202,7 +205,7 @@ class Model:
                 generation_config=settings,
                 stopping_criteria=stopping,
             )
-        return self.texts.text(output[0, len(token_ids) :], skip_special_tokens=True)
+        return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)
 
     def replay(
         self, trace: Trace, edits: Sequence[Scale], progress: Progress | None = None
@@ -245,7 +248,7 @@ class Model:
             return [
                 Trace(
                     text=text,
-                    tokens=self.decode(row),
+                    tokens=self.texts.tokens(row),
                     token_ids=row,
                     hidden=_row(hidden, i, len(row)),
                     writes=None if writes is None else _row(writes, i, len(row)),
@@ -258,7 +261,7 @@ class Model:
             ]
 
     def _calibrate(self, architecture: Architecture) -> tuple[Architecture, ModelCheck]:
-        """Fit the family's constant factors on one run, then measure both identities on another."""
+        """Fit the family's constant factors on one run, then measure lens and writes on another."""
         self.architecture = architecture
         generator = torch.Generator().manual_seed(0)
         length = min(16, self.prompt_limit)
@@ -269,19 +272,31 @@ class Model:
                 hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
             )
         self.float_head, self.write_refusal = self.architecture, ""
-        return self.architecture, self.verify(*self._capture([""], [second], ()))
+        return self.architecture, self._identities(self._capture([""], [second], ()))[0]
 
     def checks(self, traces: Sequence[Trace]) -> list[ModelCheck]:
-        """Both identities on each trace; the head runs in its own dtype, as the model ran it."""
+        """The identities on each trace; the head runs in its own dtype, as the model ran it."""
+        return [
+            check.with_read_back(self.texts.read_back(trace.text, trace.token_ids))
+            for check, trace in zip(self._identities(traces), traces, strict=True)
+        ]
+
+    def verify(self, trace: Trace) -> ModelCheck:
+        """`Trace.check` of a trace that this model left."""
+        return self.checks([trace])[0]
+
+    def _identities(self, traces: Sequence[Trace]) -> list[ModelCheck]:
+        """Lens and writes, without the text."""
 
         def unembed(last: Tensor) -> Tensor:
             return self._through(self.architecture.unembed, last.to(self.dtype))
 
         return verified(self.family, traces, unembed)
 
-    def verify(self, trace: Trace) -> ModelCheck:
-        """`Trace.check` of a trace that this model left."""
-        return self.checks([trace])[0]
+    def _n_rows(self) -> int:
+        """How many token ids the model can read and predict."""
+        embedding = self._network.get_input_embeddings().weight
+        return min(len(embedding), self.d_vocab)
 
     def _through(self, function: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
         with torch.inference_mode():

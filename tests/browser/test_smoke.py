@@ -14,9 +14,9 @@ _NUMBER = r"off by (\d[\d.e+-]*) \(([\d.e+-]+) allowed\)"
 
 
 def green_proof(page: Page) -> None:
-    """Both identities hold on this run, each with a number that its tolerance allows."""
+    """All identities hold on this run, each with a number that its tolerance allows."""
     badges = page.locator(".st-key-proof .stMarkdownBadge")
-    expect(badges).to_have_count(2)
+    expect(badges).to_have_count(3)
     for badge in badges.all():
         expect(badge).to_contain_text("check_circle")
         match = re.search(_NUMBER, badge.inner_text())

@@ -46,7 +46,7 @@ def with_logits(logits: Tensor, token_ids: Iterable[int] | None = None) -> Trace
 
 def decoder() -> Any:
     """Stands in for a model where only `decode` is called: id 7 is "t7"."""
-    return SimpleNamespace(decode=lambda ids: tuple(f"t{int(i)}" for i in ids))
+    return SimpleNamespace(decode=lambda ids, after=(): tuple(f"t{int(i)}" for i in ids))
 
 
 def bundled_folder() -> str:

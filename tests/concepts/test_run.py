@@ -16,16 +16,28 @@ from strata.concepts import run
 from strata.errors import InputError
 from strata.model import Model, load_model
 from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
+from tests import spelling
 from tests import tiny as tiny_models
 from tests.concepts.by_hand import trace
 
 
-def a_model(answer: str = " word", special: Iterable[int] = (), **tokenizer: Any) -> Any:
-    """Stands in for a model whose top-1, id 7, is `answer`."""
+def a_model(
+    answer: str = " word",
+    special: Iterable[int] = (),
+    before: int = 0,
+    after: int = 0,
+    **tokenizer: Any,
+) -> Any:
+    """Stands in for a model whose top-1, id 7, is `answer`, and whose tokenizer puts so many tokens
+    before and after a text."""
     names = {"bos_token_id": None, "unk_token_id": None, "unk_token": None}
     names |= {"chat_template": None} | tokenizer
     return SimpleNamespace(
-        decode=lambda ids: tuple(answer if int(i) == 7 else f"t{int(i)}" for i in ids),
+        decode=lambda ids, after=(): tuple(answer if int(i) == 7 else f"t{int(i)}" for i in ids),
+        texts=SimpleNamespace(
+            around=lambda ids: (tuple(ids[:before]), tuple(ids[len(ids) - after :])),
+            pieces=lambda ids: [bytes([0xE2, int(i)]) for i in ids],
+        ),
         tokenizer=SimpleNamespace(all_special_ids=list(special), **names),
     )
 
@@ -56,30 +68,33 @@ def message(model: Any, of: Trace, code: str) -> str:
 
 
 def test_tokens_keep_the_text_and_show_it() -> None:
-    frame = run.tokens(a_trace([" a", "\n", "\u202e"]))
+    frame = run.tokens(a_model(), a_trace([" a", "\n", "\u202e", ""]))
     assert list(frame) == ["position", "token_id", "token", "shown"]
-    assert frame["position"].tolist() == [0, 1, 2]
-    assert frame["token_id"].tolist() == [10, 11, 12]
-    assert frame["token"].tolist() == [" a", "\n", "\u202e"]
-    assert frame["shown"].tolist() == ["·a", "↵", "\\u{202E}"]
+    assert frame["position"].tolist() == [0, 1, 2, 3]
+    assert frame["token_id"].tolist() == [10, 11, 12, 13]
+    assert frame["token"].tolist() == [" a", "\n", "\u202e", ""]
+    assert frame["shown"].tolist() == ["·a", "↵", "\\u{202E}", "⟨E2 0D⟩"]
 
 
 @pytest.mark.parametrize(
-    ("lens", "writes", "ok"),
+    ("lens", "writes", "text", "ok"),
     [
-        (1e-4, 1e-6, [True, True]),
-        (1e-2, 1e-6, [False, True]),
-        (1e-4, 1e-4, [True, False]),
-        (float("nan"), float("nan"), [False, False]),
+        (1e-4, 1e-6, 0, [True, True, True]),
+        (1e-2, 1e-6, 0, [False, True, True]),
+        (1e-4, 1e-4, 0, [True, False, True]),
+        (1e-4, 1e-6, 1, [True, True, False]),
+        (float("nan"), float("nan"), float("nan"), [False, False, False]),
     ],
 )
-def test_check_reports_both_identities(lens: float, writes: float, ok: list[bool]) -> None:
-    measured = ModelCheck(lens, writes, "the reason")
+def test_check_reports_all_identities(
+    lens: float, writes: float, text: float, ok: list[bool]
+) -> None:
+    measured = ModelCheck(lens, writes, "the reason", text)
     frame = run.check(replace(trace(), verify=lambda _: measured))
     assert list(frame) == ["identity", "error", "tolerance", "ok", "reason"]
-    assert frame["identity"].tolist() == ["lens", "writes"]
-    assert frame["error"].tolist() == pytest.approx([lens, writes], nan_ok=True)
-    assert frame["tolerance"].tolist() == [LENS_TOLERANCE, WRITE_TOLERANCE]
+    assert frame["identity"].tolist() == ["lens", "writes", "read back"]
+    assert frame["error"].tolist() == pytest.approx([lens, writes, text], nan_ok=True)
+    assert frame["tolerance"].tolist() == [LENS_TOLERANCE, WRITE_TOLERANCE, 0]
     assert frame["ok"].tolist() == ok
     assert frame["reason"].tolist() == ["" if fine else "the reason" for fine in ok]
 
@@ -215,20 +230,51 @@ def test_a_prompt_of_blanks() -> None:
 
 
 def test_pieces_of_characters_are_told_and_are_no_repetition() -> None:
-    of = replace(
-        a_trace(["\ufffd", "\ufffd", "\ufffd"], text="日"), token_ids=torch.tensor([1, 2, 3])
-    )
+    of = replace(a_trace(["", "", "日"]), token_ids=torch.tensor([1, 2, 3]))
     assert codes(a_model(), of) == ["pieces", "no_bos"]
-    assert message(a_model(), of, "pieces").startswith("3 tokens ")
+    assert message(a_model(), of, "pieces").startswith("2 tokens ")
     assert "pieces" not in codes(a_model(), a_trace(["\ufffd"]))  # typed as it is
 
 
 def test_a_start_token_that_the_tokenizer_put_there() -> None:
-    model = a_model(bos_token_id=10)
+    model = a_model(before=1, bos_token_id=10)
     assert codes(model, a_trace(["<s>", "The"], text="The")) == ["bos"]
-    assert "“<s>”" in message(model, a_trace(["<s>", "The"], text="The"), "bos")
-    assert codes(model, a_trace(["<s>", "The"])) == ["no_bos"]  # the learner typed it
-    assert codes(a_model(), a_trace(["<s>", "The"], text="The")) == ["no_bos"]
+    said = message(model, a_trace(["<s>", "The"], text="The"), "bos")
+    assert said == "The tokenizer put a token, “<s>”, before your text, at position 0."
+    assert codes(a_model(bos_token_id=10), a_trace(["<s>", "The"])) == ["no_bos"]  # typed
+
+
+def test_a_start_token_that_is_typed_and_added() -> None:
+    model, of = a_model(before=1, bos_token_id=10), a_trace(["<s>", "<s>", "The"], text="<s>The")
+    assert codes(model, of) == ["bos_twice", "bos"]
+    assert "“<s>”" in message(model, of, "bos_twice")
+
+
+def test_several_tokens_before_the_text() -> None:
+    of = a_trace(["[a]", "[b]", "The"], text="The")
+    assert codes(a_model(before=2), of) == ["bos"]
+    said = message(a_model(before=2), of, "bos")
+    assert said == (
+        "The tokenizer put 2 tokens, “[a]”, “[b]”, before your text, at positions 0 to 1."
+    )
+
+
+def test_an_end_token_that_the_tokenizer_appends() -> None:
+    of = a_trace(["The", " cat", "</s>"], text="The cat")
+    frame = run.doctor(a_model(after=1), of)
+    assert frame["code"].tolist() == ["appended", "no_bos"]
+    assert frame["severity"][0] == "warning"
+    assert "“</s>”" in frame["message"][0]
+    assert "your own text ends at position 1" in frame["message"][0]
+
+
+def test_the_doctor_of_real_tokenizers() -> None:
+    model = spelling.model("llama2", ("<s>",), ("</s>",))
+    assert {"appended", "bos"} <= set(codes(model, model.capture("the cat")))
+    assert "bos_twice" not in codes(model, model.capture("the cat"))
+    assert "bos_twice" in codes(model, model.capture("<s>the cat"))
+    model = spelling.model("bytes", ("[a]", "[b]"))
+    assert "positions 0 to 1" in message(model, model.capture("the cat"), "bos")
 
 
 def test_unknown_characters() -> None:

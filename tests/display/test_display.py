@@ -5,7 +5,14 @@ import unicodedata
 
 import pytest
 
-from strata.display.tokens import LONGEST, display_percent, display_text, display_token
+from strata.display.tokens import (
+    LONGEST,
+    display_bytes,
+    display_candidate,
+    display_percent,
+    display_text,
+    display_token,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,7 @@ from strata.display.tokens import LONGEST, display_percent, display_text, displa
         ("col\u00b7lega", "col\\u{00B7}lega"),  # a real middle dot is no space
         ("↵", "\\u{21B5}"),
         ("∅", "\\u{2205}"),
+        ("⟨", "\\u{27E8}"),  # which begins a token's bytes
         ("\u0301", "◌\u0301"),
         (" \u0301", "·◌\u0301"),  # nor does a mark sit on a sign that stands for a space
         ("e\u0301", "e\u0301"),
@@ -114,3 +122,13 @@ def test_running_text_is_cut_at_its_beginning() -> None:
 )
 def test_only_what_is_impossible_is_shown_as_nothing(prob: float, short: str, longer: str) -> None:
     assert (display_percent(prob), display_percent(prob, 2)) == (short, longer)
+
+
+def test_a_part_of_a_character_is_shown_by_its_bytes() -> None:
+    assert display_bytes("日".encode()[:2]) == "⟨E6 97⟩"
+    assert display_bytes(b"") == "∅"
+
+
+def test_a_row_without_a_token_is_told_in_a_word() -> None:
+    assert display_candidate("") == "∅ no token"
+    assert display_candidate(" Paris") == "·Paris"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event, Thread, current_thread
 from time import sleep
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -271,6 +272,8 @@ def test_threads_share_a_tokenizer() -> None:
 
     class Lent:
         busy = False
+        added_tokens_decoder: ClassVar[dict[int, object]] = {}
+        all_special_ids: ClassVar[list[int]] = []
 
         def _used(self) -> None:
             if self.busy:
@@ -282,6 +285,10 @@ def test_threads_share_a_tokenizer() -> None:
         def __call__(self, text: str, **options: object) -> dict[str, list[int]]:
             self._used()
             return {"input_ids": [len(text)]}
+
+        def convert_ids_to_tokens(self, token_id: int) -> str:
+            self._used()
+            return "name"
 
         def decode(self, token_ids: object, **options: object) -> str:
             self._used()
@@ -296,6 +303,7 @@ def test_threads_share_a_tokenizer() -> None:
                 shared.word("word")
                 shared.decode([20 * number + n])
                 shared.text([n])
+                shared.continuation([n], after=[n])
         except Exception as error:
             wrong.append(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import program
+from strata.concepts.script import TEXTS, program
 
 
 def script(
@@ -37,7 +37,7 @@ def script(
     """
     return program(
         "Are a model's states spread like random directions, and in how many dimensions?",
-        _SCRIPT,
+        TEXTS + _SCRIPT,
         source,
         revision,
         None,
@@ -171,7 +171,7 @@ rank = round(QUANTILE * (len(cosines) - 1))
 pair = int(a[order[rank]]), int(b[order[rank]])
 print(f"the pair at quantile {QUANTILE:g}: cosine {cosines[order[rank]]:.4f}")
 for i, t in (chosen[row] for row in pair):
-    tokens = [tokenizer.decode([token_id]) for token_id in ids[i][0].tolist()]
+    tokens = spelled(ids[i][0].tolist())
     after = tokens[t + 1] if t + 1 < len(tokens) else "end of the text"
     print(f"  text {i}, position {t}: {''.join(tokens[max(0, t - 10) : t])!r}")
     print(f"    {tokens[t]!r} [{after!r}]")

@@ -31,8 +31,8 @@ ROWS = 100  # rows of logits at a time and thread: 20 MB at V = 50,000
 class Reading:
     """States or writes of one run, (n, T, D), and how they become logits.
 
-    `layers` names the n rows, `positions` the T columns. `frozen` is None where each row goes
-    through the norm itself.
+    `layers` names the n rows, `positions` the T columns, `token_ids` the whole prompt, which is
+    not known of bare states. `frozen` is None where each row goes through the norm itself.
     """
 
     architecture: Architecture  # norm and head in float32
@@ -44,6 +44,7 @@ class Reading:
     mode: str = "states"
     frozen: FrozenNorm | None = None
     mistake: str = "none"
+    token_ids: tuple[int, ...] = ()
 
     def window(self, start: int, width: int, stride: int = 1) -> Reading:
         """Positions `start` to `start + width`, every `stride`-th layer and always the last."""
@@ -186,8 +187,9 @@ def read(
     if mode.endswith("frozen_norm"):
         frozen = frozen_at_the_end(model, hidden)
     positions = tuple(range(len(tokens)))
+    ids = tuple(trace_or_states.token_ids.tolist()) if isinstance(trace_or_states, Trace) else ()
     return Reading(
-        architecture, states, hidden[-1], layers, positions, tokens, mode, frozen, mistake
+        architecture, states, hidden[-1], layers, positions, tokens, mode, frozen, mistake, ids
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from strata.concepts.logit_lens.rows import ROWS, Reading
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate
 from strata.runtime.cores import spread
 
 if TYPE_CHECKING:
@@ -227,19 +227,34 @@ def _outermost(logits: Tensor, k: int, largest: bool, blocked: Tensor) -> tuple[
     return (values if largest else -values), token_ids
 
 
-def texts(model: Model, token_ids: NDArray[Any]) -> list[str]:
-    """The text of each of many token ids, each different one decoded once."""
-    unique, where = np.unique(token_ids.ravel(), return_inverse=True)
-    decoded = model.decode(unique.tolist())
-    return [decoded[i] for i in where]
+def texts(model: Model, token_ids: NDArray[Any], reading: Reading) -> list[str]:
+    """What each of many token ids, (n, T) or (n, T, k), would add at its position. Positions after
+    which an id adds the same, as nearly all are, share what is decoded."""
+    alike: dict[tuple[int | None, bytes], list[int]] = {}
+    for column, position in enumerate(reading.positions):
+        context = model.texts.context(reading.token_ids[: position + 1])
+        alike.setdefault(context, []).append(column)
+    found = np.empty(token_ids.shape, dtype=object)
+    for columns in alike.values():
+        here = token_ids[:, columns]
+        unique, where = np.unique(here.ravel(), return_inverse=True)
+        read = reading.token_ids[: reading.positions[columns[0]] + 1]
+        decoded = np.array(model.decode(unique.tolist(), after=read), dtype=object)
+        found[:, columns] = decoded[where].reshape(here.shape)
+    return list(found.ravel())
 
 
 def listed(
-    model: Model, token_ids: NDArray[Any], numbers: NDArray[Any], form: str, step: int = 1
+    model: Model,
+    token_ids: NDArray[Any],
+    numbers: NDArray[Any],
+    form: str,
+    reading: Reading,
+    step: int = 1,
 ) -> list[str]:
     """For each cell of `scan`: its k tokens and their numbers, one a line, fit to be shown. `step`
     -1: from the last to the first."""
-    shown = map(display_token, texts(model, token_ids))
+    shown = map(display_candidate, texts(model, token_ids, reading))
     lines = [form.format(*each) for each in zip(shown, numbers.ravel(), strict=True)]
     *cells, k = numbers.shape
     return ["\n".join(lines[i * k : (i + 1) * k][::step]) for i in range(math.prod(cells))]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from strata.concepts.script import program
+from strata.concepts.script import TEXTS, program
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -58,7 +58,7 @@ def script(
     """
     return program(
         "What would a language model say if it stopped at each layer?",
-        _SCRIPT + (_SCRIPT_WRITES if attn else ""),
+        TEXTS + _SCRIPT + (_SCRIPT_WRITES if attn else ""),
         source,
         revision,
         prompt,
@@ -148,7 +148,8 @@ def through_frozen_norm(part, end):
     return unscaled(part) * scale.float(), bias
 
 
-tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+read = token_ids[0].tolist()
+tokens = spelled(read)
 with torch.inference_mode():
     apart = (unembed(hidden[-1]) - model_logits).abs().max()
     print(f"last layer against the model's logits: off by {apart:.2g}")
@@ -178,9 +179,9 @@ with torch.inference_mode():
             prob = logprobs[t, target].exp().item()
             statistics.append((layer, t, row[t].norm().item(), entropy, kl, prob, rank))
             said = [
-                f"{tokenizer.decode([i])!r} {v:+.3f}"
+                f"{added(i, read[: t + 1])!r} {v:+.3f}"
                 if MODE.endswith("frozen_norm")
-                else f"{tokenizer.decode([i])!r} {logprobs[t, i].exp():.4f}"
+                else f"{added(i, read[: t + 1])!r} {logprobs[t, i].exp():.4f}"
                 for i, v in zip(top.indices.tolist(), top.values.tolist())
             ]
             print(f"layer {layer:3d}  {t:4d} {token!r}: norm {row[t].norm():.3f}", *said, sep="  ")
@@ -190,7 +191,7 @@ with torch.inference_mode():
 
 _SCRIPT_WRITES = """
 target = TARGET_ID if TARGET_ID is not None else final[POSITION].argmax().item()
-print(f"\\nWhere the logit of {tokenizer.decode([target])!r} at position {POSITION} comes from:")
+print(f"\\nWhere the logit of {added(target, read)!r} at position {POSITION} comes from:")
 attribution = []  # part, block, logit
 with torch.inference_mode():
     names = [("embedding", None)]

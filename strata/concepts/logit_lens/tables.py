@@ -58,7 +58,7 @@ def lens(
             **index,
             "rank": found["rank"].ravel(),
             "token_id": found["token_id"].ravel(),
-            "predicted": texts(model, found["token_id"]),
+            "predicted": texts(model, found["token_id"], reading),
             "logit": found["logit"].ravel(),
             "prob": found["prob"].ravel(),
         }
@@ -147,8 +147,10 @@ def grid(
     found = scan(reading, k, detail=True, other=0 if mode == "states" else min(3, k), **wanted)
     by_logit = reading.frozen or not largest
     numbers, form = (found["logit"], "{} {:+.2f}") if by_logit else (found["prob"], "{} {:.1%}")
-    top = listed(model, found["token_id"], numbers, form)
-    other = listed(model, found.pop("other_id"), found.pop("other_logit"), "{} {:+.2f}", step=-1)
+    top = listed(model, found["token_id"], numbers, form, reading)
+    far_ids, far_logits = found.pop("other_id"), found.pop("other_logit")
+    other = listed(model, far_ids, far_logits, "{} {:+.2f}", reading, step=-1)
+    predicted = texts(model, found["token_id"][..., 0], reading)
     first = {name: found.pop(name)[..., 0].ravel() for name in ("token_id", "logit", "prob")}
     del found["rank"]
     magnified = np.full(reading.shape, np.nan)
@@ -163,7 +165,7 @@ def grid(
         {
             **reading.index(),
             **first,
-            "predicted": texts(model, first["token_id"]),
+            "predicted": predicted,
             "norm": _norms(reading.states).ravel(),
             **{name: numbers.ravel() for name, numbers in found.items()},
             "magnified": magnified.ravel(),
@@ -196,7 +198,8 @@ def cell(
     row = reading.layers.index(layer)
     scanned = scan(reading, k, largest=largest, detail=True)
     found = {name: cells[row, 0] for name, cells in scanned.items()}
-    found |= {"predicted": texts(model, found["token_id"]), "norm": _norms(reading.states)[row, 0]}
+    found["predicted"] = texts(model, scanned["token_id"][row : row + 1], reading)
+    found["norm"] = _norms(reading.states)[row, 0]
     names = ("rank", "token_id", "predicted", "logit", "prob", "norm", "entropy", "kl_to_final")
     return pd.DataFrame({name: found[name] for name in names})
 
@@ -233,10 +236,11 @@ def followed(
         prob[:, rows] = (chosen - logits.logsumexp(dim=-1)).exp().T.cpu()
         for i, value in enumerate(chosen.T):
             rank[i, rows] = (logits[:, 0] > value[:, None]).sum(dim=-1).cpu()
+    decoded = model.decode(ids, after=trace.token_ids[: position + 1])
     return pd.DataFrame(
         {
             "token_id": ids.repeat_interleave(n_layers).numpy(),
-            "predicted": np.repeat(np.array(model.decode(ids), dtype=object), n_layers),
+            "predicted": np.repeat(np.array(decoded, dtype=object), n_layers),
             "layer": np.tile(reading.layers, len(ids)),
             "logit": logit.flatten().numpy(),
             "prob": prob.flatten().numpy(),

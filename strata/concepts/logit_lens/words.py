@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate, display_token
 
 
 def sentence(
@@ -24,7 +24,7 @@ def grid_reading(frame: pd.DataFrame, position: int, last: int) -> str:
     cells = frame[frame["position"] == position].sort_values("layer")
     leads = (cells["token_id"] == cells["token_id"].iloc[-1]).to_numpy()
     layers = cells["layer"].to_numpy()
-    answer = f"“{display_token(cells['predicted'].iloc[-1])}”"
+    answer = f"“{display_candidate(cells['predicted'].iloc[-1])}”"
     after = f"after “{display_token(cells['token'].iloc[0])}” (position {position})"
     first = int(layers[leads.argmax()])
     settled = int(layers[len(leads) - int((~leads[::-1]).argmax())] if not leads.all() else 0)
@@ -52,8 +52,9 @@ def write_reading(frame: pd.DataFrame, position: int, noun: str) -> str:
     smallest = cells.iloc[int(cells["norm"].argmin())]
     return (
         f"At position {position} the largest {noun} is that of block {largest['layer'] - 1}, of "
-        f"norm {_number(largest['norm'])}, and promotes “{display_token(largest['predicted'])}”; "
-        f"the smallest has norm {_number(smallest['norm'])} (block {smallest['layer'] - 1})."
+        f"norm {_number(largest['norm'])}, and promotes "
+        f"“{display_candidate(largest['predicted'])}”; the smallest has norm "
+        f"{_number(smallest['norm'])} (block {smallest['layer'] - 1})."
     )
 
 
@@ -86,7 +87,7 @@ def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None =
     worst = way.iloc[int(way["rank"].argmax())]
     moves = "climbs" if worst["rank"] > best["rank"] else "goes"
     return (
-        f"At position {position} “{display_token(best['predicted'])}” {moves} from rank "
+        f"At position {position} “{display_candidate(best['predicted'])}” {moves} from rank "
         f"{worst['rank']:,} at layer {worst['layer']} to rank {best['rank']:,} with "
         f"{_share(best['prob'])} at layer {last}."
     )
@@ -105,7 +106,7 @@ def attribution_reading(
     capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
     return (
         f"At position {position}, {len(frame)} parts add up to {total:.3f}{capped}; the model's "
-        f"own logit of “{display_token(end['predicted'])}” is {end['logit']:.3f} (rank "
+        f"own logit of “{display_candidate(end['predicted'])}” is {end['logit']:.3f} (rank "
         f"{end['rank']:,}, {_share(end['prob'])}). {name[0].upper()}{name[1:]}{block} adds most, "
         f"{top['logit']:+.2f}."
     )

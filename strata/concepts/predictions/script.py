@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import program
+from strata.concepts.script import TEXTS, program
 
 
 def script(
@@ -21,7 +21,7 @@ def script(
     """A program with plain transformers that prints every number of this page."""
     return program(
         "What does a language model expect next, and how well did it foresee each token?",
-        _SCRIPT + (_SCRIPT_FACTUAL if prompts else ""),
+        TEXTS + _SCRIPT + (_SCRIPT_FACTUAL if prompts else ""),
         source,
         revision,
         prompt,
@@ -37,23 +37,26 @@ _SCRIPT = """
 with torch.inference_mode():
     logits = model(token_ids).logits[0].double()  # (T, V): row t is about token t + 1
 logprobs = logits.log_softmax(dim=-1)  # (T, V), in nats
+read = token_ids[0].tolist()
 entropy = torch.special.entr(logprobs.exp()).sum(dim=-1)  # (T,)
 
 print(f"After {tokenizer.decode(token_ids[0, : POSITION + 1])!r}:")
 top = logprobs[POSITION].topk(K)
 for logprob, token_id in zip(top.values.tolist(), top.indices.tolist()):
     prob = torch.tensor(logprob).exp()
-    print(f"  prob {prob:.4f}  logprob {logprob:8.4f}  {tokenizer.decode([token_id])!r}")
+    word = added(token_id, read[: POSITION + 1])
+    print(f"  prob {prob:.4f}  logprob {logprob:8.4f}  {word!r}")
 print(f"  entropy {entropy[POSITION]:.4f} nats")
 
+tokens = spelled(read)
 print("\\nHow well each token was foreseen, by the row before it:")
 surprisal, rank = [], []
-for t, token_id in enumerate(token_ids[0].tolist()[1:], start=1):
+for t, token_id in enumerate(read[1:], start=1):
     surprisal.append(-logprobs[t - 1, token_id].item())
     rank.append((logits[t - 1] > logits[t - 1, token_id]).sum().item())
     print(
         f"  {t:4d}  surprisal {surprisal[-1]:8.4f}  rank {rank[-1]:6d}"
-        f"  entropy {entropy[t - 1]:7.4f}  {tokenizer.decode([token_id])!r}"
+        f"  entropy {entropy[t - 1]:7.4f}  {tokens[t]!r}"
     )
 
 # Greedy continuation: the cache keeps what earlier tokens computed, so each step reads one token.
@@ -68,7 +71,9 @@ with torch.inference_mode():
         if step.item() in end:
             break
         written.append(step.item())
-continuation = tokenizer.decode(written, skip_special_tokens=True)
+plain = [token_id for token_id in written if token_id not in tokenizer.all_special_ids]
+known = tokenizer.decode(read).rstrip("\\ufffd")  # with the prompt, so that no space is lost
+continuation = tokenizer.decode([*read, *plain])[len(known) :]
 print(f"\\nThe model goes on: {continuation!r}")
 """
 
@@ -77,8 +82,9 @@ print("\\nA few facts:")
 facts = []
 for fact in PROMPTS:
     with torch.inference_mode():
-        row = model(tokenizer(fact, return_tensors="pt")["input_ids"]).logits[0, -1].double()
+        asked = tokenizer(fact, return_tensors="pt")["input_ids"]
+        row = model(asked).logits[0, -1].double()
     prob, token_id = row.softmax(dim=-1).max(dim=-1)
-    facts.append((tokenizer.decode([token_id.item()]), prob.item()))
+    facts.append((added(token_id.item(), asked[0].tolist()), prob.item()))
     print(f"  {fact!r} -> {facts[-1][0]!r} {facts[-1][1]:.4f}")
 """

@@ -26,10 +26,12 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
     """The k tokens that the model holds likeliest after `position`, by its own logits.
 
     Columns: rank (how many tokens have a larger logit: 0 is best, equal logits share one),
-    token_id, predicted, prob, logprob (nats). k rows, best first, equal logits in order of id.
+    token_id, predicted (what the token would add here), prob, logprob (nats). k rows, best first,
+    equal logits in order of id.
     InputError where `position` is not one of 0..T-1 or `k` not one of 1..V. Seeds 001 and 002.
     """
-    logits = trace.logits[check_position(trace, position)].double()  # (V,)
+    position = check_position(trace, position)
+    logits = trace.logits[position].double()  # (V,)
     k = check_count("The number of tokens", k, len(logits))
     # Sorted are only those that may be among them: to sort all V takes five times as long.
     likely = (~(logits < logits.topk(k).values[-1])).nonzero()[:, 0]  # k or more, in order of id
@@ -40,7 +42,7 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
         {
             "rank": torch.searchsorted(-top, -top).numpy(),
             "token_id": token_ids.numpy(),
-            "predicted": list(model.decode(token_ids)),
+            "predicted": list(model.decode(token_ids, after=trace.token_ids[: position + 1])),
             "prob": logprob.exp().numpy(),
             "logprob": logprob.numpy(),
         }

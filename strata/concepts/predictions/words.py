@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.display.tokens import display_percent, display_text, display_token
+from strata.display.tokens import (
+    display_candidate,
+    display_percent,
+    display_text,
+    display_token,
+)
 
 
 def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
@@ -13,8 +18,8 @@ def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
     choices = doubt["choices"]
     return (
         f"After “{display_text(context)}”, the model puts {_percent(best['prob'])} on "
-        f"“{display_token(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is that "
-        f"of {choices:,.{0 if choices >= 100 else 1}f} equally likely tokens."
+        f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
+        f"that of {choices:,.{0 if choices >= 100 else 1}f} equally likely tokens."
     )
 
 

@@ -78,7 +78,10 @@ def compare(
     best = (each.argsort(descending=True, stable=True)[:k] for each in (clean, edited))
     token_ids = torch.cat(list(best)).unique()
     token_ids = token_ids[clean[token_ids].argsort(descending=True, stable=True)]
-    frame = {"token_id": token_ids.numpy(), "predicted": list(model.decode(token_ids))}
+    frame = {
+        "token_id": token_ids.numpy(),
+        "predicted": list(model.decode(token_ids, after=trace.token_ids)),
+    }
     for name, logprobs in (("clean_", clean), ("", edited)):
         frame[f"{name}prob"] = logprobs[token_ids].exp().numpy()
         frame[f"{name}rank"] = [int((logprobs > logprobs[i]).sum()) for i in token_ids]
@@ -97,7 +100,8 @@ def last_block(model: Model, trace: Trace, target_id: int, factor: float) -> pd.
     [number] = _factors([factor])
     last = trace.hidden[-1, -1]  # (D,)
     clean, edited = (_logprobs(model.unembed(state)) for state in (last, last * number))
-    top = model.decode([int(clean.argmax()), int(edited.argmax())])
+    best = [int(clean.argmax()), int(edited.argmax())]
+    top = model.decode(best, after=trace.token_ids)
     values = model.n_layers - 1, number, float(clean[target_id]), float(edited[target_id]), *top
     columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top"]
     return pd.DataFrame([values], columns=columns)

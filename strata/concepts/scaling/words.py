@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate
 from strata.trace import Part
 
 PART_NAMES = {"stream": "the stream", "attn": "the attention write", "mlp": "the MLP write"}
@@ -38,8 +38,8 @@ def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
     """One sentence on `last_block`, and why."""
     row = frame.iloc[0]
     same = row["top"] == row["clean_top"]
-    first = f"“{display_token(row['top'])}” " + (
-        "stays first" if same else f"takes the place of “{display_token(row['clean_top'])}”"
+    first = f"“{display_candidate(row['top'])}” " + (
+        "stays first" if same else f"takes the place of “{display_candidate(row['clean_top'])}”"
     )
     if abs(row["logprob"] - row["clean_logprob"]) < UNCHANGED and same:
         why = "the final norm divides a state by its own size, so the factor cancels"
@@ -76,7 +76,7 @@ def map_reading(frame: pd.DataFrame, shown: str) -> str:
 def compare_reading(frame: pd.DataFrame) -> str:
     """One sentence on `compare`: the top-1 before and after, and what rose most."""
     before, after = (frame.loc[frame[name].idxmin()] for name in ("clean_rank", "rank"))
-    names = [display_token(row["predicted"]) for row in (before, after)]
+    names = [display_candidate(row["predicted"]) for row in (before, after)]
     if names[0] == names[1]:
         return (
             f"“{names[0]}” stays first, at {before['prob']:.1%} instead of "

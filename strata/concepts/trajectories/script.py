@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strata.concepts.script import program
+from strata.concepts.script import TEXTS, program
 
 
 def script(
@@ -23,7 +23,7 @@ def script(
     each token begins and ends; `blocks` is the path of the model's list of blocks."""
     return program(
         "Which way does each token travel through the layers of a language model?",
-        _SCRIPT,
+        TEXTS + _SCRIPT,
         source,
         revision,
         prompt,
@@ -68,7 +68,7 @@ finally:
     for hook in hooks:
         hook.remove()
 hidden = torch.cat([state.detach() for state in states]).float()  # (L + 1, T, D)
-tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+tokens = spelled(token_ids[0].tolist())
 n_layers, n_tokens, _ = hidden.shape
 
 
@@ -85,8 +85,7 @@ def neighbours(points, k):
     return found.indices.int().numpy(), found.values.clamp_min(0).float().numpy()
 
 
-def draw(states):
-    points = states.flatten(0, 1)  # ((L + 1) * T, D)
+def draw(points):  # (n, D) -> (n, 2)
     if METHOD == "pca":
         points = points.double()
         if METRIC == "cosine":  # PCA knows no metric: states of length 1 leave directions only
@@ -94,7 +93,7 @@ def draw(states):
         left, sizes, _ = torch.linalg.svd(points - points.mean(dim=0), full_matrices=False)
         drawn = left[:, :2] * sizes[:2]
         drawn = drawn * drawn.gather(0, drawn.abs().argmax(dim=0, keepdim=True)).sign()
-        return drawn.numpy().reshape(*states.shape[:2], 2)
+        return drawn.numpy()
     from umap import UMAP  # the notebook's own call is UMAP(metric="cosine", n_neighbors=50, ...)
 
     k = min(N_NEIGHBORS, len(points) - 1)
@@ -109,8 +108,7 @@ def draw(states):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # new points cannot be added to such a map: none will be
-        drawn = reducer.fit_transform(points.float().numpy())
-    return drawn.reshape(*states.shape[:2], 2)
+        return reducer.fit_transform(points.float().numpy())
 
 
 # A random walk: the same start and the same step norms, in directions that mean nothing.
@@ -125,14 +123,18 @@ if n_tokens > 1:
     loss = torch.nn.functional.cross_entropy(logits[0, :-1], token_ids[0, 1:])
     gradients = torch.cat(torch.autograd.grad(loss, states)).float()  # (L + 1, T, D)
     # The last position predicts nothing that is scored: its gradient is zero and has no direction.
+    # So is that of a state after which the model was certain, and right.
     drawn_from["gradients"] = gradients[:, :-1]
 
 maps = {}
 for name, states_of in drawn_from.items():
-    maps[name] = draw(states_of)  # (L + 1, T, 2)
-    points = states_of.flatten(0, 1).numpy()
+    kept = states_of.abs().amax(dim=-1) > 0  # (L + 1, T)
+    points = states_of[kept]  # (n, D)
+    drawn = draw(points)
+    maps[name] = np.full((*kept.shape, 2), np.nan)
+    maps[name][kept.numpy()] = drawn
     k = min(15, (len(points) - 1) // 2)
-    trust = trustworthiness(points, maps[name].reshape(-1, 2), n_neighbors=k, metric=METRIC)
+    trust = trustworthiness(points.numpy(), drawn, n_neighbors=k, metric=METRIC)
     print(f"\\n{name}: trust {trust:.3f}")
     for t in range(states_of.shape[1]):
         (x0, y0), (x1, y1) = maps[name][0, t], maps[name][-1, t]

@@ -20,7 +20,7 @@ from strata.concepts.script import with_note
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
 from strata.display.terms import TERMS
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.engine import Job, Limits
 from strata.trace import Scale
@@ -59,10 +59,11 @@ class Page:
 
     def shown(self, position: int) -> str:
         """The token at a position in its text-safe form."""
-        return self._shown[position]
+        return self.all_shown[position]
 
     @cached_property
-    def _shown(self) -> list[str]:
+    def all_shown(self) -> list[str]:
+        """All tokens in that form."""
         return list(map(str, self.tokens["shown"]))
 
     def text_up_to(self, position: int) -> str:
@@ -78,7 +79,7 @@ class Page:
     @property
     def labels(self) -> list[str]:
         """Axis labels of all positions, see `labelled`."""
-        return [f"{position} {shown}" for position, shown in enumerate(self._shown)]
+        return [f"{position} {shown}" for position, shown in enumerate(self.all_shown)]
 
     def up_to_width(self, *counts: int) -> list[int]:
         """Those of some counts of dimensions that this model has."""
@@ -158,10 +159,14 @@ def open_page(stem: str) -> Page:
     about = ask.until_ready(choice.model)
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
+    found = page.made("doctor", lambda: page.ask("run.doctor").to_dict("records"))
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
-        for row in page.made("doctor", lambda: page.ask("run.doctor").to_dict("records")):
+        for row in found:
             style.say(row["severity"], row["message"], row["code"])
+    for row in found:
+        if row["code"] == "appended":  # then no page is about what the learner thinks it is
+            style.say(row["severity"], row["message"], "appended_here")
     if st.session_state.get("figure_waits"):
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting
@@ -299,13 +304,14 @@ def _whereabouts(card: ModelCard) -> str:
 
 
 def _proof(page: Page, view: str) -> None:
-    """Both identities, measured on this very run, green or red with the number."""
+    """The identities, measured on this very run, green or red with the number."""
     names = {
         "lens": "last-layer lens = the model's logits",
         "writes": "attention + MLP = what blocks added",
+        "read back": "tokens joined = the text",
     }
     with st.container(horizontal=True, gap="small", key="proof"):
-        about = f"{TERMS['lens']} {TERMS['writes']}"
+        about = f"{TERMS['lens']} {TERMS['writes']} {TERMS['read back']}"
         st.markdown("**Proof of this run**", width="content", help=about)
         for row in page.made(view, lambda: page.ask(view).to_dict("records")):
             error = row["error"]
@@ -339,8 +345,8 @@ def _downloads(
 
 def _visible(frame: pd.DataFrame) -> pd.DataFrame:
     """With tokens in their text-safe form; downloads keep them as they are."""
-    tokens = [name for name in ("token", "predicted") if name in frame]
-    return frame.assign(**{name: frame[name].map(display_token) for name in tokens})
+    ways = {"token": display_token, "predicted": display_candidate}
+    return frame.assign(**{name: frame[name].map(ways[name]) for name in ways if name in frame})
 
 
 def _address() -> str:

@@ -9,7 +9,7 @@ from strata import charts
 from strata.charts import Chart
 from strata.concepts.predictions import words
 from strata.display.terms import TERMS
-from strata.display.tokens import display_lines, display_token, distinct
+from strata.display.tokens import display_candidate, display_lines, distinct
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.tokens import token_strip, tokens_of_strip
 
@@ -40,7 +40,7 @@ def bars(page: Page, top: pd.DataFrame, position: int, subject: str, sentence: s
 
     def made() -> Chart:
         frame = top.assign(
-            label=distinct(display_token(token) for token in top["predicted"]),
+            label=distinct(map(display_candidate, top["predicted"])),
             order=range(len(top)),
             value=top["prob"],
             chosen=top["token_id"].isin(followed),

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts import target
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate
 from strata.errors import StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import remember, whole_number
@@ -35,7 +35,7 @@ class Target:
 
     @property
     def shown(self) -> str:
-        return display_token(self.token)
+        return display_candidate(self.token)
 
 
 def choose_target(page: Page, place: DeltaGenerator) -> Target:
@@ -51,7 +51,7 @@ def choose_target(page: Page, place: DeltaGenerator) -> Target:
     options = dict(zip([_TOP, *ids[1:]], tokens, strict=True))
     if isinstance(kept, int) and kept not in options:
         options[kept] = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
-    shown = [display_token(token) for token in options.values()]
+    shown = [display_candidate(token) for token in options.values()]
     labels = dict(zip(options, distinct([f"{shown[0]} (the top-1)", *shown[1:]]), strict=True))
     chosen = place.selectbox(
         "Target: choose a token or type a word",
