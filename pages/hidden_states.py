@@ -5,17 +5,17 @@ import streamlit as st
 from strata import charts
 from strata.concepts.hidden_states import words
 from strata.display.terms import TERMS
-from strata.ui.anatomy.controls import show_first
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.figures.sinks import show_sinks, without_sinks
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
 STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis": "Excess kurtosis"}
 
 page = open_page("hidden_states")
 one, every, outlying, norm, out = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
-summary = page.ask("hidden_states.summary")
-tables = {"summary": summary}
-position, skip_first, n_outliers = page.n_tokens - 1, True, 10
+summary, sinks = (page.ask(f"hidden_states.{view}") for view in ("summary", "sinks"))
+tables = {"summary": summary, "sinks": sinks}
+position, n, hide = page.n_tokens - 1, 10, True
 
 if one.open:
     with one:
@@ -42,21 +42,21 @@ if one.open:
 
 if every.open:
     with every:
-        first = show_first("first", st.container()) or page.n_tokens == 1
-        cells = page.labelled(summary if first else summary[summary["position"] > 0])
-        cells["value"], sentence = cells["norm"], words.reading(summary)
+        shown = show_sinks(page, "first", st.container())
+        cells = page.labelled(summary if shown else without_sinks(page, summary))
+        cells["value"], sentence = cells["norm"], words.reading(summary, sinks)
         title = "Norm of the hidden state, by layer and token"
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
 
 if outlying.open:
     with outlying:
         skip, many = st.columns([3, 1], vertical_alignment="bottom")
-        skip_first = not show_first("with_first", skip)
+        hide = not show_sinks(page, "with_first", skip)
         counts = page.up_to_width(5, 10, 20, 50)
-        n_outliers = many.select_slider(
+        n = many.select_slider(
             "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
         )
-        outliers = page.ask("hidden_states.outliers", n=n_outliers, skip_first=skip_first)
+        outliers = page.ask("hidden_states.outliers", n=n, skip_first=False, skip_sinks=hide)
         sentence = words.outliers_reading(outliers)
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
         tables["outlier dimensions"] = outliers
@@ -85,6 +85,6 @@ if out.open:
         built.dataframe(config, hide_index=True, height=520)
         tables |= {"output": came_out, "configuration": config}
 
-kept = {"position": position, "n_outliers": n_outliers, "skip_first": skip_first}
-script = page.script(blocks=page.about["blocks"], **kept)
+kept = {"position": position, "n_outliers": n, "skip_sinks": hide}
+script = page.script(blocks=page.about["blocks"], skip_first=False, **kept)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

@@ -12,6 +12,7 @@ from strata.ui.anatomy.page import close_page, open_page, position_slider, readi
 from strata.ui.figures.beside import beside
 from strata.ui.figures.matrices import draw_layer_matrices, draw_token_matrices, matrix_controls
 from strata.ui.figures.profiles import draw_profiles
+from strata.ui.figures.sinks import told
 
 VIEWS = ("Laminar profile", "Between layers", "Between tokens")
 SHORTCUT = "The common mistake: unique(triu)[1:]"
@@ -19,7 +20,7 @@ SHORTCUT = "The common mistake: unique(triu)[1:]"
 page = open_page("laminar_profile")
 tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 profiled, layered, paired = tabs
-last, skip_first, center = page.n_layers, True, False
+last, skip_sinks, center = page.n_layers, True, False
 tokens, layers = evenly_spaced(page.n_tokens), evenly_spaced(last + 1)
 names = [*(f"layer {layer}" for layer in range(last + 1)), "after the final norm"]
 tables: dict[str, pd.DataFrame] = {}
@@ -27,10 +28,10 @@ tables: dict[str, pd.DataFrame] = {}
 if profiled.open:
     with profiled:
         skip, centred, more, second = st.columns([4, 3, 5, 5], vertical_alignment="bottom")
-        skip_first = skip.toggle("Leave out the first token", True, key="skip", bind="query-params")
+        skip_sinks = skip.toggle("Leave out attention sinks", True, key="skip", bind="query-params")
         center = centred.toggle("Mean-centred", key="center", bind="query-params", help=CENTRED)
         runs = beside(page, SHORTCUT, more, second)
-        kept: dict[str, Any] = {"skip_first": skip_first, "center": center}
+        kept: dict[str, Any] = {"skip_first": False, "skip_sinks": skip_sinks, "center": center}
         statistics, points = (
             {
                 title: run.ask(f"laminar_profile.{view}", unique=title == SHORTCUT, **kept)
@@ -38,7 +39,11 @@ if profiled.open:
             }
             for view in ("statistics", "points")
         )
-        readings = [words.profile_reading(statistics[title], points[title]) for title in runs]
+        readings = [
+            f"{words.profile_reading(statistics[title], points[title])} "
+            + told(run, left_out=skip_sinks)
+            for title, run in runs.items()
+        ]
         if all(map(len, points.values())):
             draw_profiles(runs, points, statistics, **kept)
         if SHORTCUT in runs:
@@ -71,6 +76,7 @@ if paired.open:
 
             one_layer()
 
-choices = {"positions": tokens, "layers": layers, "skip_first": skip_first, "center": center}
+choices = {"positions": tokens, "layers": layers, "center": center}
+choices |= {"skip_first": False, "skip_sinks": skip_sinks}
 script = page.script(blocks=page.about["blocks"], **choices)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

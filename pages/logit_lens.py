@@ -4,13 +4,14 @@ from typing import Any
 
 import streamlit as st
 
-from strata.charts.grid import lens_grid, scale_for
+from strata.charts.grid import lens_grid
 from strata.charts.lens import cell_bars, followed
 from strata.concepts.logit_lens import words
 from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
 from strata.ui.figures.logit import draw_attribution, draw_proof
+from strata.ui.figures.sinks import scales
 
 WIDTH = 24  # positions of a grid
 
@@ -31,14 +32,11 @@ for name, run in runs.items():
     opened: dict[str, Any] = {"layer": layer, "position": position, **what}
     cells[name] = [run.ask("logit_lens.cell", **opened | {"largest": end}) for end in (True, False)]
 
-scales = [
-    scale_for(list(frames.values()), each, page.about["d_vocab"], skip_first=seen.skip_first)
-    for each in (seen.back, seen.front)
-]
+carried = scales(runs, frames, seen)
 for (name, run), at in zip(runs.items(), positions.values(), strict=True):
     with figures[name]:
         sentence = words.sentence(frames[name], at, page.n_layers, seen.noun, seen.mistake)
-        grid = lens_grid(frames[name], display_text(run.prompt), sentence, *scales, up=seen.up)
+        grid = lens_grid(frames[name], display_text(run.prompt), sentence, *carried, up=seen.up)
         draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
         reading(sentence, name)
     with details[name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate, display_token
 
 QUANTITIES = {  # what a cell's background or letters may carry
     "prob": "probability",
@@ -76,10 +76,13 @@ class Grid:
 
 
 def scale_for(
-    frames: Sequence[pd.DataFrame], quantity: str, d_vocab: int, *, skip_first: bool = True
+    frames: Sequence[pd.DataFrame],
+    quantity: str,
+    d_vocab: int,
+    skip: Sequence[Collection[int]] = (),
 ) -> Scale:
-    """The scale that several grids share. `skip_first`: position 0, often an attention sink of
-    huge norm and huge writes, does not decide it."""
+    """The scale that several grids share. `skip`: the positions of each that do not decide it,
+    such as attention sinks, whose norms and writes are huge."""
     if quantity == "nothing":
         return Scale(quantity, 1.0, "", "")
     if quantity in ("prob", "target_prob"):
@@ -91,9 +94,11 @@ def scale_for(
             quantity, math.log(d_vocab), "0 nats, certain", f"{math.log(d_vocab):.1f} nats"
         )
     frame = pd.concat(frames)
-    others = frame[frame["position"] > 0]
-    if quantity != "kl_to_final" and skip_first and len(others):
-        frame = others
+    if skip and quantity != "kl_to_final":
+        others = pd.concat(
+            [f[~f["position"].isin(out)] for f, out in zip(frames, skip, strict=True)]
+        )
+        frame = others if len(others) else frame
     largest = float(frame[quantity].abs().max())
     full = largest if largest > 0 else 1.0
     number = f"{full:,.0f}" if full >= 100 else f"{full:.3g}"
@@ -112,7 +117,7 @@ def lens_grid(
     positions = sorted(frame["position"].unique().tolist())
     made = [
         {
-            "shown": display_token(row.predicted),
+            "shown": display_candidate(row.predicted),
             "tip": f"Layer {row.layer}, position {row.position} {display_token(row.token)}\n"
             f"{row.top}\n" + (f"…\n{row.other}\n" if row.other else "") + f"norm {row.norm:,.4g}",
             "back": round(float(deep), 3),

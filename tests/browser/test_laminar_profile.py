@@ -51,7 +51,7 @@ def test_a_point_that_is_clicked_says_which_pair_it_is(page: Page, address: str)
 
 def test_centred_and_with_the_first_token(page: Page, address: str) -> None:
     visit(page, address)
-    toggle(page, "Leave out the first token").click()
+    toggle(page, "Leave out attention sinks").click()
     expect(reading(page)).to_contain_text("The median cosine of 10 pairs")
     toggle(page, "Mean-centred").click()
     expect(reading(page)).to_contain_text("would lie between −0.33 and −0.17")  # around -1 / 4

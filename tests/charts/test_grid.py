@@ -32,12 +32,12 @@ def frame(sink: float = 900.0) -> pd.DataFrame:
 def test_a_sink_does_not_stretch_a_scale_unless_asked(quantity: str) -> None:
     rows = frame()
     others = rows[rows["position"] > 0][quantity].abs().max()
-    assert scale_for([rows], quantity, D_VOCAB).full == others
-    assert scale_for([rows], quantity, D_VOCAB, skip_first=False).full == 900
-    levels = scale_for([rows], quantity, D_VOCAB).levels(rows)
+    assert scale_for([rows], quantity, D_VOCAB, [[0]]).full == others
+    assert scale_for([rows], quantity, D_VOCAB).full == 900
+    levels = scale_for([rows], quantity, D_VOCAB, [[0]]).levels(rows)
     assert abs(levels[0]) == 1
     alone = rows[rows["position"] == 0]
-    assert scale_for([alone], quantity, D_VOCAB).full == 900  # there is nothing else to show
+    assert scale_for([alone], quantity, D_VOCAB, [[0]]).full == 900  # there is nothing else to show
 
 
 def test_two_grids_share_their_scales() -> None:

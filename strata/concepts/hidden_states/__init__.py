@@ -12,12 +12,23 @@ from strata.concepts.hidden_states.tables import (
     strip,
     summary,
 )
+from strata.concepts.sinks import sinks
 
 CONCEPT = Concept(
     title="Hidden states",
     question="What does the model carry from layer to layer for each token?",
     order=2,
-    views=(activations, summary, strip, outliers, final_norm, output_facts, config_table, archive),
+    views=(
+        activations,
+        summary,
+        sinks,
+        strip,
+        outliers,
+        final_norm,
+        output_facts,
+        config_table,
+        archive,
+    ),
     script=script.script,
     icon=":material/stacked_bar_chart:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

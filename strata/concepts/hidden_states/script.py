@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strata.concepts.script import ALL_STATES, program
+from strata.concepts.script import ALL_STATES, SINKS, TEXTS, program
 
 
 def script(
@@ -14,13 +14,14 @@ def script(
     blocks: str,
     n_outliers: int = 10,
     skip_first: bool = True,
+    skip_sinks: bool = False,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page; `blocks` is the path
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "What does a language model carry from layer to layer for each token?",
-        ALL_STATES + _SCRIPT,
+        TEXTS + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_LEFT,
         source,
         revision,
         prompt,
@@ -29,12 +30,13 @@ def script(
         position=position,
         n_outliers=n_outliers,
         skip_first=skip_first,
+        skip_sinks=skip_sinks,
     )
 
 
 _SCRIPT = """hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
 normed = output.hidden_states[-1][0].double()  # (T, D)
-tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+tokens = spelled(token_ids[0].tolist())
 
 unique = len(set(token_ids[0].tolist()))
 print(f"characters: {len(PROMPT)} ({len(set(PROMPT))} unique)")
@@ -61,20 +63,22 @@ for layer, values in enumerate(hidden[:, POSITION]):
 print("\\nNorm of every state, a row per token, a column per layer:")
 for t, token in enumerate(tokens):
     print(f"  {t:3d} {token!r}: " + " ".join(f"{value:.1f}" for value in norm[:, t].tolist()))
+"""
 
+_SCRIPT_LEFT = """
 print("\\nThe dimensions that reach furthest:")
-first = 1 if SKIP_FIRST else 0  # position 0 is often an attention sink, far larger than the rest
 outliers = []
-if len(tokens) > first:
-    states = hidden[:, first:].flatten(0, 1)  # ((L + 1) * T', D)
+if left:
+    states = hidden[:, left].flatten(0, 1)  # ((L + 1) * T', D)
     size, where = states.abs().max(dim=0)  # (D,)
     for dim in size.argsort(descending=True)[:N_OUTLIERS].tolist():
-        layer, t = divmod(where[dim].item(), len(tokens) - first)
-        value = hidden[layer, t + first, dim].item()
-        share = value**2 / norm[layer, t + first].item() ** 2
-        outliers.append((dim, layer, t + first, value, share))
+        layer, t = divmod(where[dim].item(), len(left))
+        t = left[t]
+        value = hidden[layer, t, dim].item()
+        share = value**2 / norm[layer, t].item() ** 2
+        outliers.append((dim, layer, t, value, share))
         print(
-            f"  dimension {dim:5d}  layer {layer:3d}  token {t + first:3d}"
+            f"  dimension {dim:5d}  layer {layer:3d}  token {t:3d}"
             f"  value {value:10.3f}  share of the squared norm {share:.3f}"
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from strata.concepts import quick
 from strata.concepts.run import check_count, check_position
+from strata.concepts.sinks import kept
 from strata.errors import InputError
 from strata.trace import Trace
 
@@ -90,16 +91,19 @@ def strip(trace: Trace, position: int, n_max: int = 20_000, seed: int = 0) -> pd
 
 
 @quick
-def outliers(trace: Trace, n: int = 10, skip_first: bool = True) -> pd.DataFrame:
+def outliers(
+    trace: Trace, n: int = 10, skip_first: bool = True, skip_sinks: bool = False
+) -> pd.DataFrame:
     """The n dimensions that reach the largest |value| anywhere: dim, layer, position, token,
     value, share (of that state's squared norm), largest first, each dimension once.
 
     Position 0 is left out unless `skip_first` is False, since an attention sink there would fill
-    the list; a prompt of one token then has no rows. InputError unless n is one of 1..D.
+    the list; with `skip_sinks` all that `sinks` finds. Where no token is left there are no rows.
+    InputError unless n is one of 1..D.
     """
     n = check_count("The number of dimensions", n, trace.hidden.shape[-1])
-    start = int(skip_first)
-    states = trace.hidden[:, start:].numpy()  # (L + 1, T', D)
+    left = kept(trace, skip_first, skip_sinks)
+    states = trace.hidden[:, left].numpy()  # (L + 1, T', D)
     columns = ["dim", "layer", "position", "token", "value", "share"]
     if not states.size:
         types: tuple[Any, ...] = (int, int, int, "str", float, float)
@@ -110,10 +114,10 @@ def outliers(trace: Trace, n: int = 10, skip_first: bool = True) -> pd.DataFrame
     layers, rows = np.unravel_index(where[dims], states.shape[:2])
     values = states[layers, rows, dims].astype(np.float64)
     squared = (states[layers, rows].astype(np.float64) ** 2).sum(axis=-1)
-    tokens = [trace.tokens[row + start] for row in rows]
+    tokens = [trace.tokens[position] for position in left[rows]]
     share = np.divide(values**2, squared, out=np.zeros_like(values), where=squared != 0)
     return pd.DataFrame(
-        dict(zip(columns, (dims, layers, rows + start, tokens, values, share), strict=True))
+        dict(zip(columns, (dims, layers, left[rows], tokens, values, share), strict=True))
     )
 
 

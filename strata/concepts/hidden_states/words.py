@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from strata.display.tokens import digits, display_token
 
-SINK = 5.0  # position 0 is called a sink where its norm is this many times the others' median
 
-
-def reading(frame: pd.DataFrame) -> str:
-    """One sentence on `summary`: how norms grow with depth, and whether position 0 is a sink."""
-    norms = frame.pivot(index="layer", columns="position", values="norm").to_numpy()  # (L + 1, T)
-    median = np.median(norms[:, 1:] if norms.shape[1] > 1 else norms, axis=1)  # (L + 1,)
+def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
+    """One sentence on `summary`: how norms grow with depth; and which tokens `sinks` found."""
+    norms = frame.pivot(index="layer", columns="position", values="norm")  # (L + 1, T)
+    others = norms.drop(columns=sinks["position"])
+    few = 0 < len(sinks) < norms.shape[1]
+    median = (others if few else norms).median(axis=1).to_numpy()  # (L + 1,)
     text = (
-        f"The median norm of all states{' but the first' if norms.shape[1] > 1 else ''} is "
+        f"The median norm of all states{' but the sinks' if few else ''} is "
         f"{digits(median[0])} at layer 0 and {digits(median[-1])} at layer {len(median) - 1}"
         + (", since what blocks add piles up" if median[-1] > 2 * median[0] else "")
     )
-    layer = int((norms[:, 0] / median).argmax())
-    ratio = norms[layer, 0] / median[layer]
-    if norms.shape[1] == 1 or not ratio >= SINK:
-        return text + "."
-    return (
-        f"{text}; position 0, “{display_token(frame['token'].iloc[0])}”, reaches "
-        f"{digits(norms[layer, 0])} at layer {layer}, {digits(ratio)} times the others: an "
-        "attention sink."
+    if sinks.empty:
+        return text + "; no token is an attention sink."
+    top = sinks.iloc[int(sinks["ratio"].argmax())]
+    text += (
+        f"; position {top['position']}, “{display_token(top['token'])}”, reaches "
+        f"{digits(top['norm'])} at layer {top['layer']}, {digits(top['ratio'])} times what is "
+        "typical: an attention sink"
     )
+    also = [str(position) for position in sinks["position"] if position != top["position"]]
+    if not also:
+        return text + "."
+    return f"{text}, and so {'is' if len(also) == 1 else 'are'} {', '.join(also)}."
 
 
 def strip_reading(frame: pd.DataFrame, d_model: int) -> str:
@@ -51,7 +53,7 @@ def strip_reading(frame: pd.DataFrame, d_model: int) -> str:
 def outliers_reading(frame: pd.DataFrame) -> str:
     """One sentence on `outliers`."""
     if frame.empty:
-        return "The prompt has a single token, which is left out here."
+        return "Every token of this prompt is left out here."
     top = frame.iloc[0]
     return (
         f"Dimension {top['dim']} alone holds {top['share']:.0%} of the squared norm of "

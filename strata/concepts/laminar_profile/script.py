@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import ALL_STATES, program
+from strata.concepts.script import ALL_STATES, SINKS, TEXTS, program
 
 
 def script(
@@ -16,13 +16,14 @@ def script(
     layers: Sequence[int] = (0,),
     skip_first: bool = True,
     center: bool = False,
+    skip_sinks: bool = False,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page; `blocks` is the path
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "How alike are the states of a prompt, from layer to layer and from token to token?",
-        ALL_STATES + _SCRIPT,
+        TEXTS + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_PROFILE,
         source,
         revision,
         prompt,
@@ -31,11 +32,12 @@ def script(
         positions=tuple(positions),
         layers=tuple(layers),
         skip_first=skip_first,
+        skip_sinks=skip_sinks,
         center=center,
     )
 
 
-_SCRIPT = """tokens = [tokenizer.decode([token_id]) for token_id in token_ids[0].tolist()]
+_SCRIPT = """tokens = spelled(token_ids[0].tolist())
 hidden = torch.cat([*output.hidden_states[:-1], raw[0], output.hidden_states[-1]]).double()
 n_layers = len(hidden) - 2  # hidden is (L + 2, T, D), the last one after the final norm
 names = [f"layer {layer}" for layer in range(n_layers + 1)] + ["after the final norm"]
@@ -63,9 +65,10 @@ for layer, matrix in between_tokens.items():
     print(f"\\nEvery two tokens, {names[layer]}, a row per token:")
     for p, row in enumerate(matrix.tolist()):
         print(f"  {p:3d} {tokens[p]!r}: " + " ".join(f"{value:.2f}" for value in row))
+"""
 
-first = 1 if SKIP_FIRST else 0  # position 0 is often an attention sink, far larger than the rest
-kept = centred(hidden[:, first:])  # (L + 2, T', D)
+_SCRIPT_PROFILE = """
+kept = centred(hidden[:, left])  # (L + 2, T', D)
 a, b = torch.triu_indices(kept.shape[1], kept.shape[1], 1)
 profile = cosines(kept)[:, a, b]  # (L + 2, pairs)
 print(f"\\nLaminar profile of {len(a)} pairs: minimum, quartiles, maximum, mean; then the minimum")

@@ -23,6 +23,7 @@ from strata.concepts.laminar_profile.cosines import (
     shortcut,
 )
 from strata.concepts.run import check_count, check_position
+from strata.concepts.sinks import kept
 from strata.errors import InputError
 from strata.trace import Trace
 
@@ -75,22 +76,25 @@ def between_tokens(trace: Trace, layer: int, center: bool = False) -> pd.DataFra
 
 
 @quick
-def profile(trace: Trace, skip_first: bool = True, center: bool = False) -> pd.DataFrame:
+def profile(
+    trace: Trace, skip_first: bool = True, center: bool = False, skip_sinks: bool = False
+) -> pd.DataFrame:
     """How alike tokens are, layer by layer: layer, position_a, position_b, cosine; each unordered
     pair once (position_a < position_b), at layers 0 to L.
 
-    `skip_first` leaves out position 0, often an attention sink; `center` takes from each layer its
-    mean over the positions kept. No rows where fewer than two tokens are kept. A zero state has no
-    direction: cosine NaN. Computed in float64. Seed 003.
+    `skip_first` leaves out position 0, often an attention sink, `skip_sinks` all that `sinks` finds
+    by their norm; `center` takes from each layer its mean over the positions kept. No rows where
+    fewer than two tokens are kept. A zero state has no direction: cosine NaN. Computed in float64.
+    Seed 003.
     """
-    found = [pairs(_states(h[int(skip_first) :], center)) for h in trace.hidden]
+    left = kept(trace, skip_first, skip_sinks)
+    found = [pairs(_states(h[left], center)) for h in trace.hidden]
     a, b, _ = found[0]
-    first = int(skip_first)
     return pd.DataFrame(
         {
             "layer": np.repeat(np.arange(len(found)), len(a)),
-            "position_a": np.tile(a + first, len(found)),
-            "position_b": np.tile(b + first, len(found)),
+            "position_a": np.tile(left[a], len(found)),
+            "position_b": np.tile(left[b], len(found)),
             "cosine": np.concatenate([cosine for _, _, cosine in found]),
         }
     )
@@ -133,15 +137,15 @@ def token_matrices(
     check_count("The number of layers", len(layers), 8)
     checked = [_check_layer(layer, len(trace.hidden)) for layer in layers]
     most = isqrt(check_count("n_max", n_max, 1_000_000) // len(checked))
-    kept = np.array(evenly_spaced(len(trace.tokens), min(most, len(trace.tokens))))
+    drawn = np.array(evenly_spaced(len(trace.tokens), min(most, len(trace.tokens))))
     rows = []
     for layer in checked:
         hidden = trace.hidden[-1] if layer == len(trace.hidden) else trace.hidden[layer]
         states = model.normed(hidden) if layer == len(trace.hidden) else hidden
-        a, b, cosine = every_two(_states(states, center)[kept])
+        a, b, cosine = every_two(_states(states, center)[drawn])
         rows.append(
             pd.DataFrame(
-                {"layer": layer, "position_a": kept[a], "position_b": kept[b], "cosine": cosine}
+                {"layer": layer, "position_a": drawn[a], "position_b": drawn[b], "cosine": cosine}
             )
         )
     return pd.concat(rows, ignore_index=True)
@@ -153,6 +157,7 @@ def statistics(
     skip_first: bool = True,
     center: bool = False,
     unique: bool = False,
+    skip_sinks: bool = False,
 ) -> pd.DataFrame:
     """`profile` in numbers, from all its pairs: layer, normed, n_pairs, minimum, q25, median, q75,
     maximum, mean, random_low, random_high. One row a layer, and a last one, `normed`, for the
@@ -162,11 +167,11 @@ def statistics(
     none. `random_low` to `random_high` holds 95 % of pairs of random vectors, see `random_band`.
     `unique` gives the numbers that the seed's shortcut would, see `shortcut`.
     """
-    n_kept = len(trace.tokens) - int(skip_first)
-    low, high = random_band(trace.hidden.shape[-1], n_kept if center else None)
+    left = kept(trace, skip_first, skip_sinks)
+    low, high = random_band(trace.hidden.shape[-1], len(left) if center else None)
     rows = []
     for layer, hidden in enumerate(_layers(model, trace)):
-        states = _states(hidden[int(skip_first) :], center)
+        states = _states(hidden[left], center)
         _, _, cosine = shortcut(states) if unique else pairs(states)
         defined = cosine[~np.isnan(cosine)]
         numbers = [np.nan] * len(_STATISTICS)
@@ -175,7 +180,7 @@ def statistics(
         normed = layer == len(trace.hidden)
         rows.append((layer - normed, normed, len(defined), *numbers, low, high))
     columns = ["layer", "normed", "n_pairs", *_STATISTICS, "random_low", "random_high"]
-    return pd.DataFrame(rows if n_kept > 1 else rows[:0], columns=columns)
+    return pd.DataFrame(rows if len(left) > 1 else rows[:0], columns=columns)
 
 
 def points(
@@ -186,6 +191,7 @@ def points(
     unique: bool = False,
     n_max: int = 20_000,
     seed: int = 0,
+    skip_sinks: bool = False,
 ) -> pd.DataFrame:
     """What the laminar profile draws: layer, normed, position_a, position_b, cosine, jitter, kind.
 
@@ -196,13 +202,13 @@ def points(
     `kind` is "pair", except where `unique` asks for the seed's shortcut: its zero that is no pair's
     cosine is "invented", and the pair that it drops is "lost".
     """
-    first, n_rows = int(skip_first), len(trace.hidden) + 1
+    left, n_rows = kept(trace, skip_first, skip_sinks), len(trace.hidden) + 1
     per_layer = check_count("n_max", n_max, 1_000_000) // n_rows
     if per_layer < 4:
         raise InputError(f"n_max must be at least {4 * n_rows} to show {n_rows} layers.")
     frames = []
     for layer, hidden in enumerate(_layers(model, trace)):
-        states = _states(hidden[first:], center)
+        states = _states(hidden[left], center)
         a, b, cosine = pairs(states)
         kind = np.zeros(len(a), dtype=int)
         if unique:
@@ -216,8 +222,8 @@ def points(
                 {
                     "layer": layer - normed,
                     "normed": normed,
-                    "position_a": a[drawn] + first,
-                    "position_b": b[drawn] + first,
+                    "position_a": left[a[drawn]],
+                    "position_b": left[b[drawn]],
                     "cosine": cosine[drawn],
                     "jitter": jitter[drawn],
                     "kind": np.array(_KINDS, dtype=object)[kind[drawn]],
@@ -234,16 +240,21 @@ def pair(
     position_b: int,
     skip_first: bool = True,
     center: bool = False,
+    skip_sinks: bool = False,
 ) -> pd.DataFrame:
     """One pair of `profile` through all layers: layer, normed, cosine, with a last row for the
     states after the final norm. InputError where one of the two is not among the positions kept."""
-    first = int(skip_first)
-    two = [check_position(trace, position) - first for position in (position_a, position_b)]
-    if min(two) < 0:
-        raise InputError("Position 0 is left out of the profile; keep it to look at its pairs.")
+    left = kept(trace, skip_first, skip_sinks).tolist()
+    two = []
+    for position in (position_a, position_b):
+        if check_position(trace, position) not in left:
+            raise InputError(
+                f"Position {position} is left out of the profile; keep it to look at its pairs."
+            )
+        two.append(left.index(position))
     last = len(trace.hidden)
     rows = [
-        (min(layer, last - 1), layer == last, cosines(_states(hidden[first:], center)[two])[0, 1])
+        (min(layer, last - 1), layer == last, cosines(_states(hidden[left], center)[two])[0, 1])
         for layer, hidden in enumerate(_layers(model, trace))
     ]
     return pd.DataFrame(rows, columns=["layer", "normed", "cosine"])

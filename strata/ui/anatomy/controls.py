@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from strata.display.terms import TERMS
 from strata.ui.anatomy.address import remember, whole_number
 
 CENTRED = (
-    "Take from each state the mean of its layer over the tokens. A first token that is an "
-    "attention sink rules that mean, unless it is left out."
+    "Take from each state the mean of its layer over the tokens. A token that is an attention "
+    "sink rules that mean, unless it is left out."
 )
 _EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
@@ -59,12 +58,6 @@ def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool 
 
     button(label, on_click=note, key=key, type="primary" if primary else "secondary")
     return time.monotonic() - state.pop(kept, -math.inf) < _EXPECTED
-
-
-def show_first(key: str, place: DeltaGenerator) -> bool:
-    """Whether the first token is shown too, in figures that it would rule; at first it is not."""
-    label = "Show the first token, which often is an attention sink"
-    return place.toggle(label, key=key, bind="query-params", help=TERMS["attention sink"])
 
 
 def player(key: str, last: int, place: DeltaGenerator) -> bool:

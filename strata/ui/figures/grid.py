@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import QUANTITIES, Grid
-from strata.display.tokens import display_token
+from strata.concepts.sinks import note
+from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.page import Page
@@ -123,7 +124,7 @@ class Controls:
     back: str
     front: str
     up: bool
-    skip_first: bool
+    with_sinks: bool  # whether attention sinks stretch the scales
     stride: int
     largest: bool
     mistake: str
@@ -152,13 +153,13 @@ def choose(page: Page) -> Controls:
     followed = choose_target(page, target)
     with more, st.container(horizontal=True):
         with st.popover("Colours", icon=":material/palette:"):
-            carried, with_first = _colours(mode)
+            carried, with_sinks = _colours(page, mode)
         with st.popover("Options", icon=":material/tune:"):
             options = _options(page, mode)
-    return Controls(mode=mode, **carried, skip_first=not with_first, target=followed, **options)
+    return Controls(mode=mode, **carried, with_sinks=with_sinks, target=followed, **options)
 
 
-def _colours(mode: str) -> tuple[dict[str, Any], bool]:
+def _colours(page: Page, mode: str) -> tuple[dict[str, Any], bool]:
     kind = "frozen" if mode.endswith("frozen_norm") else mode.split("_")[0]
     choices = CARRIED[kind]
     carried = {
@@ -175,8 +176,10 @@ def _colours(mode: str) -> tuple[dict[str, Any], bool]:
             ("front", "Letters carry", choices[0]),
         )
     }
-    label = "Let the first token, often a sink, stretch the norm scale"
-    return carried, st.toggle(label, key="sink", bind="query-params")
+    label = "Let attention sinks stretch the norm scale"
+    stretch = st.toggle(label, key="sink", bind="query-params")
+    st.text(note(page.ask("hidden_states.sinks"), page.all_shown))
+    return carried, stretch
 
 
 def _options(page: Page, mode: str) -> dict[str, Any]:
@@ -252,4 +255,4 @@ def pinned(page: Page) -> list[int]:
 
 def _plain(text: str) -> str:
     """A token inside a Markdown code span: no backtick may end it."""
-    return display_token(text).replace("`", "ˋ")
+    return display_candidate(text).replace("`", "ˋ")

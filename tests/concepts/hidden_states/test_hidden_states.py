@@ -287,26 +287,6 @@ def test_export_without_writes_and_in_half_precision() -> None:
 # -- readings and measures --------------------------------------------------------------------
 
 
-def test_reading_tells_a_sink_from_none() -> None:
-    hidden = torch.ones(3, 4, 4)
-    hidden[1:] *= 10
-    median = "The median norm of all states but the first is 2 at layer 0 and 20 at layer 2"
-    median += ", since what blocks add piles up"
-    assert words.reading(summary(with_states(hidden))) == f"{median}."
-    hidden[1, 0] = 500
-    assert words.reading(summary(with_states(hidden))) == (
-        f"{median}; position 0, "
-        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: an "
-        "attention sink."
-    )
-
-
-def test_reading_of_one_token_claims_no_sink() -> None:
-    hidden = torch.ones(3, 1, 4)
-    hidden[1] = 500
-    assert "sink" not in words.reading(summary(with_states(hidden)))
-
-
 def test_other_readings() -> None:
     run = trace(layers=4, d_model=1000)
     everything, some = strip(run, 2), strip(run, 2, n_max=400)

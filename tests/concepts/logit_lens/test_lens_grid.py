@@ -296,7 +296,7 @@ def test_paris(model: Model, france: Trace) -> None:
 
 def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
     frame = grid(model, france)
-    back = scale_for([frame], "norm", model.d_vocab)
+    back = scale_for([frame], "norm", model.d_vocab, [[0]])
     front = scale_for([frame], "prob", model.d_vocab)
     drawn = lens_grid(frame, "The grid", "It says so.", back, front)
     assert drawn.layers == list(range(30, -1, -1))
@@ -306,7 +306,7 @@ def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
     assert corner["tip"].startswith("Layer 30, position 4 ·is\n·Paris 77.3%\n")
     assert drawn.cells[10][0]["back"] == 1, "the sink is beyond the scale"
     assert drawn.alt == "The logit lens of “The grid”. It says so."
-    whole = scale_for([frame], "norm", model.d_vocab, skip_first=False)
+    whole = scale_for([frame], "norm", model.d_vocab)
     assert whole.full > 20 * back.full
     assert lens_grid(frame, "", "", whole, front, up=False).layers == list(range(31))
 

@@ -1,0 +1,75 @@
+"""Attention sinks: tokens whose states grow far beyond all others, by one rule for all pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from strata.concepts import quick
+from strata.display.tokens import digits
+from strata.trace import Trace
+
+FAR = 10.0  # times the typical norm of its layer from which on a state is a sink's
+_GROWTH = 4.0  # times: more than the typical norm grows from one layer to the next
+
+
+@quick
+def sinks(trace: Trace) -> pd.DataFrame:
+    """Which tokens of a prompt are attention sinks: position, token, layer, norm, typical, ratio;
+    one row a sink, in order of position.
+
+    A token is a sink if at some layer its state's norm is ten times the typical one there or more.
+    Typical is the median norm of the layer's states, but from layer 1 on at most four times what
+    was typical at the layer before: where most tokens are sinks, as in a word repeated, the median
+    is theirs. `layer`, `norm` and `ratio` (norm / typical) are those where the ratio is largest.
+    A prompt that is all zero has none. Sun et al. 2024 describe the states (massive activations).
+    """
+    norms = trace.hidden.double().norm(dim=-1).numpy()  # (L + 1, T)
+    typical = _typical(norms)  # (L + 1,)
+    ratios = np.divide(
+        norms, typical[:, None], out=np.zeros_like(norms), where=typical[:, None] > 0
+    )
+    layers = ratios.argmax(axis=0)  # (T,)
+    found = np.flatnonzero(ratios.max(axis=0) >= FAR)
+    return pd.DataFrame(
+        {
+            "position": found,
+            "token": pd.Series([trace.tokens[p] for p in found], dtype="str"),
+            "layer": layers[found],
+            "norm": norms[layers[found], found],
+            "typical": typical[layers[found]],
+            "ratio": ratios[layers[found], found],
+        }
+    )
+
+
+def kept(trace: Trace, skip_first: bool, skip_sinks: bool) -> NDArray[np.int64]:
+    """The positions of a prompt that are left when its first token, or its sinks, are taken out."""
+    out = set(sinks(trace)["position"]) if skip_sinks else set()
+    if skip_first:
+        out.add(0)
+    return np.array([p for p in range(len(trace.tokens)) if p not in out], dtype=np.int64)
+
+
+def note(frame: pd.DataFrame, shown: Sequence[str], left_out: bool = False) -> str:
+    """Of `sinks`: one sentence on which tokens they are, and whether they are left out; `shown` are
+    all tokens of the prompt, made visible."""
+    if frame.empty:
+        return "No token of this prompt is an attention sink."
+    names = [f"“{shown[position]}” ({position})" for position in frame["position"]]
+    listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+    ratio = f"up to {digits(frame['ratio'].max())} times as long as typical states"
+    kind = "is an attention sink" if len(names) == 1 else "are attention sinks"
+    return f"{listed} {kind}, {ratio}{', and left out' if left_out else ''}."
+
+
+def _typical(norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(L + 1, T) norms -> (L + 1,): see `sinks`."""
+    typical = np.median(norms, axis=1)
+    for layer in range(2, len(typical)):
+        if typical[layer - 1] > 0:
+            typical[layer] = min(typical[layer], _GROWTH * typical[layer - 1])
+    return typical

@@ -1,0 +1,48 @@
+"""What pages do about attention sinks, which would rule a figure: leave them out, and say which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts.grid import Scale, scale_for
+from strata.concepts.sinks import note
+from strata.display.terms import TERMS
+from strata.ui.anatomy.page import Page
+from strata.ui.figures.grid import Controls
+
+
+def show_sinks(page: Page, key: str, place: DeltaGenerator) -> bool:
+    """A switch by which attention sinks are shown too, and which tokens they are."""
+    shown = place.toggle(
+        "Show attention sinks too", key=key, bind="query-params", help=TERMS["attention sink"]
+    )
+    place.text(told(page, left_out=not shown))
+    return bool(shown)
+
+
+def told(page: Page, *, left_out: bool) -> str:
+    """Which tokens of the prompt are sinks, in a sentence."""
+    return note(page.ask("hidden_states.sinks"), page.all_shown, left_out=left_out)
+
+
+def without_sinks(page: Page, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all other tokens; of a prompt of nothing but sinks all rows."""
+    others = frame[~frame["position"].isin(page.ask("hidden_states.sinks")["position"])]
+    return others if len(others) else frame
+
+
+def scales(
+    runs: Mapping[str, Page], frames: Mapping[str, pd.DataFrame], seen: Controls
+) -> list[Scale]:
+    """What background and letters of the lens's grids carry, on the same scale in all of them."""
+    skip = [
+        () if seen.with_sinks else tuple(run.ask("hidden_states.sinks")["position"])
+        for run in runs.values()
+    ]
+    return [
+        scale_for(list(frames.values()), each, runs[""].about["d_vocab"], skip)
+        for each in (seen.back, seen.front)
+    ]
