@@ -113,8 +113,11 @@ class Tokenizer:
         ids = [int(i) for i in token_ids]
         before, begun = self.context(after)
         with self._lock:
-            added = {i: begun + self._pieces.piece(i, before) for i in set(ids)}
-        texts = {i: piece.decode("utf-8", "replace") for i, piece in added.items()}
+            added = {i: self._pieces.piece(i, before) for i in set(ids)}
+        texts = {
+            i: (begun + piece).decode("utf-8", "replace") if piece else ""
+            for i, piece in added.items()
+        }
         return tuple(texts[i] for i in ids)
 
     def context(self, token_ids: Ids) -> tuple[int | None, bytes]:

@@ -185,6 +185,9 @@ def test_a_wrong_reading_back_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     other = ids.clone()
     other[-1] = ids[1]
     assert texts.read_back("the cat sat", other) > 0  # the ids are of another text
+    letters = [texts.inner.convert_tokens_to_ids(name) for name in (BEGIN, *"▁the")]
+    assert "".join(texts.tokens(letters)) == f"{BEGIN}the"
+    assert texts.read_back("the", letters) > 0  # the right text of ids that it would not give
     # Tokens decoded one by one lose their space: the fault that this identity is there to see.
     inner = texts.inner
     monkeypatch.setattr(texts, "tokens", lambda ids: tuple(inner.decode([int(i)]) for i in ids))
