@@ -24,16 +24,15 @@ def sinks(trace: Trace) -> pd.DataFrame:
     A token is a sink if at some layer its state's norm is ten times the typical one there or more.
     Typical is the median norm of the layer's states, but from layer 1 on at most four times what
     was typical at the layer before: where most tokens are sinks, as in a word repeated, the median
-    is theirs. `layer`, `norm` and `ratio` (norm / typical) are those where the ratio is largest.
-    A prompt that is all zero has none. Sun et al. 2024 describe the states (massive activations).
+    is theirs. Told is then what is typical of the tokens that are no sinks, their median norm (as
+    before, where there are none), with `layer`, `norm` and `ratio` (norm / typical) where the ratio
+    is largest. Sun et al. 2024 describe such states (massive activations).
     """
     norms = trace.hidden.double().norm(dim=-1).numpy()  # (L + 1, T)
-    typical = _typical(norms)  # (L + 1,)
-    ratios = np.divide(
-        norms, typical[:, None], out=np.zeros_like(norms), where=typical[:, None] > 0
-    )
+    is_sink = (_ratios(norms, _typical(norms)) >= FAR).any(axis=0)  # (T,)
+    typical = _typical(norms) if is_sink.all() else np.median(norms[:, ~is_sink], axis=1)
+    ratios, found = _ratios(norms, typical), np.flatnonzero(is_sink)
     layers = ratios.argmax(axis=0)  # (T,)
-    found = np.flatnonzero(ratios.max(axis=0) >= FAR)
     return pd.DataFrame(
         {
             "position": found,
@@ -61,9 +60,15 @@ def note(frame: pd.DataFrame, shown: Sequence[str], left_out: bool = False) -> s
         return "No token of this prompt is an attention sink."
     names = [f"“{shown[position]}” ({position})" for position in frame["position"]]
     listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
-    ratio = f"up to {digits(frame['ratio'].max())} times as long as typical states"
+    ratio = f"up to {digits(frame['ratio'].max())} times as long as the others"
     kind = "is an attention sink" if len(names) == 1 else "are attention sinks"
     return f"{listed} {kind}, {ratio}{', and left out' if left_out else ''}."
+
+
+def _ratios(norms: NDArray[np.float64], typical: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(L + 1, T): each norm over what is typical of its layer; 0 where that is 0."""
+    there = typical[:, None]  # (L + 1, 1)
+    return np.divide(norms, there, out=np.zeros_like(norms), where=there > 0)
 
 
 def _typical(norms: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Strata as `app.py` serves it, but some models are not what they seem once they are loaded.
 
-A model's name in the catalogue says what is wrong with it: `norm`, `writes`, `refused`, or
-nothing.
+A model's name in the catalogue says what is wrong with it: `norm`, `writes`, `refused`, `text`,
+or nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ def load(name: str, progress: Any = None) -> Model:
     elif name == "writes":
         block = network.get_submodule(model.blocks_path)[model.n_layers // 2]
         block.mlp = Louder(block.mlp)
+    elif name == "text":  # tokens lose the space that they begin with
+        pieces: Any = model.texts._pieces
+        whole = pieces.piece
+        pieces.piece = lambda token_id, before=None: whole(token_id, before).lstrip()
     elif name == "refused":
         model.write_refusal = "The writes of this model are refused."
     return model

@@ -16,13 +16,15 @@ from tests.browser.test_smoke import colour_of, green_proof
 
 LENS = "last-layer lens = the model's logits"
 WRITES = "attention + MLP = what blocks added"
-NAMES = ("whole", "norm", "writes", "refused")
+TEXT = "tokens joined = the text"
+NAMES = ("whole", "norm", "writes", "refused", "text")
 
 
 @pytest.fixture(scope="module")
 def broken(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the same small model four times: whole, with a broken norm, with a broken
-    write, and with writes that were refused when it was loaded."""
+    """A server with the same small model five times: whole, with a broken norm, with a broken
+    write, with writes that were refused when it was loaded, and with tokens that lose their space.
+    """
     folder = tmp_path_factory.mktemp("broken")
     catalogue = small.catalogue(folder, *NAMES)
     script = Path(__file__).with_name("broken.py")
@@ -58,6 +60,15 @@ def test_red_where_an_identity_fails(
     point_at(badge(page, wrong), reason)
     expect(reason).to_contain_text("are refused")
     expect(badge(page, right)).to_contain_text("check_circle")
+
+
+def test_red_where_tokens_do_not_give_back_the_text(page: Page, broken: str) -> None:
+    visit(page, f"{broken}/predictions?model=text")
+    is_red(page, TEXT)
+    badge(page, TEXT).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("do not give it back")
+    for right in (LENS, WRITES):
+        expect(badge(page, right)).to_contain_text("check_circle")
 
 
 @pytest.mark.parametrize("model", ["writes", "refused"])

@@ -38,7 +38,8 @@ def test_planted_sinks_are_found(positions: tuple[int, ...], begin: int) -> None
         norms = [float(np.linalg.norm(state)) for state in run.hidden[row.layer].double().numpy()]
         assert row.norm == pytest.approx(norms[row.position])
         assert row.ratio == pytest.approx(row.norm / row.typical)
-        assert row.typical == pytest.approx(float(np.median(norms)))  # most are not sinks here
+        others = [norm for p, norm in enumerate(norms) if p not in positions]
+        assert row.typical == pytest.approx(float(np.median(others)))
         assert row.token == run.tokens[row.position]
 
 
@@ -168,7 +169,7 @@ def test_reading_tells_a_sink_from_none() -> None:
     run = replace(trace(layers=3, tokens=4, d_model=4), hidden=hidden)
     assert words.reading(hidden_states.summary(run), sinks(run)) == (
         f"{text.format(' but the sinks')}position 0, "
-        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times what is typical: an "
+        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: an "
         "attention sink."
     )
 

@@ -23,8 +23,8 @@ def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
     top = sinks.iloc[int(sinks["ratio"].argmax())]
     text += (
         f"; position {top['position']}, “{display_token(top['token'])}”, reaches "
-        f"{digits(top['norm'])} at layer {top['layer']}, {digits(top['ratio'])} times what is "
-        "typical: an attention sink"
+        f"{digits(top['norm'])} at layer {top['layer']}, {digits(top['ratio'])} times the "
+        "others: an attention sink"
     )
     also = [str(position) for position in sinks["position"] if position != top["position"]]
     if not also:
