@@ -44,7 +44,7 @@ if every.open:
     with every:
         shown = show_sinks(page, "first", st.container())
         cells = page.labelled(summary if shown else without_sinks(page, summary))
-        cells["value"], sentence = cells["norm"], words.reading(summary, sinks)
+        cells["value"], sentence = cells["norm"], words.reading(summary, page.named(sinks))
         title = "Norm of the hidden state, by layer and token"
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
 
@@ -57,7 +57,7 @@ if outlying.open:
             "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
         )
         outliers = page.ask("hidden_states.outliers", n=n, skip_first=False, skip_sinks=hide)
-        sentence = words.outliers_reading(outliers)
+        sentence = words.outliers_reading(page.named(outliers))
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
         tables["outlier dimensions"] = outliers
 

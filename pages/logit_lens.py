@@ -35,8 +35,9 @@ for name, run in runs.items():
 carried = scales(runs, frames, seen)
 for (name, run), at in zip(runs.items(), positions.values(), strict=True):
     with figures[name]:
-        sentence = words.sentence(frames[name], at, page.n_layers, seen.noun, seen.mistake)
-        grid = lens_grid(frames[name], display_text(run.prompt), sentence, *carried, up=seen.up)
+        drawn = run.named(frames[name])
+        sentence = words.sentence(drawn, at, page.n_layers, seen.noun, seen.mistake)
+        grid = lens_grid(drawn, display_text(run.prompt), sentence, *carried, up=seen.up)
         draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
         reading(sentence, name)
     with details[name]:

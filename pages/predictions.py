@@ -15,7 +15,7 @@ position = position_slider(page, "Predict what follows the token at position", "
 k = how_many.select_slider("Top tokens", [5, 10, 20, 50], 10, key="k", bind="query-params")
 
 foreseen = page.ask("predictions.surprisal")
-surprisal_strip(page, foreseen, position)
+surprisal_strip(page, page.named(foreseen), position)
 st.caption(
     "A token's colour is its own surprisal; click one to see what the model expects after it.",
     help=TERMS["surprisal"],
@@ -36,7 +36,7 @@ with figure:
     draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
 with detail:
     st.markdown("**What really followed**")
-    st.text(words.followed_reading(real))
+    st.text(words.followed_reading(page.named(real)))
     if len(real):
         rank, prob = st.columns(2)
         rank.metric("Likelier tokens", f"{real['rank'][0]:,}", help=TERMS["rank"])

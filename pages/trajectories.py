@@ -61,7 +61,7 @@ if sizes.open:
         scored = page.labelled(norms[norms["norm"] > 0])  # the others have no place on a log scale
         cells = scored.assign(value=scored["norm"])
         title = "Norm of the gradient, by layer and token"
-        sentence = words.norms_reading(norms)
+        sentence = words.norms_reading(page.named(norms))
         draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
         st.caption(f"A map by cosine hides this size. {dropped}.")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.display.tokens import display_candidate, display_token
+from strata.display.tokens import display_candidate, with_shown
 
 QUANTITIES = {  # what a cell's background or letters may carry
     "prob": "probability",
@@ -113,12 +113,13 @@ def lens_grid(
 ) -> Grid:
     """A token for each layer and position, tinted by `back`, its letters by `front`. Columns:
     layer, position, token, predicted, token_id, final_id, norm, top, other."""
+    frame = with_shown(frame)
     layers = sorted(frame["layer"].unique().tolist(), reverse=up)
     positions = sorted(frame["position"].unique().tolist())
     made = [
         {
             "shown": display_candidate(row.predicted),
-            "tip": f"Layer {row.layer}, position {row.position} {display_token(row.token)}\n"
+            "tip": f"Layer {row.layer}, position {row.position} {row.shown}\n"
             f"{row.top}\n" + (f"…\n{row.other}\n" if row.other else "") + f"norm {row.norm:,.4g}",
             "back": round(float(deep), 3),
             "front": round(float(dark), 3),
@@ -129,12 +130,12 @@ def lens_grid(
         )
     ]
     where = {(row.layer, row.position): i for i, row in enumerate(frame.itertuples())}
-    names = frame.drop_duplicates("position").set_index("position")["token"]
+    names = frame.drop_duplicates("position").set_index("position")["shown"]
     return Grid(
         title,
         reading,
         layers,
-        [{"position": p, "shown": display_token(names[p])} for p in positions],
+        [{"position": p, "shown": names[p]} for p in positions],
         [[made[where[layer, p]] for p in positions] for layer in layers],
         [scale.legend(kind) for kind, scale in (("back", back), ("front", front)) if scale.low],
     )

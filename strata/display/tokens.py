@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
+import pandas as pd
+
 SPACE, NEWLINE, TAB, EMPTY = "·", "↵", "⇥", "∅"
 SHORTENED = "…"
 DOTTED_CIRCLE = "◌"
@@ -60,6 +62,12 @@ def display_candidate(text: str) -> str:
     """What a token would add to a text, like `display_token`; "∅ no token" where the model's head
     has a row that stands for no token."""
     return display_token(text) if text else f"{EMPTY} no token"
+
+
+def with_shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of tokens with the column shown, in which a page may have put a part of a character
+    as its bytes; else it is `token` made visible."""
+    return frame if "shown" in frame else frame.assign(shown=frame["token"].map(display_token))
 
 
 def display_text(text: str, longest: int = 60) -> str:

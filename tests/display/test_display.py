@@ -3,6 +3,7 @@
 import sys
 import unicodedata
 
+import pandas as pd
 import pytest
 
 from strata.display.tokens import (
@@ -12,6 +13,7 @@ from strata.display.tokens import (
     display_percent,
     display_text,
     display_token,
+    with_shown,
 )
 
 
@@ -132,3 +134,10 @@ def test_a_part_of_a_character_is_shown_by_its_bytes() -> None:
 def test_a_row_without_a_token_is_told_in_a_word() -> None:
     assert display_candidate("") == "∅ no token"
     assert display_candidate(" Paris") == "·Paris"
+
+
+def test_a_table_keeps_what_a_page_shows_of_its_tokens() -> None:
+    frame = pd.DataFrame({"token": [" a", ""]})
+    assert with_shown(frame)["shown"].tolist() == ["·a", "∅"]
+    named = frame.assign(shown=["·a", "⟨E6⟩"])
+    assert with_shown(named)["shown"].tolist() == ["·a", "⟨E6⟩"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.display.tokens import digits, display_token
+from strata.display.tokens import digits, with_shown
 
 
 def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
@@ -20,9 +20,9 @@ def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
     )
     if sinks.empty:
         return text + "; no token is an attention sink."
-    top = sinks.iloc[int(sinks["ratio"].argmax())]
+    top = with_shown(sinks).iloc[int(sinks["ratio"].argmax())]
     text += (
-        f"; position {top['position']}, “{display_token(top['token'])}”, reaches "
+        f"; position {top['position']}, “{top['shown']}”, reaches "
         f"{digits(top['norm'])} at layer {top['layer']}, {digits(top['ratio'])} times the "
         "others: an attention sink"
     )
@@ -54,10 +54,10 @@ def outliers_reading(frame: pd.DataFrame) -> str:
     """One sentence on `outliers`."""
     if frame.empty:
         return "Every token of this prompt is left out here."
-    top = frame.iloc[0]
+    top = with_shown(frame).iloc[0]
     return (
         f"Dimension {top['dim']} alone holds {top['share']:.0%} of the squared norm of "
-        f"“{display_token(top['token'])}” at layer {top['layer']}."
+        f"“{top['shown']}” at layer {top['layer']}."
     )
 
 

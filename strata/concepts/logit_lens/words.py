@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from strata.display.tokens import display_candidate, display_token
+from strata.display.tokens import display_candidate, with_shown
 
 
 def sentence(
@@ -21,11 +21,11 @@ def sentence(
 
 def grid_reading(frame: pd.DataFrame, position: int, last: int) -> str:
     """One sentence on a grid of states: from which layer on the answer at a position leads."""
-    cells = frame[frame["position"] == position].sort_values("layer")
+    cells = with_shown(frame[frame["position"] == position]).sort_values("layer")
     leads = (cells["token_id"] == cells["token_id"].iloc[-1]).to_numpy()
     layers = cells["layer"].to_numpy()
     answer = f"“{display_candidate(cells['predicted'].iloc[-1])}”"
-    after = f"after “{display_token(cells['token'].iloc[0])}” (position {position})"
+    after = f"after “{cells['shown'].iloc[0]}” (position {position})"
     first = int(layers[leads.argmax()])
     settled = int(layers[len(leads) - int((~leads[::-1]).argmax())] if not leads.all() else 0)
     sure = f"{cells['prob'].iloc[-1]:.0%} at the end"

@@ -8,7 +8,7 @@ from strata.display.tokens import (
     display_candidate,
     display_percent,
     display_text,
-    display_token,
+    with_shown,
 )
 
 
@@ -27,9 +27,9 @@ def followed_reading(frame: pd.DataFrame) -> str:
     """One sentence on `followed`."""
     if frame.empty:
         return "The prompt ends here, so no token really follows."
-    row = frame.iloc[0]
+    row = with_shown(frame).iloc[0]
     return (
-        f"“{display_token(row['token'])}” really follows: rank {row['rank']:,}, "
+        f"“{row['shown']}” really follows: rank {row['rank']:,}, "
         f"{_percent(row['prob'])}, a surprisal of {row['surprisal']:.2f} nats."
     )
 
@@ -37,13 +37,13 @@ def followed_reading(frame: pd.DataFrame) -> str:
 def tips(frame: pd.DataFrame) -> list[str]:
     """A few words on each row of `surprisal`."""
     return [
-        f"Position {row.position}, {display_token(row.token)}: "
+        f"Position {row.position}, {row.shown}: "
         + (
             "nothing came before it"
             if row.position == 0
             else f"surprisal {-row.logprob:.2f} nats, rank {row.rank:,}"
         )
-        for row in frame.itertuples()
+        for row in with_shown(frame).itertuples()
     ]
 
 
@@ -56,9 +56,9 @@ def surprisal_reading(frame: pd.DataFrame) -> str:
     """One sentence on `surprisal`."""
     if len(frame) < 2:
         return "The prompt has a single token, and nothing came before it to predict it from."
-    hardest = frame.iloc[int(frame["logprob"].argmin())]
+    hardest = with_shown(frame).iloc[int(frame["logprob"].argmin())]
     return (
-        f"Foreseen least was “{display_token(hardest['token'])}” at position "
+        f"Foreseen least was “{hardest['shown']}” at position "
         f"{hardest['position']}: {-hardest['logprob']:.2f} nats, rank {hardest['rank']:,}; the "
         f"mean is {-frame['logprob'].mean():.2f} nats a token."
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts.trajectories.measures import smoothness
-from strata.display.tokens import display_token
+from strata.display.tokens import display_token, with_shown
 
 LETTERS = "ABCD"  # of prompts that share a map
 CAVEAT = (
@@ -70,11 +70,11 @@ def null_reading(frame: pd.DataFrame, walk: pd.DataFrame, again: pd.DataFrame) -
 
 def norms_reading(frame: pd.DataFrame) -> str:
     """One sentence on `gradient_norms`."""
-    top = frame.iloc[int(frame["norm"].argmax())]
+    top = with_shown(frame).iloc[int(frame["norm"].argmax())]
     scored = frame[frame["position"] < frame["position"].max()]
     medians = scored.groupby("layer")["norm"].median()
     return (
-        f"The loss depends most on “{display_token(top['token'])}” at position {top['position']}, "
+        f"The loss depends most on “{top['shown']}” at position {top['position']}, "
         f"layer {top['layer']} (norm {top['norm']:.2g}); a typical gradient goes from "
         f"{medians.iloc[0]:.2g} at layer 0 to {medians.iloc[-1]:.2g} at layer {medians.index[-1]}."
     )

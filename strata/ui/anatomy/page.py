@@ -70,6 +70,10 @@ class Page:
         """The prompt as far as a position, that token included."""
         return str(self.ask("run.text_up_to", position=position)["text"][0])
 
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """With shown, the token of each row in its text-safe form."""
+        return frame.assign(shown=self.tokens["shown"].to_numpy()[frame["position"].to_numpy(int)])
+
     def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
         """With axis labels: the position, then the token, so that equal tokens stay apart."""
         positions = frame["position"]

@@ -199,7 +199,7 @@ def _field(
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
     where = st.container() if attempt == 0 else st.expander("Try once more")
     with where:
-        guess = answer_field(question, name, n_layers, list(run.tokens["token"]))
+        guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
         pressed = st.button(
             label,
             type="primary" if ready else "secondary",

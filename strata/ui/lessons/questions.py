@@ -6,14 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from strata.display.tokens import display_token
 from strata.lessons import Question
 from strata.lessons.answers import curve_layers
 
 
-def answer_field(question: Question, key: str, n_layers: int, tokens: list[str]) -> Any:
+def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) -> Any:
     """The learner's guess as it stands, as `strata.lessons.answers.score` takes it; None where
-    there is none yet."""
+    there is none yet. `shown`: the prompt's tokens, made visible."""
     texts = [option.text for option in question.options]
     kind = question.kind
     if kind == "choice":
@@ -36,9 +35,9 @@ def answer_field(question: Question, key: str, n_layers: int, tokens: list[str])
     if kind == "position":
         return st.selectbox(
             "Your answer: a token of the prompt",
-            range(len(tokens)),
+            range(len(shown)),
             None,
-            format_func=lambda i: f"{i} {display_token(tokens[i])}",
+            format_func=lambda i: f"{i} {shown[i]}",
             key=key,
         )
     return _number(question, key)
