@@ -14,7 +14,7 @@ STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis"
 page = open_page("hidden_states")
 one, every, outlying, norm, out = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 summary, sinks = (page.ask(f"hidden_states.{view}") for view in ("summary", "sinks"))
-tables = {"summary": summary, "sinks": sinks}
+tables = {"summary": summary}
 position, n, hide = page.n_tokens - 1, 10, True
 
 if one.open:
