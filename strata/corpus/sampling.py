@@ -220,4 +220,6 @@ def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
         float(np.max([getattr(check, name) for check in checks]))
         for name in ("lens_error", "write_error")
     )
-    return ModelCheck(lens, writes, next(filter(None, (check.reason for check in checks)), ""))
+    reason = next(filter(None, (check.reason for check in checks)), "")
+    allowed = max(check.lens_tolerance for check in checks)
+    return ModelCheck(lens, writes, reason, lens_tolerance=allowed)

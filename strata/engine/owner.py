@@ -295,6 +295,8 @@ def describe(model: Model) -> dict[str, Any]:
         "write_error": check.write_error,
         "write_ok": check.write_ok,
         "reason": check.reason,
+        "reader": model.reader,
+        "switched_off": tuple(model.switched_off.values()),
     }
 
 
