@@ -101,6 +101,12 @@ def _served(family: str, network: Any) -> Outcome:
     ):
         if _apart(beside.logits, model.capture(text).logits) > 1e-4:
             wrong.append("batch")
+    if model.gradients(tiny.PROMPT).shape != trace.hidden.shape:
+        wrong.append("gradients")
+    if check.cache_ok:
+        first, _ = model.steps(ids, 2, use_cache=True)
+        if int(first[0]) != int(plain[-1].argmax()):
+            wrong.append("continuation")
     if wrong:
         return Outcome(family, "wrong", ", ".join(wrong))
     if not check.lens_ok:

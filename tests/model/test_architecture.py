@@ -280,7 +280,10 @@ def test_a_broken_write_fails_the_writes_alone(tiny: Tiny) -> None:
     assert torch.equal(model.capture(PROMPT).hidden, trace.hidden)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite", "falcon-new"])
+@pytest.mark.parametrize(
+    "name",
+    ["llama", "gpt2", "gemma2", "granite", "falcon-new", "cohere", "cohere2", "hyperclovax"],
+)
 def test_bfloat16_is_served_without_writes(name: str, tiny_folder: Callable[[str], Path]) -> None:
     """The lens is checked in the head's own dtype; writes need float32 and say so."""
     model = load_model(str(tiny_folder(name)), device="cpu", dtype="bfloat16")
