@@ -99,8 +99,8 @@ class Architecture:
     @property
     def write_scale(self) -> float:
         """The factor that all modules share: a write is factor * the module's output; NaN if they
-        share none."""
-        scales = {write.scale for write in chain(*self.attn, *self.mlp)}
+        share none, 1 if there are none."""
+        scales = {write.scale for write in chain(*self.attn, *self.mlp)} or {1.0}
         return scales.pop() if len(scales) == 1 else float("nan")
 
     def parts(self) -> Iterator[tuple[Part, Writes]]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def modules(model: Model) -> pd.DataFrame:
     """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
     (paths from a block, several separated by spaces; empty where the writes are refused),
-    logit_scale, logit_cap, write_scale (NaN where no factor is common to all modules), scales
-    (then: JSON, for each part and block the factors of its modules).
+    logit_scale, logit_cap, write_scale, and where no factor is common to all modules scales
+    (JSON, for each part and block the factors of its modules).
 
     A part of several modules has their paths joined by "+"; `norm` is empty where there is
     none, None where it is no single module.
@@ -26,6 +26,7 @@ def modules(model: Model) -> pd.DataFrame:
     found = model.architecture
     attn, mlp = ("", "") if model.write_refusal else map(" ".join, (found.row.attn, found.row.mlp))
     scales = {part: [[w.scale for w in each] for each in blocks] for part, blocks in found.parts()}
+    differ = math.isnan(found.write_scale)
     return pd.DataFrame(
         {
             "blocks": [model.blocks_path],
@@ -34,8 +35,8 @@ def modules(model: Model) -> pd.DataFrame:
             "mlp": [mlp],
             "logit_scale": [found.logit_scale],
             "logit_cap": [found.logit_cap or 0.0],
-            "write_scale": [found.write_scale],
-            "scales": [json.dumps(scales) if attn and math.isnan(found.write_scale) else ""],
+            "write_scale": [1.0 if differ else found.write_scale],
+            "scales": [json.dumps(scales) if differ else ""],
         }
     )
 
