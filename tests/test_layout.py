@@ -286,7 +286,7 @@ def test_import_rules(patterns: list[str], forbidden: set[str]) -> None:
 
 def test_only_the_model_imports_transformers() -> None:
     users = {p for p in sources("strata/**/*.py", "pages/*.py") if "transformers" in packages(p)}
-    assert users == {ROOT / "strata/model/load.py", ROOT / "strata/model/model.py"}
+    assert users == {ROOT / f"strata/model/{name}.py" for name in ("generation", "load", "model")}
 
 
 def test_pages_and_interface_reach_the_model_through_the_engine_only() -> None:

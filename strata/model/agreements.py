@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from strata.model.architecture import Architecture
 from strata.model.hooks import Recorder
-from strata.trace import AGREEMENT, Scale
-
-if TYPE_CHECKING:
-    from strata.model.model import Model
+from strata.trace import AGREEMENT, Scale, Trace
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +37,46 @@ class Agreements:
     replay_error: float
 
 
+class Runs(Protocol):
+    """What is asked of a model here: `strata.model.Model` before it is served."""
+
+    name: str
+    architecture: Architecture
+    write_refusal: str
+
+    @property
+    def n_layers(self) -> int: ...
+
+    @property
+    def d_vocab(self) -> int: ...
+
+    @property
+    def prompt_limit(self) -> int: ...
+
+    def forward(
+        self, rows: Sequence[Tensor], recorder: Recorder
+    ) -> tuple[Tensor, Tensor | None, Tensor]: ...
+
+    def steps(self, token_ids: Tensor, n_tokens: int, use_cache: bool) -> tuple[Tensor, Tensor]: ...
+
+    def capture_row(self, token_ids: Tensor) -> Trace: ...
+
+    def replay(
+        self, trace: Trace, edits: Sequence[Scale], *, whole: bool | None = None
+    ) -> Iterator[tuple[list[int], Tensor]]: ...
+
+
 def allowed(dtype: torch.dtype) -> float:
     """The largest error of an agreement: 1e-4, in coarser numbers 16 of their steps."""
     return max(AGREEMENT, _STEPS * torch.finfo(dtype).eps)
 
 
-def measure(model: Model) -> Agreements:
+def measure(model: Runs) -> Agreements:
     """All four, on random tokens; infinite where one way fails. Some twenty short runs."""
     return Agreements(*(_measured(way, model) for way in (causal, batch, cache, replayed)))
 
 
-def causal(model: Model) -> float:
+def causal(model: Runs) -> float:
     """How far the logits of earlier positions move when the last token is another."""
     row = _random(model, _LONG)
     other = row.clone()
@@ -58,7 +85,7 @@ def causal(model: Model) -> float:
     return _apart(here[:-1], there[:-1])
 
 
-def batch(model: Model) -> float:
+def batch(model: Runs) -> float:
     """How far states and logits of two prompts move when they are run together."""
     rows = [_random(model, _SHORT, seed=1), _random(model, _LONG, seed=2)]
     hidden, _, logits = model.forward(rows, _recorder(model))
@@ -71,7 +98,7 @@ def batch(model: Model) -> float:
     return worst
 
 
-def cache(model: Model) -> float:
+def cache(model: Runs) -> float:
     """How far the next tokens' logits with the KV cache are from those without, as far as both
     choose the same tokens."""
     row = _random(model, min(_LONG, model.prompt_limit - _MORE))
@@ -82,7 +109,7 @@ def cache(model: Model) -> float:
     return max(_apart(theirs[i], plain[i]) for i in range(n))
 
 
-def replayed(model: Model) -> float:
+def replayed(model: Runs) -> float:
     """How far edits computed from their block upwards are from whole runs, in the last state."""
     n_layers = model.n_layers
     trace = model.capture_row(_random(model, _LONG, seed=3))
@@ -100,7 +127,7 @@ def _states(pairs: Iterable[tuple[list[int], Tensor]]) -> dict[int, Tensor]:
     return {i: state for group, states in pairs for i, state in zip(group, states, strict=True)}
 
 
-def _measured(way: Callable[[Model], float], model: Model) -> float:
+def _measured(way: Callable[[Runs], float], model: Runs) -> float:
     try:
         error = way(model)
     except (MemoryError, torch.OutOfMemoryError):
@@ -111,11 +138,11 @@ def _measured(way: Callable[[Model], float], model: Model) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _recorder(model: Model) -> Recorder:
+def _recorder(model: Runs) -> Recorder:
     return Recorder(model.architecture)
 
 
-def _random(model: Model, length: int, seed: int = 0) -> Tensor:
+def _random(model: Runs, length: int, seed: int = 0) -> Tensor:
     """(T,) random token ids, as many as the model reads at most."""
     length = max(1, min(length, model.prompt_limit))
     return torch.randint(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, StoppingCriteria
+from transformers import GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
@@ -18,6 +18,7 @@ from strata.errors import InputError, ModelError
 from strata.model.agreements import Agreements, allowed, measure
 from strata.model.architecture import Architecture, locate
 from strata.model.check import refused_lens, refused_writes, switched_off, verified
+from strata.model.generation import generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
 from strata.model.limits import position_limit, turning_point
@@ -231,47 +232,30 @@ class Model:
         check_room(len(token_ids), n_tokens, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
-        end = {"eos_token_id": sorted(self._end_ids()) or None}
-        stopping = [_Report(progress, len(token_ids), n_tokens)] if progress else None
-        output = self._generated(token_ids, n_tokens, edits, end, stopping_criteria=stopping)
+        end = sorted(self._end_ids()) or None
+        output = self._generated(token_ids, n_tokens, edits, eos_token_id=end, progress=progress)
         return self.texts.text(output[0, len(token_ids) :], skip_special_tokens=True)
 
     def steps(self, token_ids: Tensor, n_tokens: int, use_cache: bool) -> tuple[Tensor, Tensor]:
         """(n,) ids of a greedy continuation and (n, V) the logits that chose each."""
-        keep = {
-            "use_cache": use_cache,
-            "min_new_tokens": n_tokens,
-            "output_logits": True,
-            "return_dict_in_generate": True,
-        }
-        output = self._generated(token_ids, n_tokens, (), keep)
+        output = self._generated(
+            token_ids,
+            n_tokens,
+            (),
+            use_cache=use_cache,
+            min_new_tokens=n_tokens,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
         return output.sequences[0, len(token_ids) :], torch.cat(output.logits)
 
     def _generated(
-        self,
-        token_ids: Tensor,
-        n_tokens: int,
-        edits: tuple[Scale, ...],
-        settings: dict[str, Any],
-        **more: Any,
+        self, token_ids: Tensor, n_tokens: int, edits: tuple[Scale, ...], **settings: Any
     ) -> Any:
+        settings.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)
         ids = token_ids[None].to(self.device)  # (1, T)
-        turn = turning_point(self.config)
-        # Keys in the cache were turned by the frequencies of short texts.
-        turns = turn is not None and len(token_ids) <= turn < len(token_ids) + n_tokens
-        chosen = {
-            "do_sample": False,
-            "max_new_tokens": n_tokens,
-            "use_cache": not turns,
-            "pad_token_id": self.tokenizer.pad_token_id or 0,
-        }
         with torch.inference_mode(), Recorder(self.architecture, edits, record=False):
-            return self._network.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=GenerationConfig(**(chosen | settings)),
-                **more,
-            )
+            return generated(self._network, self.config, ids, n_tokens, settings)
 
     def replay(
         self,
@@ -395,18 +379,6 @@ class Model:
         configured = self._network.generation_config.eos_token_id
         listed = configured if isinstance(configured, list) else [configured]
         return {i for i in (*listed, self.tokenizer.eos_token_id) if i is not None}
-
-
-class _Report(StoppingCriteria):
-    """Tells how far a generation is; the callable may raise to end it."""
-
-    def __init__(self, progress: Progress, start: int, n_tokens: int) -> None:
-        self.progress, self.start, self.n_tokens = progress, start, n_tokens
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        done = input_ids.shape[1] - self.start
-        self.progress(done / self.n_tokens, f"token {done} of {self.n_tokens}")
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def _row(batch: Tensor, i: int, length: int) -> Tensor:

@@ -13,10 +13,10 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import transformers
 
 from strata.model.agreements import Agreements
 from strata.runtime.folders import home
@@ -71,4 +71,4 @@ def _software() -> str:
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         code.update(path.read_bytes())
-    return f"{torch.__version__} {transformers.__version__} {code.hexdigest()}"
+    return f"{torch.__version__} {version('transformers')} {code.hexdigest()}"

@@ -248,12 +248,9 @@ BY_TYPE: dict[str, dict[str, Any]] = {
     "gemma4_unified_text": {"layer_types": MIXED, "final_logit_softcapping": 3.0},
     "git": {"vision_config": _VISION},
     "got_ocr2": {
-        "vision_config": {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
+        "vision_config": _VISION
+        | {
             "image_size": 32,
-            "patch_size": 8,
             "mlp_dim": 48,
             "global_attn_indexes": [1],
             "window_size": 2,
@@ -315,11 +312,9 @@ BY_TYPE: dict[str, dict[str, Any]] = {
     "opt": {"word_embed_proj_dim": 32},
     "phi": {"qk_layernorm": True},
     "phi4_multimodal": {
-        "vision_config": {
-            "hidden_size": 32,
-            "intermediate_size": 48,
+        "vision_config": _VISION
+        | {
             "num_hidden_layers": 3,
-            "num_attention_heads": 4,
             "image_size": 28,
             "patch_size": 14,
             "crop_size": 28,
