@@ -48,8 +48,9 @@ class ModelCheck:
     Four agreements, for a model, each the largest difference of two ways to the same logits or
     states as a share of the largest entry, at most `agreement`; infinite where one way failed, NaN
     where it was not measured. `causal_error`: earlier positions, when the last token is another.
-    `batch_error`: a prompt alone and beside a longer one. `cache_error`: the next tokens with and
-    without the KV cache. `replay_error`: edits computed from the edit upwards and by whole runs.
+    `batch_error`: a prompt alone and beside a longer one. `cache_error`: a continuation
+    with the KV cache, and whole runs of the same text. `replay_error`: edits computed from the edit
+    upwards, and by whole runs.
     """
 
     lens_error: float

@@ -57,7 +57,7 @@ class Runs(Protocol):
         self, rows: Sequence[Tensor], recorder: Recorder
     ) -> tuple[Tensor, Tensor | None, Tensor]: ...
 
-    def steps(self, token_ids: Tensor, n_tokens: int, use_cache: bool) -> tuple[Tensor, Tensor]: ...
+    def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]: ...
 
     def capture_row(self, token_ids: Tensor) -> Trace: ...
 
@@ -99,14 +99,13 @@ def batch(model: Runs) -> float:
 
 
 def cache(model: Runs) -> float:
-    """How far the next tokens' logits with the KV cache are from those without, as far as both
-    choose the same tokens."""
+    """How far the logits of a continuation, one token after the other with the KV cache, are from
+    those of plain runs of the whole text."""
     row = _random(model, min(_LONG, model.prompt_limit - _MORE))
-    ids, theirs = model.steps(row, _MORE, use_cache=True)
-    plain_ids, plain = model.steps(row, _MORE, use_cache=False)
-    same = (ids == plain_ids).cumprod(dim=0).tolist()  # each step is read up to the first other one
-    n = 1 + sum(same[:-1])
-    return max(_apart(theirs[i], plain[i]) for i in range(n))
+    ids, theirs = model.steps(row, _MORE)
+    whole = [torch.cat([row, ids[:i].cpu()]) for i in range(_MORE)]
+    plain = [model.forward([text], _recorder(model))[2][0, -1] for text in whole]
+    return max(_apart(*pair) for pair in zip(theirs, plain, strict=True))
 
 
 def replayed(model: Runs) -> float:

@@ -63,7 +63,7 @@ def switched_off(architecture: Architecture, check: ModelCheck) -> dict[str, str
         )
     if not check.cache_ok:
         off["cache"] = (
-            f"With its cache {model} gives other next tokens than without "
+            f"Token by token {model} goes on otherwise than it does when it reads the whole text "
             f"({_by(check.cache_error)}), so continuations are refused."
         )
     if not check.replay_ok:

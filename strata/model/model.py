@@ -236,13 +236,12 @@ class Model:
         output = self._generated(token_ids, n_tokens, edits, eos_token_id=end, progress=progress)
         return self.texts.text(output[0, len(token_ids) :], skip_special_tokens=True)
 
-    def steps(self, token_ids: Tensor, n_tokens: int, use_cache: bool) -> tuple[Tensor, Tensor]:
+    def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
         """(n,) ids of a greedy continuation and (n, V) the logits that chose each."""
         output = self._generated(
             token_ids,
             n_tokens,
             (),
-            use_cache=use_cache,
             min_new_tokens=n_tokens,
             output_logits=True,
             return_dict_in_generate=True,

@@ -33,7 +33,6 @@ SMALL: dict[str, Any] = {
     **dict.fromkeys(("head_dim", "global_head_dim", "swa_head_dim", "v_head_dim"), 8),
     **dict.fromkeys(("sliding_window", "sliding_window_size"), WINDOW),
     **dict.fromkeys(("bos_token_id", "eos_token_id"), 0),
-    "pad_token_id": None,
     "type_vocab_size": 2,
     "query_pre_attn_scalar": 16,
     "max_window_layers": 1,
@@ -48,7 +47,7 @@ SMALL: dict[str, Any] = {
         "expert_ffn_hidden_size".split(),
         24,
     ),
-    "moe_latent_size": None,
+    **dict.fromkeys(("moe_latent_size", "pad_token_id")),
     "num_nextn_predict_layers": 0,
     # attention through a narrow state
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),

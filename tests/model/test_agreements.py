@@ -17,6 +17,7 @@ from strata.errors import ModelError
 from strata.model import Model, agreements, load_model, remembered
 from strata.trace import Scale
 from tests import tiny as tiny_models
+from tests.families.build import build as build_family
 from tests.families.outcome import load
 from tests.plain import Plain
 from tests.tiny import PROMPT, build
@@ -154,6 +155,18 @@ def test_a_cache_that_changes_what_follows_refuses_continuations() -> None:
     with forward(network.model.layers[0], forget):
         model = load(network)
     assert model.check.cache_error > 1e-3
+    assert not model.check.cache_ok
+    with pytest.raises(ModelError, match="continuations are refused"):
+        model.generate(PROMPT, 3)
+
+
+def test_positions_that_a_continuation_counts_otherwise_refuse_it() -> None:
+    """transformers 5.24 numbers RoBERTa's tokens from 0 while generating, and from the padding's
+    number on else; with or without a cache, so that only whole runs show it."""
+    model = load(build_family("roberta"))
+    assert not model.check.cache_ok
+    assert model.check.batch_ok
+    assert model.check.replay_ok
     with pytest.raises(ModelError, match="continuations are refused"):
         model.generate(PROMPT, 3)
 
