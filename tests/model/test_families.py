@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+import transformers
 from transformers import CONFIG_MAPPING
 
 from strata.errors import ModelError
+from strata.model import load_model
 from strata.model.architecture import text_type
 from strata.model.families import REFUSED, ROWS, row_of
-from tests.families.build import CAUSAL, WRAPPERS, build
+from tests.families.build import CAUSAL, WRAPPERS, build, wrapper
 from tests.families.outcome import load, outcome
-from tests.tiny import PROMPT
+from tests.tiny import PROMPT, write
 
 # One for each mechanism: rows of every form, and what only they need.
 SAMPLE = {
@@ -111,3 +115,21 @@ def test_a_stream_of_several_rows_is_one_state() -> None:
     assert model.d_model == state.shape[2] * state.shape[3]
     assert torch.equal(trace.hidden[-1], state[0].flatten(1))
     assert model.gradients(PROMPT).shape == trace.hidden.shape
+
+
+@pytest.mark.parametrize("family", ["qwen3_5", "llava"])
+def test_a_folder_of_a_wrapper_is_loaded(family: str, tmp_path: Path) -> None:
+    """As the hub has Qwen 3.5: the configuration carries the wrapper's name, and transformers reads
+    the text model alone; of others it reads the whole wrapper."""
+    network = wrapper(family)
+    write(network, tmp_path)
+    model = load_model(str(tmp_path), device="cpu")
+    trace = model.capture(PROMPT)
+    with torch.no_grad():
+        expected = network(input_ids=trace.token_ids[None]).logits[0]
+    assert model.check.ok
+    torch.testing.assert_close(trace.logits, expected, rtol=1e-5, atol=1e-5)
+    reader = getattr(transformers, model.reader)
+    again = reader.from_pretrained(tmp_path)
+    assert type(again) is type(model._network), "what a shown program loads"
+    assert again.get_submodule(model.blocks_path)[0] is not None
