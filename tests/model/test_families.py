@@ -13,6 +13,7 @@ from strata.errors import ModelError
 from strata.model import load_model
 from strata.model.architecture import text_type
 from strata.model.families import REFUSED, ROWS, row_of
+from strata.trace import Scale
 from tests.families.build import CAUSAL, WRAPPERS, build, wrapper
 from tests.families.outcome import load, outcome
 from tests.tiny import PROMPT, write
@@ -20,7 +21,7 @@ from tests.tiny import PROMPT, write
 # One for each mechanism: rows of every form, and what only they need.
 SAMPLE = {
     "writes": "afmoe bloom ctrl dbrx deepseek_v3 falcon_h1 falcon_mamba granitemoeshared lfm2_moe "
-    "longcat_flash mbart megatron-bert mpt olmo_hybrid qwen3_next recurrent_gemma zamba2",
+    "longcat_flash mbart modernbert-decoder mpt olmo_hybrid qwen3_next recurrent_gemma zamba2",
     "lens": "bart minimax openai-gpt roberta hy_v4",
     "refused": "reformer xlnet",
 }
@@ -133,3 +134,15 @@ def test_a_folder_of_a_wrapper_is_loaded(family: str, tmp_path: Path) -> None:
     again = reader.from_pretrained(tmp_path)
     assert type(again) is type(model._network), "what a shown program loads"
     assert again.get_submodule(model.blocks_path)[0] is not None
+
+
+def test_what_an_edit_inside_a_block_changes_is_read_there() -> None:
+    """LongCat's second attention reads what its first MLP wrote, so an edit of the MLP's part has
+    to go through the block: against a whole run."""
+    model = load(build("longcat_flash"))
+    assert model.check.replay_ok
+    trace = model.capture(PROMPT)
+    edit = Scale(1, -0.7, "mlp")
+    [(_, [state])] = list(model.replay(trace, [edit]))
+    expected = model.capture(PROMPT, [edit]).hidden[-1, -1]
+    assert (state - expected).abs().max() <= 1e-5 * expected.abs().max()
