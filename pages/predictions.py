@@ -6,13 +6,15 @@ from strata.concepts.predictions import words
 from strata.corpus.examples import FACTS
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_percent
+from strata.ui.anatomy.controls import one_of_counts
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.predicted import bars, continuation, surprisal_strip
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
 position = position_slider(page, "Predict what follows the token at position", "at", choose)
-k = how_many.select_slider("Top tokens", [5, 10, 20, 50], 10, key="k", bind="query-params")
+counts = page.up_to_vocabulary(5, 10, 20, 50)
+k = one_of_counts("Top tokens", counts, 10, "k", how_many)
 
 foreseen = page.ask("predictions.surprisal")
 surprisal_strip(page, page.named(foreseen), position)

@@ -61,7 +61,8 @@ if detail.open:
         edited = replace(page, edits=(edit.at(block),))
         left, right = st.columns([3, 5], gap="medium")
         with left:
-            both = page.ask("scaling.compare", block=block, factor=factor, **edit.params)
+            [k] = page.up_to_vocabulary(10)
+            both = page.ask("scaling.compare", block=block, factor=factor, k=k, **edit.params)
             shown = both.assign(
                 label=distinct(map(display_candidate, both["predicted"])), order=both.index
             )

@@ -171,7 +171,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 def _check(chosen: argparse.Namespace) -> int:
     from strata.model import load_model
-    from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE
+    from strata.trace import WRITE_TOLERANCE
 
     model = load_model(chosen.name, chosen.device, chosen.dtype, _progress())
     _clear_line()
@@ -184,9 +184,13 @@ def _check(chosen: argparse.Namespace) -> int:
         "vocabulary (V)": model.d_vocab,
         "device": model.device,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "final layer": _verdict(check.lens_error, check.lens_ok, LENS_TOLERANCE),
+        "final layer": _verdict(check.lens_error, check.lens_ok, check.lens_tolerance),
         "writes": _verdict(check.write_error, check.write_ok, WRITE_TOLERANCE),
         "read back": _verdict(check.read_back_error, check.read_back_ok, 0.0),
+        "causal": _verdict(check.causal_error, check.causal_ok, check.agreement),
+        "in a batch": _verdict(check.batch_error, check.batch_ok, check.agreement),
+        "with a cache": _verdict(check.cache_error, check.cache_ok, check.agreement),
+        "replayed": _verdict(check.replay_error, check.replay_ok, check.agreement),
         "verdict": "ok" if check.ok else f"refused: {check.reason or 'an identity does not hold'}",
     }
     width = max(map(len, facts))

@@ -15,6 +15,7 @@ from strata.errors import ModelError
 Part = Literal["stream", "attn", "mlp"]
 
 LENS_TOLERANCE = 1e-3  # logits: max abs difference, the head run in its own dtype
+AGREEMENT = 1e-4  # float32: max |difference| relative to the largest |entry| of what is compared
 WRITE_TOLERANCE = 1e-5  # states: max |difference| relative to the largest |entry| of that state
 
 
@@ -35,24 +36,39 @@ class Scale:
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """The identities that every number in Strata rests on, measured.
+    """What every number in Strata rests on, measured.
 
-    `lens_error`: max |unembed(hidden[L]) - logits of the model itself|, head in its own dtype.
-    `write_error`: max over states of |hidden[l+1] - hidden[l] - attn[l] - mlp[l]| divided by the
-    largest |entry| of hidden[l+1]; relative, because a sink state of size 24,000 cannot agree to
-    1e-5 absolutely in float32. NaN where the writes of this family are unknown.
-    `read_back_error`: how many characters and token ids do not come back when the tokens' texts are
-    joined and read anew, see `Tokenizer.read_back`; NaN where that was not measured.
+    Three identities, for each run. `lens_error`: max |unembed(hidden[L]) - logits of the model
+    itself|, head in its own dtype; `lens_tolerance` is 1e-3, in coarser numbers than float32 four
+    of their steps at the largest logit. `write_error`: max over states of
+    |hidden[l+1] - hidden[l] - attn[l] - mlp[l]| divided by the largest |entry| of hidden[l+1];
+    relative, because a sink state of size 24,000 cannot agree to 1e-5 absolutely in float32. NaN
+    where the writes of this family are unknown. `read_back_error`: how many characters and token
+    ids do not come back when the tokens' texts are joined and read anew, see `Tokenizer.read_back`;
+    NaN where that was not measured.
+
+    Four agreements, for a model, each the largest difference of two ways to the same logits or
+    states as a share of the largest entry, at most `agreement`; infinite where one way failed, NaN
+    where it was not measured. `causal_error`: earlier positions, when the last token is another.
+    `batch_error`: a prompt alone and beside a longer one. `cache_error`: a continuation
+    with the KV cache, and whole runs of the same text. `replay_error`: edits computed from the edit
+    upwards, and by whole runs.
     """
 
     lens_error: float
     write_error: float
     reason: str = ""
     read_back_error: float = math.nan
+    causal_error: float = math.nan
+    batch_error: float = math.nan
+    cache_error: float = math.nan
+    replay_error: float = math.nan
+    lens_tolerance: float = LENS_TOLERANCE
+    agreement: float = AGREEMENT
 
     @property
     def lens_ok(self) -> bool:
-        return self.lens_error <= LENS_TOLERANCE
+        return self.lens_error <= self.lens_tolerance
 
     @property
     def write_ok(self) -> bool:
@@ -63,8 +79,25 @@ class ModelCheck:
         return self.read_back_error == 0
 
     @property
+    def causal_ok(self) -> bool:
+        return self.causal_error <= self.agreement
+
+    @property
+    def batch_ok(self) -> bool:
+        return self.batch_error <= self.agreement
+
+    @property
+    def cache_ok(self) -> bool:
+        return self.cache_error <= self.agreement
+
+    @property
+    def replay_ok(self) -> bool:
+        return self.replay_error <= self.agreement
+
+    @property
     def ok(self) -> bool:
-        """Whether states and writes are read right; the text's reading back is told apart."""
+        """Whether states and writes are read right; the text's reading back is told apart, and the
+        four agreements each switch off what they are about."""
         return self.lens_ok and self.write_ok
 
     def with_read_back(self, error: int) -> ModelCheck:

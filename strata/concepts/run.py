@@ -16,7 +16,7 @@ from strata.concepts import apart, quick
 from strata.concepts.target import named, target
 from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
-from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, ModelCheck, Scale, Trace
+from strata.trace import WRITE_TOLERANCE, ModelCheck, Scale, Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -94,7 +94,7 @@ def check(trace: Trace) -> pd.DataFrame:
 def identities(measured: ModelCheck) -> pd.DataFrame:
     """The identities of a check as the rows of `check`."""
     rows = [
-        ("lens", measured.lens_error, LENS_TOLERANCE, measured.lens_ok),
+        ("lens", measured.lens_error, measured.lens_tolerance, measured.lens_ok),
         ("writes", measured.write_error, WRITE_TOLERANCE, measured.write_ok),
         ("read back", measured.read_back_error, 0.0, measured.read_back_ok),
     ]

@@ -19,7 +19,9 @@ def about(model: Model, sample: Sample) -> pd.DataFrame:
     """What was sampled, one row: n, n_asked, n_available (positions to choose from), n_texts and
     n_tokens (that were read), writes (whether there are attention and MLP writes), refusal (if not,
     why), attn and mlp (JSON: paths from a block to the module whose output it adds, of which the
-    first that exists counts), write_scale (by which that output is multiplied)."""
+    first that exists counts; "a+b" is the sum of several), write_scale (by which that output is
+    multiplied; NaN where modules differ), attn_scales and mlp_scales (JSON: for each block the
+    factors of its modules)."""
     row = model.architecture.row
     return pd.DataFrame(
         [
@@ -34,6 +36,10 @@ def about(model: Model, sample: Sample) -> pd.DataFrame:
                 "attn": json.dumps(row.attn),
                 "mlp": json.dumps(row.mlp),
                 "write_scale": model.architecture.write_scale,
+                **{
+                    f"{part}_scales": json.dumps([[w.scale for w in each] for each in blocks])
+                    for part, blocks in model.architecture.parts()
+                },
             }
         ]
     )

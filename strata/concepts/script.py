@@ -11,7 +11,7 @@ raw = []
 
 
 def keep(module, inputs, output):
-    raw.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+    raw.append(output[0] if isinstance(output, (tuple, list)) else output)  # some give several
 
 
 hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)

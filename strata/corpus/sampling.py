@@ -221,4 +221,5 @@ def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
         for name in ("lens_error", "write_error", "read_back_error")
     )
     reason = next(filter(None, (check.reason for check in checks)), "")
-    return ModelCheck(lens, writes, reason, read_back)
+    allowed = max(check.lens_tolerance for check in checks)
+    return ModelCheck(lens, writes, reason, read_back, lens_tolerance=allowed)

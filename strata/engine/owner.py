@@ -297,6 +297,8 @@ def describe(model: Model) -> dict[str, Any]:
         "read_back_error": check.read_back_error,
         "read_back_ok": check.read_back_ok,
         "reason": check.reason,
+        "reader": model.reader,
+        "switched_off": tuple(model.switched_off.values()),
     }
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from strata.model.architecture import Architecture
-from strata.model.hooks import here
+from strata.model.blocks import here, state_in, state_of
 
 
 def gradients(network: Any, architecture: Architecture, ids: Tensor) -> Tensor:
@@ -21,9 +21,13 @@ def gradients(network: Any, architecture: Architecture, ids: Tensor) -> Tensor:
         states_with_grad(architecture) as states,
     ):
         ids = ids.clone()  # may have been made under inference mode by the caller
-        logits = network(input_ids=ids, use_cache=False).logits.float()  # (1, T, V)
+        logits = network(
+            input_ids=ids, use_cache=False, return_dict=True
+        ).logits.float()  # (1, T, V)
         loss = F.cross_entropy(logits[0, :-1], ids[0, 1:])
-        return torch.cat(torch.autograd.grad(loss, states)).float().cpu()  # (L + 1, T, D)
+        return (
+            torch.cat(torch.autograd.grad(loss, states)).flatten(2).float().cpu()
+        )  # (L + 1, T, D)
 
 
 @contextmanager
@@ -35,15 +39,14 @@ def states_with_grad(architecture: Architecture):  # type: ignore[no-untyped-def
     states: list[Tensor] = []
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        state = args[0] if args else kwargs["hidden_states"]
-        leaf = state.detach().requires_grad_(True)
+        leaf = state_in(args, kwargs).detach().requires_grad_(True)
         states.append(leaf)
         if args:
             return (leaf, *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": leaf}
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
-        states.append(output[0] if isinstance(output, tuple) else output)
+        states.append(state_of(output))
 
     first, *_ = architecture.blocks
     handles = [first.register_forward_pre_hook(here(begin), with_kwargs=True)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -17,20 +16,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from strata.errors import InputError
-from strata.model.architecture import Architecture
+from strata.model.architecture import Architecture, Write
+from strata.model.blocks import here, state_in, state_of, with_state
 from strata.trace import Part, Scale
-
-
-def here(function: Callable[..., Any], elsewhere: Callable[..., Any] | None = None) -> Any:
-    """The function in the thread that asks for it; in others `elsewhere`, or nothing (None)."""
-    thread = get_ident()
-
-    def heard(*args: Any, **kwargs: Any) -> Any:
-        if get_ident() == thread:
-            return function(*args, **kwargs)
-        return None if elsewhere is None else elsewhere(*args, **kwargs)
-
-    return heard
 
 
 def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[Scale, ...]:
@@ -56,19 +44,29 @@ class Recorder:
     """Context manager: while open, one forward pass is edited and, if asked, written down.
 
     After the pass `hidden` is (L + 1, B, T, D) and `writes` (2, L, B, T, D), both in the model's
-    dtype and on its device, writes unscaled, after the edits. A recorder also follows a
-    generation with a KV cache: it counts the tokens that it has seen, so positions are absolute.
+    dtype and on its device, after the edits; with `apart`, `outputs` holds what each write module
+    gave, (B, T, D), unscaled. A stream of several rows is one of D numbers, row after row.
+
+    A recorder also follows a generation: it counts the tokens that it has seen, so positions are
+    absolute. One token at a time goes on where the last call ended; several are the whole text
+    once more, as where a model drops its cache and begins anew.
     """
 
     def __init__(
-        self, architecture: Architecture, edits: Sequence[Scale] = (), *, record: bool = True
+        self,
+        architecture: Architecture,
+        edits: Sequence[Scale] = (),
+        *,
+        record: bool = True,
+        apart: bool = False,
     ) -> None:
         self.architecture = architecture
         self.edits = tuple(edits)
         self.record = record
+        self.apart = apart
         self.hidden = torch.empty(0)
         self.writes: Tensor | None = None
-        self._seen = 0
+        self.outputs: dict[Part, list[list[Tensor]]] = {}
         self._span = range(0)
         self._batch = 0
         self._handles: list[RemovableHandle] = []
@@ -85,19 +83,23 @@ class Recorder:
         self._close()
 
     def _open(self) -> None:
-        parts: tuple[tuple[Part, Sequence[nn.Module]], ...] = (
-            ("attn", self.architecture.attn),
-            ("mlp", self.architecture.mlp),
-            ("stream", self.architecture.blocks),
-        )
-        first = self.architecture.blocks[0]
-        self._handles.append(first.register_forward_pre_hook(here(self._begin), with_kwargs=True))
-        for part, modules in parts:
-            for block, module in enumerate(modules):
+        architecture = self.architecture
+        self._hear(architecture.blocks[0], self._begin)
+        for part, writes in architecture.parts():
+            self.outputs[part] = [[] for _ in writes]
+            for block, modules in enumerate(writes):
                 edits = [e for e in self.edits if e.part == part and e.block == block]
-                if edits or self.record:
-                    hook = here(self._hook(part, block, edits))
-                    self._handles.append(module.register_forward_hook(hook))
+                for write in modules if edits or self.record else ():
+                    hook = self._write_hook(part, block, write, len(modules) == 1, edits)
+                    self._handles.append(write.module.register_forward_hook(here(hook)))
+        for block, module in enumerate(architecture.blocks):
+            edits = [e for e in self.edits if e.part == "stream" and e.block == block]
+            if edits or self.record:
+                hook = self._stream_hook(block, edits)
+                self._handles.append(module.register_forward_hook(here(hook)))
+
+    def _hear(self, module: nn.Module, begin: Callable[..., None]) -> None:
+        self._handles.append(module.register_forward_pre_hook(here(begin), with_kwargs=True))
 
     def _close(self) -> None:
         for handle in self._handles:
@@ -105,45 +107,67 @@ class Recorder:
         self._handles.clear()
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        state = args[0] if args else kwargs["hidden_states"]  # (B, T, D)
+        state = state_in(args, kwargs)
+        state = state.reshape(*state.shape[:2], -1)  # (B, T, D)
         self._batch, length, _ = state.shape
-        self._span = range(self._seen, self._seen + length)
-        self._seen += length
+        start = self._span.stop if length == 1 else 0
+        self._span = range(start, start + length)
         if not self.record:
             return
         n_layers = len(self.architecture.blocks)
         # Outside inference mode, so that a researcher may use what was captured in autograd.
         with torch.inference_mode(False):
-            like = {"dtype": state.dtype, "device": state.device}
-            self.hidden = torch.empty(n_layers + 1, *state.shape, **like)
-            if self.architecture.attn:
-                self.writes = torch.empty(2, n_layers, *state.shape, **like)
+            self.hidden = state.new_empty(n_layers + 1, *state.shape)
+            if self.architecture.has_writes:
+                self.writes = state.new_zeros(2, n_layers, *state.shape)
         self.hidden[0].copy_(state)
 
-    def _hook(self, part: Part, block: int, edits: list[Scale]) -> Callable[..., Any]:
+    def _stream_hook(self, block: int, edits: list[Scale]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            value = output[0] if isinstance(output, tuple) else output
-            # Some MLPs hand on (B * T, D).
-            shaped = value.reshape(self._batch, len(self._span), value.shape[-1])  # (B, T, D)
+            value = state_of(output)
+            state = self._shaped(value)
             for edit in edits:
-                shaped = self._scaled(shaped, edit)
-            if self.record and part == "stream":
-                self.hidden[block + 1].copy_(shaped)
-            elif self.record and self.writes is not None:
-                # A copy, since parallel blocks add attention to the MLP's output in place.
-                self.writes[("attn", "mlp").index(part), block].copy_(shaped)
-            if not edits:
-                return None
-            changed = shaped.reshape(value.shape)
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+                state = self._scaled(state, edit)
+            if self.record:
+                self.hidden[block + 1].copy_(state)
+            return with_state(output, state.reshape(value.shape)) if edits else None
 
         return hook
+
+    def _write_hook(
+        self, part: Part, block: int, write: Write, alone: bool, edits: list[Scale]
+    ) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            value = state_of(output)
+            added = self._shaped(value)
+            for edit in edits:
+                added = self._scaled(added, edit)
+            if self.apart:
+                self.outputs[part][block].append(added.clone())
+            if self.record and self.writes is not None:
+                written = self.writes[("attn", "mlp").index(part), block]
+                scaled = added if write.scale == 1.0 else added * write.scale
+                # A copy, since parallel blocks add attention to the MLP's output in place.
+                if alone:
+                    written.copy_(scaled)
+                else:
+                    written.add_(scaled)
+            return with_state(output, added.reshape(value.shape)) if edits else None
+
+        return hook
+
+    def _shaped(self, value: Tensor) -> Tensor:
+        """(B, T, D): some MLPs hand on (B * T, D). T is what this block reads of the call: all, or
+        only its end, where a model needs no more for what it says next."""
+        n_tokens = value.shape[1] if value.ndim > 2 else len(value) // self._batch
+        return value.reshape(self._batch, n_tokens, -1)
 
     def _scaled(self, state: Tensor, edit: Scale) -> Tensor:
         if edit.positions is None:
             return state * edit.factor
-        factors = state.new_ones(len(self._span), 1)
-        for i, position in enumerate(self._span):
+        n_tokens = state.shape[1]
+        factors = state.new_ones(n_tokens, 1)
+        for i, position in enumerate(self._span[-n_tokens:]):
             if position in edit.positions:
                 factors[i] = edit.factor
         return state * factors

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     GgufConfig,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
-from strata.errors import ModelError, NotEnoughMemory
-from strata.model.architecture import row_of
+from strata.errors import ModelError, NotEnoughMemory, StrataError
+from strata.model import remembered
+from strata.model.architecture import text_type
 from strata.model.device import best_device, device_named, free_memory, number_type
+from strata.model.families import row_of
 from strata.model.gguf_config import arguments_of
 from strata.model.gguf_file import left_over, read_gguf
 from strata.model.gguf_tokenizer import tokenizer_of
 from strata.model.model import Model, Progress
 from strata.weights import sources
-from strata.weights.catalogue import ModelCard, resolve
+from strata.weights.catalogue import resolve
 from strata.weights.fitting import require_memory
+
+log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -46,49 +59,89 @@ def load_model(
     folder = sources.folder(card, convert_gguf, lambda done, what: tell(0.9 * done, what))
     require_memory(card, numbers.itemsize)  # the size of what was not in the catalogue is known now
     tell(0.9, f"Loading {card.title}")
+    version = transformers.__version__
     try:
-        row_of(AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            output_loading_info=True,
-            dtype=numbers,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
-        network, found = loaded
-        if found["missing_keys"]:
-            raise ModelError(
-                f"The weights of {card.title} are incomplete: "
-                f"{min(found['missing_keys'])} is missing."
+        with _or_say(
+            f"The config.json of {card.title} cannot be read, or is of a model that transformers "
+            f"{version} does not know."
+        ):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            row_of(text_type(config))
+            reader = _reader(config.model_type, card.title)
+        with _or_say(
+            f"The weights of {card.title} cannot be read: its folder needs whole safetensors files "
+            "that fit its config.json."
+        ):
+            network = _weights(reader, folder, card.title, numbers)
+        with _or_say(
+            f"The tokenizer of {card.title} could not be read; its folder needs a tokenizer.json "
+            "that was written by save_pretrained of transformers."
+        ):
+            # A converted folder's tokenizer.json is the file's own rule; AutoTokenizer would put a
+            # class of the model's family in its place.
+            converted = card.source in ("bundled", "gguf")
+            spelling: Any = PreTrainedTokenizerFast if converted else AutoTokenizer
+            tokenizer = spelling.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
             )
-        network = network.to(place)
-        tokenizer = _tokenizer(folder, card)
-        model = Model(card.id, network, tokenizer, card)
-    except ModelError:
-        raise
+        with _or_say(
+            f"{card.title} could be loaded but not run: transformers {version} fails on a short "
+            "text with this config.json."
+        ):
+            network = network.to(place)
+            key = remembered.key(folder, network.device, numbers)
+            model = Model(card.id, network, tokenizer, card, remembered.recall(key))
     except (torch.OutOfMemoryError, MemoryError):
         free_memory()
         raise NotEnoughMemory(f"{card.title} does not fit in the memory of {place}.") from None
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
-        raise ModelError(f"{card.title} could not be loaded: {reason}") from error
+    if model.agreements is not None:
+        remembered.keep(key, model.agreements)
     tell(1.0, f"{card.title} is ready")
     return model
 
 
-def _tokenizer(folder: Path, card: ModelCard) -> Any:
-    # A converted folder's tokenizer.json is the file's own rule; AutoTokenizer would put a class of
-    # the model's family in its place.
-    converted = card.source in ("bundled", "gguf")
-    reader: Any = PreTrainedTokenizerFast if converted else AutoTokenizer
+@contextmanager
+def _or_say(sentence: str) -> Iterator[None]:
+    """Whatever goes wrong inside becomes this one sentence; the server's log keeps what it was."""
     try:
-        return reader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        yield
+    except (StrataError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except ImportError as error:
+        missing = f"the package {error.name!r}" if error.name else "a package"
+        raise ModelError(f"This model needs {missing}, which is not installed.") from error
     except Exception as error:
+        log.info("%s %s: %s", sentence, type(error).__name__, error)
+        raise ModelError(sentence) from error
+
+
+def _reader(family: str, title: str) -> Any:
+    """The class of transformers that makes a causal language model of such a config: of one with
+    pictures or sound the whole wrapper, of which only the text model is run."""
+    if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return AutoModelForCausalLM
+    if family in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return AutoModelForImageTextToText
+    raise ModelError(
+        f"{title} is a {family} model, which transformers {transformers.__version__} does not "
+        "run as a language model."
+    )
+
+
+def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any:
+    network, found = reader.from_pretrained(
+        folder,
+        output_loading_info=True,
+        dtype=numbers,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    if found["missing_keys"]:
         raise ModelError(
-            f"The tokenizer of {card.title} could not be read; its folder needs a tokenizer.json "
-            "that was written by save_pretrained of transformers."
-        ) from error
+            f"The weights of {title} are incomplete: {min(found['missing_keys'])} is missing."
+        )
+    return network
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    GenerationConfig,
-    StoppingCriteria,
-)
+from transformers import GenerationConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from strata.errors import InputError, ModelError
-from strata.model.architecture import Architecture, locate, refused_lens, refused_writes, verified
+from strata.model.agreements import Agreements, allowed, measure
+from strata.model.architecture import Architecture, locate
+from strata.model.check import refused_lens, refused_writes, switched_off, verified
+from strata.model.generation import generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
-from strata.model.replay import replay
+from strata.model.limits import position_limit, turning_point
+from strata.model.replay import replay, whole_runs
 from strata.model.tokenizer import Ids, Tokenizer, check_room
-from strata.trace import ModelCheck, Scale, Trace
+from strata.trace import ModelCheck, Part, Scale, Trace
 from strata.weights.catalogue import ModelCard
 
 Progress = Callable[[float, str], None]
 
-_DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
@@ -38,25 +40,43 @@ class Model:
     use instead of the bare `tokenizer`, has a lock.
     """
 
-    def __init__(self, name: str, network: Any, tokenizer: Any, card: ModelCard) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Any,
+        tokenizer: Any,
+        card: ModelCard,
+        agreements: Agreements | None = None,
+    ) -> None:
+        """`agreements` as measured at an earlier start, None to measure them now. ModelError for a
+        model that is not causal."""
         self.name = name
         self.card = card
         self.tokenizer = tokenizer
         self._network = network.eval().requires_grad_(False)
+        self.config = network.config.get_text_config(decoder=True)
+        for config in (network.config, self.config):
+            config.return_dict = True  # a folder may ask for tuples
         self.texts = Tokenizer(tokenizer, self.prompt_limit, self._n_rows())
         # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.
         network.generation_config = GenerationConfig(
             eos_token_id=network.generation_config.eos_token_id
         )
+        self.agreements: Agreements | None = None
         self.architecture, check = self._calibrate(locate(network))
         self.check = check.with_read_back(self.texts.probe())
         self.float_head = self.architecture.in_float32()
-        self.lens_refusal = refused_lens(self.family, self.check.lens_error)
-        self.write_refusal = refused_writes(self.family, self.check.write_error)
+        self.lens_refusal = refused_lens(self.family, self.check)
+        self.write_refusal = refused_writes(self.architecture, self.check.write_error)
+        self.agreements = agreements or measure(self)
+        self.check = self._with_agreements(self.check)
+        self.switched_off = switched_off(self.architecture, self.check)
+        if not self.check.causal_ok:
+            raise ModelError(self.switched_off["causal"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it was made: unpickled, it measures itself again."""
-        return Model, (self.name, self._network, self.tokenizer, self.card)
+        """As it was made: unpickled, it measures its identities again."""
+        return Model, (self.name, self._network, self.tokenizer, self.card, self.agreements)
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -72,8 +92,13 @@ class Model:
 
     @property
     def d_model(self) -> int:
-        """D: the width of the residual stream."""
-        return int(self._network.config.hidden_size)
+        """D: the width of the residual stream; of a stream of several rows, of all together."""
+        return self._width
+
+    @property
+    def d_head(self) -> int:
+        """The width of what the head reads, after the final norm: D, but for a few families."""
+        return int(self._network.get_output_embeddings().weight.shape[1])
 
     @property
     def d_vocab(self) -> int:
@@ -101,13 +126,20 @@ class Model:
     @property
     def prompt_limit(self) -> int:
         """The longest prompt, in tokens: the catalogue's limit or the model's, if that is less."""
-        own = getattr(self._network.config, "max_position_embeddings", None) or _DEFAULT_LIMIT
+        own = position_limit(self._network, self.config)
         return min(own, self.card.prompt_limit or own)
+
+    @property
+    def reader(self) -> str:
+        """The class of transformers by which a script loads the whole model."""
+        if self.family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return "AutoModelForCausalLM"
+        return "AutoModelForImageTextToText"
 
     @property
     def blocks_path(self) -> str:
         """Where the list of blocks is, as a path from the transformers model."""
-        return self.architecture.row.blocks
+        return self.architecture.blocks_path
 
     @cached_property
     def output_keys(self) -> tuple[str, ...]:
@@ -120,8 +152,9 @@ class Model:
             return (*self._network(input_ids=ids).keys(), "hidden_states")
 
     def config_dict(self) -> dict[str, Any]:
-        """The model's configuration as plain data."""
-        return self._network.config.to_dict()
+        """The model's configuration, that of its text model, as plain data."""
+        config: dict[str, Any] = self.config.to_dict()
+        return config
 
     # -- text ---------------------------------------------------------------------------------
 
@@ -143,11 +176,22 @@ class Model:
         return self._capture([text], [token_ids], edits)[0]
 
     def capture_many(self, texts: Sequence[str]) -> list[Trace]:
-        """Capture several prompts in one right-padded batch, which is exact for causal models.
+        """Capture several prompts in right-padded batches, which is exact for causal models.
 
-        States agree with `capture` to rounding: within 1e-5 of each state's largest entry.
+        States agree with `capture` to rounding: within 1e-5 of each state's largest entry in most
+        families, 1e-4 in all. Where a model does not (`check.batch_ok`), and where its rotation
+        depends on the longest prompt of a batch, prompts are not put together.
         """
-        return self._capture(texts, [self.encode(text) for text in texts], ()) if texts else []
+        rows = [self.encode(text) for text in texts]
+        found: dict[int, Trace] = {}
+        for group in self._together(rows):
+            traces = self._capture([texts[i] for i in group], [rows[i] for i in group], ())
+            found |= dict(zip(group, traces, strict=True))
+        return [found[i] for i in range(len(rows))]
+
+    def capture_row(self, token_ids: Tensor) -> Trace:
+        """The same of (T,) token ids, whatever text they may be of."""
+        return self._capture([""], [token_ids], ())[0]
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """(..., D) states -> (..., V) float32 logits, by the model's own final norm and head."""
@@ -188,39 +232,72 @@ class Model:
         edits = self._checked(edits, longest)
         if n_tokens < 1:
             raise InputError("Ask for at least one token.")
-        check_room(len(token_ids), n_tokens, self._network.config)
-        ids = token_ids[None].to(self.device)  # (1, T)
-        settings = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=n_tokens,
-            use_cache=True,
-            eos_token_id=sorted(self._end_ids()) or None,
-            pad_token_id=self.tokenizer.pad_token_id or 0,
-        )
-        stopping = [_Report(progress, len(token_ids), n_tokens)] if progress else None
-        with torch.inference_mode(), Recorder(self.architecture, edits, record=False):
-            output = self._network.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=settings,
-                stopping_criteria=stopping,
-            )
+        check_room(len(token_ids), n_tokens, self.config)
+        if not self.check.cache_ok:
+            raise ModelError(self.switched_off["cache"])
+        end = sorted(self._end_ids()) or None
+        output = self._generated(token_ids, n_tokens, edits, eos_token_id=end, progress=progress)
         return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)
 
+    def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
+        """(n,) ids of a greedy continuation and (n, V) the logits that chose each."""
+        output = self._generated(
+            token_ids,
+            n_tokens,
+            (),
+            min_new_tokens=n_tokens,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        return output.sequences[0, len(token_ids) :], torch.cat(output.logits)
+
+    def _generated(
+        self, token_ids: Tensor, n_tokens: int, edits: tuple[Scale, ...], **settings: Any
+    ) -> Any:
+        settings.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)
+        ids = token_ids[None].to(self.device)  # (1, T)
+        with torch.inference_mode(), Recorder(self.architecture, edits, record=False):
+            return generated(self._network, self.config, ids, n_tokens, settings)
+
     def replay(
-        self, trace: Trace, edits: Sequence[Scale], progress: Progress | None = None
+        self,
+        trace: Trace,
+        edits: Sequence[Scale],
+        progress: Progress | None = None,
+        *,
+        whole: bool | None = None,
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Many edited runs of a clean trace's prompt, one edit each: see `strata.model.replay`."""
-        edits = self._checked(edits, len(trace.tokens))
+        """Many edited runs of a clean trace's prompt, one edit each: see `strata.model.replay`.
+
+        `whole`: each by a run of all blocks; None where the model needs it (`check.replay_ok`).
+        """
+        edits = self._checked(edits, len(trace.token_ids))
+        if not self.check.replay_ok if whole is None else whole:
+            return whole_runs(self.forward, self.architecture, trace, edits, progress)
         return replay(self._network, self.architecture, trace, edits, progress)
 
     def _checked(self, edits: Sequence[Scale], n_tokens: int) -> tuple[Scale, ...]:
         edits = check_edits(edits, self.n_layers, n_tokens)
-        if self.write_refusal and any(edit.part != "stream" for edit in edits):
-            raise ModelError(self.write_refusal)
+        for part in {edit.part for edit in edits}:
+            self.require_part(part)
         return edits
 
-    def _forward(
+    def require_part(self, part: Part) -> None:
+        """ModelError unless the model has this part, and its writes can be told."""
+        if part != "stream" and self.write_refusal:
+            raise ModelError(self.write_refusal)
+        if part == "mlp" and self.architecture.is_mixer:
+            raise ModelError(self.switched_off["mixer"])
+
+    def _together(self, rows: Sequence[Tensor]) -> list[list[int]]:
+        """Which prompts are run in one batch."""
+        if not self.check.batch_ok:
+            return [[i] for i in range(len(rows))]
+        turn = turning_point(self.config) or 0
+        sides = [[i for i, row in enumerate(rows) if (len(row) > turn) == far] for far in (0, 1)]
+        return [side for side in sides if side]
+
+    def forward(
         self, rows: Sequence[Tensor], recorder: Recorder
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Right-padded run of token rows: hidden (L+1, B, T, D), writes (2, L, B, T, D), logits."""
@@ -238,13 +315,11 @@ class Model:
     def _capture(
         self, texts: Sequence[str], rows: Sequence[Tensor], edits: tuple[Scale, ...]
     ) -> list[Trace]:
-        hidden, writes, logits = self._forward(rows, Recorder(self.architecture, edits))
+        hidden, writes, logits = self.forward(rows, Recorder(self.architecture, edits))
         with torch.inference_mode(False):
             hidden = hidden.float().cpu()
             logits = torch.from_dlpack(logits.cpu())  # without a copy, and fit for autograd again
             writes = None if self.write_refusal or writes is None else writes.float().cpu()
-            if writes is not None and (scale := self.architecture.write_scale) != 1.0:
-                writes *= scale
             return [
                 Trace(
                     text=text,
@@ -266,13 +341,23 @@ class Model:
         generator = torch.Generator().manual_seed(0)
         length = min(16, self.prompt_limit)
         first, second = torch.randint(self.d_vocab, (2, length), generator=generator)
-        hidden, writes, logits = self._forward([first], Recorder(architecture))
+        recorder = Recorder(architecture, apart=True)
+        hidden, _, logits = self.forward([first], recorder)
+        self._width = hidden.shape[-1]
+        outputs = {
+            part: [[each[0] for each in block] for block in blocks]
+            for part, blocks in recorder.outputs.items()
+        }
         with torch.inference_mode():
-            self.architecture = architecture.calibrated(
-                hidden[:, 0], None if writes is None else writes[:, :, 0], logits[0]
-            )
+            self.architecture = architecture.calibrated(hidden[:, 0], outputs, logits[0])
         self.float_head, self.write_refusal = self.architecture, ""
-        return self.architecture, self._identities(self._capture([""], [second], ()))[0]
+        return self.architecture, self._identities([self.capture_row(second)])[0]
+
+    def _with_agreements(self, check: ModelCheck) -> ModelCheck:
+        """A check with what was measured of the model once."""
+        if self.agreements is None:
+            return check
+        return replace(check, **asdict(self.agreements), agreement=allowed(self.dtype))
 
     def checks(self, traces: Sequence[Trace]) -> list[ModelCheck]:
         """The identities on each trace; the head runs in its own dtype, as the model ran it."""
@@ -291,7 +376,7 @@ class Model:
         def unembed(last: Tensor) -> Tensor:
             return self._through(self.architecture.unembed, last.to(self.dtype))
 
-        return verified(self.family, traces, unembed)
+        return list(map(self._with_agreements, verified(self.architecture, traces, unembed)))
 
     def _n_rows(self) -> int:
         """How many token ids the model can read and predict."""
@@ -308,18 +393,6 @@ class Model:
         configured = self._network.generation_config.eos_token_id
         listed = configured if isinstance(configured, list) else [configured]
         return {i for i in (*listed, self.tokenizer.eos_token_id) if i is not None}
-
-
-class _Report(StoppingCriteria):
-    """Tells how far a generation is; the callable may raise to end it."""
-
-    def __init__(self, progress: Progress, start: int, n_tokens: int) -> None:
-        self.progress, self.start, self.n_tokens = progress, start, n_tokens
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        done = input_ids.shape[1] - self.start
-        self.progress(done / self.n_tokens, f"token {done} of {self.n_tokens}")
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def _row(batch: Tensor, i: int, length: int) -> Tensor:

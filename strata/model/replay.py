@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,10 +17,20 @@ from torch import Tensor, nn
 
 from strata.errors import InputError
 from strata.model.architecture import Architecture
-from strata.model.hooks import here
-from strata.trace import Scale, Trace
+from strata.model.blocks import here, state_in, state_of, with_state
+from strata.model.hooks import Recorder
+from strata.trace import Part, Scale, Trace
 
-Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # what a block is called with besides its state
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a block is called with besides its state, and the form of that: (D,), or the rows of a
+    stream of several."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    form: tuple[int, ...]
+
 
 _BYTES = 128 * 2**20  # memory that the rows of one batch may take while a block runs
 
@@ -34,7 +45,7 @@ def replay(
     """The last state of each edited run: pairs of some indices n of `edits` and (n, D), in the
     network's dtype and on its device, until every edit had its turn.
 
-    `trace` is the clean run of the prompt; attention and MLP edits need its writes. One edit a run.
+    `trace` is the clean run of the prompt; MLP edits need its writes. One edit a run.
     `progress` is called after each block and may raise.
     """
     if trace.edits:
@@ -42,10 +53,15 @@ def replay(
     if not edits:
         return
     inputs = _inputs(network, architecture, trace.token_ids)
-    # As they join: attention is scaled within its block, so those rows go through it.
-    order = sorted(range(len(edits)), key=lambda i: (edits[i].block, _start(edits[i])))
+
+    def start_of(edit: Scale) -> int:
+        """The first block that an edited run goes through."""
+        return edit.block + (not _is_within(architecture, edit))
+
+    # As they join: what is scaled within its block has to go through it.
+    order = sorted(range(len(edits)), key=lambda i: (edits[i].block, start_of(edits[i])))
     n_layers = len(architecture.blocks)
-    total = sum(n_layers - _start(edit) for edit in edits)
+    total = sum(n_layers - start_of(edit) for edit in edits)
     done = 0
 
     def advance(n_rows: int) -> None:
@@ -59,6 +75,24 @@ def replay(
         group = order[start : start + at_once]
         rows = [edits[i] for i in group]
         yield group, _last_states(network, architecture, inputs, trace, rows, advance)
+
+
+def whole_runs(
+    forward: Callable[[Sequence[Tensor], Recorder], tuple[Tensor, Tensor | None, Tensor]],
+    architecture: Architecture,
+    trace: Trace,
+    edits: Sequence[Scale],
+    progress: Callable[[float, str], None] | None = None,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """The same pairs by one run of all blocks for each edit, for models whose blocks hand more to
+    one another than the state (`ModelCheck.replay_ok`). `forward`: see `Model.forward`."""
+    if trace.edits:
+        raise InputError("A replay starts from a clean run, and this one was edited.")
+    for i, edit in enumerate(edits):
+        hidden, _, _ = forward([trace.token_ids], Recorder(architecture, [edit]))
+        if progress:
+            progress((i + 1) / len(edits), f"{len(edits)} edited runs")
+        yield [i], hidden[-1, 0, -1:]
 
 
 @torch.inference_mode()
@@ -79,26 +113,29 @@ def _last_states(
     clean = trace.hidden  # (L + 1, T, D)
     batch = clean[:0, ...].to(network.device, network.dtype)  # no rows yet
     for block in range(edits[0].block, len(architecture.blocks)):
-        here = [edit for edit in edits if edit.block == block]
-        within = [edit for edit in here if edit.part == "attn"]
-        after = [edit for edit in here if edit.part != "attn"]
+        joining = [edit for edit in edits if edit.block == block]
+        within = [edit for edit in joining if _is_within(architecture, edit)]
+        after = [edit for edit in joining if edit not in within]
         if within:
             batch = join(batch, [clean[block]] * len(within))
         if len(batch):
             module = architecture.blocks[block]
-            args, kwargs = (_repeated(given, len(batch)) for given in inputs[block])
+            given = inputs[block]
+            args, kwargs = (_repeated(each, len(batch)) for each in (given.args, given.kwargs))
             with _scaled_rows(architecture, block, batch, within):
-                output = module(batch, *args, **kwargs)
-            batch = output[0] if isinstance(output, tuple) else output
+                output = module(batch.reshape(*batch.shape[:2], *given.form), *args, **kwargs)
+            batch = state_of(output).reshape(batch.shape)
             advance(len(batch))
         if after:
             batch = join(batch, [_edited(trace, edit) for edit in after])
     return batch[:, -1].clone()
 
 
-def _start(edit: Scale) -> int:
-    """The first block that an edited run goes through."""
-    return edit.block + (edit.part != "attn")
+def _is_within(architecture: Architecture, edit: Scale) -> bool:
+    """Whether an edit is made inside its block, where something may still read what it changed."""
+    if edit.part == "mlp":  # one module, whose write is the last thing that a block adds
+        return len(architecture.mlp[edit.block]) > 1
+    return edit.part == "attn"
 
 
 def _edited(trace: Trace, edit: Scale) -> Tensor:
@@ -123,27 +160,32 @@ def _chosen(edit: Scale, n_tokens: int) -> Tensor:
 def _scaled_rows(
     architecture: Architecture, block: int, batch: Tensor, edits: Sequence[Scale]
 ) -> Iterator[None]:
-    """While open, the attention write of a block is scaled in the last rows of the batch, one edit
-    a row."""
-    if not edits:
-        yield
-        return
+    """While open, writes of a block are scaled in the last rows of the batch, one edit a row."""
     n_rows, n_tokens, _ = batch.shape
-    factors = torch.ones(n_rows, n_tokens, 1)
-    for row, edit in enumerate(edits, start=n_rows - len(edits)):
-        factors[row][_chosen(edit, n_tokens)] = edit.factor
-    factors = factors.to(batch)
+    handles = []
 
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        write = output[0] if isinstance(output, tuple) else output
-        scaled = (write.reshape(batch.shape) * factors).reshape(write.shape)
-        return (scaled, *output[1:]) if isinstance(output, tuple) else scaled
+    def scaler(part: Part) -> Any:
+        factors = torch.ones(n_rows, n_tokens, 1)
+        for row, edit in enumerate(edits, start=n_rows - len(edits)):
+            if edit.part == part:
+                factors[row][_chosen(edit, n_tokens)] = edit.factor
+        factors = factors.to(batch)
 
-    handle = architecture.attn[block].register_forward_hook(here(hook))
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            write = state_of(output)
+            return with_state(output, (write.reshape(batch.shape) * factors).reshape(write.shape))
+
+        return here(hook)
+
     try:
+        for part, writes in architecture.parts():
+            if any(edit.part == part for edit in edits):
+                hook = scaler(part)
+                handles += [each.module.register_forward_hook(hook) for each in writes[block]]
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @torch.inference_mode()
@@ -159,7 +201,9 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
     given: list[Any] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs.append((args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"}))
+        form = tuple(state_in(args, kwargs).shape[2:])
+        rest = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+        inputs.append(Inputs(args[1:], rest, form))
 
     handles = [
         block.register_forward_pre_hook(here(keep), with_kwargs=True)
@@ -172,7 +216,7 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
             block.forward = here(lambda *args, **kwargs: given[0], elsewhere=block.forward)
         head = architecture.head
         head.forward = here(lambda state: state, elsewhere=head.forward)
-        network(input_ids=token_ids[None].to(network.device), use_cache=False)
+        network(input_ids=token_ids[None].to(network.device), use_cache=False, return_dict=True)
     finally:
         for handle in handles:
             handle.remove()
@@ -196,6 +240,7 @@ def _rows_at_once(network: Any, trace: Trace) -> int:
     """How many rows fit into the memory bound, by what a block keeps of each: states and the
     MLP's wider ones, and attention scores, where they are written down."""
     _, n_tokens, d_model = trace.hidden.shape
-    heads = getattr(network.config, "num_attention_heads", None) or 1
+    config = network.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_attention_heads", None) or 1
     numbers = n_tokens * (12 * d_model + 2 * heads * n_tokens)
     return max(1, int(_BYTES / (numbers * network.dtype.itemsize)))

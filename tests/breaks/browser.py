@@ -87,9 +87,9 @@ BREAKS: tuple[Break, ...] = (
     Break(
         name="a link loses a setting",
         fault="The number of top tokens is not in the address that a learner gives away.",
-        file="pages/predictions.py",
-        old='[5, 10, 20, 50], 10, key="k", bind="query-params")',
-        new='[5, 10, 20, 50], 10, key="k")',
+        file="strata/ui/anatomy/controls.py",
+        old='select_slider(label, counts, default, key=key, bind="query-params")',
+        new="select_slider(label, counts, default, key=key)",
         tests=("tests/browser/test_controls.py::test_table_and_link",),
     ),
 )

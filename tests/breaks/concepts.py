@@ -16,7 +16,7 @@ BREAKS: tuple[Break, ...] = (
     Break(
         name="hooks hear other threads' runs",
         fault="An edit changes the run that another learner makes at the same time.",
-        file="strata/model/hooks.py",
+        file="strata/model/blocks.py",
         old="if get_ident() == thread:",
         new="if thread:",
         tests=("tests/engine/test_quick.py::test_runs_of_two_threads_do_not_meet",),
@@ -25,8 +25,8 @@ BREAKS: tuple[Break, ...] = (
         name="positions begin anew while generating",
         fault="In a continuation an edit of one position meets other positions as well.",
         file="strata/model/hooks.py",
-        old="self._seen += length",
-        new="self._seen = length",
+        old="start = self._span.stop if length == 1 else 0",
+        new="start = 0",
         tests=(
             "tests/model/test_architecture.py::test_generate_with_a_cache_equals_the_loop_without",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Event, current_thread
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -36,6 +36,8 @@ class FakeModel:
     n_layers, d_model, d_vocab, prompt_limit, n_bytes = 2, 4, 10, 1_000, 123
     blocks_path = "blocks"
     family, device, dtype, check = "fake", "cpu", torch.float32, ModelCheck(0.0, 0.0)
+    switched_off: ClassVar[dict[str, str]] = {}
+    reader = "AutoModelForCausalLM"
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name

@@ -271,7 +271,7 @@ def test_the_engine_answers_from_the_process(
     def refuse(*args: Any) -> Any:
         raise AssertionError("run in the server's own process")
 
-    monkeypatch.setattr(theirs, "_forward", refuse)
+    monkeypatch.setattr(theirs, "forward", refuse)
     prompt = "The capital of France is"
     job = Job(view="predictions.next_token", model=BUNDLED, prompt=prompt, params={"position": 4})
     frame = engine.run(job)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from strata.errors import ModelError
 from strata.model import Model, load_model
-from strata.model.architecture import ROWS
+from strata.model.families import ROWS
 from strata.trace import Scale
 from tests import tiny as tiny_models
 from tests.plain import Plain
@@ -28,10 +28,13 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
-def test_configurations_are_the_measured_ones_and_reach_every_row() -> None:
+def test_configurations_are_the_measured_ones() -> None:
+    """Those of `tests.families` reach the other rows."""
     assert len(NAMES) == 61
     assert len(WITHOUT_WRITES) == 3
-    assert {tiny_models.config(name).model_type for name in NAMES} == set(ROWS)
+    types = {tiny_models.config(name).model_type for name in NAMES}
+    assert len(types) == 54
+    assert types <= set(ROWS)
 
 
 def test_parameters_are_random_and_windows_bite(name: str) -> None:
@@ -233,16 +236,12 @@ def test_a_batch_gives_what_each_prompt_gives_alone(name: str, tiny: Tiny, twin:
 # -- what is refused ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["mpt", "mamba"])
-def test_an_unknown_family_is_refused_with_the_place_to_add_it(family: str, tmp_path: Path) -> None:
-    sizes = {"mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4}, "mamba": {"hidden_size": 32}}
-    config = AutoConfig.for_model(
-        family, vocab_size=300, num_hidden_layers=2, max_seq_len=64, **sizes[family]
-    )
-    tiny_models.write(AutoModelForCausalLM.from_config(config), tmp_path)
-    with pytest.raises(ModelError, match=r"strata/model/architecture\.py") as refusal:
+def test_an_unknown_family_is_refused_with_the_place_to_add_it(tmp_path: Path) -> None:
+    tiny_models.save("llama", tmp_path)
+    AutoConfig.for_model("vit").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"strata/model/families\.py") as refusal:
         load_model(str(tmp_path))
-    assert family in str(refusal.value)
+    assert "vit" in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
@@ -281,7 +280,10 @@ def test_a_broken_write_fails_the_writes_alone(tiny: Tiny) -> None:
     assert torch.equal(model.capture(PROMPT).hidden, trace.hidden)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite", "falcon-new"])
+@pytest.mark.parametrize(
+    "name",
+    ["llama", "gpt2", "gemma2", "granite", "falcon-new", "cohere", "cohere2", "hyperclovax"],
+)
 def test_bfloat16_is_served_without_writes(name: str, tiny_folder: Callable[[str], Path]) -> None:
     """The lens is checked in the head's own dtype; writes need float32 and say so."""
     model = load_model(str(tiny_folder(name)), device="cpu", dtype="bfloat16")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -119,3 +120,60 @@ def test_a_gguf_file_keeps_its_own_rule_whatever_its_family_uses(
     model = load_model(str(path), device="cpu")
     words = model.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a  12")
     assert [word for word, _ in words] == ["a", "ĠĠ", "1", "2"]
+
+
+def changed(folder: Path, **values: Any) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | values))
+    return folder
+
+
+def test_a_folder_that_asks_for_tuples_is_served(tmp_path: Path) -> None:
+    """`return_dict` off makes transformers' outputs tuples."""
+    folder = changed(tiny_models.save("llama", tmp_path), return_dict=False)
+    model = load_model(str(folder), device="cpu")
+    assert model.check.ok
+    expected = Plain(tiny_models.build("llama")).run(model.encode(PROMPT)).logits
+    assert torch.equal(model.capture(PROMPT).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"hidden_size": 48, "head_dim": 12}, "weights"),
+        ({"hidden_act": "no such function"}, "weights|config"),
+        ({"model_type": "t5"}, "t5"),
+        ({"model_type": "reformer"}, "reversible"),
+        ({"rope_parameters": {"rope_type": "no such rotation"}}, "weights|config"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_one_sentence(
+    values: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    folder = changed(tiny_models.save("llama", tmp_path), **values)
+    with pytest.raises(ModelError, match=said) as refusal:
+        load_model(str(folder), device="cpu")
+    assert re.fullmatch(r"[A-Z][^\n]+[.]", str(refusal.value)), refusal.value
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied (17x16 and 32x300)"),
+        AttributeError("'tuple' object has no attribute 'last_hidden_state'"),
+        KeyError("full_attention"),
+        ImportError("No module named 'kernels'", name="kernels"),
+    ],
+)
+def test_no_words_of_torch_or_python_reach_a_learner(
+    failure: Exception, tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any, **more: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr("transformers.LlamaForCausalLM.forward", fail)
+    with pytest.raises(ModelError) as refusal:
+        load_model(str(tiny_folder("llama")), device="cpu")
+    said = str(refusal.value)
+    assert re.fullmatch(r"[^\n]+[.]", said)
+    assert "kernels" in said if isinstance(failure, ImportError) else str(failure) not in said

@@ -18,6 +18,7 @@ def script(
     part: str = "stream",
     modules: Sequence[str] = (),
     write_scale: float = 1.0,
+    scales: Sequence[float] = (),
     n: int = 2_000,
     seed: int = 0,
     skip_first: bool = True,
@@ -50,6 +51,7 @@ def script(
         part=part,
         blocks=blocks,
         modules=tuple(modules),
+        scales=list(scales),
         write_scale=float(write_scale),  # NumPy's own number would not be written as a plain one
         center=center,
         drop_top=drop_top,
@@ -81,36 +83,42 @@ chosen = [places[j] for j in rng.permutation(available)[:N]]
 kept = []
 
 
-def submodule(block, paths):
-    for path in paths:
+def submodules(block, names):
+    for name in names:
         try:
-            return block.get_submodule(path)
+            return [block.get_submodule(path) for path in name.split("+")]
         except AttributeError:
             pass
+    return []
 
 
 def keep_input(module, args, kwargs):
     kept.append(args[0] if args else kwargs["hidden_states"])
 
 
-def keep_output(module, args, output):
-    kept.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+def keep_output(scale):
+    def hook(module, args, output):  # some families give several, the state first
+        kept.append(scale * (output[0] if isinstance(output, (tuple, list)) else output))
+
+    return hook
 
 
 layers = model.get_submodule(BLOCKS)
 if PART == "stream" and LAYER == 0:
     layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)
 elif PART == "stream":
-    layers[LAYER - 1].register_forward_hook(keep_output)
+    layers[LAYER - 1].register_forward_hook(keep_output(1.0))
 else:
-    submodule(layers[LAYER - 1], MODULES).register_forward_hook(keep_output)
+    parts = submodules(layers[LAYER - 1], MODULES)
+    for part, scale in zip(parts, SCALES or [WRITE_SCALE] * len(parts)):
+        part.register_forward_hook(keep_output(scale))
 read = {}
 for i in sorted({i for i, t in chosen}):
     kept.clear()
     with torch.inference_mode():
         model(ids[i])
-    state = kept[0].float().reshape(ids[i].shape[1], -1)  # (T, D)
-    read[i] = state if PART == "stream" else WRITE_SCALE * state
+    n_tokens = ids[i].shape[1]
+    read[i] = sum(each.float().reshape(n_tokens, -1) for each in kept)  # (T, D)
 states = torch.stack([read[i][t] for i, t in chosen])  # (n, D)
 
 if CENTER:

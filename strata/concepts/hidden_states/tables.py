@@ -124,7 +124,7 @@ def outliers(
 @quick
 def final_norm(model: Model, trace: Trace) -> pd.DataFrame:
     """What the final norm does to the last states: position, token, norm_before, norm_after,
-    cosine (between the two). T rows.
+    cosine (between the two; NaN where the head reads another width than the stream's). T rows.
 
     transformers' own `hidden_states[-1]` is the normed one, unlike all others before it: its
     norms and variances belong to another space than theirs.
@@ -132,8 +132,10 @@ def final_norm(model: Model, trace: Trace) -> pd.DataFrame:
     before = trace.hidden[-1].double().numpy()  # (T, D)
     after = model.normed(trace.hidden[-1]).double().numpy()  # (T, D)
     norm_before, norm_after = (np.linalg.norm(states, axis=-1) for states in (before, after))
-    with np.errstate(invalid="ignore"):  # a zero state has no direction
-        cosine = (before * after).sum(axis=-1) / (norm_before * norm_after)
+    cosine = np.full(len(before), np.nan)
+    if before.shape == after.shape:
+        with np.errstate(invalid="ignore"):  # a zero state has no direction
+            cosine = (before * after).sum(axis=-1) / (norm_before * norm_after)
     return pd.DataFrame(
         {
             "position": range(len(trace.tokens)),

@@ -107,14 +107,17 @@ def layer_matrices(
     model: Model, trace: Trace, positions: tuple[int, ...], center: bool = False
 ) -> pd.DataFrame:
     """`between_layers` for some tokens: position, layer_a, layer_b, cosine. Layer L + 1 stands for
-    the state after the final norm, which the others are before.
+    the state after the final norm, which the others are before; NaN where that has another width.
 
     InputError for more than 8 tokens, or for fewer where a model has very many layers.
     """
     most = min(8, max(1, 30_000 // (len(trace.hidden) + 1) ** 2))
     check_count("The number of tokens", len(positions), most)
     checked = [check_position(trace, position) for position in positions]
-    states = np.stack([_states(h, center)[checked] for h in _layers(model, trace)])
+    layers = [_states(h, center)[checked] for h in _layers(model, trace)]
+    if layers[-1].shape != layers[0].shape:  # the head reads another width: no cosine is defined
+        layers[-1] = np.full_like(layers[0], np.nan)
+    states = np.stack(layers)
     found = [every_two(states[:, i]) for i in range(len(checked))]  # of (L + 2, D)
     a, b, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
     position = np.repeat(checked, len(states) ** 2)

@@ -174,6 +174,11 @@ def read(
         raise ModelError(model.lens_refusal)
     hidden, tokens = _states(model, trace_or_states)
     architecture = model.float_head
+    if mistake != "none" and model.d_head != model.d_model:
+        raise InputError(
+            f"The head of this {model.family} model reads {model.d_head} numbers and a state has "
+            f"{model.d_model}, so this mistake cannot be made with it."
+        )
     states, layers = hidden, tuple(range(len(hidden)))
     if mode != "states":
         layers = layers[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,9 +17,16 @@ if TYPE_CHECKING:
 def modules(model: Model) -> pd.DataFrame:
     """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
     (paths from a block, several separated by spaces; empty where the writes are refused),
-    logit_scale, logit_cap, write_scale."""
+    logit_scale, logit_cap, write_scale, and where no factor is common to all modules scales
+    (JSON, for each part and block the factors of its modules).
+
+    A part of several modules has their paths joined by "+"; `norm` is empty where there is
+    none, None where it is no single module.
+    """
     found = model.architecture
     attn, mlp = ("", "") if model.write_refusal else map(" ".join, (found.row.attn, found.row.mlp))
+    scales = {part: [[w.scale for w in each] for each in blocks] for part, blocks in found.parts()}
+    differ = math.isnan(found.write_scale)
     return pd.DataFrame(
         {
             "blocks": [model.blocks_path],
@@ -26,7 +35,8 @@ def modules(model: Model) -> pd.DataFrame:
             "mlp": [mlp],
             "logit_scale": [found.logit_scale],
             "logit_cap": [found.logit_cap or 0.0],
-            "write_scale": [found.write_scale],
+            "write_scale": [1.0 if differ else found.write_scale],
+            "scales": [json.dumps(scales) if differ else ""],
         }
     )
 
@@ -37,7 +47,7 @@ def script(
     prompt: str,
     *,
     blocks: str,
-    norm: str,
+    norm: str | None,
     attn: str = "",
     mlp: str = "",
     mode: str = "states",
@@ -48,17 +58,20 @@ def script(
     logit_scale: float = 1.0,
     logit_cap: float = 0.0,
     write_scale: float = 1.0,
+    scales: str = "",
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page.
 
     `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
     whose output is added to the stream (several separated by spaces: the first that exists),
-    empty where the writes are refused; the constants are the family's.
+    empty where the writes are refused; the constants are the family's: see `modules`.
     """
     return program(
         "What would a language model say if it stopped at each layer?",
-        TEXTS + _SCRIPT + (_SCRIPT_WRITES if attn else ""),
+        TEXTS
+        + _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
+        + (_SCRIPT_WRITES if attn else ""),
         source,
         revision,
         prompt,
@@ -66,7 +79,7 @@ def script(
         blocks=blocks,
         norm=norm,
         writes={"attn": attn, "mlp": mlp} if attn else {},
-        write_scale=write_scale,
+        write_scale=json.loads(scales) if scales else write_scale,
         mode=mode,
         k=k,
         largest=largest,
@@ -77,25 +90,61 @@ def script(
     )
 
 
+_NORM = "final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()"
+
+_FINISH = """
+class Finish(torch.nn.Module):
+    # What this model does between its last block and its head is no single norm. It is asked of the
+    # model itself, on one token: where the last block hands on its state, others are put.
+    def forward(self, states):
+        read = []
+
+        def put(module, args, output):
+            own = first(output)
+            rows = states.to(own.dtype).reshape(1, -1, *own.shape[2:])
+            several = isinstance(output, (tuple, list))
+            return type(output)([rows, *output[1:]]) if several else rows
+
+        hooks = [
+            blocks[-1].register_forward_hook(put),
+            head.register_forward_pre_hook(lambda module, args: read.append(args[0].float())),
+        ]
+        dtype = head.weight.dtype
+        head.to(model.dtype)
+        try:
+            model(torch.zeros(1, 1, dtype=torch.int64), use_cache=False)
+        finally:
+            head.to(dtype)
+            for hook in hooks:
+                hook.remove()
+        return read[0].reshape(*states.shape[:-1], -1)
+
+
+final_norm = Finish()
+""".strip()
+
 _SCRIPT = """
-final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()
 head = model.get_output_embeddings()
 blocks = model.get_submodule(BLOCKS)
-hidden, written, hooks = [], {"attn": [], "mlp": []}, []
+hidden, hooks = [], []
+written = {part: [torch.zeros(1) for _ in blocks] for part in WRITES}
 
 
 def first(output):
-    return output[0] if isinstance(output, tuple) else output  # some families give a tuple
+    return output[0] if isinstance(output, (tuple, list)) else output  # some give several
+
+
+FINAL_NORM
 
 
 def enter(module, args, kwargs):
-    hidden.append((args[0] if args else kwargs["hidden_states"])[0].clone())
+    hidden.append((args[0] if args else kwargs["hidden_states"])[0].flatten(1).clone())
 
 
-def keep(part):
-    def hook(module, args, output):
-        # A copy, since some blocks add to it in place.
-        written[part].append(first(output).reshape(len(token_ids[0]), -1).clone())
+def keep(part, b, scale):
+    def hook(module, args, output):  # a sum, since a part may be several modules
+        added = first(output).reshape(len(token_ids[0]), -1).float() * scale
+        written[part][b] = written[part][b] + added
 
     return hook
 
@@ -103,16 +152,21 @@ def keep(part):
 def found(block, names):
     for name in names.split():
         try:
-            return block.get_submodule(name)
+            return [block.get_submodule(path) for path in name.split("+")]
         except AttributeError:
             pass
+    return []
 
 
-for block in blocks:
+for b, block in enumerate(blocks):
     hooks.append(block.register_forward_pre_hook(enter, with_kwargs=True))
     for part, names in WRITES.items():
-        hooks.append(found(block, names).register_forward_hook(keep(part)))
-last = blocks[-1].register_forward_hook(lambda m, a, output: hidden.append(first(output)[0]))
+        for i, module in enumerate(found(block, names)):
+            scale = WRITE_SCALE[part][b][i] if isinstance(WRITE_SCALE, dict) else WRITE_SCALE
+            hooks.append(module.register_forward_hook(keep(part, b, scale)))
+last = blocks[-1].register_forward_hook(
+    lambda m, a, output: hidden.append(first(output)[0].flatten(1))
+)
 try:
     with torch.inference_mode():
         model_logits = model(token_ids, use_cache=False).logits[0].float()  # (T, V)
@@ -121,7 +175,7 @@ finally:
         hook.remove()
 final_norm, head = final_norm.float(), head.float()
 hidden = torch.stack(hidden).float()  # (L + 1, T, D): before the final norm
-writes = {part: torch.stack(written[part]).float() * WRITE_SCALE for part in WRITES}
+writes = {part: torch.stack([w.expand_as(hidden[0]) for w in written[part]]) for part in WRITES}
 
 
 def unembed(states):
@@ -170,7 +224,7 @@ with torch.inference_mode():
             logits = unembed(row)  # (T, V)
         logprobs = logits.double().log_softmax(dim=-1)
         for t, token in enumerate(tokens):
-            top = logits[t].topk(K, largest=LARGEST)
+            top = logits[t].topk(min(K, len(logits[t])), largest=LARGEST)
             grid.append((layer, t, top.indices.tolist(), top.values.tolist()))
             target = TARGET_ID if TARGET_ID is not None else final[t].argmax().item()
             entropy = torch.special.entr(logprobs[t].exp()).sum().item()

@@ -140,7 +140,7 @@ def grid(
     """
     width = check_count("The width of a grid", width, WIDEST)
     stride = check_count("The stride over layers", stride, model.n_layers)
-    k = check_count("The number of tokens", k, min(MOST_TOKENS, model.d_vocab))
+    k = min(check_count("The number of tokens", k, MOST_TOKENS), model.d_vocab)
     start = check_position(trace, start)
     reading = read(model, trace, mode, mistake).window(start, width, stride)
     wanted: dict[str, Any] = {"largest": largest, "target_id": _target(model, target_id)}
@@ -188,7 +188,7 @@ def cell(
     """One cell of a grid, opened: rank, token_id, predicted, logit, prob, and on each of the k rows
     the cell's own norm, entropy and kl_to_final."""
     position = check_position(trace, position)
-    k = check_count("The number of tokens", k, min(MOST_TOKENS, model.d_vocab))
+    k = min(check_count("The number of tokens", k, MOST_TOKENS), model.d_vocab)
     reading = read(model, trace, mode, mistake).window(position, 1)
     if layer not in reading.layers:
         raise InputError(

@@ -51,9 +51,10 @@ scale[slice(None) if POSITIONS is None else POSITIONS] = FACTOR
 
 
 def scaled(module, inputs, output):
-    value = output[0] if isinstance(output, tuple) else output  # some families give a tuple
+    several = isinstance(output, (tuple, list))  # some families give more than the state
+    value = output[0] if several else output
     changed = (value.reshape(n_tokens, -1) * scale.to(value)).reshape(value.shape)
-    return (changed, *output[1:]) if isinstance(output, tuple) else changed
+    return type(output)([changed, *output[1:]]) if several else changed
 
 
 def last_logprobs():
@@ -63,18 +64,20 @@ def last_logprobs():
 
 clean = last_logprobs()
 print("The likeliest next tokens:")
-for logprob, token_id in zip(*(each.tolist() for each in clean.topk(21))):
+for logprob, token_id in zip(*(each.tolist() for each in clean.topk(min(21, len(clean))))):
     print(f"  {logprob:8.4f}  {added(token_id, read)!r}")
 print(f"\\n{added(TARGET_ID, read)!r} without an edit: {clean[TARGET_ID]:.4f} nats")
 
 rows = []
 for block, module in enumerate(model.get_submodule(BLOCKS)):
-    module = module.get_submodule(WITHIN if isinstance(WITHIN, str) else WITHIN[block])
-    hook = module.register_forward_hook(scaled)
+    paths = WITHIN if isinstance(WITHIN, str) else WITHIN[block]
+    parts = [module.get_submodule(path) for path in paths.split("+")]
+    hooks = [part.register_forward_hook(scaled) for part in parts]
     try:
         edited = last_logprobs()
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     rank = (edited > edited[TARGET_ID]).sum().item()
     kl = (clean.exp() * (clean - edited)).sum().item()
     rows.append((block, edited[TARGET_ID].item(), rank, kl))

@@ -12,7 +12,7 @@ from torch import Tensor
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scaling.words import PART_NAMES
 from strata.concepts.target import check_token
-from strata.errors import InputError, ModelError
+from strata.errors import InputError
 from strata.trace import Part, Scale, Trace
 
 if TYPE_CHECKING:
@@ -109,17 +109,16 @@ def last_block(model: Model, trace: Trace, target_id: int, factor: float) -> pd.
 
 def places(model: Model, part: Part = "stream") -> pd.DataFrame:
     """The module whose output an edit scales, in each block: block, within (its path from the
-    block; '' is the block itself). InputError for an unknown part; ModelError for refused writes.
+    block; '' is the block itself; "a+b" are several). InputError for an unknown part; ModelError
+    for refused writes, and for the MLP of a model without.
     """
     if part not in PART_NAMES:
         raise InputError(f"A part is stream, attn or mlp, not {part!r}.")
-    if part != "stream" and model.write_refusal:
-        raise ModelError(model.write_refusal)
+    model.require_part(part)
     names = [""] * model.n_layers
     if part != "stream":
-        scaled = getattr(model.architecture, part)
-        for i, block in enumerate(model.architecture.blocks):
-            names[i] = next(name for name, each in block.named_modules() if each is scaled[i])
+        writes = dict(model.architecture.parts())[part]
+        names = ["+".join(write.path for write in block) for block in writes]
     return pd.DataFrame({"block": range(model.n_layers), "within": names})
 
 

@@ -54,7 +54,7 @@ def enter(module, args, kwargs):
 
 
 def leave(module, args, output):
-    states.append(output[0] if isinstance(output, tuple) else output)  # some families give a tuple
+    states.append(output[0] if isinstance(output, (tuple, list)) else output)  # some give several
 
 
 model.requires_grad_(False)

@@ -60,6 +60,30 @@ def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool 
     return time.monotonic() - state.pop(kept, -math.inf) < _EXPECTED
 
 
+def bounded_slider(
+    label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
+) -> int:
+    """A slider whose limits change with the model or part: what is beyond them becomes default.
+    Where there is nothing to choose it says so. The address keeps the choice."""
+    if low == high:  # a slider of one value is an error
+        place.text(f"{label}: {low}, the only one")
+        return low
+    if not low <= st.session_state.get(key, default) <= high:
+        st.session_state[key] = default
+    return int(place.slider(label, low, high, default, key=key, bind="query-params"))
+
+
+def one_of_counts(
+    label: str, counts: list[int], usual: int, key: str, place: DeltaGenerator
+) -> int:
+    """A slider over some numbers, by default the largest up to `usual`; with a single number there
+    is nothing to choose. The address keeps the choice."""
+    if len(counts) == 1:
+        return counts[0]
+    default = max((count for count in counts if count <= usual), default=counts[0])
+    return int(place.select_slider(label, counts, default, key=key, bind="query-params"))
+
+
 def player(key: str, last: int, place: DeltaGenerator) -> bool:
     """A switch that plays the slider of this key from where it stands to its last value."""
 

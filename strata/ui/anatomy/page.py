@@ -89,11 +89,17 @@ class Page:
         """Those of some counts of dimensions that this model has."""
         return [count for count in counts if count <= self.about["d_model"]]
 
+    def up_to_vocabulary(self, *counts: int) -> list[int]:
+        """Those of some counts of tokens that this model has, at least one."""
+        n_tokens: int = self.about["d_vocab"]
+        return [count for count in counts if count <= n_tokens] or [n_tokens]
+
     def script(self, **choices: Any) -> str:
         """The program with plain transformers that prints the numbers of this page."""
         card = models()[self.model]
         source = card.repository or _folder(self.model)
         program = self.concept.script(source, card.revision, self.prompt, **choices)
+        program = program.replace("AutoModelForCausalLM", self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
@@ -327,6 +333,8 @@ def _proof(page: Page, view: str) -> None:
                 st.badge(text, icon=":material/check_circle:", color="green")
             else:
                 st.badge(text, icon=":material/cancel:", color="red", help=row["reason"])
+    for sentence in page.about["switched_off"]:
+        st.caption(sentence)
 
 
 def _downloads(

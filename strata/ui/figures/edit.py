@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.concepts.scaling.words import PART_NAMES
 from strata.trace import Part, Scale
 from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.target import Target, choose_target
 
@@ -71,8 +72,6 @@ def one_of(place: DeltaGenerator, label: str, names: dict[Any, str], key: str) -
 def block_slider(page: Page, label: str, key: str, place: DeltaGenerator, worst: int) -> int:
     """Choose a block; a button goes to the one that hurts most. The address keeps it."""
     last = page.n_layers - 1
-    if not 0 <= st.session_state.get(key, 0) <= last:
-        st.session_state[key] = last // 2
     slide, jump = place.columns([4, 1], vertical_alignment="bottom")
     jump.button(
         f"Hurts most: block {worst}",
@@ -80,7 +79,7 @@ def block_slider(page: Page, label: str, key: str, place: DeltaGenerator, worst:
         args=({key: worst},),
         width="stretch",
     )
-    return int(slide.slider(label, 0, last, last // 2, key=key, bind="query-params"))
+    return bounded_slider(label, 0, last, last // 2, key, slide)
 
 
 def ask_at_length(page: Page, view: str, leave: dict[str, Any], **params: Any) -> pd.DataFrame:

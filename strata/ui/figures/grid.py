@@ -15,6 +15,7 @@ from strata.concepts.sinks import note
 from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
+from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
@@ -71,10 +72,7 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
 
 def layer_slider(page: Page, key: str, first: int, place: DeltaGenerator) -> int:
     """Choose a layer; the last one for another model. The address keeps it."""
-    last = page.n_layers
-    if not first <= st.session_state.get(key, last) <= last:
-        st.session_state[key] = last
-    return int(place.slider("Layer", first, last, last, key=key, bind="query-params"))
+    return bounded_slider("Layer", first, page.n_layers, page.n_layers, key, place)
 
 
 def window(page: Page, width: int, key: str, place: DeltaGenerator, position: int) -> int:
@@ -190,10 +188,10 @@ def _options(page: Page, mode: str) -> dict[str, Any]:
     suppressed = st.toggle(
         "Suppressed tokens first", key="suppressed", disabled=is_states, bind="query-params"
     )
-    strides = [n for n in (1, 2, 4, 8) if n < page.n_layers]
+    strides = [n for n in (1, 2, 4, 8) if n < max(2, page.n_layers)]
     usual = next((n for n in strides if page.n_layers / n <= 48), strides[-1])
     label = "Every how many layers (the last always)"
-    stride = st.select_slider(label, strides, usual, key="stride", bind="query-params")
+    stride = one_of_counts(label, strides, usual, "stride", st.container())
     mistake = st.selectbox(
         "A common mistake",
         list(MISTAKES),

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata import charts
 from strata.concepts.gaussian_baseline import words
 from strata.display.tokens import display_token
+from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import draw
 from strata.ui.figures.texts import SampledPage
 
@@ -81,17 +82,8 @@ def choose(page: SampledPage) -> States:
         "centred, and without the dimensions of largest variance.",
     )
     counts = page.up_to_width(1, 2, 3, 5, 10, 20, 50)
-    top = many.select_slider("Top dimensions", counts, counts[2], key="top", bind="query-params")
+    top = one_of_counts("Top dimensions", counts, 3, "top", many)
     return States(layer, part, step, top)
-
-
-def bounded_slider(
-    label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
-) -> int:
-    """A slider whose limits change with the model or part: what is beyond them becomes default."""
-    if not low <= st.session_state.get(key, default) <= high:
-        st.session_state[key] = default
-    return int(place.slider(label, low, high, default, key=key, bind="query-params"))
 
 
 def choose_pairs() -> tuple[str, bool]:
@@ -170,12 +162,15 @@ def choose_dimension(
 def script(page: SampledPage, chosen: States, **kept: Any) -> str:
     """The program for these states; `kept` are its other choices."""
     about = page.sampled.iloc[0]
-    modules = json.loads(about[chosen.part]) if chosen.part != "stream" else ()
+    modules, scales = (), ()
+    if chosen.part != "stream":
+        modules = json.loads(about[chosen.part])
+        scales = json.loads(about[f"{chosen.part}_scales"])[chosen.layer - 1]
     return page.script(
         texts=page.ask("corpus.texts")["content"],
         blocks=page.about["blocks"],
         modules=modules,
-        write_scale=float(about["write_scale"]),
+        scales=scales,
         **{name: value for name, value in page.sample.items() if name != "corpus"},
         **chosen.place,
         **chosen.treated,

@@ -42,7 +42,8 @@ def choose_target(page: Page, place: DeltaGenerator) -> Target:
     """A box with the likeliest next tokens, where a word can be typed too. The address keeps the
     token's id, never what was typed. A word of several tokens is named, and its first one followed
     only when the learner says so."""
-    likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=N_LIKELIEST)
+    k = min(N_LIKELIEST, page.about["d_vocab"])
+    likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
     ids, tokens = likeliest["token_id"].tolist(), likeliest["predicted"].tolist()
     _restore(page)
     # The browser knows a choice by its label, and the top-1's changes with the prompt: unless it is

@@ -23,6 +23,9 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
         return st.text_input("Your answer: a word or token", key=key).strip() or None
     if kind == "layer":
         return st.slider("Your answer: a layer", 0, n_layers, n_layers // 2, key=key)
+    if kind == "block" and n_layers == 1:
+        st.text("Your answer: block 0, the only one")
+        return 0
     if kind == "block":
         return st.slider("Your answer: a block", 0, n_layers - 1, n_layers // 2, key=key)
     if kind == "band":

@@ -1,0 +1,39 @@
+"""How many tokens a model reads, and where longer texts are read in another way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+_DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
+_LIMITS = ("max_position_embeddings", "max_target_positions")
+
+
+def position_limit(network: Any, config: Any) -> int:
+    """The most tokens that the model has positions for.
+
+    RoBERTa and its kin count positions from the one after the padding's, so their table has that
+    many rows fewer to give.
+    """
+    own = next(filter(None, (getattr(config, name, None) for name in _LIMITS)), _DEFAULT_LIMIT)
+    for name, module in network.named_modules():
+        positions = name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
+        if positions and module.padding_idx is not None:
+            own = min(own, module.num_embeddings - module.padding_idx - 1)
+    return int(own)
+
+
+def turning_point(config: Any) -> int | None:
+    """The length in tokens above which a model with `longrope` scaling rotates all positions of a
+    call by other frequencies; None for other models.
+
+    transformers decides it by the longest text of a batch (`longrope_frequency_update` in its
+    `modeling_rope_utils.py`), so texts of both sides must not share one, nor a cache.
+    """
+    scaling = getattr(config, "rope_parameters", None) or {}
+    layers = [each for each in scaling.values() if isinstance(each, dict)]  # or one for each kind
+    for each in (scaling, *layers):
+        if each.get("rope_type") == "longrope":
+            return int(each["original_max_position_embeddings"])
+    return None
