@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 ALL_STATES = """
@@ -91,3 +92,10 @@ def with_note(script: str, note: str) -> str:
     """The program with a comment above the line that names its model."""
     comment = "".join(f"# {line}\n" for line in note.split("\n"))
     return script.replace("\nSOURCE = ", f"\n{comment}SOURCE = ", 1)
+
+
+def with_reader(program: str, reader: str) -> str:
+    """A program that loads its model by another class of transformers, as a wrapper for pictures
+    needs it; what a learner typed may name the usual one and stays as it is."""
+    named = r"(?m)^(from transformers import |model = )AutoModelForCausalLM\b"
+    return re.sub(named, rf"\1{reader}", program)

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 
+import psutil
 import torch
 
 from strata.errors import ModelError
@@ -51,6 +52,13 @@ def step_back() -> None:
         with suppress(OSError):
             others = os.getpriority(os.PRIO_PROCESS, os.getpid())
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, others + NICE))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free for numbers on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
 
 
 def free_memory() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import device, nn
+
+from strata.errors import NotEnoughMemory
+from strata.model.device import free_bytes
 
 _DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
 _LIMITS = ("max_position_embeddings", "max_target_positions")
@@ -22,6 +25,19 @@ def position_limit(network: Any, config: Any) -> int:
         if positions and module.padding_idx is not None:
             own = min(own, module.num_embeddings - module.padding_idx - 1)
     return int(own)
+
+
+def require_room(n_tokens: int, numbers_per_token: int, place: device) -> None:
+    """NotEnoughMemory if a run of so many tokens would not fit in what is free on the device: of
+    each token the logits and states in float32, as the model leaves them and as a trace keeps them.
+    """
+    needed = 2 * 4 * n_tokens * numbers_per_token
+    free = free_bytes(place)
+    if needed > free:
+        raise NotEnoughMemory(
+            f"The states and logits of {n_tokens:,} tokens take about {needed / 1e9:.1f} GB of "
+            f"memory and {free / 1e9:.1f} GB are free; use a shorter prompt."
+        )
 
 
 def turning_point(config: Any) -> int | None:

@@ -21,7 +21,7 @@ from strata.model.check import refused_lens, refused_writes, switched_off, verif
 from strata.model.generation import generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
-from strata.model.limits import position_limit, turning_point
+from strata.model.limits import position_limit, require_room, turning_point
 from strata.model.replay import replay, whole_runs
 from strata.model.tokenizer import Ids, Tokenizer, check_room
 from strata.trace import ModelCheck, Part, Scale, Trace
@@ -132,9 +132,8 @@ class Model:
     @property
     def reader(self) -> str:
         """The class of transformers by which a script loads the whole model."""
-        if self.family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-            return "AutoModelForCausalLM"
-        return "AutoModelForImageTextToText"
+        alone = self.family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        return "AutoModelForCausalLM" if alone else "AutoModelForImageTextToText"
 
     @property
     def blocks_path(self) -> str:
@@ -153,8 +152,7 @@ class Model:
 
     def config_dict(self) -> dict[str, Any]:
         """The model's configuration, that of its text model, as plain data."""
-        config: dict[str, Any] = self.config.to_dict()
-        return config
+        return dict(self.config.to_dict())
 
     # -- text ---------------------------------------------------------------------------------
 
@@ -224,8 +222,8 @@ class Model:
         """The greedy continuation of a prompt, at most `n_tokens` long, without the prompt.
 
         Stops at the end token; special tokens are left out, a space before the first word is kept.
-        `positions` of an edit are absolute
-        and may lie in the continuation. `progress` is called at each token and may raise.
+        `positions` of an edit are absolute and may lie in the continuation. `progress` is called at
+        each token and may raise.
         """
         token_ids = self.encode(text)
         longest = len(token_ids) + n_tokens
@@ -315,6 +313,8 @@ class Model:
     def _capture(
         self, texts: Sequence[str], rows: Sequence[Tensor], edits: tuple[Scale, ...]
     ) -> list[Trace]:
+        each = self.d_vocab + (3 * self.n_layers + 1) * self.d_model
+        require_room(len(rows) * max(map(len, rows)), each, self.device)
         hidden, writes, logits = self.forward(rows, Recorder(self.architecture, edits))
         with torch.inference_mode(False):
             hidden = hidden.float().cpu()

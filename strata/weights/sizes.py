@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import struct
@@ -26,22 +27,59 @@ GGUF_WIDTHS = {
     12: 8,
 }  # bytes of a type
 GGUF_STRING, GGUF_ARRAY = 8, 9
+_INTEGERS = {"I8": 8, "U8": 8, "I32": 32}  # types in which weights are packed
 
 
 def count_parameters(path: Path) -> int:
-    """The number of weights in a .gguf file or in a folder's safetensors; raises ModelError."""
+    """The number of weights in a .gguf file or in a folder's safetensors; raises ModelError.
+
+    Of a folder's files those count that transformers reads, and of packed integers each weight.
+    """
     if path.is_dir():
-        return sum(_count_in_safetensors(part) for part in path.glob("*.safetensors"))
+        bits = _packed_bits(path)
+        return sum(_count_in_safetensors(part, bits) for part in _parts(path))
     return _count_in_gguf(path)
 
 
-def _count_in_safetensors(path: Path) -> int:
+def _parts(folder: Path) -> list[Path]:
+    """The files with a model's weights, without copies in another format that lie beside them
+    (`consolidated.safetensors` is the same model once more)."""
+    shards = _described(folder / "model.safetensors.index.json").get("weight_map", {})
+    if shards:
+        return [folder / name for name in sorted(set(shards.values()))]
+    whole = folder / "model.safetensors"
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def _packed_bits(folder: Path) -> int | None:
+    """Bits of each weight, where a folder holds several in one integer; None where it does not."""
+    told = _described(folder / "config.json").get("quantization_config") or {}
+    if told.get("load_in_4bit") or told.get("quant_method") == "mxfp4":
+        return 4
+    groups = (told.get("config_groups") or {}).values()
+    inside = [(group.get("weights") or {}).get("num_bits") for group in groups]
+    return next(filter(None, (told.get("bits"), told.get("w_bit"), *inside)), None)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError):  # what is wrong with it is told when the model is loaded
+        return {}
+
+
+def _count_in_safetensors(path: Path, bits: int | None) -> int:
     try:
         with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+            return sum(_weights_of(file.get_slice(name), bits) for name in list(file.keys()))
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file, or is cut short.") from error
+
+
+def _weights_of(tensor: Any, bits: int | None) -> int:
+    width = _INTEGERS.get(tensor.get_dtype(), 0)  # of one number, in bits
+    packed = width // bits if bits and width > bits else 1
+    return math.prod(tensor.get_shape()) * packed
 
 
 def _count_in_gguf(path: Path) -> int:

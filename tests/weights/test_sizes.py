@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gguf
@@ -42,6 +43,43 @@ def test_folder_counts_every_shard(tmp_path: Path) -> None:
     save_file(first, tmp_path / "model-1.safetensors", metadata={"format": "pt"})
     save_file({"b": np.zeros(7, dtype=np.float16)}, tmp_path / "model-2.safetensors")
     assert count_parameters(tmp_path) == 15 + 1 + 7
+
+
+def test_the_same_weights_in_another_format_count_once(tmp_path: Path) -> None:
+    """As Mistral's folders have them."""
+    shards = {"a": np.zeros((3, 5), dtype=np.float32)}, {"b": np.zeros(7, dtype=np.float16)}
+    for number, tensors in enumerate(shards, 1):
+        save_file(tensors, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    save_file(shards[0] | shards[1], tmp_path / "consolidated.safetensors")
+    names = {name: f"model-0000{n}-of-00002.safetensors" for n, name in ((1, "a"), (2, "b"))}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    assert count_parameters(tmp_path) == 15 + 7
+    index.unlink()
+    save_file(shards[0], tmp_path / "model.safetensors")
+    assert count_parameters(tmp_path) == 15
+
+
+@pytest.mark.parametrize(
+    ("told", "dtype", "packed"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, np.int32, 8),
+        ({"quant_method": "gptq", "bits": 8}, np.int32, 4),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, np.uint8, 2),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, np.int8, 1),
+        ({"quant_method": "mxfp4"}, np.uint8, 2),
+        ({"config_groups": {"group_0": {"weights": {"num_bits": 4}}}}, np.int32, 8),
+        (None, np.int32, 1),
+    ],
+)
+def test_packed_weights_count_each(
+    tmp_path: Path, told: dict[str, object] | None, dtype: type, packed: int
+) -> None:
+    config = {} if told is None else {"quantization_config": told}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tensors = {"q": np.zeros((4, 6), dtype=dtype), "norm": np.zeros(5, dtype=np.float16)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert count_parameters(tmp_path) == 24 * packed + 5
 
 
 def test_numbers_that_numpy_has_no_type_for_are_counted(tmp_path: Path) -> None:

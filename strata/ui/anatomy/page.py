@@ -16,7 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from strata.charts import Chart
 from strata.charts.guess import with_guess
 from strata.concepts import Concept
-from strata.concepts.script import with_note
+from strata.concepts.script import with_note, with_reader
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
 from strata.display.terms import TERMS
@@ -99,7 +99,7 @@ class Page:
         card = models()[self.model]
         source = card.repository or _folder(self.model)
         program = self.concept.script(source, card.revision, self.prompt, **choices)
-        program = program.replace("AutoModelForCausalLM", self.about["reader"])
+        program = with_reader(program, self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
     def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
