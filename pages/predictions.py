@@ -14,7 +14,7 @@ page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
 position = position_slider(page, "Predict what follows the token at position", "at", choose)
 counts = page.up_to_vocabulary(5, 10, 20, 50)
-k = one_of_counts("Top tokens", counts, 10, "k", how_many)
+k = one_of_counts("Top tokens", counts, 10, key="k", place=how_many)
 
 foreseen = page.ask("predictions.surprisal")
 surprisal_strip(page, page.named(foreseen), position)

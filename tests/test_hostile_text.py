@@ -40,6 +40,7 @@ PLAIN = {  # what a concept's program is told, by type, where it must be told so
     "int": 1,
     "float": 0.5,
     "str": "model.layers",
+    "str | None": "model.norm",
     "Sequence[str]": ["mlp"],
 }
 csv.field_size_limit(10_000_000)

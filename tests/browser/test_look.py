@@ -137,7 +137,6 @@ def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size
 
 def test_on_a_phone_a_page_opens_as_in_a_window_made_narrow(page: Page, address: str) -> None:
     opened_at(page, f"{address}/predictions?example=pattern", "phone")
-    expect(page.get_by_test_id("stExpandSidebarButton")).to_be_visible()
     the_figure_comes_early_and_nothing_runs_off_the_side(page, SIZES["phone"])
     page.set_viewport_size(DESK)
 

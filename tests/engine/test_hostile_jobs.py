@@ -153,7 +153,10 @@ class Bytes:
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": list(text.encode())}
 
-    def decode(self, ids: list[int]) -> list[str]:
+    def convert_ids_to_tokens(self, token_id: int) -> str:
+        return f"<0x{token_id:02X}>"
+
+    def decode(self, ids: list[int], after: list[int] = ()) -> list[str]:  # type: ignore[assignment]
         return [bytes([i]).decode("utf-8", "replace") for i in ids]
 
 

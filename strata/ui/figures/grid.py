@@ -191,7 +191,7 @@ def _options(page: Page, mode: str) -> dict[str, Any]:
     strides = [n for n in (1, 2, 4, 8) if n < max(2, page.n_layers)]
     usual = next((n for n in strides if page.n_layers / n <= 48), strides[-1])
     label = "Every how many layers (the last always)"
-    stride = one_of_counts(label, strides, usual, "stride", st.container())
+    stride = one_of_counts(label, strides, usual, key="stride", place=st.container())
     mistake = st.selectbox(
         "A common mistake",
         list(MISTAKES),

@@ -82,7 +82,7 @@ def choose(page: SampledPage) -> States:
         "centred, and without the dimensions of largest variance.",
     )
     counts = page.up_to_width(1, 2, 3, 5, 10, 20, 50)
-    top = one_of_counts("Top dimensions", counts, 3, "top", many)
+    top = one_of_counts("Top dimensions", counts, 3, key="top", place=many)
     return States(layer, part, step, top)
 
 
@@ -111,7 +111,9 @@ def choose_baseline(numbers: pd.DataFrame, place: DeltaGenerator) -> tuple[int, 
         help="Finds the number of dimensions whose random directions are nearest, by the "
         "Kolmogorov-Smirnov distance.",
     )
-    d = bounded_slider("Random directions in this many dimensions", 1, dims, dims, "dims", slide)
+    d = bounded_slider(
+        "Random directions in this many dimensions", 1, dims, dims, key="dims", place=slide
+    )
     percent = quantile.slider(
         "The pair at this quantile, from the least to the most alike",
         0.0,
