@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerFast
 
 from strata.engine import LocalEngine, Settings
 from strata.ui.server import resources
-from strata.weights.catalogue import catalogue
 from tests.tiny import build
 
 PAGES = Path(__file__).parents[2] / "pages"
@@ -38,10 +37,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("STRATA_MODELS", str(listed))
     engine = LocalEngine(Settings())
     patch.setattr(resources, "_engine", lambda: engine)
-    patch.setattr(resources, "models", catalogue)
+    resources.models.cache_clear()  # pages have it by name, so it is no use to replace it
     yield
     engine.close()
     patch.undo()
+    resources.models.cache_clear()
 
 
 def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, without imports above
