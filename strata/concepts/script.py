@@ -25,7 +25,7 @@ finally:
 
 SINKS = """
 # Attention sinks: states ten times as long as is typical of their layer. Typical is the median, but
-# from layer 1 on at most four times what was typical before: most tokens may be sinks.
+# from layer 2 on at most four times what was typical before: most tokens may be sinks.
 sizes = hidden[: len(output.hidden_states)].norm(dim=-1)  # (L + 1, T), before the final norm
 typical = sizes.quantile(0.5, dim=1)
 for layer in range(2, len(typical)):

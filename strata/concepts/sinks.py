@@ -22,7 +22,7 @@ def sinks(trace: Trace) -> pd.DataFrame:
     one row a sink, in order of position.
 
     A token is a sink if at some layer its state's norm is ten times the typical one there or more.
-    Typical is the median norm of the layer's states, but from layer 1 on at most four times what
+    Typical is the median norm of the layer's states, but from layer 2 on at most four times what
     was typical at the layer before: where most tokens are sinks, as in a word repeated, the median
     is theirs. Told is then what is typical of the tokens that are no sinks, their median norm (as
     before, where there are none), with `layer`, `norm` and `ratio` (norm / typical) where the ratio

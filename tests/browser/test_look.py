@@ -138,7 +138,6 @@ def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size
 def test_on_a_phone_a_page_opens_as_in_a_window_made_narrow(page: Page, address: str) -> None:
     opened_at(page, f"{address}/predictions?example=pattern", "phone")
     the_figure_comes_early_and_nothing_runs_off_the_side(page, SIZES["phone"])
-    page.set_viewport_size(DESK)
 
 
 def test_every_figure_has_a_name(opened: Page) -> None:
