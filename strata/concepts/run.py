@@ -210,6 +210,12 @@ _FINDINGS = {  # code: severity, message
         "after them that completes it as the character: this tokenizer spells rare characters in "
         "several tokens.",
     ),
+    "moved": (
+        "note",
+        "This text is split as the model's file says since Strata reads that: from position "
+        "{position} on its tokens were others before, and a link of that time may point at another "
+        "one than it did.",
+    ),
     "bos": (
         "note",
         "The tokenizer put {tokens} before your text, at {where}.",
@@ -279,6 +285,10 @@ def _about_the_prompt(model: Model, trace: Trace) -> Iterator[Finding]:
         yield "again", again
     if pieces := trace.tokens.count(""):
         yield "pieces", {"count": pieces}
+    if model.card.source in ("bundled", "gguf"):
+        first = model.texts.moved_from(trace.text, trace.token_ids)
+        if first is not None:
+            yield "moved", {"position": first}
     yield from _about_what_was_added(model, trace)
 
 

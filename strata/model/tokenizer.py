@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import json
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from threading import RLock
 from typing import Any
 
+import tokenizers
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from strata.model.pieces import Pieces
 _CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
 _PROBE = 'The cat sat on 12 mats,\n  and "ran".'  # read back when a model is loaded
 _CHARACTER = 4  # bytes of the longest character, each a token at worst
+_GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 Ids = Tensor | Sequence[int]
 
@@ -188,6 +191,30 @@ class Tokenizer:
     def probe(self) -> int:
         """`read_back` of a short text of plain words, digits, signs and blanks."""
         return self.read_back(_PROBE, self._ids(_PROBE))
+
+    # -- what older versions did --------------------------------------------------------------
+
+    def moved_from(self, text: str, token_ids: Ids) -> int | None:
+        """The first position of a prompt at which GPT-2's rule of splitting gives another token;
+        None if it gives the same ones, or the tokenizer is of another kind.
+
+        That rule was Strata's for every .gguf file of this kind before it read the file's own, so
+        positions in links of that time may mean other tokens.
+        """
+        ids = [int(i) for i in token_ids]
+        with self._lock:
+            before = self._by_gpt2s_rule.encode(text).ids if self._by_gpt2s_rule else ids
+        if before == ids:
+            return None
+        same = (a == b for a, b in zip(before, ids, strict=False))
+        return next((i for i, alike in enumerate(same) if not alike), min(len(before), len(ids)))
+
+    @cached_property
+    def _by_gpt2s_rule(self) -> tokenizers.Tokenizer | None:
+        backend = json.loads(self.inner.backend_tokenizer.to_str())
+        if '"ByteLevel"' not in json.dumps(backend["pre_tokenizer"]):
+            return None
+        return tokenizers.Tokenizer.from_str(json.dumps({**backend, "pre_tokenizer": _GPT2}))
 
     # -- inside -------------------------------------------------------------------------------
 

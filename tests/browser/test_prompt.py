@@ -101,6 +101,15 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(
         expect(slider(guest, "Top tokens")).to_have_attribute("aria-valuetext", "5")
         expect(slider(guest, "Tokens to write")).to_have_attribute("aria-valuetext", "3")
         assert query(guest) == {"prompt": asked, "at": "1", "k": "5", "more": "3"}
+
+        type_prompt(guest, "It was  1912 then")  # older versions split the two spaces
+        eventually_asks(guest, split="2")
+        moved = said(sidebar(guest), "note").filter(has_text="its tokens were others before")
+        expect(moved).to_have_count(0)
+        asked = query(guest)["prompt"]
+        visit(guest, f"{address}/predictions?prompt={asked}&at=2")
+        expect(moved).to_contain_text("from position 2 on")
+        assert query(guest) == {"prompt": asked, "at": "2", "split": "2"}
     finally:
         other.close()
 

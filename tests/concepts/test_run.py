@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, pre_tokenizers
 
 from strata.concepts import run
 from strata.errors import InputError
@@ -39,6 +40,7 @@ def a_model(
             pieces=lambda ids: [bytes([0xE2, int(i)]) for i in ids],
         ),
         tokenizer=SimpleNamespace(all_special_ids=list(special), **names),
+        card=SimpleNamespace(source="folder"),
     )
 
 
@@ -325,6 +327,37 @@ def test_doctor_of_the_bundled_model(model: Model) -> None:
     found = codes(model, model.capture("日本の首都は"))
     assert "pieces" in found
     assert "repeated" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("a  12", 1),  # was a · · 1 2, is a ·· 1 2
+        ("a\n\n12", 1),
+        ("x = 3;\n\n    return  42", 7),
+        ("In 1998", None),
+        ("The capital of France is", None),
+    ],
+)
+def test_where_older_versions_split_otherwise(
+    model: Model, text: str, position: int | None
+) -> None:
+    of = model.capture(text)
+    before = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+    before.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    old, new = before.encode(text).ids, of.token_ids.tolist()
+    assert (old != new) is (position is not None)
+    assert old[:position] == new[:position]
+    found = run.doctor(model, of).set_index("code")["message"]
+    assert ("moved" in found) is (position is not None)
+    if position is not None:
+        assert old[position] != new[position]
+        assert f"from position {position} on" in found["moved"]
+
+
+def test_only_what_was_converted_was_split_otherwise(tiny: Callable[[str], Model]) -> None:
+    of = tiny("llama").capture("a  12")
+    assert "moved" not in codes(tiny("llama"), of)
 
 
 @pytest.mark.parametrize("bos", [True, False])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+SPLIT = "2"  # how texts were split into tokens when a link was made that counts positions in them
+_COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # positions in the prompt
+_OPENED = "opened_by_an_older_link"
+
 
 def remember(name: str, value: str | None) -> None:
     """Keep a value in the address of this page; None removes it.
@@ -20,3 +24,13 @@ def remember(name: str, value: str | None) -> None:
 def whole_number(text: str) -> int | None:
     """A whole number of up to nine digits, as an address holds it; None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def of_older_tokens(prompt: str) -> bool:
+    """Whether the link that opened this session counts positions of this, its first prompt, and
+    was made before texts were split as now; to be asked before `split` is remembered."""
+    if _OPENED not in st.session_state:
+        asked = st.query_params
+        older = any(name in asked for name in _COUNTED) and asked.get("split") != SPLIT
+        st.session_state[_OPENED] = prompt if older else None
+    return st.session_state[_OPENED] == prompt

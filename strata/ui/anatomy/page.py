@@ -25,7 +25,7 @@ from strata.display.tokens import distinct as distinct
 from strata.engine import Job, Limits
 from strata.trace import Scale
 from strata.ui.anatomy import ask, made, record, style
-from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
 from strata.ui.server.resources import engine, models
@@ -173,7 +173,9 @@ def open_page(stem: str) -> Page:
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in found:
-            style.say(row["severity"], row["message"], row["code"])
+            if row["code"] != "moved" or of_older_tokens(choice.prompt):
+                style.say(row["severity"], row["message"], row["code"])
+    remember("split", SPLIT if any(row["code"] == "moved" for row in found) else None)
     for row in found:
         if row["code"] == "appended":  # then no page is about what the learner thinks it is
             style.say(row["severity"], row["message"], "appended_here")

@@ -40,3 +40,25 @@ def test_what_is_no_whole_number_is_none(text: str) -> None:
 
 def test_a_whole_number_is_read() -> None:
     assert address.whole_number("007") == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "older"),
+    [
+        ({}, False),
+        ({"prompt": "x", "k": "5"}, False),  # counts no positions
+        ({"prompt": "x", "at": "1"}, True),
+        ({"span": "1-3"}, True),
+        ({"at": "1", "split": address.SPLIT}, False),
+        ({"at": "1", "split": "none"}, True),
+    ],
+)
+def test_a_link_of_an_older_split_is_known_by_its_positions(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], older: bool
+) -> None:
+    monkeypatch.setattr(address.st, "query_params", asked)
+    monkeypatch.setattr(address.st, "session_state", {})
+    assert address.of_older_tokens("Its prompt") is older
+    asked["split"] = address.SPLIT  # which the page writes then
+    assert address.of_older_tokens("Its prompt") is older
+    assert not address.of_older_tokens("Another prompt")
