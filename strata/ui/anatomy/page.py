@@ -170,10 +170,11 @@ def open_page(stem: str) -> Page:
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
     found = page.made("doctor", lambda: page.ask("run.doctor").to_dict("records"))
+    older = of_older_tokens(choice.prompt)
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in found:
-            if row["code"] != "moved" or of_older_tokens(choice.prompt):
+            if row["code"] != "moved" or older:
                 style.say(row["severity"], row["message"], row["code"])
     remember("split", SPLIT if any(row["code"] == "moved" for row in found) else None)
     for row in found:
