@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
@@ -87,27 +87,43 @@ LEGIBLE = (  # what is read on every page
 )
 
 
-@pytest.fixture(params=TITLES, scope="module")
-def screen(request: pytest.FixtureRequest, window: BrowserContext, address: str) -> Iterator[Page]:
-    """A page, opened once for all that is looked at."""
-    page = window.new_page()
-    opened_at(page, f"{address}/{request.param}?example=pattern", "desk")
-    yield page
+@pytest.fixture(scope="module")
+def screen(window: BrowserContext, address: str) -> Iterator[Callable[[str], Page]]:
+    """A page by its stem, opened once for all that is looked at."""
+    page, shown = window.new_page(), ""
+
+    def opened_once(stem: str) -> Page:
+        nonlocal shown
+        if stem != shown:
+            opened_at(page, f"{address}/{stem}?example=pattern", "desk")
+            shown = stem
+        return page
+
+    yield opened_once
     page.close()
 
 
-@pytest.fixture(params=SIZES)
-def size(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=itertools.product(TITLES, SIZES, GROUNDS), ids="-".join, scope="module")
+def look(request: pytest.FixtureRequest) -> tuple[str, str, str]:
+    """A page, a size, and a ground. All that is looked at there follows each other, since to draw
+    a page's charts for another size or ground takes a second."""
     return request.param
 
 
-@pytest.fixture(params=GROUNDS)
-def opened(request: pytest.FixtureRequest, screen: Page, size: str) -> Page:
+@pytest.fixture
+def size(look: tuple[str, str, str]) -> str:
+    return look[1]
+
+
+@pytest.fixture
+def opened(look: tuple[str, str, str], screen: Callable[[str], Page]) -> Page:
     """The page at one size, in light or in dark, as the browser asks for."""
-    screen.set_viewport_size(SIZES[size])
-    screen.emulate_media(color_scheme=request.param)
-    expect(screen.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[request.param])
-    return screen
+    stem, size, ground = look
+    page = screen(stem)
+    page.set_viewport_size(SIZES[size])
+    page.emulate_media(color_scheme=ground)
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
+    return page
 
 
 def opened_at(page: Page, url: str, size: str) -> None:
