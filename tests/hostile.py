@@ -6,6 +6,7 @@ log they would begin a line of their own. `SINKS` lists where the suites put the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -303,15 +304,37 @@ def of_kinds(*kinds: str) -> tuple[Case, ...]:
     return tuple(case for case in CASES if case.kind in kinds)
 
 
-def each(cases: tuple[Case, ...], *, but: str = "") -> Any:
-    """A parametrisation of the argument `case`; `but`: without these kinds."""
-    left = [case for case in cases if case.kind not in but.split()]
-    return pytest.mark.parametrize("case", left, ids=[case.name for case in left])
+def each_sink(sinks: Iterable[str], cases: tuple[Case, ...], *, but: str = "") -> Any:
+    """A parametrisation of the arguments `sink` and `cases`: each sink with all the cases; `but`:
+    without these kinds. One test tries them all, by `try_all`: a test of each costs more than
+    most of what is tried."""
+    left = tuple(case for case in cases if case.kind not in but.split())
+    given = [pytest.param(sink, left, id=sink) for sink in sinks]
+    return pytest.mark.parametrize(("sink", "cases"), given)
 
 
-def each_sink(sinks: Any) -> Any:
-    """A parametrisation of the argument `sink` by the keys of a suite's table."""
-    return pytest.mark.parametrize("sink", list(sinks))
+def try_all(cases: tuple[Case, ...], check: Callable[..., object], *, at_once: int = 1) -> None:
+    """Give `check` the text of every case, also after one failed; fail at the end with the names
+    of all that did. `at_once`: so many texts in a call, where that costs hardly more than one."""
+    failed = _failed(cases, check, at_once)
+    if failed:
+        told = [f"{name}: {type(e).__name__}: {str(e)[:300]}" for name, e in failed.items()]
+        first = next(iter(failed.values()))
+        raise AssertionError("\n".join([f"{len(failed)} cases failed", *told])) from first
+
+
+def _failed(
+    cases: tuple[Case, ...], check: Callable[..., object], at_once: int
+) -> dict[str, BaseException]:
+    failed: dict[str, BaseException] = {}
+    for n in range(0, len(cases), at_once):
+        some = cases[n : n + at_once]
+        try:
+            check(*(case.text for case in some))
+        except (Exception, pytest.fail.Exception) as error:
+            alone = _failed(some, check, 1) if len(some) > 1 else {}
+            failed |= alone or {", ".join(case.name for case in some): error}
+    return failed
 
 
 # Of these a browser is asked at every page: what may be typed as prompt, name or observation.

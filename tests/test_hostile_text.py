@@ -32,7 +32,7 @@ from strata.lessons.pictures import as_pictures
 from strata.ui.anatomy.record import as_spec
 from tests.charts import forms
 from tests.concepts.by_hand import trace
-from tests.hostile import CASES, SMALL, each, each_sink, of_kinds
+from tests.hostile import CASES, SMALL, Case, each_sink, of_kinds, try_all
 
 FORMULA = set("=+-@|\uff1d\uff0b\uff0d\uff20")
 ACTS = {"expr", "signal", "calculate", "filter", "test", "labelExpr", "url", "href", "image"}
@@ -89,17 +89,21 @@ def to_csv(text: str) -> None:
     assert [float(row[1]) for row in rows[1:]] == [-1.5, 2.0]
 
 
-def to_gradebook(text: str) -> None:
-    data = {"guess": text, "answer": text, "job": "j", "version": "v", "model": text}
-    data["verdict"] = {"grade": "wrong", "words": text}  # type: ignore[assignment]
+def to_gradebook(*texts: str) -> None:
+    """Of as many learners, who each gave two answers."""
+    rows = []
     now = pd.Timestamp("2026-01-01", tz="UTC")
-    rows = [("m", text, "first", 1, kind, data, now) for kind in ("guess", "guess")]
+    for member, text in enumerate(texts):
+        data: dict[str, Any] = {"guess": text, "answer": text, "model": text}
+        data |= {"job": "j", "version": "v", "verdict": {"grade": "wrong", "words": text}}
+        rows += [(f"m{member}", text, "first", 1, "guess", data, now)] * 2
     done = pd.DataFrame(rows, columns=watch.EVENTS)
     book = watch.gradebook(done)
-    assert len(in_a_spreadsheet(book)) == 2
-    assert book["name"].tolist() == [text]
-    assert pd.read_parquet(io.BytesIO(as_parquet(book)))["member"].tolist() == ["m"]
-    assert len(watch.answers(done)) == 1
+    assert len(in_a_spreadsheet(book)) == len(texts) + 1
+    assert book["name"].tolist() == list(texts)
+    members = pd.read_parquet(io.BytesIO(as_parquet(book)))["member"].tolist()
+    assert members == [f"m{member}" for member in range(len(texts))]
+    assert len(watch.answers(done)) == len(texts)
 
 
 def to_json(text: str) -> None:
@@ -126,9 +130,10 @@ def to_npz(text: str) -> None:
 def constants(code: str) -> dict[str, Any]:
     """The program's values in capitals, read as data: whatever is more than a literal fails."""
     code.encode()  # it is downloaded as UTF-8
-    compile(code, "script.py", "exec")
+    parsed = ast.parse(code)
+    compile(parsed, "script.py", "exec")
     named = {}
-    for each_ in ast.parse(code).body:
+    for each_ in parsed.body:
         target = each_.targets[0] if isinstance(each_, ast.Assign) else None
         if isinstance(target, ast.Name) and target.id in ("PROMPT", "PROMPTS", "TEXTS", "SOURCE"):
             assert isinstance(each_, ast.Assign)
@@ -167,9 +172,12 @@ def drawings(text: str) -> list[Chart]:
         names = ("heatmap", "outliers", "paths", "quantile_quantile", "before_and_after")
         drawn = [forms.FORMS[name]() for name in (*names, "laminar_profile", "token_matrices")]
         drawn.append(forms.layers_of_a_token())
+    return [*drawn, bars(text)]
+
+
+def bars(text: str) -> Chart:
     bar = forms.bars().frame.assign(label=[text, "a"])
-    drawn.append(charts.bars(bar, f"After {display_text(text)}", text))
-    return drawn
+    return charts.bars(bar, f"After {display_text(text)}", text)
 
 
 @cache
@@ -212,29 +220,29 @@ SINKS: dict[str, Callable[[str], None]] = {
 }
 # A table of text takes no half characters, and neither does a websocket: none can come here.
 WHOLE: dict[str, Callable[[str], None]] = {
-    "gradebook": to_gradebook,
     "scripts": to_all_scripts,
     "charts": to_charts,
 }
 
 
-@each_sink(SINKS)
-@each(CASES)
-def test_it_stays_text(sink: str, case: Any) -> None:
-    SINKS[sink](case.text)
+@each_sink(SINKS, CASES)
+def test_it_stays_text(sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, SINKS[sink])
 
 
-@each_sink(WHOLE)
-@each(SMALL, but="halves control")
-def test_it_stays_text_in_a_larger_whole(sink: str, case: Any) -> None:
-    WHOLE[sink](case.text)
+@each_sink(WHOLE, SMALL, but="halves control")
+def test_it_stays_text_in_a_larger_whole(sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, WHOLE[sink])
 
 
-@pytest.mark.parametrize("sink", ["picture"])
-def test_pictures_hold_no_links_and_no_scripts(sink: str) -> None:
-    cases = of_kinds("markup", "vega", "json", "bidi", "formula", "template")
-    charts_ = [drawings(case.text)[-1] for case in cases]
-    pictures = as_pictures([as_spec(chart) for chart in charts_])
+@each_sink(["gradebook"], SMALL, but="halves control")
+def test_it_stays_text_in_a_gradebook(sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, to_gradebook, at_once=10)
+
+
+@each_sink(["picture"], of_kinds("markup", "vega", "json", "bidi", "formula", "template"))
+def test_pictures_hold_no_links_and_no_scripts(sink: str, cases: tuple[Case, ...]) -> None:
+    pictures = as_pictures([as_spec(bars(case.text)) for case in cases])
     assert all(pictures)
     for picture in pictures:
         for element in ElementTree.fromstring(picture).iter():

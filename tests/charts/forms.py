@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -93,22 +95,37 @@ def outliers() -> Chart:
     return charts.outliers(frame, 3, READING)
 
 
-def laminar_profile() -> Chart:
+@cache
+def profile() -> tuple[pd.DataFrame, pd.DataFrame]:
     run = trace(layers=4, tokens=6)
-    pairs, numbers = points(norm_model(), run), statistics(norm_model(), run)
+    return points(norm_model(), run), statistics(norm_model(), run)
+
+
+def laminar_profile() -> Chart:
+    pairs, numbers = profile()
     axes = charts.laminar_axes(pairs, numbers)
     return charts.laminar_profile(pairs, numbers, "Laminar profile", READING, list(HOSTILE), axes)
 
 
+@cache
+def cells_of_layers(*layers: int) -> pd.DataFrame:
+    return token_matrices(norm_model(), trace(tokens=6), layers)
+
+
 def matrices(*layers: int) -> list[Chart]:
-    cells = token_matrices(norm_model(), trace(tokens=6), layers)
+    cells = cells_of_layers(*layers)
     names = [f"layer {layer}" for layer in range(7)]
     scale = charts.colours(cells["cosine"])
     return charts.token_matrices(cells, layers, names, list(HOSTILE), scale, READING)
 
 
+@cache
+def cells_of_tokens() -> pd.DataFrame:
+    return layer_matrices(norm_model(), trace(layers=4, tokens=6), (0, 5))
+
+
 def layers_of_a_token() -> Chart:
-    cells = layer_matrices(norm_model(), trace(layers=4, tokens=6), (0, 5))
+    cells = cells_of_tokens()
     scale = charts.colours(cells["cosine"])
     return charts.layer_matrices(cells, [0, 5], list(HOSTILE), scale, READING)[1]
 

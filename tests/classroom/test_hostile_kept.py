@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,9 +21,9 @@ from strata.lessons.progress import LONGEST, Guess, Progress
 from strata.storage.database import Database
 from strata.storage.prompts import PromptStore
 from tests.databases import KINDS, new_place
-from tests.hostile import CASES, VALID, each, each_sink
+from tests.hostile import CASES, VALID, Case, each_sink, try_all
 
-TO_KEEP = [case.text for case in VALID if 0 < len(case.text) <= LONGEST]
+TO_KEEP = tuple(case for case in VALID if 0 < len(case.text) <= LONGEST)
 
 
 @dataclass(frozen=True)
@@ -141,16 +141,15 @@ SINKS: dict[str, Callable[[World, str], None]] = {
 }
 
 
-@each_sink(SINKS)
-@each(CASES)
-def test_it_is_kept_or_refused(world: World, sink: str, case: Any) -> None:
-    SINKS[sink](world, case.text)
+@each_sink(SINKS, CASES)
+def test_it_is_kept_or_refused(world: World, sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, partial(SINKS[sink], world))
 
 
-def fill(world: World) -> None:
+def fill(world: World, texts: list[str]) -> None:
     """Each hostile text as an observation, a guess, a figure and a prompt of Ann's."""
     kept, store = Progress(world.database), PromptStore(world.database)
-    for step, text in enumerate(TO_KEEP):
+    for step, text in enumerate(texts):
         guess = Guess(step, 0, "v", "m", str(step), text, "a", Verdict("wrong", text))
         kept.commit(world.ann.id, "all", guess)
         kept.commit(world.ann.id, "all", replace(guess, attempt=1, guess="=1"))
@@ -159,11 +158,12 @@ def fill(world: World) -> None:
     kept.note(world.eve.id, "all", 0, observation="Eve's own")
 
 
-@pytest.mark.parametrize("sink", ["backup", "export", "watch"])
+@each_sink(["backup", "export", "watch"], TO_KEEP)
 def test_all_of_it_comes_back_and_nothing_of_another_class(
-    world: World, sink: str, tmp_path: Path
+    world: World, sink: str, cases: tuple[Case, ...], tmp_path: Path
 ) -> None:
-    fill(world)
+    texts = [case.text for case in cases]
+    fill(world, texts)
     ours = kept_of(world.database, [world.ann.id])
     if sink == "backup":
         for kind in KINDS:
@@ -176,7 +176,7 @@ def test_all_of_it_comes_back_and_nothing_of_another_class(
                 assert Roster(other).classes() == Roster(world.database).classes()
                 other.close()
     elif sink == "export":
-        assert {row["text"] for row in ours["prompts"]} >= set(TO_KEEP)
+        assert {row["text"] for row in ours["prompts"]} >= set(texts)
         file_ = as_json({"class": world.group.name, **ours})
         assert json.loads(file_, parse_constant=pytest.fail)["events"] == ours["events"]
         assert b"Eve's own" not in file_
@@ -184,10 +184,10 @@ def test_all_of_it_comes_back_and_nothing_of_another_class(
     else:
         done = watch.events(world.database, world.group.id)
         book = watch.gradebook(done)
-        assert set(book["first"]) == set(TO_KEEP)
-        assert len(watch.answers(done)) == len(TO_KEEP)
+        assert set(book["first"]) == set(texts)
+        assert len(watch.answers(done)) == len(texts)
         said = set(watch.observations(done)["text"])
-        assert said == {text.strip() for text in TO_KEEP if text.strip()}
+        assert said == {text.strip() for text in texts if text.strip()}
         assert as_csv(book).count(b"\n\"'=") == 0
         assert watch.people(done)["name"].tolist() == ["Ann"]
     Progress(world.database).forget(world.ann.id, "all")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from strata.lessons.answers import Verdict, score
 from strata.lessons.progress import Guess, Note
 from strata.lessons.report import as_html, as_notebook, quoted
 from strata.ui.lessons.glossary import explained
-from tests.hostile import CASES, VALID, each, each_sink
+from tests.hostile import CASES, VALID, Case, each_sink, try_all
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 LARGE = 20_000  # characters: more cannot be stored of a learner
@@ -79,10 +80,14 @@ def done(text: str) -> tuple[list[Guess], dict[int, Note]]:
     return [said], notes
 
 
+@cache
+def usual_html() -> Counter[tuple[str, tuple[str, ...]]]:
+    return Counter(Tags(as_html(lesson(), *done("a"))).tags)
+
+
 def in_html(text: str) -> None:
-    page, plain = (as_html(lesson(), *done(each_)) for each_ in (text, "a"))
-    found, usual = Tags(page), Tags(plain)
-    assert not Counter(found.tags) - Counter(usual.tags)
+    found = Tags(as_html(lesson(), *done(text)))
+    assert not Counter(found.tags) - usual_html()
     if text.isprintable() and len(text) < LARGE:
         assert text in found.text
 
@@ -95,16 +100,21 @@ def kinds(source: str) -> Counter[str]:
     return Counter(token.type for token in flat if not token.type.startswith(left_out))
 
 
+def kinds_of(book: Any) -> list[Counter[str]]:
+    return [kinds(c.source) for c in book.cells if c.cell_type == "markdown"]
+
+
+@cache
+def usual_kinds() -> list[Counter[str]]:
+    return kinds_of(nbformat.reads(as_notebook(lesson(), *done("a")), 4))
+
+
 def in_notebook(text: str) -> None:
-    written = [nbformat.reads(as_notebook(lesson(), *done(each_)), 4) for each_ in (text, "a")]
-    nbformat.validate(written[0])
-    cells, usual = (book.cells for book in written)
-    drawn, plain = (
-        [c.source for c in book if c.cell_type == "markdown"] for book in (cells, usual)
-    )
-    for source, usually in zip(drawn, plain, strict=True):
-        assert not kinds(source) - kinds(usually), source
-    assert {c.source for c in cells if c.cell_type == "code"} <= {text[:LARGE]}
+    book = nbformat.reads(as_notebook(lesson(), *done(text)), 4)
+    nbformat.validate(book)
+    for drawn, usually in zip(kinds_of(book), usual_kinds(), strict=True):
+        assert not drawn - usually
+    assert {c.source for c in book.cells if c.cell_type == "code"} <= {text[:LARGE]}
 
 
 def in_explained(text: str) -> None:
@@ -121,8 +131,7 @@ def in_explained(text: str) -> None:
 def teachers_html(text: str) -> None:
     page = Tags(as_html(lesson(teachers=text[:LARGE]), *done("a")))
     marks = {"code", "em", "p"}  # which a lesson's text may have
-    plain = Counter(Tags(as_html(lesson(), *done("a"))).tags)
-    assert {tag for tag, _ in Counter(page.tags) - plain} <= marks
+    assert {tag for tag, _ in Counter(page.tags) - usual_html()} <= marks
 
 
 def teachers_notebook(text: str) -> None:
@@ -177,13 +186,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     FOLDER[:] = [tmp_path_factory.mktemp("lessons")]
 
 
-@each_sink(SINKS)
-@each(CASES)
-def test_it_stays_text(sink: str, case: Any) -> None:
-    SINKS[sink](case.text)
+@each_sink(SINKS, CASES)
+def test_it_stays_text(sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, SINKS[sink])
 
 
-@each_sink(READ)
-@each(VALID)
-def test_it_stays_text_in_a_report(sink: str, case: Any) -> None:
-    READ[sink](case.text)
+@each_sink(READ, VALID)
+def test_it_stays_text_in_a_report(sink: str, cases: tuple[Case, ...]) -> None:
+    try_all(cases, READ[sink])
