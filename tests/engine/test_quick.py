@@ -201,6 +201,7 @@ def test_a_quick_view_runs_no_block(
     assert len(frame)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_reading_beside_a_run_changes_neither(model: Model) -> None:
     """States are captured in one thread while another runs the head and the tokenizer."""
     texts = [f"The capital of country number {n} is" for n in range(8)]
@@ -233,6 +234,7 @@ def test_reading_beside_a_run_changes_neither(model: Model) -> None:
     assert not wrong
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
     """Beside one that writes a text, another captures, scales, differentiates and replays."""
     text, other = "The capital of France is", "Two and two make"
