@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the hub
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests import tiny as tiny_models
 from tests.browser import shared
@@ -47,6 +49,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     longest_first(items, config.rootpath)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so no collection of garbage has to look through it again."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -111,3 +118,13 @@ def model() -> Model:
     from strata.model import load_model
 
     return load_model("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def bundled(model: Model) -> Plain:
+    """The same in plain transformers."""
+    from strata.model import convert_gguf
+    from strata.weights import sources
+
+    folder = sources.folder(model.card, convert_gguf)
+    return Plain(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
