@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the hub
@@ -9,13 +10,15 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests import tiny as tiny_models
 from tests.browser import shared
@@ -25,10 +28,13 @@ from tests.plain import Plain
 from tests.times import longest_first
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from strata.model import Model
 
-# Few threads: tiny matrices gain nothing from more, and many would fight over a busy machine.
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One thread: of a tiny product most time would go by waiting for the other, on a busy machine a
+# hundred times what the product takes. What is about threads asks for `two_threads`.
+torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,11 +51,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
     longest_first(items, config.rootpath)
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays, so no collection of garbage has to look through it again."""
+    gc.freeze()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch works with two threads, as a server does."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`tiny_folder(name)`: the saved tiny model of a configuration of `tests.tiny.NAMES`."""
-    root = tmp_path_factory.mktemp("tiny")
-    return cache(lambda name: tiny_models.save(name, root / name))
+def built() -> Callable[[str], PreTrainedModel]:
+    """`built(name)`: the tiny model of a configuration of `tests.tiny.NAMES`, in transformers."""
+    return cache(tiny_models.build)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(
+    tmp_path_factory: pytest.TempPathFactory, built: Callable[[str], PreTrainedModel]
+) -> Callable[[str], Path]:
+    """`tiny_folder(name)`: that tiny model saved, once for all workers, so that what is measured
+    of it when it is first loaded is remembered."""
+    mine = tmp_path_factory.mktemp("tiny")
+    by_xdist = "PYTEST_XDIST_WORKER" in os.environ
+    shared = tmp_path_factory.getbasetemp().parent / "tiny" if by_xdist else mine / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def folder(name: str) -> Path:
+        saved = shared / name
+        if not saved.exists():
+            work = tiny_models.write(built(name), mine / name)
+            with suppress(OSError):  # another worker was faster
+                work.rename(saved)
+        return saved
+
+    return cache(folder)
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +101,9 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Model]:
 
 
 @pytest.fixture(scope="session")
-def twin() -> Callable[[str], Plain]:
+def twin(built: Callable[[str], PreTrainedModel]) -> Callable[[str], Plain]:
     """`twin(name)`: the same tiny model in plain transformers, apart from the one Strata loaded."""
-    return cache(lambda name: Plain(tiny_models.build(name)))
+    return cache(lambda name: Plain(built(name)))
 
 
 @pytest.fixture(params=tiny_models.NAMES)
@@ -78,3 +118,13 @@ def model() -> Model:
     from strata.model import load_model
 
     return load_model("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def bundled(model: Model) -> Plain:
+    """The same in plain transformers."""
+    from strata.model import convert_gguf
+    from strata.weights import sources
+
+    folder = sources.folder(model.card, convert_gguf)
+    return Plain(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())

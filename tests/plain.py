@@ -110,9 +110,18 @@ class Plain:
         return tuple(state[0] for state in output.hidden_states)
 
     @torch.no_grad()
-    def greedy(self, ids: Tensor, n_tokens: int, edits: Sequence[Scale] = ()) -> list[int]:
-        """The greedy continuation, reading the whole prefix again for each token."""
+    def greedy(
+        self, ids: Tensor, n_tokens: int, edits: Sequence[Scale] = (), guess: Sequence[int] = ()
+    ) -> list[int]:
+        """The greedy continuation, reading the whole prefix again for each token.
+
+        A `guess` is read in one run, and is returned if it is what each prefix chooses.
+        """
         end = self.network.config.eos_token_id
+        if guess and self._chooses(ids, guess, edits):
+            whole = len(guess) == n_tokens or (len(guess) < n_tokens and guess[-1] == end)
+            if whole and end not in guess[:-1]:
+                return list(guess)
         start = len(ids)
         for _ in range(n_tokens):
             with _hooks() as handles:
@@ -122,6 +131,14 @@ class Plain:
             if int(ids[-1]) == end:
                 break
         return ids[start:].tolist()
+
+    @torch.no_grad()
+    def _chooses(self, ids: Tensor, guess: Sequence[int], edits: Sequence[Scale]) -> bool:
+        text = torch.cat([ids, torch.tensor(guess[:-1], dtype=ids.dtype)])
+        with _hooks() as handles:
+            self._edit(handles, edits, len(text))
+            logits = self.network(input_ids=text[None], use_cache=False).logits[0]
+        return logits[len(ids) - 1 :].argmax(dim=-1).tolist() == list(guess)
 
     def gradients(self, ids: Tensor) -> Tensor:
         """(L + 1, T, D): the gradient of the mean cross-entropy by a zero added to each state."""

@@ -201,9 +201,10 @@ def test_a_quick_view_runs_no_block(
     assert len(frame)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_reading_beside_a_run_changes_neither(model: Model) -> None:
     """States are captured in one thread while another runs the head and the tokenizer."""
-    texts = [f"The capital of country number {n} is" for n in range(8)]
+    texts = [f"The capital of country number {n} is" for n in range(4)]
     alone = [model.capture(text) for text in texts]
     checks = [model.unembed(trace.hidden[-1]) for trace in alone]
     wrong: list[str] = []
@@ -233,19 +234,20 @@ def test_reading_beside_a_run_changes_neither(model: Model) -> None:
     assert not wrong
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
     """Beside one that writes a text, another captures, scales, differentiates and replays."""
     text, other = "The capital of France is", "Two and two make"
     edit = Scale(3, 0.5, "attn")
     traces = model.capture(text), model.capture(text, [edit]), model.capture(other)
-    slopes, written = model.gradients(text), model.generate(other, 5)
+    slopes, written = model.gradients(text), model.generate(other, 3)
     [(_, replayed)] = model.replay(traces[0], [edit])
     wrong: list[str] = []
     stop = Event()
 
     def meanwhile() -> None:
         while not stop.is_set():
-            if model.generate(other, 5) != written:
+            if model.generate(other, 3) != written:
                 wrong.append("the text")
             if not torch.equal(model.capture(other).hidden, traces[2].hidden):
                 wrong.append("states")
@@ -255,7 +257,7 @@ def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
     thread = Thread(target=meanwhile)
     thread.start()
     try:
-        for _ in range(3):
+        for _ in range(2):
             assert torch.equal(model.capture(text).hidden, traces[0].hidden)
             assert torch.equal(model.capture(text, [edit]).hidden, traces[1].hidden)
             assert torch.equal(model.gradients(text), slopes)

@@ -19,11 +19,12 @@ import pytest
 import torch
 
 from strata.concepts import quick
-from strata.engine import Job, LocalEngine, Settings, open_engine, runner
+from strata.engine import Job, LocalEngine, Settings, runner
 from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
 from strata.trace import ModelCheck, Scale, Trace
+from tests.engine.stand_in import stand_in
 from tests.tiny import LIMIT, PROMPT
 
 Tiny = Callable[[str], Model]
@@ -85,10 +86,22 @@ def running(tiny: Tiny) -> Iterator[Runner]:
     running.close()
 
 
-@pytest.fixture(scope="module")
-def expendable(tiny: Tiny) -> Iterator[Runner]:
-    """One whose process tests may end: the next waits until another has taken its place."""
-    running = Runner(tiny("gpt2"))
+@pytest.fixture
+def quickly(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Model]:
+    """`quickly(name)`: a tiny model, whose processes from now on are stand-ins."""
+
+    def model(name: str) -> Model:
+        program = stand_in(tiny(name), [PROMPT, "b", "c"], tmp_path / "answers")
+        monkeypatch.setattr("strata.runtime.side_process._PROGRAM", program)
+        return tiny(name)
+
+    return model
+
+
+@pytest.fixture
+def expendable(quickly: Callable[[str], Model]) -> Iterator[Runner]:
+    """One whose process may end."""
+    running = Runner(quickly("gpt2"))
     yield running
     running.close()
 
@@ -117,6 +130,7 @@ def test_shared_weights_give_the_same_run_in_every_family(name: str, tiny: Tiny)
     mine.data.view(-1)[0] = kept
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_the_process_captures_what_the_model_does(running: Runner) -> None:
     model = running.model
     for here, there in zip(model.capture_many(PROMPTS), captured(running, *PROMPTS), strict=True):
@@ -142,26 +156,25 @@ def test_what_it_refuses_is_left_to_the_caller(running: Runner) -> None:
 
 
 def test_a_lost_process_is_one_sentence_and_another_takes_its_place(expendable: Runner) -> None:
-    running = expendable
-    expected = captured(running, PROMPT)
-    lost = running.pid
+    expected = captured(expendable, PROMPT)
+    lost = expendable.pid
     assert lost is not None
     os.kill(lost, signal.SIGSTOP)  # so that the prompts are with it when it goes
     ended = threading.Timer(0.3, os.kill, (lost, signal.SIGKILL))
     ended.start()
     with pytest.raises(StrataError) as error:
-        running.capture([PROMPT])
+        expendable.capture([PROMPT])
     assert str(error.value) == "The process that runs the model ended unexpectedly; ask again."
-    assert running.capture([PROMPT]) is None  # until the next is ready, the caller's turn
-    assert equal(expected[0], captured(running, PROMPT)[0])
-    assert running.pid != lost
+    assert expendable.capture([PROMPT]) is None  # until the next is ready, the caller's turn
+    assert equal(expected[0], captured(expendable, PROMPT)[0])
+    assert expendable.pid != lost
 
     # Lost while nobody asked: nobody is told.
-    assert running.pid is not None
-    os.kill(running.pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(running.pid)], timeout=PATIENCE)
-    assert running.capture([PROMPT]) is None
-    assert equal(expected[0], captured(running, PROMPT)[0])
+    assert expendable.pid is not None
+    os.kill(expendable.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(expendable.pid)], timeout=PATIENCE)
+    assert expendable.capture([PROMPT]) is None
+    assert equal(expected[0], captured(expendable, PROMPT)[0])
 
 
 def test_a_process_that_never_gets_ready_is_tried_three_times(
@@ -200,14 +213,14 @@ def test_a_process_that_says_nothing_is_given_up(
 
 
 def test_where_no_process_can_be_had_it_is_tried_again(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    quickly: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise BlockingIOError("too many processes")
 
     with monkeypatch.context() as full:
         full.setattr("strata.runtime.side_process.subprocess.Popen", refuse)
-        running = Runner(tiny("gpt2"))
+        running = Runner(quickly("gpt2"))
         assert not running.is_ready()
         assert running.pid is None
     try:
@@ -232,25 +245,23 @@ def test_an_answer_is_kept_by_nobody_but_its_caller(running: Runner) -> None:
 
 
 def test_close_ends_it_for_good(expendable: Runner) -> None:
-    """The last of its tests."""
-    running = expendable
-    captured(running, PROMPT)
-    pid = running.pid
+    captured(expendable, PROMPT)
+    pid = expendable.pid
     assert pid is not None
-    running.close()
-    running.close()
+    expendable.close()
+    expendable.close()
     assert not runs(pid)
-    assert running.capture([PROMPT]) is None
-    assert not running.is_ready()
-    assert running.pid is None
+    assert expendable.capture([PROMPT]) is None
+    assert not expendable.is_ready()
+    assert expendable.pid is None
 
 
 # -- in the engine --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[LocalEngine]:
-    with open_engine(Settings(model_process=True)) as opened:
+def engine(model: Model) -> Iterator[LocalEngine]:
+    with LocalEngine(Settings(model_process=True), load=lambda *asked: model) as opened:
         opened.describe(BUNDLED)
         yield opened
 
@@ -262,20 +273,22 @@ def owned(engine: LocalEngine) -> tuple[Model, Runner]:
     return supply.model, supply.runner
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_the_engine_answers_from_the_process(
-    engine: LocalEngine, model: Model, monkeypatch: pytest.MonkeyPatch
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs, running = owned(engine)
+    model, running = owned(engine)
+    prompt, scale = "The capital of France is", (Scale(3, 0.5),)
+    alone, scaled = model.capture(prompt), model.capture(prompt, scale)
     captured(running, "ready")
 
     def refuse(*args: Any) -> Any:
         raise AssertionError("run in the server's own process")
 
-    monkeypatch.setattr(theirs, "forward", refuse)
-    prompt = "The capital of France is"
+    monkeypatch.setattr(model, "forward", refuse)
     job = Job(view="predictions.next_token", model=BUNDLED, prompt=prompt, params={"position": 4})
     frame = engine.run(job)
-    expected = model.capture(prompt).logits[4].double().softmax(dim=-1).topk(20)
+    expected = alone.logits[4].double().softmax(dim=-1).topk(20)
     assert frame["token_id"].tolist() == expected.indices.tolist()
     torch.testing.assert_close(
         torch.tensor(frame["prob"].tolist(), dtype=torch.float64), expected.values,
@@ -287,10 +300,10 @@ def test_the_engine_answers_from_the_process(
     assert not engine._owners[BUNDLED].supply.unproved  # type: ignore[union-attr]
     assert engine.run(Job(view="run.check", model=BUNDLED, prompt=prompt))["ok"].all()
     edited = Job(
-        view="predictions.entropy", model=BUNDLED, prompt=prompt, edits=(Scale(3, 0.5),),
+        view="predictions.entropy", model=BUNDLED, prompt=prompt, edits=scale,
         params={"position": 2},
     )  # fmt: skip
-    logits = model.capture(prompt, edited.edits).logits[2].double()
+    logits = scaled.logits[2].double()
     assert engine.run(edited)["entropy"].item() == pytest.approx(
         torch.distributions.Categorical(logits=logits).entropy().item(), rel=1e-4
     )
@@ -302,6 +315,7 @@ def test_a_refusal_reaches_its_learner(engine: LocalEngine) -> None:
         engine.run(Job(view="predictions.surprisal", model=BUNDLED, prompt=""))
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_a_lost_process_leaves_the_engine_answering(engine: LocalEngine) -> None:
     running = owned(engine)[1]
     captured(running, "ready")
@@ -312,6 +326,9 @@ def test_a_lost_process_leaves_the_engine_answering(engine: LocalEngine) -> None
     job = Job(view="predictions.surprisal", model=BUNDLED, prompt="Nobody is told of this")
     assert len(engine.run(job)) == 5
     until(lambda: running.pid not in (None, lost))
+    [trace] = captured(running, "Two and two make")  # of the same weights, in the same memory
+    expected = running.model.capture(trace.text)
+    torch.testing.assert_close(trace.logits, expected.logits, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread its own priority")
@@ -324,7 +341,9 @@ def test_the_process_lets_pages_go_first(engine: LocalEngine) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a thread its own priority")
-def test_only_what_takes_long_is_done_behind_the_pages(tiny: Tiny) -> None:
+def test_only_what_takes_long_is_done_behind_the_pages(quickly: Callable[[str], Model]) -> None:
+    model = quickly("llama")
+
     def nice(trace: Trace) -> pd.DataFrame:
         ran = threading.get_native_id(), threading.current_thread().name
         return pd.DataFrame([ran], columns=["id", "thread"]).assign(
@@ -336,7 +355,7 @@ def test_only_what_takes_long_is_done_behind_the_pages(tiny: Tiny) -> None:
 
     def load(name: str, progress: Any) -> Model:
         loaded.append(threading.current_thread().name)
-        return tiny("llama")
+        return model
 
     def told(view: str, prompt: str) -> dict[str, Any]:
         [row] = opened.run(Job(view=view, model="m", prompt=prompt)).to_dict("records")
@@ -360,8 +379,9 @@ def test_only_what_takes_long_is_done_behind_the_pages(tiny: Tiny) -> None:
     assert loaded == [of_slow["thread"]]
 
 
-def test_closing_the_engine_ends_it() -> None:
-    opened = open_engine(Settings(model_process=True))
+def test_closing_the_engine_ends_it(quickly: Callable[[str], Model]) -> None:
+    model = quickly("llama")
+    opened = LocalEngine(Settings(model_process=True), load=lambda *asked: model)
     opened.describe(BUNDLED)
     theirs = owned(opened)[1]
     until(lambda: theirs.pid is not None)
@@ -371,8 +391,8 @@ def test_closing_the_engine_ends_it() -> None:
     until(lambda: not runs(pid))
 
 
-def test_without_the_setting_there_is_none() -> None:
-    with open_engine(Settings()) as opened:
+def test_without_the_setting_there_is_none(tiny: Tiny) -> None:
+    with LocalEngine(Settings(), load=lambda *asked: tiny("llama")) as opened:
         opened.describe(BUNDLED)
         supply = opened._owners[BUNDLED].supply
         assert supply is not None

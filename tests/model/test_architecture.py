@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from transformers import AutoConfig
 from strata.errors import ModelError
 from strata.model import Model, load_model
 from strata.model.families import ROWS
-from strata.trace import Scale
+from strata.trace import Scale, Trace
 from tests import tiny as tiny_models
-from tests.plain import Plain
+from tests.plain import Plain, Run
 from tests.tiny import EXPERTS, NAMES, PROMPT, WITHOUT_WRITES
 
 Tiny = Callable[[str], Model]
@@ -28,6 +29,16 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
+@cache
+def clean_run(model: Model) -> Trace:
+    return model.capture(PROMPT)
+
+
+@cache
+def plain_run(plain: Plain) -> Run:
+    return plain.run(torch.tensor(tiny_models.tokenizer()(PROMPT).input_ids))
+
+
 def test_configurations_are_the_measured_ones() -> None:
     """Those of `tests.families` reach the other rows."""
     assert len(NAMES) == 61
@@ -37,8 +48,8 @@ def test_configurations_are_the_measured_ones() -> None:
     assert types <= set(ROWS)
 
 
-def test_parameters_are_random_and_windows_bite(name: str) -> None:
-    network = tiny_models.build(name)
+def test_parameters_are_random_and_windows_bite(name: str, twin: Twin) -> None:
+    network = twin(name).network
     for key, parameter in network.named_parameters():
         assert parameter.numel() == 1 or parameter.std() > 0, f"{key} is constant"
         assert parameter.abs().max() < 10, f"{key} is not scaled sanely"
@@ -55,7 +66,7 @@ def test_parameters_are_random_and_windows_bite(name: str) -> None:
 
 def test_identities_hold_on_every_family(name: str, tiny: Tiny) -> None:
     model = tiny(name)
-    trace = model.capture(PROMPT)
+    trace = clean_run(model)
     for check, run in ((model.check, "at load"), (trace.check, "of this run")):
         assert check.lens_ok, f"lens {run}: {check}"
         assert check.lens_error <= 1e-4, f"lens {run}: {check}"
@@ -73,9 +84,9 @@ def test_identities_hold_on_every_family(name: str, tiny: Tiny) -> None:
 def test_states_and_logits_are_the_models_own(name: str, tiny: Tiny, twin: Twin) -> None:
     """Against `output_hidden_states` and plain hooks: bit for bit, since nothing was changed."""
     model = tiny(name)
-    trace = model.capture(PROMPT)
+    trace = clean_run(model)
     plain = twin(name)
-    run = plain.run(trace.token_ids)
+    run = plain_run(plain)
     official = plain.official_states(trace.token_ids)
 
     assert model.family == plain.network.config.model_type
@@ -100,7 +111,7 @@ def test_states_and_logits_are_the_models_own(name: str, tiny: Tiny, twin: Twin)
 def test_unembed_is_the_norm_and_head_at_every_state(name: str, tiny: Tiny, twin: Twin) -> None:
     """Each state put in the place of hidden[L] of a run gives the logits of that run."""
     model = tiny(name)
-    trace = model.capture(PROMPT)
+    trace = clean_run(model)
     states = trace.hidden[:, -1]  # (L + 1, D)
     network, blocks = twin(name).network, twin(name).blocks
 
@@ -122,7 +133,7 @@ def test_unembed_is_the_norm_and_head_at_every_state(name: str, tiny: Tiny, twin
 
 def test_writes_are_what_each_part_added(name: str, tiny: Tiny, twin: Twin) -> None:
     model = tiny(name)
-    trace = model.capture(PROMPT)
+    trace = clean_run(model)
     if name in WITHOUT_WRITES:
         for part in ("attn", "mlp"):
             with pytest.raises(ModelError, match="writes") as refusal:
@@ -136,7 +147,7 @@ def test_writes_are_what_each_part_added(name: str, tiny: Tiny, twin: Twin) -> N
     assert trace.attn.shape == trace.mlp.shape == (model.n_layers, *trace.hidden.shape[1:])
     written = trace.attn + trace.mlp
     assert apart(trace.hidden[:-1] + written, trace.hidden[1:]) <= 1e-6, "identity"
-    run = twin(name).run(trace.token_ids)
+    run = plain_run(twin(name))
     for part in ("attn", "mlp"):
         ours, theirs = getattr(trace, part), torch.stack(getattr(run, part))
         assert apart(ours, theirs) <= 1e-6, part
@@ -148,10 +159,11 @@ def test_edits_equal_plain_hooks(part: str, name: str, tiny: Tiny, twin: Twin) -
     model = tiny(name)
     if part != "stream" and name in WITHOUT_WRITES:
         pytest.skip("no part edits where the writes are not known")
-    clean = model.capture(PROMPT)
+    clean = clean_run(model)
     plain = twin(name)
-    assert torch.equal(model.capture(PROMPT, [Scale(1, 1.0, part)]).hidden, clean.hidden)
-    assert torch.equal(model.capture(PROMPT, [Scale(1, 1.0, part)]).logits, clean.logits)
+    unscaled = model.capture(PROMPT, [Scale(1, 1.0, part)])
+    assert torch.equal(unscaled.hidden, clean.hidden)
+    assert torch.equal(unscaled.logits, clean.logits)
 
     for positions in (None, (2, 5)):
         edit = Scale(1, 0.3, part, positions)
@@ -193,7 +205,7 @@ def test_gradients_equal_plain_autograd(name: str, tiny: Tiny, twin: Twin) -> No
     model = tiny(name)
     gradients = model.gradients(PROMPT)
     expected = twin(name).gradients(model.encode(PROMPT))
-    assert gradients.shape == expected.shape == model.capture(PROMPT).hidden.shape
+    assert gradients.shape == expected.shape == clean_run(model).hidden.shape
     for layer in range(len(gradients)):
         assert apart(gradients[layer], expected[layer]) <= 1e-4, f"layer {layer}"
     assert gradients[:, -1].abs().max() == 0, "the last position predicts nothing that is scored"
@@ -201,8 +213,18 @@ def test_gradients_equal_plain_autograd(name: str, tiny: Tiny, twin: Twin) -> No
     assert all(parameter.grad is None for parameter in model._network.parameters())
 
 
-def test_generate_with_a_cache_equals_the_loop_without(name: str, tiny: Tiny, twin: Twin) -> None:
+def test_generate_with_a_cache_equals_the_loop_without(
+    name: str, tiny: Tiny, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny(name)
+    generated: list[int] = []
+    spell = model.texts.continuation
+
+    def heard(token_ids: Tensor, after: Tensor) -> str:
+        generated[:] = token_ids.tolist()
+        return spell(token_ids, after)
+
+    monkeypatch.setattr(model.texts, "continuation", heard)
     plain, ids = twin(name), model.encode(PROMPT)
     part = "stream" if name in WITHOUT_WRITES else "attn"
     last = len(ids) - 1  # the position that predicts the first new token
@@ -211,16 +233,17 @@ def test_generate_with_a_cache_equals_the_loop_without(name: str, tiny: Tiny, tw
         (Scale(1, -0.7),),
         (Scale(1, 4.0, part, (2, last, last + 2, last + 5)), Scale(0, -2.0, "stream", (last + 3,))),
     ):
-        expected = plain.greedy(ids, 10, edits)
-        text = model.tokenizer.decode(expected, skip_special_tokens=True)
-        assert model.generate(PROMPT, 10, edits) == text, f"edits {edits}"
+        text = model.generate(PROMPT, 10, edits)
+        expected = plain.greedy(ids, 10, edits, guess=generated)
+        assert generated == expected, f"edits {edits}"
+        assert text == model.tokenizer.decode(expected, skip_special_tokens=True)
 
 
 def test_a_batch_gives_what_each_prompt_gives_alone(name: str, tiny: Tiny, twin: Twin) -> None:
     model = tiny(name)
     texts = [PROMPT, "A dog", "The river is wide and slow."]
     for text, trace in zip(texts, model.capture_many(texts), strict=True):
-        alone = model.capture(text)
+        alone = clean_run(model) if text == PROMPT else model.capture(text)
         assert trace.tokens == alone.tokens
         assert torch.equal(trace.token_ids, alone.token_ids)
         size = alone.hidden.abs().amax(dim=-1)  # (L + 1, T)

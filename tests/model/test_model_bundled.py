@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
-from strata.model import Model, convert_gguf
+from strata.model import Model
 from strata.trace import Scale
-from strata.weights import sources
 from tests.plain import Plain
-
-
-@pytest.fixture(scope="module")
-def bundled(model: Model) -> Plain:
-    folder = sources.folder(model.card, convert_gguf)
-    return Plain(AutoModelForCausalLM.from_pretrained(folder).eval())
 
 
 def test_bundled_model_passes_both_identities(model: Model, bundled: Plain) -> None:

@@ -12,6 +12,7 @@ from strata.runtime.cores import spread
 CPU = torch.device("cpu")
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_pieces_come_back_in_their_order_from_threads_of_one_core() -> None:
     everywhere = torch.get_num_threads()
     together = threading.Barrier(everywhere, timeout=10)
@@ -30,6 +31,7 @@ def test_pieces_come_back_in_their_order_from_threads_of_one_core() -> None:
         assert threading.current_thread().name not in {name for *_, name in done}
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         spread(lambda piece: 1 // piece, [1, 0, 2], CPU)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from strata.charts.grid import QUANTITIES, lens_grid, scale_for
 from strata.concepts.logit_lens import (
@@ -40,6 +40,7 @@ from strata.errors import InputError
 from strata.model import Model
 from strata.trace import Trace
 from tests.concepts.by_hand import bundled_folder
+from tests.plain import Plain
 from tests.tiny import PROMPT
 
 Tiny = Callable[[str], Model]
@@ -228,9 +229,11 @@ def test_proof_of_the_bundled_model(model: Model, france: Trace) -> None:
         assert (frame["error"] < 1e-3).all()
 
 
-def test_norming_twice_is_what_transformers_last_state_invites(model: Model) -> None:
+def test_norming_twice_is_what_transformers_last_state_invites(
+    model: Model, bundled: Plain
+) -> None:
     folder, text = bundled_folder(), "A wise man once said: Penguins are cute."
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    network = bundled.network
     ids = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         output = network(ids, output_hidden_states=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.special import log_softmax
 from scipy.stats import entropy as scipy_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from strata.concepts.predictions import (
     CONCEPT,
@@ -30,6 +30,7 @@ from strata.errors import InputError
 from strata.model import Model
 from tests import tiny as tiny_models
 from tests.concepts.by_hand import bundled_folder, decoder, trace, with_logits
+from tests.plain import Plain
 from tests.scripts import output_of
 
 FRANCE = "The capital of France is"
@@ -163,11 +164,9 @@ def test_logits_of_half_precision_are_read_exactly(dtype: torch.dtype) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(model: Model) -> tuple[Any, Any]:
+def plain(bundled: Plain) -> tuple[Any, Any]:
     """The bundled model in plain transformers: tokenizer, network."""
-    folder = bundled_folder()
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return AutoTokenizer.from_pretrained(folder), network
+    return AutoTokenizer.from_pretrained(bundled_folder()), bundled.network
 
 
 def test_paris(model: Model) -> None:
