@@ -34,7 +34,7 @@ def new_code() -> str:
 
 def read_code(typed: str) -> str | None:
     """A resume code as typed, in its form; None if it cannot be one."""
-    letters = "".join(c for c in typed.lower()[:60] if c.isalnum())
+    letters = "".join(c for c in typed.lower() if c.isalnum()) if len(typed) <= 60 else ""
     if len(letters) != 12 or not set(letters) <= set(LETTERS):
         return None
     return "-".join(letters[i : i + 4] for i in (0, 4, 8))
