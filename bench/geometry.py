@@ -59,8 +59,8 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
         def redraw() -> object:
             return _seed(sample.states(middle, "mlp"), next(shares))
 
-        rounds = 2 if quick else 20
-        taken = take_turns({"ours": lambda: moved(place), "seed": redraw}, rounds=rounds)
+        rounds, warm = (1, 1) if quick else (20, 2)
+        taken = take_turns({"ours": lambda: moved(place), "seed": redraw}, rounds, warm)
         yield Row(
             "slider over a million pairs",
             taken["ours"],
@@ -69,7 +69,7 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
             ratio_at_most=1 / 20,
             p95_at_most=0.050,
         )
-        taken = take_turns({"ours": new_layer, "seed": redraw}, rounds=rounds)
+        taken = take_turns({"ours": new_layer, "seed": redraw}, rounds, warm)
         yield Row(
             "another layer", taken["ours"], taken["seed"], "the seed's redraw", p95_at_most=2.0
         )

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterator
 
 from bench.measure import Row, take_turns
+from bench.text import prompt_of
 from strata.concepts.trajectories import project
 from strata.concepts.trajectories.neighbours import trust
 from strata.corpus.passages import passages
 from strata.model import load_model
+from strata.runtime.umap_worker import umap
 
 TRUSTED = 0.99  # with the bundled model
 
@@ -17,17 +19,16 @@ TRUSTED = 0.99  # with the bundled model
 def maps(name: str, quick: bool) -> Iterator[Row]:
     """The activations of a paragraph of the corpus, 90 tokens, as the trajectories page draws them;
     trust is their trustworthiness (cosine, 15 neighbours)."""
-    from umap import UMAP
-
     model = load_model(name)
-    hidden = model.capture(passages()["tides"]).hidden  # (L + 1, T, D)
+    text = prompt_of(model, 23) if quick else passages()["tides"]
+    hidden = model.capture(text).hidden  # (L + 1, T, D)
     points = hidden.flatten(0, 1)
 
     def ours() -> object:
         return project(hidden, seed=23875)
 
     def notebook() -> object:
-        return UMAP(metric="cosine", n_neighbors=50, random_state=23875, n_jobs=1).fit_transform(
+        return umap()(metric="cosine", n_neighbors=50, random_state=23875, n_jobs=1).fit_transform(
             points.numpy()
         )
 

@@ -81,14 +81,26 @@ def new_place(kind: str, folder: Path) -> Iterator[str]:
         yield str(folder / "deep" / "strata.sqlite")
         return
     server = _shared()
+    schema, url = new_schema(server)
+    try:
+        yield url
+    finally:
+        _tell(server, f"DROP SCHEMA {schema} CASCADE")
+
+
+def new_schema(server: str) -> tuple[str, str]:
+    """Its name on the server of that URL, and the URL of a database in which there is only it."""
     schema = f"strata_{secrets.token_hex(8)}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    _tell(server, f"CREATE SCHEMA {schema}")
+    return schema, f"{server}?options=-csearch_path%3D{schema}"
+
+
+def _tell(server: str, statement: str) -> None:
+    engine = create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-        try:
-            yield f"{server}?options=-csearch_path%3D{schema}"
-        finally:
-            connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+        connection.execute(text(statement))
     engine.dispose()
 
 

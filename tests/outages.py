@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select, text
 from strata.storage import database as database_module
 from strata.storage.database import connected
 from strata.storage.tables import EventRow
-from tests.databases import own_server
+from tests.databases import Server, new_schema
 
 
 class Place:
@@ -36,35 +36,42 @@ class Place:
 
 
 @contextmanager
-def stopped_server(folder: Path) -> Iterator[Place]:
-    with own_server() as server:
-        yield Place(server.url, server.stop, server.start)
+def stopped_server(folder: Path, servers: Callable[[], Server]) -> Iterator[Place]:
+    server = servers()
+    try:
+        yield Place(new_schema(server.url)[1], server.stop, server.start)
+    finally:
+        if not server.runs:
+            server.start()
 
 
 @contextmanager
-def read_only_server(folder: Path) -> Iterator[Place]:
-    with own_server() as server:
+def read_only_server(folder: Path, servers: Callable[[], Server]) -> Iterator[Place]:
+    server = servers()
 
-        def make(read_only: str) -> None:
-            engine = create_engine(
-                server.url.replace("postgresql:", "postgresql+psycopg:"),
-                isolation_level="AUTOCOMMIT",
-            )
-            with engine.connect() as connection:
-                connection.execute(text("SET default_transaction_read_only = off"))
-                role = f"ALTER ROLE strata SET default_transaction_read_only = {read_only}"
-                connection.execute(text(role))
-                others = (
-                    "pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
-                )
-                connection.execute(text(f"SELECT {others} AND pid <> pg_backend_pid()"))
-            engine.dispose()
+    def make(read_only: str) -> None:
+        engine = create_engine(
+            server.url.replace("postgresql:", "postgresql+psycopg:"),
+            isolation_level="AUTOCOMMIT",
+        )
+        with engine.connect() as connection:
+            connection.execute(text("SET default_transaction_read_only = off"))
+            role = f"ALTER ROLE strata SET default_transaction_read_only = {read_only}"
+            connection.execute(text(role))
+            others = "pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
+            connection.execute(text(f"SELECT {others} AND pid <> pg_backend_pid()"))
+        engine.dispose()
 
-        yield Place(server.url, lambda: make("on"), lambda: make("off"))
+    try:
+        yield Place(new_schema(server.url)[1], lambda: make("on"), lambda: make("off"))
+    finally:
+        make("off")
 
 
 @contextmanager
-def folder_instead_of_file(folder: Path) -> Iterator[Place]:
+def folder_instead_of_file(
+    folder: Path, servers: Callable[[], Server] | None = None
+) -> Iterator[Place]:
     file, aside = folder / "strata.sqlite", folder / "aside"
 
     def away() -> None:
@@ -84,7 +91,7 @@ def folder_instead_of_file(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def locked_file(folder: Path) -> Iterator[Place]:
+def locked_file(folder: Path, servers: Callable[[], Server]) -> Iterator[Place]:
     """Another program is in the middle of writing, and stays there."""
     file = folder / "strata.sqlite"
     holder = ["import sqlite3, sys", f"c = sqlite3.connect({str(file)!r}, isolation_level=None)"]
@@ -141,11 +148,14 @@ def fill(file: Path) -> None:
     connection.close()
 
 
+# `servers` gives a PostgreSQL server that a test may stop; whoever asks for one has it run again.
 WAYS = {
     "server stopped": stopped_server,
     "server read-only": read_only_server,
     "folder instead of file": folder_instead_of_file,
     "file locked": locked_file,
-    "file read-only": lambda folder: pragma(folder, "query_only = 1", "query_only = 0"),
-    "disk full": lambda folder: pragma(folder, "max_page_count = 1", "max_page_count = 9999"),
+    "file read-only": lambda folder, servers: pragma(folder, "query_only = 1", "query_only = 0"),
+    "disk full": lambda folder, servers: pragma(
+        folder, "max_page_count = 1", "max_page_count = 9999"
+    ),
 }

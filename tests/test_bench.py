@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from bench import classroom
 from bench.__main__ import BENCHES, bench, main
 from bench.classroom import growth
 from bench.classroom_play import question_of
 from bench.measure import Row, Sample, in_words, table, take_turns
 from bench.text import EIGHT, prompt_of
 from tests import tiny
+from tests.browser.server import WITHOUT_A_PROCESS
 
 IN_PROCESS = (
     "capture",
@@ -82,6 +83,10 @@ def test_benches_of_this_process_report_every_row(
     assert {row["name"] for row in rows if row["ok"] is not None} == {
         row["name"] for row in rows if row["name"].startswith(bounded)
     }
+    from umap import layouts
+
+    # What is compiled for maps is kept: else every server does that anew.
+    assert layouts._nb_optimize_layout_euclidean_single_epoch.stats.cache_path
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["name", "ours", "alternative", "ratio", "bound", "ok"]
     assert printed[-1].startswith("The machine") or len(printed) == 2 + len(rows)
@@ -111,13 +116,19 @@ def test_memory_grows_by_what_stays_not_by_what_comes_and_goes() -> None:
     assert growth([100.0]) == growth([]) == 0.0
 
 
-def test_a_class_plays_and_loses_nothing(catalogue: Path, home: None, tmp_path: Path) -> None:
+def test_a_class_plays_and_loses_nothing(
+    catalogue: Path,
+    home: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     file = tmp_path / "class.json"
-    command = [sys.executable, "-m", "bench.classroom", "--quick", "--json", str(file)]
-    # A process of its own: a browser of other tests keeps an event loop in this one.
-    printed = subprocess.run(
-        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    ).stdout
+    for name, value in WITHOUT_A_PROCESS.items():
+        monkeypatch.setenv(name, value)
+    with ThreadPoolExecutor() as apart:  # a browser of other tests keeps an event loop in this one
+        apart.submit(classroom.main, ["--quick", "--json", str(file)]).result()
+    printed = capsys.readouterr().out
     report = json.loads(file.read_text("utf-8"))
     assert report["errors"] == {}
     assert report["lost"] == []
@@ -136,10 +147,10 @@ def test_a_field_tells_its_question() -> None:
     assert question_of("guess_capstone_11_1") == "capstone_11"
 
 
-def test_a_page_that_refuses_is_not_timed(address: str) -> None:
+def test_a_page_that_refuses_is_not_timed(small_address: str) -> None:
     from bench.visitor import Visitor
 
-    with Visitor(address, "predictions", "example=long") as visitor:
+    with Visitor(small_address, "predictions", "example=long") as visitor:
         assert visitor.last > 30
         assert visitor.slide("at", 3) > 0
         with pytest.raises(RuntimeError, match="did not run to its end"):

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import count
 from threading import Lock, Thread
 from typing import Any
@@ -173,12 +174,10 @@ def draw_here(
     epochs: Any = None,
 ) -> NDArray[np.float32]:
     """The map itself, in this very process. `epochs` hears of the epochs in place of a terminal."""
-    from umap import UMAP
-
     bar = {"file": epochs, "bar_format": "{n}", "mininterval": 0.1, "disable": epochs is None}
     asked = asdict(layout)
     seed = asked.pop("seed")
-    reducer = UMAP(
+    reducer = umap()(
         **asked,
         random_state=seed,
         n_jobs=1,
@@ -186,6 +185,22 @@ def draw_here(
         tqdm_kwds=bar,
     )
     return np.asarray(reducer.fit_transform(points), dtype=np.float32)
+
+
+@cache
+def umap() -> Any:
+    """The class UMAP. What numba compiles for a map is kept on the disk, as UMAP itself has it for
+    a few functions only: without that every process compiles for a quarter of a minute."""
+    from umap import UMAP, layouts, umap_
+
+    for compiled in (
+        getattr(layouts, "_nb_optimize_layout_euclidean_single_epoch", None),
+        umap_.smooth_knn_dist,
+        umap_.compute_membership_strengths,
+    ):
+        if compiled is not None:  # it is not UMAP's to promise
+            compiled.enable_caching()
+    return UMAP
 
 
 def _practise() -> None:

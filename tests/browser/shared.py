@@ -22,6 +22,7 @@ from tests import small
 from tests.browser.server import await_ready, free_port, launched
 
 SECRET = "a secret of the teacher"
+NAME = "strata.example"  # of the server that holds classes, beside its address
 _FOLDER = "STRATA_TEST_SERVERS"  # where they are noted; pytest's workers inherit it
 
 
@@ -57,7 +58,11 @@ def shared_class() -> tuple[str, Path]:
     """The same of a server that holds classes, in state/strata.sqlite, with a small model under
     the bundled one's name."""
 
-    holding = {"STRATA_MODE": "class", "STRATA_TEACHER_SECRET": SECRET}
+    holding = {
+        "STRATA_MODE": "class",
+        "STRATA_TEACHER_SECRET": SECRET,
+        "STRATA_ALLOWED_HOSTS": NAME,
+    }
     return shared("class", lambda folder: {**holding, **small.environment(folder)})
 
 

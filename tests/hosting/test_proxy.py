@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -82,12 +83,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "STRATA_DATABASE_URL": place,
             "STRATA_ALLOWED_HOSTS": "localhost",
         }
-        processes = {}
-        for name in ("one", "two"):
-            address, process = stack.enter_context(
-                started(environment=environment, log=folder / f"{name}.log")
-            )
-            processes[urlsplit(address).port or 0] = process
+        servers = [
+            started(environment=environment, log=folder / f"{name}.log") for name in ("one", "two")
+        ]
+        with ThreadPoolExecutor() as at_once:
+            opened = list(at_once.map(stack.enter_context, servers))
+        processes = {urlsplit(address).port or 0: process for address, process in opened}
         upstreams = [f"127.0.0.1:{port}" for port in processes]
         proxy = stack.enter_context(before(upstreams, folder))
         database = Database(place)

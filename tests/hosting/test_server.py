@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,23 +16,19 @@ from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from strata.ui.server import door
 from strata.ui.server.start import HEADERS
-from tests import small
-from tests.browser.server import WITHOUT_A_PROCESS, started
-
-NAME = "strata.example"
-SECRET = "a secret of the teacher"
+from tests.browser.shared import NAME, SECRET, shared_class
 
 
 @dataclass
 class Server:
     address: str
-    process: subprocess.Popen[bytes]
     log: Path
     cookie: str = ""
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         asked = {"host": NAME, "cookie": self.cookie, **headers}
-        return httpx.get(self.address + path, headers=asked, timeout=60)
+        # No TLS here, and to make ready for it reads the system's certificates each time.
+        return httpx.get(self.address + path, headers=asked, timeout=60, verify=False)
 
     def socket(self, host: str = NAME, origin: str | None = f"http://{NAME}") -> ClientConnection:
         at = urlsplit(self.address)
@@ -49,23 +43,16 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    group = Roster(Database(folder / "strata.sqlite")).create("3b")
-    environment = {
-        **WITHOUT_A_PROCESS,
-        **small.environment(folder),
-        "STRATA_MODE": "class",
-        "STRATA_TEACHER_SECRET": SECRET,
-        "STRATA_STATE": str(folder),
-        "STRATA_ALLOWED_HOSTS": NAME,
-    }
-    with started(environment=environment, log=folder / "log") as (address, process):
-        found = Server(address, process, folder / "log")
-        form = {"code": group.code, "name": "Ann of the 3b"}
-        answer = httpx.post(f"{address}/join", data=form, headers={"host": NAME}, timeout=60)
-        found.cookie = f"{door.COOKIE}={answer.cookies[door.COOKIE]}"
-        yield found
+def server() -> Server:
+    address, folder = shared_class()
+    database = Database(folder / "state" / "strata.sqlite")
+    group = Roster(database).create("3b")
+    database.close()
+    found = Server(address, folder / "log.txt")
+    form = {"code": group.code, "name": "Annegret of the 3b"}
+    answer = httpx.post(f"{address}/join", data=form, headers={"host": NAME}, timeout=60)
+    found.cookie = f"{door.COOKIE}={answer.cookies[door.COOKIE]}"
+    return found
 
 
 def test_only_under_its_name_and_for_the_machine_itself(server: Server) -> None:
@@ -104,41 +91,26 @@ def test_numbers_are_closed_and_statistics_are_off(server: Server) -> None:
     assert config.get_option("server.enableCORS") is True
 
 
-def typed(server: Server, secret: str, forwarded: str) -> str:
+def typed(address: str, secret: str, forwarded: str) -> str:
     return httpx.post(
-        f"{server.address}/teach",
+        f"{address}/teach",
         data={"secret": secret},
-        headers={"host": NAME, "x-forwarded-for": forwarded},
+        headers={"x-forwarded-for": forwarded},
         timeout=60,
     ).text
 
 
 def test_behind_a_proxy_on_this_machine_each_address_has_its_own_attempts(server: Server) -> None:
     for _ in range(5):
-        assert "not the teacher" in typed(server, "guess", "192.0.2.1")
-    assert "Too many attempts" in typed(server, "guess", "192.0.2.1")
-    assert "not the teacher" in typed(server, "guess", "192.0.2.2")
+        assert "not the teacher" in typed(server.address, "guess", "192.0.2.1")
+    assert "Too many attempts" in typed(server.address, "guess", "192.0.2.1")
+    assert "not the teacher" in typed(server.address, "guess", "192.0.2.2")
     # What the browser itself wrote stands before the address that the proxy added.
-    assert "Too many attempts" in typed(server, "guess", "198.51.100.7, 192.0.2.1")
+    assert "Too many attempts" in typed(server.address, "guess", "198.51.100.7, 192.0.2.1")
 
 
 def test_nothing_of_a_person_is_in_the_log(server: Server) -> None:
-    server.get("/predictions?prompt=my+own+words")
-    log = server.log.read_text()
-    for personal in ("Ann", "own", "192.0.2", server.cookie.split("=")[1], SECRET):
+    server.get("/predictions?prompt=my+unheard+words")
+    log = server.log.read_text(errors="replace")  # others of this run are on the server too
+    for personal in ("Annegret", "unheard", "192.0.2", server.cookie.split("=")[1], SECRET):
         assert personal not in log
-
-
-def test_who_is_no_named_proxy_cannot_say_where_it_is(tmp_path: Path) -> None:
-    environment = {
-        **WITHOUT_A_PROCESS,
-        "STRATA_MODE": "class",
-        "STRATA_TEACHER_SECRET": SECRET,
-        "FORWARDED_ALLOW_IPS": "127.0.0.2, 10.0.0.0/8",
-    }
-    log = tmp_path / "log"
-    with started(environment=environment, wait_until_ready=False, log=log) as (address, process):
-        server = Server(address, process, log)
-        for number in range(5):
-            assert "not the teacher" in typed(server, "guess", f"192.0.2.{number}")
-        assert "Too many attempts" in typed(server, "guess", "192.0.2.9")

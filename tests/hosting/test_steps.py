@@ -19,6 +19,7 @@ from strata.storage.database import Database
 from strata.ui.server import door
 from tests.browser.server import ROOT, free_port
 from tests.hosting.test_files import COMPOSE, command, kept_out, values
+from tests.hosting.test_server import typed
 
 GRACE = float(COMPOSE["services"]["strata1"]["stop_grace_period"].removesuffix("s"))
 
@@ -37,6 +38,7 @@ def build(folder: Path) -> None:
 
 
 def test_the_image_serves_a_class_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """On the way: who is no named proxy cannot say where it is."""
     folder, state, port = tmp_path / "app", tmp_path / "state", free_port()
     folder.mkdir()
     build(folder)
@@ -46,6 +48,7 @@ def test_the_image_serves_a_class_and_ends_when_it_is_told_to(tmp_path: Path) ->
         "STRATA_STATE": str(state),
         "STRATA_MODE": "class",
         "STRATA_TEACHER_SECRET": "a secret of the teacher",
+        "FORWARDED_ALLOW_IPS": "127.0.0.2, 10.0.0.0/8",
     }
     fetch = next(shlex.split(run) for run in values("RUN") if run.startswith("python -m strata"))
     subprocess.run(fetch, cwd=folder, env=environment, check=True, timeout=300)
@@ -65,6 +68,9 @@ def test_the_image_serves_a_class_and_ends_when_it_is_told_to(tmp_path: Path) ->
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < until
             time.sleep(0.5)
+        for number in range(5):
+            assert "not the teacher" in typed(url, "guess", f"192.0.2.{number}")
+        assert "Too many attempts" in typed(url, "guess", "192.0.2.9")
         with httpx.Client(base_url=url, timeout=60) as client:
             client.post("/join", data={"code": group.code, "name": "Ann"})
             cookie = {"Cookie": f"{door.COOKIE}={client.cookies[door.COOKIE]}"}

@@ -19,23 +19,33 @@ from strata.storage import database as database_module
 from strata.storage import outbox as outbox_module
 from strata.storage.database import Database
 from strata.storage.outbox import Outbox
-from tests.databases import KINDS
+from tests.databases import KINDS, Server, own_server
 from tests.lessons.test_progress import GUESS
 from tests.outages import WAYS, Place, folder_instead_of_file, stopped_server
+
+PAUSE = database_module.PAUSE
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for another writer; look things up each time."""
+    """Do not wait for another writer, or long for a database; look things up each time."""
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 1)
+    monkeypatch.setattr(database_module, "PAUSE", 0.1)
+    monkeypatch.setattr(outbox_module, "PAUSE", 0.1)
     monkeypatch.setattr(progress_module, "FRESH", 0.0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with own_server() as found:
+        yield found
 
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     folder = tmp_path / "database"
     folder.mkdir()
-    with WAYS[request.param](folder) as place:
+    with WAYS[request.param](folder, lambda: request.getfixturevalue("server")) as place:
         yield place
 
 
@@ -140,7 +150,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     way = stopped_server if request.param == "postgresql" else folder_instead_of_file
     folder = tmp_path / "database"
     folder.mkdir()
-    with way(folder) as place:
+    with way(folder, lambda: request.getfixturevalue("server")) as place:
         yield place
 
 
@@ -314,11 +324,13 @@ def test_a_file_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_an_error_soon(
-    opened: Callable[..., Progress], tmp_path: Path
+    opened: Callable[..., Progress], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An address at which packets vanish; after the first caller nobody waits for it."""
     import socket
 
+    for module in (database_module, outbox_module):
+        monkeypatch.setattr(module, "PAUSE", PAUSE)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)  # takes connections and says nothing

@@ -39,12 +39,18 @@ class Accounts:
         self._id = settings.oidc_client_id
         self._secret = settings.oidc_client_secret.get_secret_value()
         self._teachers = {email.casefold() for email in settings.oidc_teachers}
+        # Once: for each request anew it would read all certificates, and all learners wait for it.
+        trusted = httpx2.create_ssl_context()
         self._provider = OAuth().register(
             "provider",
             client_id=self._id,
             client_secret=self._secret,
             server_metadata_url=f"{self._issuer}/.well-known/openid-configuration",
-            client_kwargs={"scope": "openid email", "code_challenge_method": "S256"},
+            client_kwargs={
+                "scope": "openid email",
+                "code_challenge_method": "S256",
+                "verify": trusted,
+            },
         )
 
     def routes(self) -> list[Route]:

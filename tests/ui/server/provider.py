@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +26,12 @@ from tests.browser.server import free_port
 CLIENT, CLIENT_SECRET = "strata", "between servers"
 
 
+@cache
+def key(number: int) -> RSAKey:
+    """The provider's key, and another one of the same name: each takes a while to make."""
+    return RSAKey.generate_key(2048, {"kid": "one"})
+
+
 @dataclass
 class Provider:
     """`claims` stand in the next ID token beside the right ones, or in their place."""
@@ -36,8 +43,11 @@ class Provider:
     algorithms: tuple[str, ...] = ("RS256", "HS256", "none")
     issuer: str = ""
     asked: list[str] = field(default_factory=list)  # the paths that were asked for
-    _key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
     _under_way: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Be as it was when it began."""
+        vars(self).update(vars(Provider(self.url)))
 
     def app(self) -> Starlette:
         return Starlette(
@@ -61,7 +71,7 @@ class Provider:
         )
 
     async def _keys(self, request: Request) -> Response:
-        return JSONResponse(KeySet([self._key]).as_dict(private=False))
+        return JSONResponse(KeySet([key(1)]).as_dict(private=False))
 
     async def _authorize(self, request: Request) -> Response:
         """Signs in whoever comes."""
@@ -102,8 +112,8 @@ class Provider:
         )
 
     def _signed(self, claims: dict[str, Any]) -> str:
-        key = RSAKey.generate_key(2048, {"kid": "one"}) if self.forged else self._key
-        token = jwt.encode({"alg": "RS256", "kid": "one"}, claims, key)
+        header = {"alg": "RS256", "kid": "one"}
+        token = jwt.encode(header, claims, key(2 if self.forged else 1))
         if self.unsigned:
             header = base64.urlsafe_b64encode(b'{"alg":"none","kid":"one"}').decode().rstrip("=")
             return f"{header}.{token.split('.')[1]}."
