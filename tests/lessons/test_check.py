@@ -1,4 +1,4 @@
-"""`lessons check` catches a broken lesson of each kind, and passes those that come with Strata."""
+"""`lessons check` catches a broken lesson of each kind; those of Strata: `test_bundled.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from strata import lessons
 from strata.__main__ import main
 from strata.concepts.views import concepts
 from strata.engine import LocalEngine, Settings
@@ -174,11 +173,3 @@ def test_no_shipped_lesson_fails_on_a_small_random_model(engine: LocalEngine) ->
     for sentence in check(None, engine, "tiny"):
         assert "failed:" not in sentence, sentence
         assert "no option holds" not in sentence, sentence
-
-
-def test_every_shipped_lesson_is_whole_on_the_bundled_model(model: Model) -> None:
-    assert lessons.problems() == []
-    with LocalEngine(
-        Settings(), load=lambda name, progress: model, listed=lambda: (model.name,)
-    ) as made:
-        assert check(None, made, model.name) == []
