@@ -1,6 +1,6 @@
 """What the Gaussian baseline concludes: three steps, the whole model, sentences, the program.
 
-Of the bundled model: `tests/lessons/test_bundled.py`, where its sample is.
+Of the bundled model: `tests/lessons/test_shipped.py`, where its sample is.
 """
 
 from __future__ import annotations
