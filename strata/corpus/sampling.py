@@ -178,7 +178,7 @@ def sample(
             progress(
                 len(tokens) / len(lengths), f"Reading text {len(tokens) + 1} of {len(lengths)}"
             )
-        traces = model.capture_many([texts[i] for i in batch])
+        traces = model.capture_many([texts[i] for i in batch], states_only=True)
         checks.append(traces[0].check)
         for i, trace in zip(batch, traces, strict=True):
             tokens[i] = trace.tokens

@@ -46,6 +46,7 @@ class Recorder:
     After the pass `hidden` is (L + 1, B, T, D) and `writes` (2, L, B, T, D), both in the model's
     dtype and on its device, after the edits; with `apart`, `outputs` holds what each write module
     gave, (B, T, D), unscaled. A stream of several rows is one of D numbers, row after row.
+    With `states_only` the head, a fifth of a small model, reads the first row of the batch only.
 
     A recorder also follows a generation: it counts the tokens that it has seen, so positions are
     absolute. One token at a time goes on where the last call ended; several are the whole text
@@ -59,11 +60,13 @@ class Recorder:
         *,
         record: bool = True,
         apart: bool = False,
+        states_only: bool = False,
     ) -> None:
         self.architecture = architecture
         self.edits = tuple(edits)
         self.record = record
         self.apart = apart
+        self.states_only = states_only
         self.hidden = torch.empty(0)
         self.writes: Tensor | None = None
         self.outputs: dict[Part, list[list[Tensor]]] = {}
@@ -85,6 +88,9 @@ class Recorder:
     def _open(self) -> None:
         architecture = self.architecture
         self._hear(architecture.blocks[0], self._begin)
+        if self.states_only:
+            first = here(lambda module, args: (args[0][:1], *args[1:]))
+            self._handles.append(architecture.head.register_forward_pre_hook(first))
         for part, writes in architecture.parts():
             self.outputs[part] = [[] for _ in writes]
             for block, modules in enumerate(writes):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import device, nn
+from torch import Tensor, device, nn
 
 from strata.errors import NotEnoughMemory
 from strata.model.device import free_bytes
@@ -53,3 +54,12 @@ def turning_point(config: Any) -> int | None:
         if each.get("rope_type") == "longrope":
             return int(each["original_max_position_embeddings"])
     return None
+
+
+def together(rows: Sequence[Tensor], config: Any, batch_ok: bool) -> list[list[int]]:
+    """Which rows of token ids are run in one batch, by their places."""
+    if not batch_ok:
+        return [[i] for i in range(len(rows))]
+    turn = turning_point(config) or 0
+    sides = [[i for i, row in enumerate(rows) if (len(row) > turn) == far] for far in (0, 1)]
+    return [side for side in sides if side]

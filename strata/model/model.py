@@ -21,7 +21,7 @@ from strata.model.check import refused_lens, refused_writes, switched_off, verif
 from strata.model.generation import generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
-from strata.model.limits import position_limit, require_room, turning_point
+from strata.model.limits import position_limit, require_room, together
 from strata.model.replay import replay, whole_runs
 from strata.model.tokenizer import Ids, Tokenizer, check_room
 from strata.trace import ModelCheck, Part, Scale, Trace
@@ -173,18 +173,21 @@ class Model:
         edits = self._checked(edits, len(token_ids))
         return self._capture([text], [token_ids], edits)[0]
 
-    def capture_many(self, texts: Sequence[str]) -> list[Trace]:
+    def capture_many(self, texts: Sequence[str], *, states_only: bool = False) -> list[Trace]:
         """Capture several prompts in right-padded batches, which is exact for causal models.
 
         States agree with `capture` to rounding: within 1e-5 of each state's largest entry in most
         families, 1e-4 in all. Where a model does not (`check.batch_ok`), and where its rotation
         depends on the longest prompt of a batch, prompts are not put together.
+
+        `states_only`: the same states in less time. Only the first trace of a batch, `texts[0]`
+        among them, has logits and may be asked for its check.
         """
         rows = [self.encode(text) for text in texts]
         found: dict[int, Trace] = {}
-        for group in self._together(rows):
-            traces = self._capture([texts[i] for i in group], [rows[i] for i in group], ())
-            found |= dict(zip(group, traces, strict=True))
+        for group in together(rows, self.config, self.check.batch_ok):
+            some = [texts[i] for i in group], [rows[i] for i in group]
+            found |= dict(zip(group, self._capture(*some, (), states_only), strict=True))
         return [found[i] for i in range(len(rows))]
 
     def capture_row(self, token_ids: Tensor) -> Trace:
@@ -287,14 +290,6 @@ class Model:
         if part == "mlp" and self.architecture.is_mixer:
             raise ModelError(self.switched_off["mixer"])
 
-    def _together(self, rows: Sequence[Tensor]) -> list[list[int]]:
-        """Which prompts are run in one batch."""
-        if not self.check.batch_ok:
-            return [[i] for i in range(len(rows))]
-        turn = turning_point(self.config) or 0
-        sides = [[i for i, row in enumerate(rows) if (len(row) > turn) == far] for far in (0, 1)]
-        return [side for side in sides if side]
-
     def forward(
         self, rows: Sequence[Tensor], recorder: Recorder
     ) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -311,11 +306,16 @@ class Model:
         return recorder.hidden, recorder.writes, logits
 
     def _capture(
-        self, texts: Sequence[str], rows: Sequence[Tensor], edits: tuple[Scale, ...]
+        self,
+        texts: Sequence[str],
+        rows: Sequence[Tensor],
+        edits: tuple[Scale, ...],
+        states_only: bool = False,
     ) -> list[Trace]:
         each = self.d_vocab + (3 * self.n_layers + 1) * self.d_model
         require_room(len(rows) * max(map(len, rows)), each, self.device)
-        hidden, writes, logits = self.forward(rows, Recorder(self.architecture, edits))
+        recorder = Recorder(self.architecture, edits, states_only=states_only)
+        hidden, writes, logits = self.forward(rows, recorder)
         with torch.inference_mode(False):
             hidden = hidden.float().cpu()
             logits = torch.from_dlpack(logits.cpu())  # without a copy, and fit for autograd again
@@ -327,10 +327,10 @@ class Model:
                     token_ids=row,
                     hidden=_row(hidden, i, len(row)),
                     writes=None if writes is None else _row(writes, i, len(row)),
-                    logits=_row(logits, i, len(row)),
+                    logits=_row(logits, i, len(row)) if i < len(logits) else logits[0, :0].clone(),
                     edits=edits,
                     refusal=self.write_refusal,
-                    verify=self.verify,
+                    verify=self.verify if i < len(logits) else None,
                 )
                 for i, (text, row) in enumerate(zip(texts, rows, strict=True))
             ]

@@ -254,7 +254,7 @@ def test_progress_is_told_and_may_stop_the_reading(
     calls: list[int] = []
     capture = model.capture_many
     monkeypatch.setattr(
-        model, "capture_many", lambda texts: calls.append(len(texts)) or capture(texts)
+        model, "capture_many", lambda some, **how: calls.append(len(some)) or capture(some, **how)
     )
     with pytest.raises(CancelledError):
         sample(model, TEXTS, n=30, progress=stop)
@@ -305,9 +305,9 @@ def counted(
     model, calls = tiny("llama"), []
     capture = model.capture_many
 
-    def count(texts: list[str]) -> list[Any]:
+    def count(texts: list[str], **how: bool) -> list[Any]:
         calls.append(len(texts))
-        return capture(texts)
+        return capture(texts, **how)
 
     monkeypatch.setattr(model, "capture_many", count)
     return model, calls

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -10,11 +12,20 @@ import pytest
 from strata.concepts import hidden_states, predictions, run
 from strata.corpus.examples import BY_ID, DEFAULT, EXAMPLES, FACTS, Example
 from strata.model import Model
+from strata.trace import Trace
+
+Run = Callable[[str], Trace]
+
+
+@pytest.fixture(scope="module")
+def captured(model: Model) -> Run:
+    """The run of an example, made once."""
+    return cache(lambda name: model.capture(BY_ID[name].prompt))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.id)
-def test_top1_is_what_it_says(model: Model, example: Example) -> None:
-    trace = model.capture(example.prompt)
+def test_top1_is_what_it_says(model: Model, captured: Run, example: Example) -> None:
+    trace = captured(example.id)
     best = predictions.next_token(model, trace, len(trace.tokens) - 1, k=1).iloc[0]
     assert best["predicted"] == example.top1
 
@@ -35,25 +46,24 @@ def test_default_is_a_fact() -> None:
     assert DEFAULT.prompt in FACTS
 
 
-def order(model: Model, example: str, k: int = 10) -> list[str]:
-    trace = model.capture(BY_ID[example].prompt)
-    frame = predictions.next_token(model, trace, len(trace.tokens) - 1, k)
-    return frame["predicted"].tolist()
+def test_the_order_that_notes_tell(model: Model, captured: Run) -> None:
+    def order(example: str, k: int = 10) -> list[str]:
+        trace = captured(example)
+        frame = predictions.next_token(model, trace, len(trace.tokens) - 1, k)
+        return frame["predicted"].tolist()
+
+    assert order("water")[1] == " oxygen"
+    assert order("bat2")[1] == " flew"
+    assert order("sum2")[3] == "4"
+    assert order("gregor")[1] == " spider"
+    assert order("gregor").index(" insect") > 4
+    assert " Seattle" not in order("sink", k=20)
+    assert " basketball" not in order("basketball", k=20)
+    assert " soccer" not in order("soccer", k=20)
 
 
-def test_the_order_that_notes_tell(model: Model) -> None:
-    assert order(model, "water")[1] == " oxygen"
-    assert order(model, "bat2")[1] == " flew"
-    assert order(model, "sum2")[3] == "4"
-    assert order(model, "gregor")[1] == " spider"
-    assert order(model, "gregor").index(" insect") > 4
-    assert " Seattle" not in order(model, "sink", k=20)
-    assert " basketball" not in order(model, "basketball", k=20)
-    assert " soccer" not in order(model, "soccer", k=20)
-
-
-def test_surprisal_falls_in_the_second_round(model: Model) -> None:
-    frame = predictions.surprisal(model, model.capture(BY_ID["repeat"].prompt))
+def test_surprisal_falls_in_the_second_round(model: Model, captured: Run) -> None:
+    frame = predictions.surprisal(model, captured("repeat"))
     words = frame.set_index("token")["logprob"]
     for word in (" anchor", " pepper", " seven", " lantern"):
         first, second = words[word].iloc[:2]
@@ -61,23 +71,23 @@ def test_surprisal_falls_in_the_second_round(model: Model) -> None:
         assert -second < 2
 
 
-def test_the_long_text_has_as_many_tokens_as_it_says(model: Model) -> None:
-    tokens = len(model.capture(BY_ID["long"].prompt).tokens)
+def test_the_long_text_has_as_many_tokens_as_it_says(captured: Run) -> None:
+    tokens = len(captured("long").tokens)
     assert BY_ID["long"].note.startswith(f"{tokens} tokens")
 
 
-def test_sinks_are_where_the_notes_put_them(model: Model) -> None:
-    one = hidden_states.summary(model.capture(BY_ID["sink"].prompt))
+def test_sinks_are_where_the_notes_put_them(captured: Run) -> None:
+    one = hidden_states.summary(captured("sink"))
     assert hidden_states.CONCEPT.measures["sink_ratio"](one, layer=12) > 100
-    again = hidden_states.summary(model.capture(BY_ID["sink2"].prompt))
+    again = hidden_states.summary(captured("sink2"))
     norms = again[again["layer"] == 12].set_index("position")["norm"]
     assert norms[1] < 500
     assert (norms[2:] > 4000).all()
 
 
-def test_notes_about_tokens(model: Model) -> None:
-    assert run.doctor(model, model.capture(BY_ID["penguins"].prompt))["code"][0] == "newline"
-    codes = run.doctor(model, model.capture(BY_ID["japanese"].prompt))["code"].tolist()
+def test_notes_about_tokens(model: Model, captured: Run) -> None:
+    assert run.doctor(model, captured("penguins"))["code"][0] == "newline"
+    codes = run.doctor(model, captured("japanese"))["code"].tolist()
     assert "pieces" in codes
     for example in EXAMPLES:
         typed_a_space = example.prompt.endswith(" ")

@@ -1,4 +1,4 @@
-"""`lessons check` catches a broken lesson of each kind, and passes those that come with Strata."""
+"""`lessons check` catches a broken lesson of each kind; those of Strata: `test_shipped.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from strata import lessons
 from strata.__main__ import main
 from strata.concepts.views import concepts
 from strata.engine import LocalEngine, Settings
@@ -167,18 +166,3 @@ def test_the_command_line(
     path.write_text(path.read_text("utf-8").replace("top1_prob", "nothing"), "utf-8")
     assert main(["lessons", "check", str(path)]) == 1
     assert "mine.toml, step 2: There is no measure" in capsys.readouterr().out
-
-
-def test_no_shipped_lesson_fails_on_a_small_random_model(engine: LocalEngine) -> None:
-    """It may have other answers than the bundled model, but none crashes or is impossible."""
-    for sentence in check(None, engine, "tiny"):
-        assert "failed:" not in sentence, sentence
-        assert "no option holds" not in sentence, sentence
-
-
-def test_every_shipped_lesson_is_whole_on_the_bundled_model(model: Model) -> None:
-    assert lessons.problems() == []
-    with LocalEngine(
-        Settings(), load=lambda name, progress: model, listed=lambda: (model.name,)
-    ) as made:
-        assert check(None, made, model.name) == []

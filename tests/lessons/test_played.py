@@ -2,7 +2,7 @@
 
 By websocket, which shows that the server does it; what a learner sees of it is in
 `tests/browser/test_lessons.py`, for one of the lessons; what is right on the bundled model in
-`test_check.py`.
+`test_shipped.py`.
 """
 
 from __future__ import annotations

@@ -256,6 +256,26 @@ def test_a_batch_gives_what_each_prompt_gives_alone(name: str, tiny: Tiny, twin:
         assert trace.check.write_ok == (name not in WITHOUT_WRITES)
 
 
+def test_states_alone_are_the_same_bit_for_bit(name: str, tiny: Tiny) -> None:
+    model = tiny(name)
+    texts = [PROMPT, "A dog", "The river is wide and slow."]
+    pairs = zip(model.capture_many(texts), model.capture_many(texts, states_only=True), strict=True)
+    for i, (whole, states) in enumerate(pairs):
+        assert torch.equal(states.hidden, whole.hidden)
+        assert (states.writes is None) == (whole.writes is None)
+        assert whole.writes is None or torch.equal(states.writes, whole.writes)
+        assert states.tokens == whole.tokens
+        if states.verify is None:
+            assert i > 0
+            assert len(states.logits) == 0
+        else:
+            assert apart(states.logits, whole.logits) <= 1e-5
+            assert states.check.ok == whole.check.ok
+    if model.check.batch_ok:
+        assert states.verify is None, "the head read every prompt"
+    assert not model.architecture.head._forward_pre_hooks
+
+
 # -- what is refused ----------------------------------------------------------------------------
 
 

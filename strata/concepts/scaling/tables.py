@@ -47,7 +47,7 @@ def sweep(
     clean = _logprobs(model.unembed(trace.hidden[-1, -1]))  # (V,)
     prob = clean.exp()
     rows: dict[int, tuple[Any, ...]] = {}
-    for i, logprobs in _distributions(model, trace, edits, progress):
+    for i, logprobs in distributions(model, trace, edits, progress):
         logprob = float(logprobs[target_id])
         rank = int((logprobs > logprobs[target_id]).sum())
         kl = max(0.0, float(prob @ (clean - logprobs)))
@@ -74,7 +74,7 @@ def compare(
     [number] = _factors([factor])
     edit = Scale(block, number, part, _positions(trace, positions))
     clean = _logprobs(model.unembed(trace.hidden[-1, -1]))  # (V,)
-    [(_, edited)] = _distributions(model, trace, [edit])
+    [(_, edited)] = distributions(model, trace, [edit])
     best = (each.argsort(descending=True, stable=True)[:k] for each in (clean, edited))
     token_ids = torch.cat(list(best)).unique()
     token_ids = token_ids[clean[token_ids].argsort(descending=True, stable=True)]
@@ -122,7 +122,7 @@ def places(model: Model, part: Part = "stream") -> pd.DataFrame:
     return pd.DataFrame({"block": range(model.n_layers), "within": names})
 
 
-def _distributions(
+def distributions(
     model: Model,
     trace: Trace,
     edits: Sequence[Scale],

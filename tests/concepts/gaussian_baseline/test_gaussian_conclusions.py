@@ -1,4 +1,7 @@
-"""What the Gaussian baseline concludes: three steps, the whole model, sentences, the program."""
+"""What the Gaussian baseline concludes: three steps, the whole model, sentences, the program.
+
+Of the bundled model: `tests/lessons/test_shipped.py`, where its sample is.
+"""
 
 from __future__ import annotations
 
@@ -331,41 +334,3 @@ def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_
     assert f"effective dimension {row.effective_dimension:.0f}" in output
     pair = baseline.quantiles(drawn, 12, "mlp").iloc[500]
     assert f"text {pair['text_a']}, position {pair['position_a']}: " in output
-
-
-# -- the bundled model ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def real(model: Model) -> Sample:
-    """500 states of the bundled model on half of the shipped passages."""
-    return sample(model, list(passages.passages().values())[:35], n=500)
-
-
-def test_the_seeds_conclusions_hold_for_the_bundled_model(real: Sample) -> None:
-    """Stream and attention far from Gaussian, the MLP nearest, in fewer dimensions than D."""
-    frame = baseline.glance(real)
-    assert CONCEPT.measures["closest_part"](frame) == "mlp"
-    middle = frame[frame["layer"] > 0].groupby("part")[["ks_full", "ks_best", "mean"]].median()
-    assert middle["ks_full"]["stream"] > 0.99
-    assert middle["ks_full"]["attn"] > 0.8
-    assert middle["ks_best"]["mlp"] < 0.4 < middle["ks_best"]["attn"]
-    assert middle["mean"]["mlp"] < 0.15 < 0.5 < middle["mean"]["stream"]
-
-
-def test_an_offset_explains_most_of_the_bundled_models_stream(real: Sample) -> None:
-    frame = baseline.decomposition(real, 15, drop_top=3)
-    assert CONCEPT.measures["offset_share"](frame, part="stream") > 0.85
-    centred = frame[frame["step"] == "centred"].set_index("part")
-    assert (centred["ks_best"] < 0.1).all()
-    assert (centred["best_dimension"] < 300).all()
-
-
-def test_the_sinks_are_left_out(model: Model, real: Sample) -> None:
-    norms = real.states(12).norm(dim=1)
-    assert norms.max() < 5 * norms.median()
-    texts = list(passages.passages().values())[:3]
-    with_sinks = sample(model, texts, n=300, skip_first=False)
-    norms = with_sinks.states(12).norm(dim=1)
-    assert (norms > 50 * norms.median()).sum() == 3
-    assert set(with_sinks.position[(norms > 50 * norms.median()).numpy()]) == {0}

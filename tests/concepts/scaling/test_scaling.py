@@ -16,9 +16,10 @@ import torch
 
 from strata.concepts.scaling import CONCEPT, compare, last_block, places, sweep, words
 from strata.concepts.scaling.script import script
+from strata.concepts.scaling.tables import distributions
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import CancelledError, InputError, ModelError
-from strata.model import Model, load_model
+from strata.model import Model, load_model, replay
 from strata.trace import Part, Scale
 from tests.concepts.by_hand import bundled_folder
 from tests.plain import Plain
@@ -172,16 +173,19 @@ def test_lower_blocks_do_change_it(model: Model, paris: int) -> None:
     assert CONCEPT.measures["worst_change"](swept) == pytest.approx(-1.18, abs=0.02)
 
 
-def test_a_long_prompt_of_the_bundled_model(model: Model) -> None:
-    """Several groups, a sink of size 24,000, against two runs with hooks."""
-    text = "The keeper of the lighthouse climbed the steps of the tower. " * 8
+def test_a_longer_prompt_of_bundled_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several groups, a sink of size 24,000, against runs with hooks."""
+    text = "The keeper of the lighthouse climbed the steps of the tower. " * 4
     trace = model.capture(text)
-    for part in ("stream", "mlp", "attn"):
-        frame = sweep(model, trace, TARGET, [0.0], part).set_index("block")
-        for block in (0, 17):
-            logits = model.capture(text, [Scale(block, 0.0, part)]).logits[-1].double()
-            expected = float(logits.log_softmax(dim=-1)[TARGET])
-            assert frame["logprob"][block] == pytest.approx(expected, abs=1e-3), (part, block)
+    parts: tuple[Part, ...] = ("stream", "mlp", "attn")
+    edits = [Scale(block, 0.0, part) for block in (17, 0) for part in parts]
+    monkeypatch.setattr(replay, "_rows_at_once", lambda network, trace: 4)
+    found = dict(distributions(model, trace, edits))
+    assert len(found) == len(edits)
+    for i, edit in enumerate(edits):
+        logits = model.capture(text, [edit]).logits[-1].double()
+        expected = float(logits.log_softmax(dim=-1)[TARGET])
+        assert float(found[i][TARGET]) == pytest.approx(expected, abs=1e-3), edit
 
 
 # -- readings, measures -----------------------------------------------------------------------

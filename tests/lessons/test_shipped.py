@@ -1,0 +1,86 @@
+"""The lessons that come with Strata, and what the Gaussian baseline says of the bundled model.
+
+In one file, for one sample of its states: 70 texts are read, which is the longest work there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from strata import lessons
+from strata.concepts.gaussian_baseline import CONCEPT
+from strata.corpus import Sample, Source, passages, sample
+from strata.engine import Job, LocalEngine, Settings
+from strata.lessons.check import check
+from strata.model import Model
+
+
+def engine_of(model: Model, name: str) -> LocalEngine:
+    return LocalEngine(Settings(), load=lambda name, progress: model, listed=lambda: (name,))
+
+
+@pytest.fixture(scope="module")
+def engine(model: Model) -> Iterator[LocalEngine]:
+    with engine_of(model, model.name) as made:
+        yield made
+
+
+def of_sample(engine: LocalEngine, view: str, **params: Any) -> pd.DataFrame:
+    return engine.run(Job(view=view, model="smollm2-135m", sample={}, params=params))
+
+
+@pytest.fixture(scope="module")
+def real(engine: LocalEngine) -> Sample:
+    """The sample that pages and lessons begin with: 2,000 states at the shipped passages."""
+    of_sample(engine, "corpus.about")
+    drawn = engine.samples.get(("smollm2-135m", Source(), ()))
+    assert drawn is not None
+    return drawn
+
+
+def test_no_lesson_fails_on_a_small_random_model(tiny: Callable[[str], Model]) -> None:
+    """It may have other answers than the bundled model, but none crashes or is impossible."""
+    with engine_of(tiny("gpt2"), "tiny") as small:
+        for sentence in check(None, small, "tiny"):
+            assert "failed:" not in sentence, sentence
+            assert "no option holds" not in sentence, sentence
+
+
+def test_every_lesson_is_whole(engine: LocalEngine) -> None:
+    assert lessons.problems() == []
+    assert check(None, engine, "smollm2-135m") == []
+
+
+def test_the_seeds_conclusions_hold(engine: LocalEngine) -> None:
+    """Stream and attention far from Gaussian, the MLP nearest, in fewer dimensions than D."""
+    frame = of_sample(engine, "gaussian_baseline.glance")
+    assert CONCEPT.measures["closest_part"](frame) == "mlp"
+    middle = frame[frame["layer"] > 0].groupby("part")[["ks_full", "ks_best", "mean"]].median()
+    assert middle["ks_full"]["stream"] > 0.99
+    assert middle["ks_full"]["attn"] > 0.8
+    assert middle["ks_best"]["mlp"] < 0.4 < middle["ks_best"]["attn"]
+    assert middle["mean"]["mlp"] < 0.15 < 0.5 < middle["mean"]["stream"]
+
+
+def test_an_offset_explains_most_of_the_stream(engine: LocalEngine) -> None:
+    frame = of_sample(engine, "gaussian_baseline.decomposition", layer=15, drop_top=3)
+    assert CONCEPT.measures["offset_share"](frame, part="stream") > 0.85
+    centred = frame[frame["step"] == "centred"].set_index("part")
+    assert (centred["ks_best"] < 0.1).all()
+    assert (centred["best_dimension"] < 300).all()
+
+
+def test_the_sample_is_checked_and_without_sinks(model: Model, real: Sample) -> None:
+    assert real.check.ok
+    assert real.check.read_back_ok
+    norms = real.states(12).norm(dim=1)
+    assert norms.max() < 5 * norms.median()
+    texts = list(passages.passages().values())[:3]
+    with_sinks = sample(model, texts, n=300, skip_first=False)
+    norms = with_sinks.states(12).norm(dim=1)
+    assert (norms > 50 * norms.median()).sum() == 3
+    assert set(with_sinks.position[(norms > 50 * norms.median()).numpy()]) == {0}
