@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def about(model: Model, sample: Sample) -> pd.DataFrame:
-    """What was sampled, one row: n, n_asked, n_available (positions to choose from), n_texts and
-    n_tokens (that were read), writes (whether there are attention and MLP writes), refusal (if not,
-    why), attn and mlp (JSON: paths from a block to the module whose output it adds, of which the
-    first that exists counts; "a+b" is the sum of several), write_scale (by which that output is
-    multiplied; NaN where modules differ), attn_scales and mlp_scales (JSON: for each block the
-    factors of its modules)."""
+    """What was sampled, one row: n, n_asked, n_available (positions to choose from), n_sinks
+    (chosen, and left out as attention sinks), n_texts and n_tokens (that were read), writes
+    (whether there are attention and MLP writes), refusal (if not, why), attn and mlp (JSON: paths
+    from a block to the module whose output it adds, of which the first that exists counts; "a+b" is
+    the sum of several), write_scale (by which that output is multiplied; NaN where modules differ),
+    attn_scales and mlp_scales (JSON: for each block the factors of its modules)."""
     row = model.architecture.row
     return pd.DataFrame(
         [
@@ -29,6 +29,7 @@ def about(model: Model, sample: Sample) -> pd.DataFrame:
                 "n": len(sample),
                 "n_asked": sample.n_asked,
                 "n_available": sample.n_available,
+                "n_sinks": sample.n_sinks,
                 "n_texts": len(sample.tokens),
                 "n_tokens": sum(map(len, sample.tokens.values())),
                 "writes": sample.writes is not None,

@@ -23,15 +23,23 @@ finally:
     hook.remove()
 """  # for a body that wants `output`, and `raw[0]`: the last state before the final norm
 
+SINK_RULE = """
+def sinks_of(sizes):
+    # Attention sinks of a text, by the norms (L + 1, T) of its states before the final norm: ten
+    # times what is typical of a layer. That is the median, but from layer 2 on at most four times
+    # what was typical before: most tokens may be sinks.
+    typical = sizes.quantile(0.5, dim=1)
+    for layer in range(2, len(typical)):
+        if typical[layer - 1] > 0:
+            typical[layer] = min(typical[layer], 4 * typical[layer - 1])
+    far = (sizes >= 10 * typical[:, None])[typical > 0].any(dim=0)
+    return far.nonzero().flatten().tolist()
+
+
+"""
+
 SINKS = """
-# Attention sinks: states ten times as long as is typical of their layer. Typical is the median, but
-# from layer 2 on at most four times what was typical before: most tokens may be sinks.
-sizes = hidden[: len(output.hidden_states)].norm(dim=-1)  # (L + 1, T), before the final norm
-typical = sizes.quantile(0.5, dim=1)
-for layer in range(2, len(typical)):
-    if typical[layer - 1] > 0:
-        typical[layer] = min(typical[layer], 4 * typical[layer - 1])
-sinks = [t for t in range(len(tokens)) if (sizes[:, t] >= 10 * typical)[typical > 0].any()]
+sinks = sinks_of(hidden[: len(output.hidden_states)].norm(dim=-1))
 print(f"attention sinks: {sinks}")
 left_out = ({0} if SKIP_FIRST else set()) | (set(sinks) if SKIP_SINKS else set())
 left = [t for t in range(len(tokens)) if t not in left_out]

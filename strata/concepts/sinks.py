@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from strata.concepts import quick
 from strata.display.tokens import digits
+from strata.model.sinks import norms_of, ratios_to, typical_of, which
 from strata.trace import Trace
-
-FAR = 10.0  # times the typical norm of its layer from which on a state is a sink's
-_GROWTH = 4.0  # times: more than the typical norm grows from one layer to the next
 
 
 @quick
@@ -28,10 +26,10 @@ def sinks(trace: Trace) -> pd.DataFrame:
     before, where there are none), with `layer`, `norm` and `ratio` (norm / typical) where the ratio
     is largest. Sun et al. 2024 describe such states (massive activations).
     """
-    norms = trace.hidden.double().norm(dim=-1).numpy()  # (L + 1, T)
-    is_sink = (_ratios(norms, _typical(norms)) >= FAR).any(axis=0)  # (T,)
-    typical = _typical(norms) if is_sink.all() else np.median(norms[:, ~is_sink], axis=1)
-    ratios, found = _ratios(norms, typical), np.flatnonzero(is_sink)
+    norms = norms_of(trace.hidden)  # (L + 1, T)
+    is_sink = which(norms)  # (T,)
+    typical = typical_of(norms) if is_sink.all() else np.median(norms[:, ~is_sink], axis=1)
+    ratios, found = ratios_to(norms, typical), np.flatnonzero(is_sink)
     layers = ratios.argmax(axis=0)  # (T,)
     return pd.DataFrame(
         {
@@ -63,18 +61,3 @@ def note(frame: pd.DataFrame, shown: Sequence[str], left_out: bool = False) -> s
     ratio = f"up to {digits(frame['ratio'].max())} times as long as the others"
     kind = "is an attention sink" if len(names) == 1 else "are attention sinks"
     return f"{listed} {kind}, {ratio}{', and left out' if left_out else ''}."
-
-
-def _ratios(norms: NDArray[np.float64], typical: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(L + 1, T): each norm over what is typical of its layer; 0 where that is 0."""
-    there = typical[:, None]  # (L + 1, 1)
-    return np.divide(norms, there, out=np.zeros_like(norms), where=there > 0)
-
-
-def _typical(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(L + 1, T) norms -> (L + 1,): see `sinks`."""
-    typical = np.median(norms, axis=1)
-    for layer in range(2, len(typical)):
-        if typical[layer - 1] > 0:
-            typical[layer] = min(typical[layer], _GROWTH * typical[layer - 1])
-    return typical

@@ -15,6 +15,7 @@ from torch import Tensor
 from strata.corpus import datasets
 from strata.corpus.passages import LONGEST_TEXT, fitting, passages, split
 from strata.errors import InputError, ModelError
+from strata.model import sinks
 from strata.trace import ModelCheck, Part
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Source(BaseModel):
     """What a job says of the sample: which texts, how many positions, which seed.
 
     `corpus`: "strata" (the shipped passages), "own" (the job's prompts) or an id of texts.toml.
-    `skip_first`: without the first token of each text, see `sample`.
+    `skip_first`: without the first token of each text, `skip_sinks`: without attention sinks, see
+    `sample`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -40,6 +42,7 @@ class Source(BaseModel):
     n: int = Field(2_000, ge=FEWEST, le=MOST)
     seed: int = Field(0, ge=0, lt=2**32)
     skip_first: bool = True
+    skip_sinks: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,8 @@ class Sample:
 
     Of sample i the token is `tokens[text[i]][position[i]]`: `text` counts the `texts` that were
     given, `tokens` holds those that were read. `n_asked` positions were asked for, `n_available`
-    were there to choose from. `check` is the worst of the identities, over one text a batch.
+    were there to choose from, and of those chosen `n_sinks` were left out as attention sinks.
+    `check` is the worst of the identities, over one text a batch.
     """
 
     texts: tuple[str, ...]
@@ -60,6 +64,7 @@ class Sample:
     refusal: str
     n_asked: int
     n_available: int
+    n_sinks: int
     check: ModelCheck
 
     def __len__(self) -> int:
@@ -126,7 +131,13 @@ def draw(
             prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]
         texts = fitting(model, [passage for prompt in prompts for passage in split(prompt)])
     return sample(
-        model, texts, source.n, source.seed, skip_first=source.skip_first, progress=progress
+        model,
+        texts,
+        source.n,
+        source.seed,
+        skip_first=source.skip_first,
+        skip_sinks=source.skip_sinks,
+        progress=progress,
     )
 
 
@@ -137,6 +148,7 @@ def sample(
     seed: int = 0,
     *,
     skip_first: bool = True,
+    skip_sinks: bool = False,
     progress: Progress | None = None,
 ) -> Sample:
     """The model's states at n token positions, drawn with a seed from all positions of the texts.
@@ -145,7 +157,9 @@ def sample(
     texts, first a hundred are drawn (more, if these hold fewer than n positions), so that a long
     file costs no more than a short one. The first token of each text is left out unless
     `skip_first` is False: often it is an attention sink, a hundred times larger than the rest, and
-    a few of these decide every mean and variance. `progress` is called before each batch and may
+    a few of these decide every mean and variance. There may be more of them, as where a word is
+    repeated: with `skip_sinks` those among the n positions that are sinks in their text, by the
+    rule of `hidden_states.sinks`, are left out too. `progress` is called before each batch and may
     raise. InputError where a text is refused, or where fewer than 4 positions can be had. Seed 001.
     """
     if not FEWEST <= n <= MOST:
@@ -172,7 +186,7 @@ def sample(
     tokens: dict[int, tuple[str, ...]] = {}
     stream = torch.empty(model.n_layers + 1, len(chosen), model.d_model)
     writes = torch.empty(2, model.n_layers, len(chosen), model.d_model)
-    refusal, checks = "", []
+    refusal, checks, keep = "", [], np.ones(len(chosen), dtype=bool)
     for batch in _batches({i: lengths[i] for i in np.unique(text).tolist()}):
         if progress is not None:
             progress(
@@ -188,16 +202,26 @@ def sample(
                 refusal = trace.refusal
             else:
                 writes[:, :, rows] = trace.writes[:, :, position[rows]]
+            if skip_sinks:
+                keep[rows] = ~sinks.which(sinks.norms_of(trace.hidden))[position[rows]]
+    left = torch.from_numpy(np.flatnonzero(keep))
+    if len(left) < FEWEST:
+        raise InputError(
+            "Nearly all of these tokens are attention sinks; include them, or use other texts."
+        )
+    if len(left) < len(keep):
+        stream, writes = stream[:, left], writes[:, :, left]
     return Sample(
         texts=tuple(texts),
         tokens=tokens,
-        text=text,
-        position=position,
+        text=text[keep],
+        position=position[keep],
         stream=stream,
         writes=None if refusal else writes,
         refusal=refusal,
         n_asked=n,
         n_available=available,
+        n_sinks=len(keep) - len(left),
         check=_worst(checks),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import TEXTS, program
+from strata.concepts.script import SINK_RULE, TEXTS, program
 
 
 def script(
@@ -22,6 +22,7 @@ def script(
     n: int = 2_000,
     seed: int = 0,
     skip_first: bool = True,
+    skip_sinks: bool = False,
     center: bool = False,
     drop_top: int = 0,
     pairs: str = "all",
@@ -38,7 +39,7 @@ def script(
     """
     return program(
         "Are a model's states spread like random directions, and in how many dimensions?",
-        TEXTS + _SCRIPT,
+        TEXTS + SINK_RULE + _SCRIPT,
         source,
         revision,
         None,
@@ -47,6 +48,7 @@ def script(
         n=n,
         seed=seed,
         skip_first=skip_first,
+        skip_sinks=skip_sinks,
         layer=layer,
         part=part,
         blocks=blocks,
@@ -103,7 +105,22 @@ def keep_output(scale):
     return hook
 
 
+norms = []  # of the states before the first block and after each, (T,)
+
+
+def keep_norms(state):
+    state = state[0] if isinstance(state, (tuple, list)) else state
+    norms.append(state.double().reshape(state.shape[1], -1).norm(dim=-1))
+
+
 layers = model.get_submodule(BLOCKS)
+if SKIP_SINKS:
+    layers[0].register_forward_pre_hook(
+        lambda module, args, kwargs: keep_norms(args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
+    )
+    for block in layers:
+        block.register_forward_hook(lambda module, args, output: keep_norms(output))
 if PART == "stream" and LAYER == 0:
     layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)
 elif PART == "stream":
@@ -112,13 +129,17 @@ else:
     parts = submodules(layers[LAYER - 1], MODULES)
     for part, scale in zip(parts, SCALES or [WRITE_SCALE] * len(parts)):
         part.register_forward_hook(keep_output(scale))
-read = {}
+read, sinks = {}, set()
 for i in sorted({i for i, t in chosen}):
     kept.clear()
+    norms.clear()
     with torch.inference_mode():
         model(ids[i])
     n_tokens = ids[i].shape[1]
     read[i] = sum(each.float().reshape(n_tokens, -1) for each in kept)  # (T, D)
+    if SKIP_SINKS:
+        sinks |= {(i, t) for t in sinks_of(torch.stack(norms))}
+chosen = [place for place in chosen if place not in sinks]
 states = torch.stack([read[i][t] for i, t in chosen])  # (n, D)
 
 if CENTER:

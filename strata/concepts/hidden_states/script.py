@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strata.concepts.script import ALL_STATES, SINKS, TEXTS, program
+from strata.concepts.script import ALL_STATES, SINK_RULE, SINKS, TEXTS, program
 
 
 def script(
@@ -21,7 +21,7 @@ def script(
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "What does a language model carry from layer to layer for each token?",
-        TEXTS + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_LEFT,
+        TEXTS + SINK_RULE + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_LEFT,
         source,
         revision,
         prompt,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import ALL_STATES, SINKS, TEXTS, program
+from strata.concepts.script import ALL_STATES, SINK_RULE, SINKS, TEXTS, program
 
 
 def script(
@@ -23,7 +23,7 @@ def script(
     of the model's list of blocks, such as "model.layers"."""
     return program(
         "How alike are the states of a prompt, from layer to layer and from token to token?",
-        TEXTS + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_PROFILE,
+        TEXTS + SINK_RULE + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_PROFILE,
         source,
         revision,
         prompt,

@@ -93,16 +93,17 @@ def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
                 note = str(error).rstrip(".") + "; so these are Strata's own passages"
     n = st.select_slider("Token positions", _COUNTS, 2_000, key="positions", bind="query-params")
     seed = st.number_input("Seed", 0, 9_999, 0, key="seed", bind="query-params")
-    first = st.toggle(
-        "Include each text's first token",
+    all_of_them = st.toggle(
+        "Include attention sinks and first tokens",
         key="sinks",
         bind="query-params",
-        help="It often is an attention sink, a hundred times larger than all others: a few of "
-        "these decide every mean and variance.",
+        help="The first token of a text often is an attention sink, a hundred times larger than "
+        "all others, and repeated words may be: a few of these decide every mean and variance.",
     )
     of = "strata" if chosen == "own" and not texts else chosen
     sample = {"corpus": of, "n": n, "seed": int(seed)}
-    return sample | {"skip_first": not first}, texts, note
+    skip = {"skip_first": not all_of_them, "skip_sinks": not all_of_them}
+    return sample | skip, texts, note
 
 
 def _job(
@@ -134,11 +135,12 @@ def _read(
 
 
 def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], note: str) -> str:
-    few = about["n"] < about["n_asked"]
+    chosen = about["n"] + about["n_sinks"]
+    few = chosen < about["n_asked"]
     text = (
-        f"All {about['n']:,} token positions, fewer than the {about['n_asked']:,} asked for,"
+        f"All {chosen:,} token positions, fewer than the {about['n_asked']:,} asked for,"
         if few
-        else f"{about['n']:,} of {about['n_available']:,} token positions"
+        else f"{chosen:,} of {about['n_available']:,} token positions"
     )
     whose = {"strata": "written for Strata", "own": "of your own text"}
     name = sample["corpus"]
@@ -146,5 +148,7 @@ def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], not
     text += whose[name] if name in whose else f"of {datasets.texts()[name].title}"
     if sample["skip_first"]:
         text += ", each one's first token left out"
+    if about["n_sinks"]:
+        text += f", and {about['n_sinks']:,} of the positions too, which are attention sinks"
     text += f"; seed {sample['seed']}. The prompt on the left plays no part on this page."
     return f"{text} {note[:1].upper()}{note[1:]}." if note else text

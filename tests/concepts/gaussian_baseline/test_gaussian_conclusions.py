@@ -321,6 +321,19 @@ def test_script_reproduces_the_page(
     assert found == pytest.approx(order["cosine"][at], abs=1e-4)
 
 
+@pytest.mark.parametrize("skip_sinks", [True, False])
+def test_script_leaves_out_the_same_sinks(model: Model, skip_sinks: bool) -> None:
+    texts = ["The The The The cat sat on the mat.", "Dogs dogs dogs ran home.", "dog dog dog dog"]
+    drawn = sample(model, texts, n=100, skip_sinks=skip_sinks)
+    ran: dict[str, Any] = {}
+    kept = choices(model, drawn, "stream") | {"skip_sinks": skip_sinks}
+    exec(compile(script(bundled_folder(), None, "", layer=12, **kept), "script.py", "exec"), ran)
+    assert ran["chosen"] == list(zip(drawn.text.tolist(), drawn.position.tolist(), strict=True))
+    assert (drawn.n_sinks > 0) is skip_sinks
+    [row] = baseline.summary(drawn, 12).itertuples()
+    assert ran["mean"] == pytest.approx(row.mean, abs=1e-5)
+
+
 def test_script_runs_by_itself_and_prints_what_the_page_shows(model: Model, tmp_path: Path) -> None:
     texts = list(passages.passages().values())[:3]
     drawn = sample(model, texts, n=100)
