@@ -19,7 +19,7 @@ from strata.ui.server.resources import engine, limit
 
 _GLANCE = 0.125  # seconds after which a run that waits gives way to a newer one
 _PATIENCE = 2  # glances before a wait is worth showing, and between two looks at how far it is
-_CLOSELY, _LATER = 4, 4  # looks after which a wait is long, glances between two then
+_CLOSELY, _LATER = 4, 8  # looks after which a wait is long, glances between two then
 _DEADLINE = 600.0  # seconds
 _FOR_A_PLACE = 60.0  # seconds that a page waits for a place in the queue
 _BETWEEN_TRIES = 10.0  # seconds at most
