@@ -39,7 +39,7 @@ ROOMS = {
     "ui": "nouns ui/server ui/anatomy ui/lessons ui/classroom",
     "pages": "display charts corpus concepts/* ui/anatomy ui/figures",
     "app": "ui/server",
-    "bench": "nouns charts weights storage model corpus concepts concepts/* engine lessons "
+    "bench": "nouns runtime charts weights storage model corpus concepts concepts/* engine lessons "
     "classroom ui/server",
 }
 ALONE = {  # files that stand in a folder of rooms, not in one of them

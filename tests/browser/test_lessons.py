@@ -10,7 +10,6 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from strata.concepts.views import concepts
 from strata.lessons import Question, Step, lessons
 from tests import small
 from tests.browser.server import serve
@@ -116,24 +115,6 @@ def test_every_step_is_applied_answered_and_revealed(page: Page, address: str, s
     asked = sum(step.question is not None for step in lesson.steps)
     card = page.locator(f".st-key-lesson_{stem}")
     expect(card).to_contain_text(f"{len(lesson.steps)} steps seen, {asked} of {asked} questions")
-
-
-@pytest.mark.timeout(600)
-def test_pages_and_a_lesson_work_on_streamlit_as_it_is(page: Page, tmp_path: Path) -> None:
-    """With STRATA_PLAIN_STREAMLIT, for the day on which its insides have changed."""
-    environment = {"STRATA_PLAIN_STREAMLIT": "1", **small.environment(tmp_path)}
-    with serve(environment=environment) as url:
-        for stem in concepts():
-            page.goto(f"{url}/{stem}")
-            expect(page.locator(".st-key-foot")).to_be_visible()
-            settled(page)
-        lesson = lessons()["predictions"]
-        start(page, url, "predictions")
-        for number, step in enumerate(lesson.steps):
-            at_step(page, number, step, len(lesson.steps))
-            play(page, step)
-            page.locator(".st-key-step_on button").click()
-        expect(page).to_have_url(re.compile("/lessons"))
 
 
 def test_a_guess_on_the_figure_survives_a_reload_and_is_in_the_report(

@@ -11,7 +11,7 @@ import torch
 
 from strata.concepts import hidden_states, laminar_profile
 from strata.concepts.hidden_states import words
-from strata.concepts.script import SINKS
+from strata.concepts.script import SINK_RULE, SINKS
 from strata.concepts.sinks import kept, note, sinks
 from strata.errors import InputError
 from strata.model import Model
@@ -134,7 +134,7 @@ def test_the_script_finds_the_same(skip_sinks: bool) -> None:
             "SKIP_FIRST": False,
             "SKIP_SINKS": skip_sinks,
         }
-        exec(SINKS, given)
+        exec(SINK_RULE + SINKS, given)
         assert given["sinks"] == sinks(run)["position"].tolist()
         assert given["left"] == kept(run, False, skip_sinks).tolist()
 

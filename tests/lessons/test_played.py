@@ -7,10 +7,15 @@ By websocket, which shows that the server does it; what a learner sees of it is 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.classroom_client import Browser
+from strata.concepts.views import concepts
 from strata.lessons import Lesson, Question, lessons
+from tests import small
+from tests.browser.server import serve
 from tests.loops import run_apart
 
 
@@ -60,3 +65,19 @@ async def play(url: str, lesson: Lesson) -> None:
 @pytest.mark.parametrize("stem", list(lessons()))
 def test_every_step_is_applied_answered_and_told(small_address: str, stem: str) -> None:
     run_apart(play(small_address, lessons()[stem]))
+
+
+async def look(url: str, page: str) -> None:
+    browser = Browser(url)
+    await browser.open(page)
+    assert {"table", "code", "download", "link"} <= set(browser.widgets), page
+    await browser.close()
+
+
+def test_pages_and_a_lesson_work_on_streamlit_as_it_is(tmp_path: Path) -> None:
+    """With STRATA_PLAIN_STREAMLIT, for the day on which its insides have changed: what is replaced
+    is all in the server, so a browser would show no more."""
+    with serve(environment={"STRATA_PLAIN_STREAMLIT": "1", **small.environment(tmp_path)}) as url:
+        for page in concepts():
+            run_apart(look(url, page))
+        run_apart(play(url, lessons()["predictions"]))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from strata import lessons
-from strata.concepts.gaussian_baseline import CONCEPT
+from strata.concepts.gaussian_baseline import CONCEPT, words
 from strata.corpus import Sample, Source, passages, sample
 from strata.engine import Job, LocalEngine, Settings
 from strata.lessons.check import check
@@ -72,6 +72,21 @@ def test_an_offset_explains_most_of_the_stream(engine: LocalEngine) -> None:
     centred = frame[frame["step"] == "centred"].set_index("part")
     assert (centred["ks_best"] < 0.1).all()
     assert (centred["best_dimension"] < 300).all()
+
+
+def test_what_the_page_says(engine: LocalEngine) -> None:
+    """In a browser the page is seen with a small model only."""
+    three = of_sample(engine, "gaussian_baseline.decomposition", layer=15, drop_top=3)
+    told = "of this excess the offset that they share explains 94%"
+    assert told in words.conclusion(three, "stream")
+    glance = of_sample(engine, "gaussian_baseline.glance", center=False, drop_top=0)
+    assert words.whole(glance).startswith("Over all layers the MLP writes come closest")
+    mlp = {"layer": 15, "part": "mlp", "center": True, "drop_top": 0, "pairs": "all"}
+    assert of_sample(engine, "gaussian_baseline.summary", **mlp)["best_dimension"].item() == 99
+    points = of_sample(engine, "gaussian_baseline.normality", layer=15, dim=157)
+    assert words.normality_reading(points, 157).startswith("Dimension 157 reaches")
+    largest = of_sample(engine, "gaussian_baseline.dimensions", layer=15)
+    assert "the heaviest tails are in dimension 157" in words.dimensions_reading(largest, 2_000)
 
 
 def test_the_sample_is_checked_and_without_sinks(model: Model, real: Sample) -> None:
