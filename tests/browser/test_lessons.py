@@ -17,6 +17,12 @@ from tests.browser.server import serve
 STEMS = list(lessons())
 
 
+@pytest.fixture
+def address(small_address: str) -> str:
+    """A small model's: what it answers does not matter here, and its pages are drawn sooner."""
+    return small_address
+
+
 def settled(page: Page) -> None:
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_test_id("stException")).to_have_count(0)

@@ -8,7 +8,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.screen import (
     chart,
+    eventually_asks,
     no_exception,
+    query,
     reading,
     said,
     settled,
@@ -61,3 +63,36 @@ def test_a_long_prompt_leaves_room_for_the_figure(page: Page, address: str) -> N
     expect(strip(page).get_by_role("button")).to_have_count(147)
     assert strip(page).evaluate("e => e.clientHeight") < 200
     expect(chart(page, "What may follow")).to_be_in_viewport()
+
+
+def test_positions_of_an_older_link_are_said_to_have_moved(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions?at=1")
+    type_prompt(page, "It was  1912 then")  # older versions split the two spaces
+    eventually_asks(page, split="2")
+    moved = said(sidebar(page), "note").filter(has_text="its tokens were others before")
+    expect(moved).to_have_count(0)
+    asked = query(page)["prompt"]
+    visit(page, f"{address}/predictions?prompt={asked}&at=2")
+    expect(moved).to_contain_text("from position 2 on")
+    assert query(page) == {"prompt": asked, "at": "2", "split": "2"}
+
+
+def test_the_prompt_doctor(page: Page, address: str) -> None:
+    visit(page, f"{address}/predictions")
+    warnings = said(sidebar(page), "warning")
+    expect(warnings).to_have_count(0)
+    expect(sidebar(page)).to_contain_text("5 of 256 tokens · on ")
+    expect(sidebar(page)).to_contain_text("adds no start token")
+    for text, warning in (
+        (
+            "A wise man once said: Penguins are cute.",
+            "The likeliest next token is a line break, “↵” (21%)",
+        ),
+        ("The capital of France is ", "The prompt ends with a space"),
+    ):
+        type_prompt(page, text)
+        expect(warnings.filter(has_text=warning)).to_be_visible()
+        expect(warnings).to_have_count(1)
+    type_prompt(page, "very very very very")
+    expect(sidebar(page)).to_contain_text("“very” stands 4 times in a row from position 0")
+    expect(warnings).to_have_count(0)

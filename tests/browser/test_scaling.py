@@ -36,7 +36,8 @@ def test_the_sweep_of_the_notebook_comes_first(page: Page, address: str) -> None
 def test_the_link_restores_part_factor_positions_and_view(page: Page, small_address: str) -> None:
     visit(page, small_address)
     page.get_by_role("radio", name="MLP", exact=True).click()
-    expect(page.locator('[aria-label*=" with the MLP write × 0.8 at one block"]')).to_be_visible()
+    title = " with the MLP write × 0.8 at one block"  # of whatever this model says
+    expect(page.locator(f'[data-testid="stVegaLiteChart"][aria-label*="{title}"]')).to_be_visible()
     page.get_by_role("radio", name="Chosen", exact=True).click()
     eventually_asks(page, positions="4")  # on its way, it would take back what is set meanwhile
     slider(page, "By the factor").focus()

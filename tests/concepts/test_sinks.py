@@ -13,6 +13,7 @@ from strata.concepts import hidden_states, laminar_profile
 from strata.concepts.hidden_states import words
 from strata.concepts.script import SINK_RULE, SINKS
 from strata.concepts.sinks import kept, note, sinks
+from strata.corpus import sample
 from strata.errors import InputError
 from strata.model import Model
 from strata.trace import Trace
@@ -185,3 +186,25 @@ def test_reading_of_one_token() -> None:
 def test_the_reading_of_norms_tells_of_all_sinks() -> None:
     run = planted(0, 3)
     assert words.reading(hidden_states.summary(run), sinks(run)).endswith((" is 3.", " is 0."))
+
+
+def test_a_sample_leaves_them_out_wherever_they_are(model: Model) -> None:
+    texts = ["The The The The cat sat on the mat.", "Dogs dogs dogs ran home.", "dog dog dog dog"]
+    whole = sample(model, texts, n=100)
+    found = [set(sinks(model.capture(text))["position"]) for text in texts]
+    assert [len(each) > 1 for each in found] == [True, False, True]
+    left = [
+        row
+        for row, (text, position) in enumerate(zip(whole.text, whole.position, strict=True))
+        if position not in found[text]
+    ]
+    drawn = sample(model, texts, n=100, skip_sinks=True)
+    assert drawn.n_sinks == len(whole) - len(left) == sum(len(each - {0}) for each in found)
+    assert drawn.text.tolist() == whole.text[left].tolist()
+    assert drawn.position.tolist() == whole.position[left].tolist()
+    assert torch.equal(drawn.stream, whole.stream[:, left])
+    assert drawn.writes is not None
+    assert whole.writes is not None
+    assert torch.equal(drawn.writes, whole.writes[:, :, left])
+    with pytest.raises(InputError, match="Nearly all of these tokens are attention sinks"):
+        sample(model, ["dog dog dog dog dog"], skip_sinks=True)

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from strata.concepts import gaussian_baseline, sampled
-from strata.concepts.hidden_states import sinks
 from strata.corpus import sample, sampling
 from strata.corpus.passages import LARGEST_FILE, LONGEST_TEXT, decoded, fitting, passages, split
 from strata.engine import Job, LocalEngine, Settings
@@ -157,28 +156,6 @@ def test_states_are_those_of_single_captures(
                 write = getattr(trace, part)[layer - 1, position]
                 torch.testing.assert_close(drawn.states(layer, part)[row], write, **close)
     assert drawn.check.ok
-
-
-def test_sinks_are_left_out_wherever_they_are(model: Model) -> None:
-    texts = ["The The The The cat sat on the mat.", "Dogs dogs dogs ran home.", "dog dog dog dog"]
-    whole = sample(model, texts, n=100)
-    found = [set(sinks(model.capture(text))["position"]) for text in texts]
-    assert [len(each) > 1 for each in found] == [True, False, True]
-    left = [
-        row
-        for row, (text, position) in enumerate(zip(whole.text, whole.position, strict=True))
-        if position not in found[text]
-    ]
-    drawn = sample(model, texts, n=100, skip_sinks=True)
-    assert drawn.n_sinks == len(whole) - len(left) == sum(len(each - {0}) for each in found)
-    assert drawn.text.tolist() == whole.text[left].tolist()
-    assert drawn.position.tolist() == whole.position[left].tolist()
-    assert torch.equal(drawn.stream, whole.stream[:, left])
-    assert drawn.writes is not None
-    assert whole.writes is not None
-    assert torch.equal(drawn.writes, whole.writes[:, :, left])
-    with pytest.raises(InputError, match="Nearly all of these tokens are attention sinks"):
-        sample(model, ["dog dog dog dog dog"], skip_sinks=True)
 
 
 def test_the_seed_decides(tiny: Callable[[str], Model]) -> None:
