@@ -114,6 +114,18 @@ def point_at(place: Locator, shown: Locator) -> None:
     expect(shown).to_be_visible(timeout=2_000)
 
 
+def opened_menu(box: Locator) -> Locator:
+    """The options of a select box, opened: a run of the page that ends meanwhile may close it."""
+    options = box.page.get_by_role("option")
+    for _ in range(20):
+        box.click()
+        with suppress(AssertionError):
+            expect(options.first).to_be_visible(timeout=2_000)
+            return options
+    expect(options.first).to_be_visible()
+    return options
+
+
 def said(place: Page | Locator, kind: str) -> Locator:
     """What is said to the learner: a "refusal", "warning" or "note"."""
     return place.locator(f'[class*="st-key-say_{kind}"]')
