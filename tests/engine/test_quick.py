@@ -240,14 +240,14 @@ def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
     text, other = "The capital of France is", "Two and two make"
     edit = Scale(3, 0.5, "attn")
     traces = model.capture(text), model.capture(text, [edit]), model.capture(other)
-    slopes, written = model.gradients(text), model.generate(other, 3)
+    slopes, written = model.gradients(text), model.generate(other, 5)
     [(_, replayed)] = model.replay(traces[0], [edit])
     wrong: list[str] = []
     stop = Event()
 
     def meanwhile() -> None:
         while not stop.is_set():
-            if model.generate(other, 3) != written:
+            if model.generate(other, 5) != written:
                 wrong.append("the text")
             if not torch.equal(model.capture(other).hidden, traces[2].hidden):
                 wrong.append("states")
@@ -257,7 +257,7 @@ def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
     thread = Thread(target=meanwhile)
     thread.start()
     try:
-        for _ in range(2):
+        for _ in range(3):
             assert torch.equal(model.capture(text).hidden, traces[0].hidden)
             assert torch.equal(model.capture(text, [edit]).hidden, traces[1].hidden)
             assert torch.equal(model.gradients(text), slopes)
