@@ -236,36 +236,45 @@ def test_reading_beside_a_run_changes_neither(model: Model) -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_runs_of_two_threads_do_not_meet(model: Model) -> None:
-    """Beside one that writes a text, another captures, scales, differentiates and replays."""
+    """In the midst of each run (captured, scaled, differentiated, replayed) another thread writes a
+    text and captures."""
     text, other = "The capital of France is", "Two and two make"
     edit = Scale(3, 0.5, "attn")
     traces = model.capture(text), model.capture(text, [edit]), model.capture(other)
-    slopes, written = model.gradients(text), model.generate(other, 5)
+    slopes, written = model.gradients(text), model.generate(other, 3)
     [(_, replayed)] = model.replay(traces[0], [edit])
     wrong: list[str] = []
-    stop = Event()
+    mine, met = current_thread(), list[bool]()
 
     def meanwhile() -> None:
-        while not stop.is_set():
-            if model.generate(other, 5) != written:
-                wrong.append("the text")
-            if not torch.equal(model.capture(other).hidden, traces[2].hidden):
-                wrong.append("states")
-            if not replace(traces[2]).check.ok:
-                wrong.append("the check")
+        if model.generate(other, 3) != written:
+            wrong.append("the text")
+        if not torch.equal(model.capture(other).hidden, traces[2].hidden):
+            wrong.append("states")
+        if not replace(traces[2]).check.ok:
+            wrong.append("the check")
 
-    thread = Thread(target=meanwhile)
-    thread.start()
+    def pause(module: torch.nn.Module, args: object) -> None:
+        if current_thread() is mine and not met:
+            met.append(True)
+            thread = Thread(target=meanwhile)
+            thread.start()
+            thread.join()
+
+    runs: dict[str, tuple[Callable[[], torch.Tensor], torch.Tensor]] = {
+        "captured": (lambda: model.capture(text).hidden, traces[0].hidden),
+        "scaled": (lambda: model.capture(text, [edit]).hidden, traces[1].hidden),
+        "differentiated": (lambda: model.gradients(text), slopes),
+        "replayed": (lambda: next(iter(model.replay(traces[0], [edit])))[1], replayed),
+    }
+    handle = model.architecture.blocks[5].register_forward_pre_hook(pause)
     try:
-        for _ in range(3):
-            assert torch.equal(model.capture(text).hidden, traces[0].hidden)
-            assert torch.equal(model.capture(text, [edit]).hidden, traces[1].hidden)
-            assert torch.equal(model.gradients(text), slopes)
-            [(_, again)] = model.replay(traces[0], [edit])
-            assert torch.equal(again, replayed)
+        for name, (run, alone) in runs.items():
+            met.clear()
+            assert torch.equal(run(), alone), name
+            assert met, f"{name}: the other thread never ran"
     finally:
-        stop.set()
-        thread.join()
+        handle.remove()
     assert not wrong
 
 
