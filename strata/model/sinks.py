@@ -23,7 +23,7 @@ def which(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
     was typical at the layer before: where most tokens are sinks, as in a word repeated, the median
     is theirs.
     """
-    return (ratios_to(norms, typical_of(norms)) >= FAR).any(axis=0)
+    return np.asarray((ratios_to(norms, typical_of(norms)) >= FAR).any(axis=0))
 
 
 def ratios_to(norms: NDArray[np.float64], typical: NDArray[np.float64]) -> NDArray[np.float64]:

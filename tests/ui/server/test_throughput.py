@@ -1,155 +1,20 @@
-"""What a run has made reaches the server's loop in order, and soon, in few batches."""
+"""What is replaced in Streamlit does what it says, and is what it was written for."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import importlib
 import os
 import subprocess
 import sys
-import weakref
-from collections.abc import Callable
 from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit import __version__, config
-from streamlit.runtime.scriptrunner import ScriptRunnerEvent
 from streamlit.runtime.state import SafeSessionState
 
 from strata.ui.server import throughput, turns
-from tests.loops import run_apart
-
-ELEMENT = ScriptRunnerEvent.ENQUEUE_FORWARD_MSG
-STARTED, STOPPED = (
-    ScriptRunnerEvent.SCRIPT_STARTED,
-    ScriptRunnerEvent.SCRIPT_STOPPED_WITH_SUCCESS,
-)
-
-
-class Session:
-    """Of a session: how it calls the loop, which it counts, and what it heard there."""
-
-    def __init__(self) -> None:
-        self._event_loop = asyncio.get_running_loop()
-        self.calls, self.heard = 0, list[Any]()
-
-    def _call_soon_on_event_loop(self, callback: Callable[[], None]) -> None:
-        self.calls += 1
-        self._event_loop.call_soon_threadsafe(callback)
-
-
-@pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handle(session: Session, sender: object, event: object, forward_msg: object = None) -> None:
-        assert asyncio.get_running_loop() is session._event_loop
-        session.heard.append((event, forward_msg))
-
-    monkeypatch.setattr(throughput, "_handle", handle)
-
-
-def elements(session: Any, first: int, n: int) -> list[Any]:
-    """`n` elements said, as a page's thread says them."""
-    for number in range(first, first + n):
-        throughput._on_event(session, None, event=ELEMENT, forward_msg=number)
-    return [(ELEMENT, number) for number in range(first, first + n)]
-
-
-def test_a_run_is_heard_in_order_and_at_once_when_it_ends() -> None:
-    def run(session: Any) -> list[Any]:
-        throughput._on_event(session, None, event=STARTED)
-        said = elements(session, 0, 100)
-        throughput._on_event(session, None, event=STOPPED)
-        return [(STARTED, None), *said, (STOPPED, None)]
-
-    async def play() -> None:
-        session = Session()
-        said = await asyncio.to_thread(run, session)
-        await asyncio.sleep(0)
-        assert session.heard == said
-        assert session.calls == 3  # started, the first element, stopped
-
-    run_apart(play())
-
-
-def test_elements_are_heard_while_the_page_waits() -> None:
-    async def play() -> None:
-        session = Session()
-        said = await asyncio.to_thread(elements, session, 0, 3)
-        await asyncio.sleep(0)
-        assert session.heard == []
-        await asyncio.sleep(3 * throughput._SOON)
-        assert session.heard == said
-        said += await asyncio.to_thread(elements, session, 3, 2)
-        await asyncio.sleep(3 * throughput._SOON)
-        assert session.heard == said
-        assert session.calls == 2
-
-    run_apart(play())
-
-
-def test_nothing_is_lost_between_a_page_that_adds_and_a_loop_that_hears() -> None:
-    async def play() -> None:
-        session = Session()
-        said = await asyncio.to_thread(elements, session, 0, 100_000)
-        await asyncio.sleep(3 * throughput._SOON)
-        assert session.heard == said
-        assert session.calls < 1_000
-
-    run_apart(play())
-
-
-def test_the_loop_is_told_once_that_there_is_something_to_send(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = []
-    monkeypatch.setattr(throughput, "_tell_loop", told.append)
-    needed = asyncio.Event()
-    runtime: Any = SimpleNamespace(_get_async_objs=lambda: SimpleNamespace(need_send_data=needed))
-    throughput._tell_loop_once(runtime)
-    assert told == [runtime]
-    needed.set()
-    throughput._tell_loop_once(runtime)
-    assert told == [runtime]
-
-
-def test_an_error_leaves_nothing_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = throughput._handle
-
-    def handle(session: Any, sender: Any, event: Any, forward_msg: Any = None) -> None:
-        if forward_msg == 0:
-            raise KeyError
-        heard(session, sender, event, forward_msg)
-
-    monkeypatch.setattr(throughput, "_handle", handle)
-
-    async def play() -> None:
-        session = Session()
-        elements(session, 0, 2)
-        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        assert session.heard == [(ELEMENT, 1), (STOPPED, None)]
-
-    run_apart(play())
-
-
-def test_a_session_that_is_left_is_freed_at_once() -> None:
-    async def play() -> None:
-        session = Session()
-        elements(session, 0, 2)
-        throughput._on_event(session, None, event=STOPPED)  # type: ignore[arg-type]
-        await asyncio.sleep(3 * throughput._SOON)
-        left = weakref.ref(session)
-        gc.disable()
-        try:
-            del session
-            assert left() is None
-        finally:
-            gc.enable()
-
-    run_apart(play())
 
 
 def test_a_server_is_made_of_what_was_mended() -> None:
@@ -191,7 +56,9 @@ def test_a_changed_one_says_what_to_do() -> None:
     other = copy(throughput.REPLACED[0])
     object.__setattr__(other, "source", "0" * 16)
     sentence = other.changed
-    assert sentence.startswith(f"Streamlit {__version__} has changed AppSession._on_scriptrunner")
+    assert sentence.startswith(
+        f"Streamlit {__version__} has changed ScriptRunContext.on_script_start"
+    )
     for said in (throughput.REPLACED[0].why, throughput.REPLACED[0].until, "write down source='"):
         assert said in sentence
 
