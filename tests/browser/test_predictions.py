@@ -69,11 +69,12 @@ def test_positions_of_an_older_link_are_said_to_have_moved(page: Page, address: 
     visit(page, f"{address}/predictions?at=1")
     type_prompt(page, "It was  1912 then")  # older versions split the two spaces
     eventually_asks(page, split="2")
-    moved = said(sidebar(page), "note").filter(has_text="its tokens were others before")
+    moved = said(page, "note").filter(has_text="its tokens were others before")
     expect(moved).to_have_count(0)
     asked = query(page)["prompt"]
     visit(page, f"{address}/predictions?prompt={asked}&at=2")
     expect(moved).to_contain_text("from position 2 on")
+    expect(moved).to_be_in_viewport()
     assert query(page) == {"prompt": asked, "at": "2", "split": "2"}
 
 

@@ -174,12 +174,13 @@ def open_page(stem: str) -> Page:
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in found:
-            if row["code"] != "moved" or older:
+            if row["code"] != "moved":
                 style.say(row["severity"], row["message"], row["code"])
     remember("split", SPLIT if any(row["code"] == "moved" for row in found) else None)
     for row in found:
-        if row["code"] == "appended":  # then no page is about what the learner thinks it is
-            style.say(row["severity"], row["message"], "appended_here")
+        # No page is then about what the learner thinks it is.
+        if row["code"] == "appended" or (row["code"] == "moved" and older):
+            style.say(row["severity"], row["message"], f"{row['code']}_here")
     if st.session_state.get("figure_waits"):
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting

@@ -149,6 +149,6 @@ def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], not
     if sample["skip_first"]:
         text += ", each one's first token left out"
     if about["n_sinks"]:
-        text += f", and {about['n_sinks']:,} of the positions too, which are attention sinks"
+        text += f" and {about['n_sinks']:,} more attention sinks"
     text += f"; seed {sample['seed']}. The prompt on the left plays no part on this page."
     return f"{text} {note[:1].upper()}{note[1:]}." if note else text
