@@ -36,13 +36,9 @@ def startup(name: str, quick: bool) -> Iterator[Row]:
     ready, plain, ours = [], [], []
     for _ in range(rounds):
         ready.append(_ready())
-        if quick:  # one process instead of two: what ours adds to theirs
-            theirs, more, *loads = _fresh(_PLAIN, *stages)
-            plain.append(theirs)
-            ours.append([theirs + more, *loads])
-        else:
-            plain += _fresh(_PLAIN)
-            ours.append(_fresh(*stages))
+        theirs, more, *loads = _fresh(_PLAIN, *stages)  # of ours, what it adds to theirs
+        plain.append(theirs)
+        ours.append([theirs + more, *loads])
     imports, first, later = (Sample(tuple(seconds)) for seconds in zip(*ours, strict=True))
     yield Row("process start to /readyz", Sample(tuple(ready)), p95_at_most=10.0)
     yield Row("import strata.model.load", imports, Sample(tuple(plain)), "torch, transformers")

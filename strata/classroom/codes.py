@@ -19,9 +19,14 @@ def new_class_code() -> str:
     return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(2))
 
 
+def _letters(typed: str) -> str:
+    """What a code is made of; nothing of a text that is longer than one can be, spaces and all."""
+    return "".join(c for c in typed.lower() if c.isalnum()) if len(typed) <= 60 else ""
+
+
 def read_class_code(typed: str) -> str | None:
     """A class code as typed, in its form; None if it cannot be one."""
-    letters = "".join(c for c in typed.lower()[:40] if c.isalnum())
+    letters = _letters(typed)
     if len(letters) != 8 or not set(letters) <= set(LETTERS):
         return None
     return f"{letters[:4]}-{letters[4:]}"
@@ -34,7 +39,7 @@ def new_code() -> str:
 
 def read_code(typed: str) -> str | None:
     """A resume code as typed, in its form; None if it cannot be one."""
-    letters = "".join(c for c in typed.lower() if c.isalnum()) if len(typed) <= 60 else ""
+    letters = _letters(typed)
     if len(letters) != 12 or not set(letters) <= set(LETTERS):
         return None
     return "-".join(letters[i : i + 4] for i in (0, 4, 8))

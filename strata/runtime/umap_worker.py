@@ -193,11 +193,12 @@ def umap() -> Any:
     a few functions only: without that every process compiles for a quarter of a minute."""
     from umap import UMAP, layouts, umap_
 
-    for compiled in (
-        getattr(layouts, "_nb_optimize_layout_euclidean_single_epoch", None),
-        umap_.smooth_knn_dist,
-        umap_.compute_membership_strengths,
+    for module, name in (
+        (layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+        (umap_, "smooth_knn_dist"),
+        (umap_, "compute_membership_strengths"),
     ):
+        compiled = getattr(module, name, None)
         if compiled is not None:  # it is not UMAP's to promise
             compiled.enable_caching()
     return UMAP

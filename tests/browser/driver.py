@@ -67,3 +67,10 @@ def address() -> str:
 def small_address() -> str:
     """A server with a small random model, where what it answers does not matter."""
     return shared_small()
+
+
+@pytest.fixture(name="address")
+def on_a_small_model(small_address: str) -> str:
+    """For files that import it: there what a model answers does not matter, and the pages of a
+    small one are drawn sooner."""
+    return small_address

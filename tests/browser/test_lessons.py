@@ -12,15 +12,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from strata.lessons import Question, Step, lessons
 from tests import small
+from tests.browser.driver import on_a_small_model  # noqa: F401
 from tests.browser.server import serve
 
 STEMS = list(lessons())
-
-
-@pytest.fixture
-def address(small_address: str) -> str:
-    """A small model's: what it answers does not matter here, and its pages are drawn sooner."""
-    return small_address
 
 
 def settled(page: Page) -> None:

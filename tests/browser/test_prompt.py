@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
+from tests.browser.driver import on_a_small_model  # noqa: F401
 from tests.browser.screen import (
     chart,
     eventually_asks,
@@ -29,12 +29,6 @@ from tests.browser.screen import (
 
 OWN = "The opposite of hot is never"
 EXAMPLE = "The author of Hamlet is William"
-
-
-@pytest.fixture
-def address(small_address: str) -> str:
-    """A small model's: what it answers does not matter here, and its pages are drawn sooner."""
-    return small_address
 
 
 def example_box(page: Page) -> Locator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -355,9 +355,13 @@ def test_where_older_versions_split_otherwise(
         assert f"from position {position} on" in found["moved"]
 
 
-def test_only_what_was_converted_was_split_otherwise(tiny: Callable[[str], Model]) -> None:
-    of = tiny("llama").capture("a  12")
-    assert "moved" not in codes(tiny("llama"), of)
+def test_only_what_was_converted_was_split_otherwise(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = model.capture("a  12")
+    assert "moved" in codes(model, of)
+    monkeypatch.setattr(model, "card", model.card.model_copy(update={"source": "folder"}))
+    assert "moved" not in codes(model, of)
 
 
 @pytest.mark.parametrize("bos", [True, False])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 
 SPLIT = "2"  # how texts were split into tokens when a link was made that counts positions in them
-_COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # positions in the prompt
+_COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # what counts tokens
 _OPENED = "opened_by_an_older_link"
 
 
@@ -26,11 +28,13 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def of_older_tokens(prompt: str) -> bool:
-    """Whether the link that opened this session counts positions of this, its first prompt, and
+def of_older_tokens(prompt: str, n_tokens: int) -> bool:
+    """Whether the link that opened this session names a position of this, its first prompt, and
     was made before texts were split as now; to be asked before `split` is remembered."""
     if _OPENED not in st.session_state:
         asked = st.query_params
-        older = any(name in asked for name in _COUNTED) and asked.get("split") != SPLIT
+        told = " ".join(asked.get(name, "") for name in _COUNTED)
+        here = [n for n in map(whole_number, re.findall(r"\d+", told)) if n is not None]
+        older = any(n < n_tokens for n in here) and asked.get("split") != SPLIT
         st.session_state[_OPENED] = prompt if older else None
     return st.session_state[_OPENED] == prompt

@@ -170,7 +170,7 @@ def open_page(stem: str) -> Page:
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
     found = page.made("doctor", lambda: page.ask("run.doctor").to_dict("records"))
-    older = of_older_tokens(choice.prompt)
+    older = of_older_tokens(choice.prompt, len(tokens))
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in found:

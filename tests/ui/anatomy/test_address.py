@@ -49,6 +49,10 @@ def test_a_whole_number_is_read() -> None:
         ({"prompt": "x", "k": "5"}, False),  # counts no positions
         ({"prompt": "x", "at": "1"}, True),
         ({"span": "1-3"}, True),
+        ({"tokens": "9.4"}, True),
+        ({"positions": "2000"}, False),  # how many states the Gaussian baseline samples
+        ({"follow": "all"}, False),
+        ({"at": "١"}, False),
         ({"at": "1", "split": address.SPLIT}, False),
         ({"at": "1", "split": "none"}, True),
     ],
@@ -58,7 +62,7 @@ def test_a_link_of_an_older_split_is_known_by_its_positions(
 ) -> None:
     monkeypatch.setattr(address.st, "query_params", asked)
     monkeypatch.setattr(address.st, "session_state", {})
-    assert address.of_older_tokens("Its prompt") is older
+    assert address.of_older_tokens("Its prompt", 5) is older
     asked["split"] = address.SPLIT  # which the page writes then
-    assert address.of_older_tokens("Its prompt") is older
-    assert not address.of_older_tokens("Another prompt")
+    assert address.of_older_tokens("Its prompt", 5) is older
+    assert not address.of_older_tokens("Another prompt", 5)
