@@ -24,7 +24,8 @@ def geometry(name: str, quick: bool) -> Iterator[Row]:
     The seed's redraw is without its drawing: cosines, a list of all pairs, a full sort, histogram.
     """
     model = load_model(name)
-    sample = corpus.sample(model, list(passages.passages().values()))
+    n = 200 if quick else 2_000
+    sample = corpus.sample(model, list(passages.passages().values()), n)
     middle = model.n_layers // 2
     place: dict[str, object] = {"layer": middle, "part": "mlp"}
     layers = cycle(sample.layers("mlp"))

@@ -22,7 +22,15 @@ from transformers import AutoModelForCausalLM
 
 from tests import tiny as tiny_models
 from tests.browser import shared
-from tests.browser.driver import address, browser, small_address, window  # noqa: F401
+from tests.browser.driver import (  # noqa: F401
+    address,
+    browser,
+    empty_page,
+    newcomer,
+    page,
+    small_address,
+    windows,
+)
 from tests.databases import database, place  # noqa: F401
 from tests.plain import Plain
 from tests.times import longest_first

@@ -5,23 +5,30 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from tests.browser.shared import shared, shared_small
 
 OPTIONS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync "
-    # One process for all pages of a context: each that starts compiles Streamlit's scripts anew.
-    "--process-per-site"
+    # One process for all pages of a context, and scripts that it has compiled are not parsed again
+    # while they come: with what `windows` keeps open, a page takes two thirds of the processor.
+    "--process-per-site --disable-features=ScriptStreaming"
 ).split()
 # Milliseconds: a machine of two cores may be busy with other tests.
 PATIENCE = 1000 * int(os.environ.get("STRATA_TEST_PATIENCE", "120"))
 DESK: ViewportSize = {"width": 1440, "height": 900}
 expect.set_options(timeout=PATIENCE)
+
+Windows = Callable[[int], BrowserContext]
+Newcomer = Callable[[], Page]
 
 
 def chromium() -> str | None:
@@ -47,14 +54,67 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def window(browser: Browser) -> Iterator[BrowserContext]:
-    """Where tests open pages of their own that need not forget Strata's scripts in between: with
-    them a page comes in two thirds of the time. Who asks for less motion is asked a fifth less of
-    the processor; other contexts see all of it."""
-    context = browser.new_context(viewport=DESK, reduced_motion="reduce")
-    context.set_default_timeout(PATIENCE)
-    yield context
-    context.close()
+def windows(browser: Browser, empty_page: str) -> Windows:
+    """`windows(n)`: one of the browsers, apart from each other, in which tests open pages. They
+    keep Streamlit's scripts, and a page of the same site, without which the process that has them
+    compiled would end with each test. Who asks for less motion is asked a fifth less of the
+    processor; other contexts see all of it."""
+
+    @cache
+    def numbered(number: int) -> BrowserContext:
+        context = browser.new_context(viewport=DESK, reduced_motion="reduce")
+        context.set_default_timeout(PATIENCE)
+        context.new_page().goto(empty_page)
+        return context
+
+    return numbered
+
+
+@pytest.fixture(scope="session")
+def empty_page() -> Iterator[str]:
+    """The address of a page of this machine with nothing in it."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Nothing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def newcomer(windows: Windows) -> Iterator[Newcomer]:
+    """`newcomer()`: a page of someone whom no server knows yet, nor anyone else of the test."""
+    opened: list[Page] = []
+
+    def come() -> Page:
+        opened.append(windows(len(opened)).new_page())
+        return opened[-1]
+
+    yield come
+    for page in opened:
+        forget(page)
+
+
+@pytest.fixture
+def page(newcomer: Newcomer) -> Page:
+    """A page of a browser that remembers nobody."""
+    return newcomer()
+
+
+def forget(page: Page) -> None:
+    """Close all pages of that browser but the empty one, and forget what servers left there."""
+    for each in page.context.pages[1:]:
+        if each.url.startswith("http"):
+            each.evaluate("localStorage.clear()")
+        each.close()
+    page.context.clear_cookies()
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from strata.lessons import lessons
-from tests.browser.driver import PATIENCE
+from tests.browser.driver import Newcomer
 from tests.browser.server import serve
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
 from tests.databases import new_place
@@ -24,7 +24,7 @@ HOSTILE = "=<img src=x onerror='window.hit=1'>"
 
 
 @pytest.fixture(scope="module")
-def hosted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that holds classes: in PostgreSQL where there is a server, since the other tests of
     a class in a browser are on SQLite."""
     kind = "postgresql" if os.environ.get("STRATA_TEST_POSTGRES") else "sqlite"
@@ -34,14 +34,8 @@ def hosted(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             yield url
 
 
-def newcomer(browser: Browser) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, ignore_https_errors=True)
-    context.set_default_timeout(PATIENCE)
-    return context.new_page()
-
-
-def teacher(browser: Browser, url: str) -> Page:
-    page = newcomer(browser)
+def teacher(newcomer: Newcomer, url: str) -> Page:
+    page = newcomer()
     page.goto(f"{url}/teach")
     page.get_by_label("The teacher's secret").fill(SECRET)
     page.get_by_role("button", name="Enter").click()
@@ -61,8 +55,8 @@ def new_class(page: Page, name: str) -> str:
     return page.locator(".class-code").inner_text()
 
 
-def join(browser: Browser, url: str, code: str, name: str) -> tuple[Page, str]:
-    page = newcomer(browser)
+def join(newcomer: Newcomer, url: str, code: str, name: str) -> tuple[Page, str]:
+    page = newcomer()
     page.goto(f"{url}/lessons")
     page.get_by_label("Class code").fill(code.upper())
     page.get_by_label("Your name").fill(name)
@@ -89,13 +83,13 @@ def answer_first_question(page: Page) -> int:
     return number + 1
 
 
-def test_a_class_from_its_code_to_its_gradebook(browser: Browser, hosted: str) -> None:
-    desk = teacher(browser, hosted)
+def test_a_class_from_its_code_to_its_gradebook(newcomer: Newcomer, hosted: str) -> None:
+    desk = teacher(newcomer, hosted)
     code = new_class(desk, "Physics 3b")
     other = new_class(desk, "Another class")
-    ann, resume = join(browser, hosted, code, "Ann")
-    bob, _ = join(browser, hosted, code, HOSTILE)
-    eve, _ = join(browser, hosted, other, "Eve")
+    ann, resume = join(newcomer, hosted, code, "Ann")
+    bob, _ = join(newcomer, hosted, code, HOSTILE)
+    eve, _ = join(newcomer, hosted, other, "Eve")
     step = answer_first_question(ann)
     answer_first_question(bob)
     expect(eve.get_by_text("steps seen")).to_have_count(0)
@@ -124,7 +118,7 @@ def test_a_class_from_its_code_to_its_gradebook(browser: Browser, hosted: str) -
     ann.get_by_role("button", name="Leave").click()
     ann.goto(f"{hosted}/predictions")
     expect(ann.get_by_role("heading", name="Join your class")).to_be_visible()
-    again = newcomer(browser)
+    again = newcomer()
     again.goto(f"{hosted}/lessons")
     again.get_by_text("I was here before").click()
     again.get_by_label("Resume code").fill(resume)
@@ -133,8 +127,6 @@ def test_a_class_from_its_code_to_its_gradebook(browser: Browser, hosted: str) -
     at_step(again, step - 1, LESSON.steps[step - 1], len(LESSON.steps))
     apply(again)
     expect(panel(again).locator('[class*="st-key-verdict_"]')).to_be_visible()
-    for page in (desk, ann, bob, eve, again):
-        page.context.close()
 
 
 def vote(page: Page, option: int) -> None:
@@ -150,12 +142,12 @@ def end(desk: Page) -> None:
     desk.get_by_role("button", name="End the vote").click()
 
 
-def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
+def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     """A teacher and three learners, wherever they are; another class hears nothing of it."""
-    desk = teacher(browser, hosted)
+    desk = teacher(newcomer, hosted)
     code = new_class(desk, "A voting class")
-    away, _ = join(browser, hosted, new_class(desk, "Not voting"), "Eve")
-    learners = [join(browser, hosted, code, name)[0] for name in ("Ann", HOSTILE, "Cid")]
+    away, _ = join(newcomer, hosted, new_class(desk, "Not voting"), "Eve")
+    learners = [join(newcomer, hosted, code, name)[0] for name in ("Ann", HOSTILE, "Cid")]
     answer_first_question(learners[0])
     learners[1].goto(f"{hosted}/scaling")
     desk.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
@@ -253,15 +245,13 @@ def test_vote_talk_and_vote_again(browser: Browser, hosted: str) -> None:
     for page in (desk, wall, away, *learners):
         assert page.evaluate("window.hit") is None
         expect(page.get_by_test_id("stException")).to_have_count(0)
-    for page in (desk, away, *learners):
-        page.context.close()
 
 
-def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
-    desk = teacher(browser, hosted)
+def test_bring_everyone_here(newcomer: Newcomer, hosted: str) -> None:
+    desk = teacher(newcomer, hosted)
     code = new_class(desk, "Come along")
-    ann, _ = join(browser, hosted, code, "Ann")
-    bob, _ = join(browser, hosted, code, "Bob")
+    ann, _ = join(newcomer, hosted, code, "Ann")
+    bob, _ = join(newcomer, hosted, code, "Bob")
     desk.goto(f"{hosted}/predictions?k=20")
     expect(desk.locator(".st-key-foot")).to_be_visible()
     settled(desk)
@@ -279,16 +269,14 @@ def test_bring_everyone_here(browser: Browser, hosted: str) -> None:
     bob.reload()
     settled(bob)
     expect(bob.locator("section.call")).to_have_count(0)  # once declined, always declined
-    for page in (desk, ann, bob):
-        page.context.close()
 
 
 def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
-    browser: Browser, hosted: str
+    newcomer: Newcomer, hosted: str
 ) -> None:
-    desk = teacher(browser, hosted)
+    desk = teacher(newcomer, hosted)
     code = new_class(desk, "Locked")
-    learner, _ = join(browser, hosted, code, "Ann")
+    learner, _ = join(newcomer, hosted, code, "Ann")
     nav = learner.get_by_test_id("stSidebarNav")
     expect(nav.get_by_role("link", name="Lessons")).to_be_visible()
     expect(nav.get_by_role("link", name="Class")).to_have_count(0)
@@ -336,5 +324,3 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
             break
         learner.wait_for_timeout(1_000)
     expect(joining).to_be_visible()
-    for page in (desk, learner):
-        page.context.close()

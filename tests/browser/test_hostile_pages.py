@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from strata.classroom.roster import Class, Roster
 from strata.lessons import lessons
 from strata.lessons.progress import Progress
 from strata.storage.database import Database
-from tests.browser.driver import PATIENCE
+from tests.browser.driver import Windows, forget
 from tests.browser.screen import (
     TITLES,
     Watch,
@@ -50,7 +50,7 @@ class Hosted:
 
 
 @pytest.fixture(scope="module")
-def hosted(browser: Browser) -> Iterator[Hosted]:
+def hosted() -> Iterator[Hosted]:
     url, folder = shared_class()
     database = Database(folder / "state" / "strata.sqlite")
     roster = Roster(database)
@@ -64,13 +64,11 @@ def hosted(browser: Browser) -> Iterator[Hosted]:
 
 
 @pytest.fixture(scope="module")
-def desk(browser: Browser, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
+def desk(windows: Windows, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
     """A browser, and what it asked for."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
+    page = windows(1).new_page()
     yield page, Watch(page)
-    context.close()
+    forget(page)
 
 
 def did_nothing(page: Page, watch: Watch, hosted: Hosted) -> None:
@@ -99,11 +97,9 @@ def test_at_the_door(desk: tuple[Page, Watch], hosted: Hosted, number: int) -> N
 
 
 @pytest.fixture(scope="module")
-def ann(browser: Browser, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
+def ann(windows: Windows, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
     """The browser of a learner who has joined."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
+    page = windows(2).new_page()
     watch = Watch(page)
     page.goto(f"{hosted.url}/join?code={hosted.group.code}&next=/predictions")
     page.get_by_label("Your name").fill(ANN)
@@ -111,7 +107,7 @@ def ann(browser: Browser, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
     page.get_by_role("link", name="Begin").click()
     settled(page)
     yield page, watch
-    context.close()
+    forget(page)
 
 
 def test_a_learners_prompts_on_every_page(ann: tuple[Page, Watch], hosted: Hosted) -> None:

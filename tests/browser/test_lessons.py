@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from strata.lessons import Question, Step, lessons
 from tests import small
-from tests.browser.driver import on_a_small_model  # noqa: F401
+from tests.browser.driver import Newcomer, on_a_small_model  # noqa: F401
 from tests.browser.server import serve
 
 STEMS = list(lessons())
@@ -220,12 +220,13 @@ def test_a_page_leads_to_its_lesson_and_the_lesson_to_its_pages(page: Page, addr
 
 
 def test_a_learner_of_a_hosted_server_comes_back_with_the_code(
-    page: Page, browser: Browser, tmp_path: Path
+    newcomer: Newcomer, tmp_path: Path
 ) -> None:
     stem = STEMS[0]
     lesson = lessons()[stem]
     number, step = next((n, s) for n, s in enumerate(lesson.steps) if s.question)
     environment = {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0", **small.environment(tmp_path)}
+    page = newcomer()
     with serve(environment=environment) as url:
         page.goto(f"{url}/lessons")
         said = page.get_by_text("Your resume code is")
@@ -237,8 +238,7 @@ def test_a_learner_of_a_hosted_server_comes_back_with_the_code(
         at_step(page, number, step, len(lesson.steps))
         play(page, step)
 
-        elsewhere = browser.new_context()
-        other = elsewhere.new_page()
+        other = newcomer()
         other.goto(f"{url}/lessons")
         card = other.locator(f".st-key-lesson_{stem}")
         expect(card.get_by_role("button", name="Start")).to_be_visible()
@@ -253,4 +253,3 @@ def test_a_learner_of_a_hosted_server_comes_back_with_the_code(
         at_step(other, number, step, len(lesson.steps))
         apply(other)
         expect(panel(other).locator('[class*="st-key-verdict_"]')).to_be_visible()
-        elsewhere.close()

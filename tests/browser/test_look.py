@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.driver import DESK
+from tests.browser.driver import DESK, Windows
 from tests.browser.screen import TITLES, charts, settled, visit
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}
@@ -88,11 +88,9 @@ LEGIBLE = (  # what is read on every page
 
 
 @pytest.fixture(scope="module")
-def screen(
-    window: BrowserContext, address: str, small_address: str
-) -> Iterator[Callable[[str], Page]]:
+def screen(windows: Windows, address: str, small_address: str) -> Iterator[Callable[[str], Page]]:
     """A page by its stem, opened once for all that is looked at."""
-    page, shown = window.new_page(), ""
+    page, shown = windows(0).new_page(), ""
 
     def opened_once(stem: str) -> Page:
         nonlocal shown

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from strata.classroom import watch
 from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from tests import small
+from tests.browser.driver import Newcomer
 from tests.browser.screen import said
 from tests.browser.server import WITHOUT_A_PROCESS, free_port, serve
 from tests.browser.test_class import LESSON, SECRET, join, new_class, teacher
@@ -42,7 +43,7 @@ def verdict(page: Page) -> None:
 
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_when_the_database_or_the_server_is_stopped(
-    browser: Browser, tmp_path: Path
+    newcomer: Newcomer, tmp_path: Path
 ) -> None:
     with own_server() as stored:
         database, port = Database(stored.url), free_port()
@@ -55,10 +56,10 @@ def test_nothing_is_lost_when_the_database_or_the_server_is_stopped(
             "STRATA_STATE": str(tmp_path / "state"),
         }
         with serve(environment=environment, port=port) as url:
-            desk = teacher(browser, url)
+            desk = teacher(newcomer, url)
             code = new_class(desk, "3b")
-            desk.context.close()
-            page, _ = join(browser, url, code, NAME)
+            desk.close()
+            page, _ = join(newcomer, url, code, NAME)
             banner = said(page.locator(".st-key-kept"), "warning")
             page.locator(f".st-key-open_{LESSON.stem} button").click()
             go_and_answer(page, QUESTIONS[0], 0)
@@ -93,7 +94,6 @@ def test_nothing_is_lost_when_the_database_or_the_server_is_stopped(
             at_step(page, QUESTIONS[1], LESSON.steps[QUESTIONS[1]], len(LESSON.steps))
             apply(page)
             verdict(page)
-            page.context.close()
         database.close()
 
 

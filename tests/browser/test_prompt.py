@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
-from tests.browser.driver import on_a_small_model  # noqa: F401
+from tests.browser.driver import Newcomer, on_a_small_model  # noqa: F401
 from tests.browser.screen import (
     chart,
     eventually_asks,
@@ -64,9 +64,8 @@ def test_own_text_is_kept_by_address_reload_and_page(page: Page, address: str) -
     assert (path(page), query(page)) == ("/hidden_states", asked)
 
 
-def test_a_link_opens_elsewhere_with_prompt_and_controls(
-    page: Page, browser: Browser, address: str
-) -> None:
+def test_a_link_opens_elsewhere_with_prompt_and_controls(newcomer: Newcomer, address: str) -> None:
+    page = newcomer()
     visit(page, f"{address}/hidden_states")
     type_prompt(page, OWN)
     expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
@@ -80,30 +79,26 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(
     assert link == page.url
     assert "opposite" not in link
 
-    other = browser.new_context(viewport={"width": 1440, "height": 900})
-    try:
-        guest = other.new_page()
-        visit(guest, link)
-        expect(prompt_box(guest)).to_have_value(OWN)
-        expect(chart(guest, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
-        toggle = guest.get_by_test_id("stCheckbox").filter(has_text="Logarithmic")
-        expect(toggle.locator("input")).not_to_be_checked()
+    guest = newcomer()
+    visit(guest, link)
+    expect(prompt_box(guest)).to_have_value(OWN)
+    expect(chart(guest, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
+    toggle = guest.get_by_test_id("stCheckbox").filter(has_text="Logarithmic")
+    expect(toggle.locator("input")).not_to_be_checked()
 
-        asked = query(guest)["prompt"]
-        visit(guest, f"{address}/hidden_states?prompt={asked}&view=Outlier+dimensions&n=5")
-        expect(guest.get_by_role("tab", name="Outlier dimensions")).to_have_attribute(
-            "aria-selected", "true"
-        )
-        expect(chart(guest, "Dimensions with the largest").locator("svg")).to_contain_text("token")
-        expect(slider(guest, "Dimensions")).to_have_attribute("aria-valuetext", "5")
+    asked = query(guest)["prompt"]
+    visit(guest, f"{address}/hidden_states?prompt={asked}&view=Outlier+dimensions&n=5")
+    expect(guest.get_by_role("tab", name="Outlier dimensions")).to_have_attribute(
+        "aria-selected", "true"
+    )
+    expect(chart(guest, "Dimensions with the largest").locator("svg")).to_contain_text("token")
+    expect(slider(guest, "Dimensions")).to_have_attribute("aria-valuetext", "5")
 
-        visit(guest, f"{address}/predictions?prompt={asked}&at=1&k=5&more=3")
-        expect(reading(guest)).to_contain_text("After “The opposite”")
-        expect(slider(guest, "Top tokens")).to_have_attribute("aria-valuetext", "5")
-        expect(slider(guest, "Tokens to write")).to_have_attribute("aria-valuetext", "3")
-        assert query(guest) == {"prompt": asked, "at": "1", "k": "5", "more": "3"}
-    finally:
-        other.close()
+    visit(guest, f"{address}/predictions?prompt={asked}&at=1&k=5&more=3")
+    expect(reading(guest)).to_contain_text("After “The opposite”")
+    expect(slider(guest, "Top tokens")).to_have_attribute("aria-valuetext", "5")
+    expect(slider(guest, "Tokens to write")).to_have_attribute("aria-valuetext", "3")
+    assert query(guest) == {"prompt": asked, "at": "1", "k": "5", "more": "3"}
 
 
 def test_what_an_address_asks_for_in_vain_is_left_aside(page: Page, address: str) -> None:
