@@ -125,7 +125,8 @@ def draw(
 
     Only a listed text is ever fetched, see `strata.corpus.datasets.read`.
     """
-    texts = list(passages().values())
+    # A passage longer than the model reads is cut, not halved: they are told apart by their number.
+    texts = [fitting(model, [text])[0] for text in passages().values()]
     if source.corpus != "strata":
         if source.corpus != "own":
             prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]

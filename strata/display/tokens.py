@@ -58,6 +58,12 @@ def display_bytes(piece: bytes) -> str:
     return f"⟨{piece.hex(' ').upper()}⟩" if piece else EMPTY
 
 
+def display_sampled(token: str) -> str:
+    """A token of a text, like `display_token`, where its bytes are not at hand: one that is a part
+    of a character carries no text of its own."""
+    return display_token(token) if token else "⟨part of a character⟩"
+
+
 def display_candidate(text: str) -> str:
     """What a token would add to a text, like `display_token`; "∅ no token" where the model's head
     has a row that stands for no token."""

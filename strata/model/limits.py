@@ -7,25 +7,35 @@ from typing import Any
 
 from torch import Tensor, device, nn
 
-from strata.errors import NotEnoughMemory
+from strata.errors import InputError, NotEnoughMemory
 from strata.model.device import free_bytes
 
-_DEFAULT_LIMIT = 2048  # tokens, for models without a position limit of their own
-_LIMITS = ("max_position_embeddings", "max_target_positions")
+DEFAULT_LIMIT = 2048  # tokens of a prompt, for models without a position limit of their own
+_LIMITS = ("max_position_embeddings", "max_target_positions", "max_seq_len")
 
 
-def position_limit(network: Any, config: Any) -> int:
-    """The most tokens that the model has positions for.
+def position_limit(network: Any, config: Any) -> int | None:
+    """The most tokens that the model has positions for; None where it takes any number.
 
     RoBERTa and its kin count positions from the one after the padding's, so their table has that
     many rows fewer to give.
     """
-    own = next(filter(None, (getattr(config, name, None) for name in _LIMITS)), _DEFAULT_LIMIT)
+    own = next(filter(None, (getattr(config, name, None) for name in _LIMITS)), None)
     for name, module in network.named_modules():
         positions = name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
         if positions and module.padding_idx is not None:
-            own = min(own, module.num_embeddings - module.padding_idx - 1)
-    return int(own)
+            rows = module.num_embeddings - module.padding_idx - 1
+            own = min(own or rows, rows)
+    return own and int(own)
+
+
+def require_positions(n_prompt: int, n_more: int, limit: int | None) -> None:
+    """InputError unless a model with so many positions can read a prompt and write more tokens."""
+    if limit is not None and n_prompt + n_more > limit:
+        raise InputError(
+            f"The prompt has {n_prompt:,} tokens and the model reads at most {limit:,}, so there "
+            f"is no room for {n_more:,} more."
+        )
 
 
 def require_room(n_tokens: int, numbers_per_token: int, place: device) -> None:

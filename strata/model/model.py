@@ -15,15 +15,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging as transformers_logging
 
 from strata.errors import InputError, ModelError
+from strata.model import limits
 from strata.model.agreements import Agreements, allowed, measure
 from strata.model.architecture import Architecture, locate
 from strata.model.check import refused_lens, refused_writes, switched_off, verified
 from strata.model.generation import generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
-from strata.model.limits import position_limit, require_room, together
 from strata.model.replay import replay, whole_runs
-from strata.model.tokenizer import Ids, Tokenizer, check_room
+from strata.model.tokenizer import Ids, Tokenizer
 from strata.trace import ModelCheck, Part, Scale, Trace
 from strata.weights.catalogue import ModelCard
 
@@ -57,6 +57,7 @@ class Model:
         self.config = network.config.get_text_config(decoder=True)
         for config in (network.config, self.config):
             config.return_dict = True  # a folder may ask for tuples
+        self._positions = limits.position_limit(network, self.config)
         self.texts = Tokenizer(tokenizer, self.prompt_limit, self._n_rows())
         # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.
         network.generation_config = GenerationConfig(
@@ -126,7 +127,7 @@ class Model:
     @property
     def prompt_limit(self) -> int:
         """The longest prompt, in tokens: the catalogue's limit or the model's, if that is less."""
-        own = position_limit(self._network, self.config)
+        own = self._positions or limits.DEFAULT_LIMIT
         return min(own, self.card.prompt_limit or own)
 
     @property
@@ -185,7 +186,7 @@ class Model:
         """
         rows = [self.encode(text) for text in texts]
         found: dict[int, Trace] = {}
-        for group in together(rows, self.config, self.check.batch_ok):
+        for group in limits.together(rows, self.config, self.check.batch_ok):
             some = [texts[i] for i in group], [rows[i] for i in group]
             found |= dict(zip(group, self._capture(*some, (), states_only), strict=True))
         return [found[i] for i in range(len(rows))]
@@ -233,7 +234,7 @@ class Model:
         edits = self._checked(edits, longest)
         if n_tokens < 1:
             raise InputError("Ask for at least one token.")
-        check_room(len(token_ids), n_tokens, self.config)
+        limits.require_positions(len(token_ids), n_tokens, self._positions)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
         end = sorted(self._end_ids()) or None
@@ -313,7 +314,7 @@ class Model:
         states_only: bool = False,
     ) -> list[Trace]:
         each = self.d_vocab + (3 * self.n_layers + 1) * self.d_model
-        require_room(len(rows) * max(map(len, rows)), each, self.device)
+        limits.require_room(len(rows) * max(map(len, rows)), each, self.device)
         recorder = Recorder(self.architecture, edits, states_only=states_only)
         hidden, writes, logits = self.forward(rows, recorder)
         with torch.inference_mode(False):
@@ -355,9 +356,8 @@ class Model:
 
     def _with_agreements(self, check: ModelCheck) -> ModelCheck:
         """A check with what was measured of the model once."""
-        if self.agreements is None:
-            return check
-        return replace(check, **asdict(self.agreements), agreement=allowed(self.dtype))
+        found = self.agreements
+        return replace(check, **asdict(found), agreement=allowed(self.dtype)) if found else check
 
     def checks(self, traces: Sequence[Trace]) -> list[ModelCheck]:
         """The identities on each trace; the head runs in its own dtype, as the model ran it."""

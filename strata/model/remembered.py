@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,16 +22,16 @@ import torch
 from strata.model.agreements import Agreements
 from strata.runtime.folders import home
 
-_READ_WHOLE = 50_000_000  # bytes: of a larger file, weights, its size and time of change count
+_QUICKLY_READ = 50_000_000  # bytes: to hash a larger file takes longer than to look its hash up
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def key(folder: Path, device: torch.device, dtype: torch.dtype) -> str:
     """A hash of all that the agreements of the model in `folder` depend on.
 
-    Small files (configuration, tokenizer) count by content. Weights count by size, time of change
-    and the name of the file that they really are, which in the hub's cache is their hash.
+    Every file counts by its content and name, so weights that were moved are known again.
     """
-    files = [f"{path.name} {_state(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
+    files = [f"{path.name} {_hash(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
     about = [_software(), str(device), str(dtype), *files]
     return hashlib.sha256("\n".join(about).encode()).hexdigest()
 
@@ -45,24 +46,43 @@ def recall(name: str) -> Agreements | None:
 
 def keep(name: str, agreements: Agreements) -> None:
     """Remember for later starts, as far as the folder can be written."""
-    with suppress(OSError):
-        file = _file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, work = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(asdict(agreements), out)
-        os.replace(work, file)  # whole or not at all: two processes may start at once
+    _write(_file(name), json.dumps(asdict(agreements)))
 
 
 def _file(name: str) -> Path:
     return home() / "agreements" / f"{name}.json"
 
 
-def _state(path: Path) -> str:
-    found = path.stat()
-    if found.st_size < _READ_WHOLE and path.suffix != ".safetensors":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return f"{found.st_size} {found.st_mtime_ns} {path.resolve().name}"
+def _hash(path: Path) -> str:
+    """The SHA-256 of a file. Of a large one it is computed once for each state of the file, except
+    in the hub's cache, where it is the name of the file that a link leads to."""
+    real = path.resolve()
+    if _SHA256.fullmatch(real.name):
+        return real.name
+    found = real.stat()
+    # The time of change cannot be set back as that of writing is by tools that copy.
+    state = (real, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    known = _file(hashlib.sha256(repr(state).encode()).hexdigest()).with_suffix(".sha256")
+    if found.st_size >= _QUICKLY_READ:
+        with suppress(OSError, UnicodeError):
+            told = known.read_text(encoding="ascii")
+            if _SHA256.fullmatch(told):
+                return told
+    with real.open("rb") as content:
+        computed = hashlib.file_digest(content, "sha256").hexdigest()
+    if found.st_size >= _QUICKLY_READ:
+        _write(known, computed)
+    return computed
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all, since two processes may start at once; not where nothing can be."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, work = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.replace(work, file)
 
 
 @lru_cache(maxsize=1)

@@ -240,16 +240,6 @@ class Tokenizer:
             return list(self.inner(text, verbose=False, **options)["input_ids"])
 
 
-def check_room(n_prompt: int, n_tokens: int, config: Any) -> None:
-    """InputError unless the model, by its `config`, can read a prompt and that many more tokens."""
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit and n_prompt + n_tokens > limit:
-        raise InputError(
-            f"The prompt has {n_prompt} tokens and the model reads at most {limit}, so there is no "
-            f"room for {n_tokens} more."
-        )
-
-
 def _apart(one: Sequence[Any], other: Sequence[Any]) -> int:
     """How many entries of the longer one lie between what the two begin and end with alike."""
     if len(one) > len(other):

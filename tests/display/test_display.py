@@ -11,6 +11,7 @@ from strata.display.tokens import (
     display_bytes,
     display_candidate,
     display_percent,
+    display_sampled,
     display_text,
     display_token,
     with_shown,
@@ -129,6 +130,11 @@ def test_only_what_is_impossible_is_shown_as_nothing(prob: float, short: str, lo
 def test_a_part_of_a_character_is_shown_by_its_bytes() -> None:
     assert display_bytes("日".encode()[:2]) == "⟨E6 97⟩"
     assert display_bytes(b"") == "∅"
+
+
+def test_a_part_of_a_character_is_told_where_its_bytes_are_not_at_hand() -> None:
+    assert display_sampled("") == "⟨part of a character⟩"
+    assert display_sampled(" a") == "·a"
 
 
 def test_a_row_without_a_token_is_told_in_a_word() -> None:

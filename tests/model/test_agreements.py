@@ -3,7 +3,9 @@ off what it is about."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,7 +249,11 @@ def test_a_later_start_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tiny_models.save("gpt2", folder, seed=1)
     load_model(str(folder), device="cpu")
     assert len(measured) == 3, "so are other weights"
-    (folder / "tokenizer_config.json").write_text("{}")
+    moved = folder.rename(tmp_path / "moved")
+    load_model(str(moved), device="cpu")
+    assert len(measured) == 3, "and weights that were moved are known again"
+    (moved / "tokenizer_config.json").write_text("{}")
+    folder = moved
     assert remembered.recall(remembered.key(folder, torch.device("cpu"), torch.float32)) is None
 
 
@@ -261,3 +267,42 @@ def test_what_cannot_be_read_is_measured_anew(
     (tmp_path / "agreements" / "key.json").write_text('{"causal_error": 0}')
     assert remembered.recall("key") is None
     assert remembered.recall("another") is None
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_weights_count_by_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Other weights of the same size that are dated back, as copies are, are other weights."""
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(remembered, "_QUICKLY_READ", 0 if large else 1000)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+
+    def key() -> str:
+        return remembered.key(folder, torch.device("cpu"), torch.float32)
+
+    weights.write_bytes(b"one")
+    dated = weights.stat().st_mtime_ns
+    first = key()
+    assert key() == first
+    weights.write_bytes(b"two")
+    os.utime(weights, ns=(dated, dated))
+    assert key() != first
+    weights.write_bytes(b"one")
+    assert key() == first
+
+
+def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(remembered, "_QUICKLY_READ", 3)
+    (tmp_path / "weights").write_bytes(b"weights")
+    found = remembered._hash(tmp_path / "weights")
+    assert found == hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(hashlib, "file_digest", lambda *arguments: pytest.fail("read again"))
+    assert remembered._hash(tmp_path / "weights") == found
+    blob = tmp_path / found  # so the hub's cache names its files
+    (tmp_path / "weights").rename(blob)
+    (tmp_path / "model.safetensors").symlink_to(blob)
+    assert remembered._hash(tmp_path / "model.safetensors") == found

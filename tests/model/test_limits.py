@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from strata.errors import NotEnoughMemory
+from strata.errors import InputError, NotEnoughMemory
 from strata.model import Model, limits
-from tests.tiny import PROMPT
+from tests.families.build import build
+from tests.families.outcome import load
+from tests.tiny import LIMIT, PROMPT
 
 
 def test_logits_and_states_are_held_against_free_memory(
@@ -31,3 +33,22 @@ def test_logits_and_states_are_held_against_free_memory(
     for ask in (model.capture, lambda text: model.capture_many([text])):
         with pytest.raises(NotEnoughMemory, match="use a shorter prompt"):
             ask(PROMPT)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "mpt"])
+def test_nothing_is_written_beyond_the_last_position(name: str) -> None:
+    """Whatever the family calls the number of its positions."""
+    model = load(build(name))
+    limit = model.prompt_limit
+    assert limit == LIMIT
+    text = "z" * (limit - 2)  # one token each
+    with pytest.raises(InputError, match=rf"reads at most {limit}.* no room for 3 more"):
+        model.generate(text, 3)
+    assert model.generate(text, 2)
+
+
+def test_a_model_without_positions_writes_on_beyond_the_longest_prompt() -> None:
+    model = load(build("mamba"))
+    assert model.prompt_limit == limits.DEFAULT_LIMIT
+    assert limits.position_limit(model._network, model.config) is None
+    limits.require_positions(limits.DEFAULT_LIMIT, 200, None)

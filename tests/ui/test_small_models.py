@@ -67,6 +67,8 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
         ("logit_lens", {"mode": "attn_frozen_norm"}),
         ("scaling", {}),
         ("scaling", {"view": "One block in detail"}),
+        ("gaussian_baseline", {}),
+        ("trajectories", {"method": "PCA"}),
     ],
 )
 def test_a_page_opens(stem: str, chosen: dict[str, Any], small: None) -> None:

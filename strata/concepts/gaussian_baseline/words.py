@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from strata.concepts.gaussian_baseline.density import ks_distance, quantile
-from strata.display.tokens import display_text, display_token
+from strata.display.tokens import display_sampled, display_text
 
 PARTS = {"stream": "the residual stream", "attn": "the attention writes", "mlp": "the MLP writes"}
 SPIKES = (
@@ -72,9 +72,9 @@ def compare(
 def context(pair: pd.Series, side: str) -> str:
     """Of a row of `quantiles`: a token between its neighbours, the next one in brackets."""
     before, token, after = (pair[f"{key}_{side}"] for key in ("before", "token", "next"))
-    end = "end of the text" if pd.isna(after) else display_token(after)
+    end = "end of the text" if pd.isna(after) else display_sampled(after)
     start = display_text(before, 200) if before else ""
-    return f"{start} »{display_token(token)}« [{end}]"
+    return f"{start} »{display_sampled(token)}« [{end}]"
 
 
 def told(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +206,7 @@ def normality_reading(frame: pd.DataFrame, dim: int) -> str:
     top = frame.loc[frame["observed"].abs().idxmax()]
     return (
         f"Dimension {dim} reaches {abs(top['observed']):.1f} standard deviations from its mean, at "
-        f"“{display_token(top['token'])}”; the most extreme of as many Gaussian values would be "
+        f"“{display_sampled(top['token'])}”; the most extreme of as many Gaussian values would be "
         f"expected at {abs(frame['expected'].iloc[0]):.1f}."
     )
 

@@ -184,16 +184,19 @@ def gradient_norms(trace: Trace, gradients: Tensor) -> pd.DataFrame:
 
 def contexts(traces: Sequence[Trace]) -> pd.DataFrame:
     """How alike a token's states are in two prompts: layer, token, prompt_a, position_a, prompt_b,
-    position_b, cosine, for each token that both hold, at its last position in each."""
+    position_b, cosine, for each token that both hold, at its last position in each. Tokens
+    that only begin a character, which another one completes, are left out."""
     places = [{int(i): p for p, i in enumerate(trace.token_ids)} for trace in traces]
     columns = ["layer", "token", "prompt_a", "position_a", "prompt_b", "position_b", "cosine"]
     rows: list[tuple[Any, ...]] = []
     for a, b in combinations(range(len(traces)), 2):
         for token_id in places[a].keys() & places[b].keys():
             here, there = places[a][token_id], places[b][token_id]
+            token = traces[a].tokens[here]
+            if not (token and traces[b].tokens[there]):
+                continue
             one, other = traces[a].hidden[:, here], traces[b].hidden[:, there]  # (L + 1, D)
             cosines = torch.cosine_similarity(one.double(), other.double(), dim=-1).tolist()
-            token = traces[a].tokens[here]
             rows += [(n, token, a, here, b, there, c) for n, c in enumerate(cosines)]
     types = dict.fromkeys(columns, int) | {"token": "str", "cosine": float}
     frame = pd.DataFrame(rows, columns=columns).astype(types)

@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
 from strata.concepts.gaussian_baseline import words
-from strata.display.tokens import display_token
+from strata.display.tokens import display_sampled
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import draw
 from strata.ui.figures.texts import SampledPage
@@ -153,7 +153,7 @@ def choose_dimension(
         st.rerun()
     dim = int(right.number_input("Dimension", 0, last, dim, key="dim", bind="query-params"))
     points = page.ask("gaussian_baseline.normality", dim=dim, **chosen.place)
-    shown = points.assign(label=points["token"].map(display_token))
+    shown = points.assign(label=points["token"].map(display_sampled))
     with right:
         sentence = words.normality_reading(points, dim)
         title = f"Dimension {dim}: its quantiles against a Gaussian's"

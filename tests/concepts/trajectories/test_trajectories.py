@@ -253,6 +253,8 @@ def test_contexts_follow_a_token_in_two_prompts() -> None:
     assert apart.empty
     assert list(apart) == columns
     assert "no token in common" in words.contexts_reading(apart)
+    begun = replace(other, tokens=("w", "", "y", "z"))  # a part of a character, which has no text
+    assert contexts([one, begun]).empty
 
 
 def test_the_same_word_in_two_contexts_starts_equal_and_parts(model: Model) -> None:
