@@ -19,27 +19,27 @@ _ENTRY = '[[model]]\nid = "{}"\nsource = "folder"\npath = "{}"\nlicence = "none"
 _ENTRY += "prompt_limit = 256\n"
 
 
-def save(folder: Path) -> Path:
-    """Write it into a folder; the answer is the folder."""
+def save(folder: Path, seed: int = 0) -> Path:
+    """Write it into a folder; the answer is the folder. With another seed it says other things."""
     tokenizer = AutoTokenizer.from_pretrained(sources.folder(resolve(BUNDLED), convert_gguf))
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     room = {"vocab_size": len(tokenizer), "max_position_embeddings": 1024}
-    tiny.build("llama", **room, **ends).save_pretrained(folder)
+    tiny.build("llama", seed, **room, **ends).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def catalogue(folder: Path, *names: str) -> Path:
+def catalogue(folder: Path, *names: str, seed: int = 0) -> Path:
     """A file that lists it under these names."""
-    saved = save(folder / "small")
+    saved = save(folder / "small", seed)
     listed = folder / "models.toml"
     listed.write_text("".join(_ENTRY.format(name, saved) for name in names), "utf-8")
     return listed
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, seed: int = 0) -> dict[str, str]:
     """What a server is told to have Strata's own list, with it in the bundled model's place."""
-    listed = catalogue(folder, BUNDLED)
+    listed = catalogue(folder, BUNDLED, seed=seed)
     _, _, first, *others = LISTED.read_text("utf-8").split("[[model]]\n")  # a comment has one too
     assert tomllib.loads(first)["id"] == BUNDLED
     listed.write_text(listed.read_text("utf-8") + "".join(f"[[model]]\n{e}" for e in others))

@@ -227,6 +227,8 @@ _FINDINGS = {  # code: severity, message
     ),
 }
 FINDINGS = tuple(_FINDINGS)
+# Those that tell what the model says; all others are about the text alone.
+ABOUT_THE_ANSWER = ("end", "end_of_turn", "newline", "space", "punctuation", "unsure")
 
 
 @quick

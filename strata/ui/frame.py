@@ -25,7 +25,8 @@ def concept() -> None:
     place.keep_in_address(step)
     if step is None or pages[step.page] != navigation:
         if step is not None:
-            lesson.elsewhere(step)
+            waits = lesson.elsewhere(step, choice.model, choice.prompt)
+            st.session_state["figure_waits"] = waits
         navigation.run()
         return
     side, body = st.columns([3, 7], gap="large")

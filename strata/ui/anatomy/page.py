@@ -16,6 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from strata.charts import Chart
 from strata.charts.guess import with_guess
 from strata.concepts import Concept
+from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.script import with_note, with_reader
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
@@ -170,6 +171,9 @@ def open_page(stem: str) -> Page:
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
     found = page.made("doctor", lambda: page.ask("run.doctor").to_dict("records"))
+    waits = st.session_state.get("figure_waits")
+    if waits:  # and so does all else that tells what the model says
+        found = [row for row in found if row["code"] not in ABOUT_THE_ANSWER]
     older = of_older_tokens(choice.prompt, len(tokens))
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
@@ -181,7 +185,7 @@ def open_page(stem: str) -> Page:
         # No page is then about what the learner thinks it is.
         if row["code"] == "appended" or (row["code"] == "moved" and older):
             style.say(row["severity"], row["message"], f"{row['code']}_here")
-    if st.session_state.get("figure_waits"):
+    if waits:
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting
     return page

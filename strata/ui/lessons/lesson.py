@@ -85,6 +85,12 @@ class Run:
         return Job(view=view, model=self.model, prompt=self.prompt, params=params)
 
 
+def _run(model: str, prompt: str) -> Run:
+    """What a learner has chosen. StrataError where it is refused."""
+    about = ask.until_ready(model)
+    return Run(model, prompt, about, tokens_of(model, prompt, about))
+
+
 def panel(place: Place, model: str, prompt: str) -> bool:
     """Draw the step; whether the page should wait for the learner's prediction."""
     lesson, step = place.lesson, place.step
@@ -95,9 +101,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         st.subheader(f"{label}{step.title}", anchor=False)
         run, trouble = None, ""
         try:
-            about = ask.until_ready(model)
-            tokens = tokens_of(model, prompt, about)
-            run = Run(model, prompt, about, tokens)
+            run = _run(model, prompt)
         except StrataError as error:
             trouble = str(error)
         st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
@@ -160,16 +164,11 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
 
 def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
     """The prediction and what the run says of it; whether there is none yet."""
-    lesson, key = place.lesson, run.job(question).key
-    mine = [
-        guess
-        for guess in progress().guesses(learner(), lesson.stem)
-        if (guess.step, guess.job, guess.version) == (place.number, key, lesson.version)
-    ]
+    key = run.job(question).key
+    mine, looked = _told_before(place, key)
     st.markdown(f"**{run.in_markdown(question.ask)}**", unsafe_allow_html=True)
     for guess in mine:
         _told(question, guess)
-    looked = (lesson.stem, place.number, key) in st.session_state.setdefault("looked", set())
     if len(mine) < 2:
         label = "Commit my prediction" if not mine else "Keep this second try"
         _field(place, question, run, key, label, len(mine), ready)
@@ -179,11 +178,23 @@ def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
         seen = st.session_state["looked"]
         st.button(
             "Look without a prediction",
-            on_click=partial(seen.add, (lesson.stem, place.number, key)),
+            on_click=partial(seen.add, (place.lesson.stem, place.number, key)),
             type="tertiary",
             key="look",
         )
     return not mine and not looked
+
+
+def _told_before(place: Place, key: str) -> tuple[list[Guess], bool]:
+    """What the learner has guessed of a step's run, and whether they looked without a guess."""
+    lesson = place.lesson
+    mine = [
+        guess
+        for guess in progress().guesses(learner(), lesson.stem)
+        if (guess.step, guess.job, guess.version) == (place.number, key, lesson.version)
+    ]
+    seen: set[tuple[str, int, str]] = st.session_state.setdefault("looked", set())
+    return mine, (lesson.stem, place.number, key) in seen
 
 
 def _field(
@@ -322,11 +333,20 @@ def _ways(place: Place) -> None:
     )
 
 
-def elsewhere(place: Place) -> None:
-    """A line on a page that the learner's step is not about."""
+def elsewhere(place: Place, model: str, prompt: str) -> bool:
+    """A line on a page that the learner's step is not about; whether this page waits as well,
+    since it may tell what the step asks."""
     title = concepts()[place.page].CONCEPT.title
     with st.container(horizontal=True, vertical_alignment="center", key="lesson_elsewhere"):
         st.caption(f"{place.lesson.title}: step {place.number + 1} is on the page {title}.")
         here = partial(go, place.lesson.stem, place.number)
         st.button("Back to the lesson", on_click=here, key="back_to_lesson")
         st.button("Explore freely", on_click=partial(go, ""), type="tertiary", key="explore")
+    question = place.step.question
+    if question is None or not place.step.hide:
+        return False
+    try:
+        guesses, looked = _told_before(place, _run(model, prompt).job(question).key)
+    except StrataError:  # the page says why, and shows nothing of the run
+        return False
+    return not guesses and not looked

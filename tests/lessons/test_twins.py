@@ -1,0 +1,114 @@
+"""Until a prediction is committed nothing that a step hides can be read anywhere on the screen.
+
+Every hidden step is opened on two servers whose models differ in nothing but their weights, so that
+all which a model says differs. What the two send is compared word by word: texts, charts and their
+alternatives, tables, files, the page's title. Once the learner looks, it must differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from bench.classroom_client import Browser
+from strata.concepts.views import concepts
+from strata.lessons import Lesson, lessons
+from tests import small
+from tests.browser.shared import shared
+from tests.loops import run_apart
+
+
+class Reader(Browser):
+    """A browser that keeps all it was sent of the page it shows."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.sent: list[str] = []
+
+    def _take(self, message: Any) -> None:
+        kind = message.WhichOneof("type")
+        if kind == "new_session" and not message.metadata.run.fragment_ids:
+            self.sent = []
+        elif kind in ("navigation", "page_config_changed", "page_info_changed"):
+            said = str(getattr(message, kind))
+            self.sent.append(re.sub(r"prompt=[\w-]+", "prompt=", said))  # a random id
+        super()._take(message)
+
+    def _note(self, delta: Any) -> None:
+        self.sent.append(str(delta))
+        super()._note(delta)
+
+    async def turn_to(self, page: str) -> None:
+        """Another page in the same session, as by a link of the navigation."""
+        self._hash, self._page = "", page
+        await self._change()
+
+
+class Twins:
+    """The same learner on both servers."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.pair = [Reader(address) for address in addresses]
+
+    async def do(self, what: str, *given: Any) -> None:
+        await asyncio.gather(*(getattr(each, what)(*given) for each in self.pair))
+
+    def shows(self, key: str) -> bool:
+        return key in self.pair[0].widgets
+
+    @property
+    def differs(self) -> list[str]:
+        """What only the first was sent."""
+        one, other = (each.sent for each in self.pair)
+        return [said for said in one if said not in other]
+
+
+@pytest.fixture(scope="session")
+def twin_address() -> str:
+    """A server like that of `small_address`, with other weights."""
+    return shared("twin", lambda folder: small.environment(folder, seed=1))[0]
+
+
+async def compared(addresses: tuple[str, str], lesson: Lesson) -> None:
+    twins = Twins(*addresses)
+    await twins.do("open", lesson.page_of(0), f"lesson={lesson.stem}&step_of_lesson=1")
+    for number, step in enumerate(lesson.steps):
+        if step.hide and step.question is not None:
+            assert twins.differs == [], f"{step.title}, as it is opened"
+            if twins.shows("set_up"):
+                await twins.do("press", "set_up")
+                assert twins.differs == [], f"{step.title}, set up"
+            await twins.do("press", "look")
+            assert twins.differs, f"{step.title}: nothing of it was hidden"
+        if number < len(lesson.steps) - 1:
+            await twins.do("press", "step_on")
+    await twins.do("close")
+
+
+@pytest.mark.parametrize("stem", list(lessons()))
+def test_a_hidden_step_tells_nothing_of_the_model(
+    small_address: str, twin_address: str, stem: str
+) -> None:
+    run_apart(compared((small_address, twin_address), lessons()[stem]))
+
+
+async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
+    number = next(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
+    here = f"lesson={lesson.stem}&step_of_lesson={number + 1}"
+    twins = Twins(*addresses)
+    await twins.do("open", lesson.page_of(number), here)
+    others = [page for page in concepts() if page != lesson.page_of(number)]
+    for page in others:
+        await twins.do("turn_to", page)
+        assert twins.shows("back_to_lesson"), page
+        assert twins.differs == [], page
+    await twins.do("press", "explore")
+    assert twins.differs, "who leaves the lesson sees all there is"
+    await twins.do("close")
+
+
+def test_no_other_page_tells_it_meanwhile(small_address: str, twin_address: str) -> None:
+    run_apart(seen_elsewhere((small_address, twin_address), lessons()["predictions"]))
