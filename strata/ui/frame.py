@@ -37,6 +37,7 @@ def concept() -> None:
 
 
 pages = place.pages()
+place.follow_history()
 at = place.current()
 style.apply(f"{at.lesson.stem} {at.number}" if at else "")
 # A default page would be found at the bare address only, not under its own name.

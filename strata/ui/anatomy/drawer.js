@@ -1,3 +1,25 @@
+// What the way back leads through: a step of a lesson, a page, a tab. Streamlit makes an entry of
+// the history for each change of an address, and none for a tab; so the way back of a lesson would
+// be ten presses long. Here a press or key of the learner makes at most one.
+const stops = ["lesson", "step_of_lesson"];
+const [push, replace] = [history.pushState.bind(history), history.replaceState.bind(history)];
+let acted = "";
+const note = (state, title, url) => {
+  const [here, there] = [new URL(location.href), new URL(url ?? location.href, location.href)];
+  const names = acted === "tab" ? [...stops, "view"] : stops;
+  const elsewhere =
+    here.pathname !== there.pathname ||
+    names.some((name) => here.searchParams.get(name) !== there.searchParams.get(name));
+  (acted && elsewhere ? push : replace)(state, title, url);
+  if (elsewhere) acted = "";
+};
+if (!history.byStops) {
+  const act = ({ target }) => (acted = target?.closest?.("[role=tab]") ? "tab" : "other");
+  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, act, true);
+  addEventListener("popstate", () => (acted = ""), true);
+  Object.assign(history, { byStops: true, pushState: note, replaceState: note });
+}
+
 // A new step of a lesson begins at its top.
 let step = null;
 const toTheTop = () => {

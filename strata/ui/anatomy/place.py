@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.concepts.views import concepts
 from strata.lessons import Lesson, Step, lessons
@@ -55,14 +56,26 @@ def _page(stem: str) -> st.Page:
 def current() -> Place | None:
     """The step that this session is at, or the one that the address names at its beginning."""
     if _KEY not in st.session_state:
-        asked = st.query_params
-        go(asked.get("lesson", ""), (whole_number(asked.get("step_of_lesson", "")) or 1) - 1)
+        go(*_asked())
     stem, number = st.session_state[_KEY]
     lesson = lessons().get(stem)
     if lesson is None:
         return None
     here = Place(lesson, min(max(0, number), len(lesson.steps) - 1))
     return here if here.page in concepts() else None  # `lessons check` names such a step
+
+
+def follow_history() -> None:
+    """Be at the step that the address names, if the browser's way back or forward has led there."""
+    context = get_script_run_ctx()
+    if context is not None and context.is_history_navigation:
+        st.session_state[_KEY] = _asked()
+
+
+def _asked() -> tuple[str, int]:
+    """Lesson and step of the address."""
+    asked = st.query_params
+    return asked.get("lesson", ""), (whole_number(asked.get("step_of_lesson", "")) or 1) - 1
 
 
 def go(stem: str, number: int = 0) -> None:

@@ -1,0 +1,57 @@
+"""The way back of the browser: a step of a lesson, a page and a tab are one press each."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from strata.lessons import lessons
+from tests.browser.driver import on_a_small_model  # noqa: F401
+from tests.browser.screen import go_to, idle, visit
+from tests.browser.test_lessons import apply, at_step, panel
+
+
+def test_the_step_before_is_one_press_back_on_its_own_page(page: Page, address: str) -> None:
+    """Whatever was set up, looked at and chosen in between."""
+    lesson = lessons()["capstone"]
+    count = len(lesson.steps)
+    page.goto(f"{address}/lessons")
+    page.locator(f".st-key-open_{lesson.stem} button").click()
+    for number in range(3):
+        at_step(page, number, lesson.steps[number], count)
+        apply(page)
+        if lesson.steps[number].question:
+            page.locator(".st-key-look button").click()
+            expect(page.locator(".st-key-look")).to_have_count(0)
+            idle(page)
+        page.locator(".st-key-step_on button").click()
+    at_step(page, 3, lesson.steps[3], count)
+    for number in (2, 1, 0):
+        page.go_back()
+        at_step(page, number, lesson.steps[number], count)
+        expect(page).to_have_url(re.compile(rf"/{lesson.page_of(number)}\?.*step_of_lesson="))
+    page.go_forward()
+    at_step(page, 1, lesson.steps[1], count)
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Lessons", level=1)).to_be_visible()
+    expect(panel(page)).to_have_count(0)
+
+
+def test_tabs_and_pages_are_on_the_way_back_and_settings_are_not(page: Page, address: str) -> None:
+    visit(page, f"{address}/hidden_states?example=pattern")
+    page.get_by_text("Logarithmic values").click()
+    expect(page).to_have_url(re.compile("log=false"))
+    idle(page)
+    page.get_by_role("tab", name="All tokens").click()
+    expect(page).to_have_url(re.compile("view=All"))
+    idle(page)
+    go_to(page, "scaling")
+    idle(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Hidden states", level=1)).to_be_visible()
+    idle(page)
+    page.go_back()
+    expect(page.get_by_role("tab", name="One token")).to_have_attribute("aria-selected", "true")
+    expect(page).not_to_have_url(re.compile("view="))
