@@ -70,7 +70,7 @@ def shown_in_lines(text: str) -> None:
 
 def in_a_spreadsheet(frame: pd.DataFrame) -> list[list[str]]:
     """The rows that a program finds in the CSV file, for which any line end may end one."""
-    rows = list(csv.reader(io.StringIO(as_csv(frame).decode(), newline="")))
+    rows = list(csv.reader(io.StringIO(as_csv(frame).decode("utf-8-sig"), newline="")))
     assert len(rows) == len(frame) + 1
     assert {len(row) for row in rows} == {len(frame.columns)}
     for cell in (cell for row in rows[1:] for cell in row):

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from strata.display.tokens import typed_word
 from strata.errors import InputError
 from strata.lessons import Option, Question
-from strata.lessons.answers import in_words, right_option, score, typed_word
+from strata.lessons.answers import in_words, right_option, score
 
 KINDS = ("choice", "number", "layer", "block", "token")  # of questions that can be voted on
 LONGEST_WORD = 60  # characters of a ballot that is a word

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from strata.concepts import quick
-from strata.display.tokens import display_candidate, display_token
+from strata.display.tokens import display_candidate, display_token, typed_word
 from strata.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ def target(model: Model, word: str) -> pd.DataFrame:
     """The tokens of a word, after a space (as in running text) and without one: spelling,
     position (0 is the word's first token), token_id, token, shown.
 
-    `spelling` is the text that was cut up, " insect" before "insect"; equal cuts are told once.
+    `spelling` is the text that was cut up, " insect" before "insect"; equal cuts are told once. The
+    word may be typed as pages show it, "·insect".
     InputError for an empty word, or one that this tokenizer does not know.
     """
-    bare = word.strip(" ") or word
+    bare = typed_word(word) or word
     if not bare:
         raise InputError("Type a word to follow.")
     if len(bare) > LONGEST_WORD:

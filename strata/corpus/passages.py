@@ -38,8 +38,9 @@ def passages() -> dict[str, str]:
 def decoded(content: bytes) -> tuple[str, str]:
     """A text file's content as text, and a note on what was done to it ("" where nothing was).
 
-    UTF-8 and UTF-16 are recognised; what is neither is read as Latin-1. Text over 200,000
-    characters is cut. InputError where there is no text, and for a file over 2 MB.
+    UTF-8 and UTF-16 are recognised; what is neither is read as the Western code page of Windows,
+    which has all of Latin-1 and quotes, dashes and the euro besides. Text over 200,000 characters
+    is cut. InputError where there is no text, and for a file over 2 MB.
     """
     if len(content) > LARGEST_FILE:
         raise InputError("This file is larger than 2 MB; choose a smaller one.")
@@ -50,8 +51,8 @@ def decoded(content: bytes) -> tuple[str, str]:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            text = content.decode("latin-1")
-            notes.append("it is not UTF-8 and was read as Latin-1, so accents may be wrong")
+            text = content.decode("cp1252", errors="replace")
+            notes.append("it is not UTF-8 and was read as Windows text, so accents may be wrong")
     if "\x00" in text:
         raise InputError("This is not a text file; save it as plain text in UTF-8.")
     if not text.strip():

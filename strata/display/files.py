@@ -16,14 +16,15 @@ _BEGINS_A_FORMULA = frozenset("=+-@|\t\r\n＝＋－＠")  # the wide ones are si
 def as_csv(frame: pd.DataFrame) -> bytes:
     """A table as a CSV file. Text that a spreadsheet would take for a formula gets an apostrophe
     before it, and half characters, which UTF-8 has not, are written as escapes. All text is quoted:
-    a lone carriage return would else begin a row."""
+    a lone carriage return would else begin a row. It begins with a byte order mark, without which
+    Excel takes UTF-8 for the code page of Windows."""
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     safe = frame.copy()
     for name in texts:
         cells = [_no_formula(cell) for cell in frame[name]]
         safe[name] = pd.Series(cells, index=frame.index, dtype=object)
     text = safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
-    return text.encode("utf-8", "backslashreplace")
+    return text.encode("utf-8-sig", "backslashreplace")
 
 
 def _no_formula(cell: Any) -> Any:

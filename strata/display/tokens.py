@@ -70,6 +70,15 @@ def display_candidate(text: str) -> str:
     return display_token(text) if text else f"{EMPTY} no token"
 
 
+def typed_word(text: str) -> str:
+    """A word as it was typed for a token: without spaces, and without the dot that pages draw for
+    the one before it; of the marks of line breaks and tabs alone, these."""
+    bare = text.strip()
+    if bare and not bare.strip(NEWLINE + TAB):
+        return bare.replace(NEWLINE, "\n").replace(TAB, "\t")
+    return bare.removeprefix(SPACE).strip() or bare
+
+
 def with_shown(frame: pd.DataFrame) -> pd.DataFrame:
     """A table of tokens with the column shown, in which a page may have put a part of a character
     as its bytes; else it is `token` made visible."""

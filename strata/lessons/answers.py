@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from strata.concepts.views import concepts
-from strata.display.tokens import display_token
+from strata.display.tokens import display_token, typed_word
 from strata.errors import InputError
 from strata.lessons import Option, Question, filled
 
@@ -179,11 +179,6 @@ def _number(question: Question, guess: float, answer: float, layers: Sequence[in
     if question.kind in ("layer", "block", "position"):
         side = "later" if answer > guess else "earlier"
     return "wrong", f"It is {side}. Measured here: {said}."
-
-
-def typed_word(text: str) -> str:
-    """A word as it was typed for a token: without spaces, and the dot that pages draw for one."""
-    return text.strip().removeprefix(display_token(" ")).strip() or text.strip()
 
 
 def _token(question: Question, guess: str, answer: str, layers: Sequence[int]) -> Judged:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from strata.corpus import passages
-from tests.browser.screen import query
+from tests.browser.screen import idle, query
 from tests.browser.test_laminar_profile import chart, reading
 
 OWN = " ".join(list(passages.passages().values())[:4]).encode()
@@ -63,6 +63,20 @@ def test_every_view_has_its_figure_and_conclusion(
     visit(page, small_address, f"?view={view}&dim=7")
     expect(chart(page, title)).to_be_visible()
     expect(reading(page)).to_contain_text(re.compile(said))
+
+
+def test_a_point_can_be_clicked_again_once_another_is_typed(page: Page, small_address: str) -> None:
+    visit(page, small_address, "?view=Dimensions&dim=7")
+    number = page.get_by_role("spinbutton", name="Dimension")
+    points = chart(page, "Residual stream").locator("[aria-roledescription=point]")
+    for _ in range(2):
+        points.nth(12).click(force=True)  # others may lie over its edge
+        expect(number).to_have_value("12")
+        idle(page)
+        number.fill("3")
+        number.press("Enter")
+        expect(page.get_by_text("Dimension 3 reaches")).to_be_visible()
+        idle(page)
 
 
 def test_own_text_is_sampled_and_said_to_be_short(page: Page, small_address: str) -> None:

@@ -25,6 +25,14 @@ def test_a_word_of_one_token_with_and_without_its_space(model: Model) -> None:
     ]
     assert note(frame) == ""
     assert target(model, " Paris").equals(frame)
+    assert target(model, "·Paris").equals(frame), "as pages show it"
+
+
+def test_the_marks_of_pages_are_what_they_stand_for(model: Model) -> None:
+    assert "\n" in target(model, "↵")["token"].tolist()
+    assert "\t" in target(model, "⇥")["token"].tolist()
+    assert "".join(target(model, "col·lecció")["token"][:9]).strip().startswith("col·l")
+    assert target(model, "·")["token"].tolist()[-1] == "·", "alone it is itself"
 
 
 def test_a_word_of_several_tokens_is_named(model: Model) -> None:

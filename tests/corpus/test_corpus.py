@@ -68,10 +68,11 @@ def test_big_endian_utf16() -> None:
     assert decoded(b"\xfe\xff" + "naïve".encode("utf-16-be")) == ("naïve", "")
 
 
-def test_what_is_not_utf8_is_read_as_latin1_and_said_so() -> None:
-    text, note = decoded("Größe".encode("latin-1"))
-    assert text == "Größe"
-    assert "Latin-1" in note
+def test_what_is_not_utf8_is_read_as_windows_text_and_said_so() -> None:
+    text, note = decoded("“Größe” – 5 €".encode("cp1252"))
+    assert text == "“Größe” – 5 €"
+    assert "Windows text" in note
+    assert decoded(b"a\x81b")[0] == "a\ufffdb"  # a byte that stands for nothing there
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 
@@ -25,7 +26,9 @@ def test_a_cell_that_a_spreadsheet_would_run_is_text(cell: str) -> None:
 def test_files_come_back() -> None:
     frame = pd.DataFrame({"token": ["=a", "日本", None], "n": np.arange(3), "at": [1.5, np.nan, 2]})
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(as_parquet(frame))), frame)
+    assert as_csv(frame).startswith(codecs.BOM_UTF8), "else Excel reads 日本 as another code page"
     read = pd.read_csv(io.BytesIO(as_csv(frame)))
+    assert list(read) == ["token", "n", "at"]
     assert read["n"].tolist() == [0, 1, 2]
     assert read["token"].iloc[1] == "日本"
     assert "\\ud83d" in as_csv(pd.DataFrame({"t": ["\ud83d"]}, dtype=object)).decode()

@@ -63,13 +63,17 @@ def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool 
 def bounded_slider(
     label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
 ) -> int:
-    """A slider whose limits change with the model or part: what is beyond them becomes default.
-    Where there is nothing to choose it says so. The address keeps the choice."""
+    """A slider whose limits change with the model or part: what is beyond them becomes default,
+    and where all is the default, who has all keeps all. Where there is nothing to choose it says
+    so. The address keeps the choice."""
     if low == high:  # a slider of one value is an error
         place.text(f"{label}: {low}, the only one")
         return low
-    if not low <= st.session_state.get(key, default) <= high:
-        st.session_state[key] = default
+    state, kept = st.session_state, f"{key}_most"
+    had_all = state.get(key) == state.get(kept) and default == high
+    if key in state and (had_all or not low <= state[key] <= high):
+        state[key] = default
+    state[kept] = high
     return int(place.slider(label, low, high, default, key=key, bind="query-params"))
 
 

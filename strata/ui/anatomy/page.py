@@ -220,10 +220,11 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     return chosen
 
 
-def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
+def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[dict[str, Any]]:
     """A chart in its place, with words for those who cannot see it, and its reading below.
 
-    Returns what was clicked, where the chart has a selection: the fields of each chosen mark.
+    Returns what was clicked, where the chart has a selection: the fields of each chosen mark. With
+    another `number` it is another one, in which nothing has been clicked.
     """
     guess = st.session_state.get("drawn_guess")
     if guess is not None and guess.figure == key:
@@ -236,7 +237,7 @@ def draw(chart: Chart, key: str, *, read: bool = True) -> list[dict[str, Any]]:
         chart.spec,
         width="stretch",
         height=chart.height,
-        key=key,
+        key=f"{key}_{number}" if number else key,
         alt=chart.alt,
         on_select="rerun" if selections else "ignore",
     )

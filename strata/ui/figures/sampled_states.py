@@ -140,18 +140,30 @@ def choose_dimension(
     """Both figures of single dimensions: their kurtosis, where a click chooses one, and the
     quantiles of that one, which are returned with its number."""
     left, right = st.columns(2, gap="medium")
+    state = st.session_state
     last, widest = len(dims) - 1, int(dims["kurtosis"].fillna(0).argmax())
-    if not 0 <= st.session_state.get("dim", widest) <= last:
-        st.session_state["dim"] = widest
-    dim = int(st.session_state.get("dim", widest))
+    if not 0 <= state.get("dim", widest) <= last:
+        state["dim"] = widest
+    dim = int(state.get("dim", widest))
     with left:
         title = f"{chosen.noun}: excess kurtosis of each dimension"
         sentence = words.dimensions_reading(dims, page.n_states)
-        clicked = draw(charts.dimensions(dims, dim, title, sentence), "dimensions", read=False)
-    if clicked and clicked[0]["dim"] != st.session_state.get("dim_clicked"):
-        st.session_state["dim"] = st.session_state["dim_clicked"] = int(clicked[0]["dim"])
+        chart = charts.dimensions(dims, dim, title, sentence)
+        # A new figure has nothing clicked, so the same bar can be clicked again.
+        clicked = draw(chart, "dimensions", read=False, number=state.get("dim_typed", 0))
+    if clicked and clicked[0]["dim"] != state.get("dim_clicked"):
+        state["dim"] = state["dim_clicked"] = int(clicked[0]["dim"])
         st.rerun()
-    dim = int(right.number_input("Dimension", 0, last, dim, key="dim", bind="query-params"))
+
+    def typed() -> None:
+        if state.pop("dim_clicked", None) is not None:
+            state["dim_typed"] = state.get("dim_typed", 0) + 1
+
+    dim = int(
+        right.number_input(
+            "Dimension", 0, last, dim, key="dim", bind="query-params", on_change=typed
+        )
+    )
     points = page.ask("gaussian_baseline.normality", dim=dim, **chosen.place)
     shown = points.assign(label=points["token"].map(display_sampled))
     with right:

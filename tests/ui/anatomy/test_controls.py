@@ -90,3 +90,34 @@ def test_a_browser_that_has_not_heard_of_the_end_does_not_play_again(
     state["layer_play"] = True
     place.changed()  # a press: from the start
     assert (state["layer"], state["layer_play"]) == (0, True)
+
+
+class Slide:
+    """Where a slider is drawn, which shows what the session knows or else its default."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+    def slider(self, label: str, low: int, high: int, default: int, *, key: str, **_: Any) -> int:
+        return self.state.setdefault(key, default)
+
+
+def test_who_has_all_keeps_all_where_the_limit_moves(state: dict[str, Any]) -> None:
+    """The dimensions of the Gaussian baseline: raw, without the three largest, raw again."""
+    place: Any = Slide(state)
+
+    def chosen(most: int) -> int:
+        return controls.bounded_slider("Dimensions", 1, most, most, "dims", place)
+
+    assert [chosen(576), chosen(573), chosen(576)] == [576, 573, 576]
+    state["dims"] = 99
+    assert [chosen(573), chosen(576)] == [99, 99]
+    state["dims"] = 575
+    assert chosen(573) == 573
+
+
+def test_the_last_layer_of_a_part_is_no_choice_of_all(state: dict[str, Any]) -> None:
+    place: Any = Slide(state)
+    state["layer"] = 30
+    assert controls.bounded_slider("Layer", 1, 30, 15, "layer", place) == 30
+    assert controls.bounded_slider("Layer", 0, 40, 20, "layer", place) == 30
