@@ -254,9 +254,11 @@ class Learner:
             return await browser.slide_to(key, dice.choice(list(proto.options)))
         if widget.kind == "slider":
             steps = round((proto.max - proto.min) / (proto.step or 1))
-            values = sorted(
-                proto.min + dice.randint(0, max(1, steps)) * proto.step for _ in proto.default
-            )
+            values = list(proto.default)
+            while values == list(proto.default):  # that would be no move
+                values = sorted(
+                    proto.min + dice.randint(0, max(1, steps)) * proto.step for _ in proto.default
+                )
             return await browser.slide(key, *values)
         if widget.kind in ("selectbox", "radio"):
             return await browser.write(key, dice.choice(list(proto.options)))

@@ -65,6 +65,9 @@ def answer(page: Page, question: Question) -> None:
             page.get_by_role("option").first.click()
             expect(page.get_by_role("option")).to_have_count(0)
             settled(page)
+    else:
+        expect(page.locator(".st-key-commit_0 button")).to_be_disabled()  # until one was moved
+        box.get_by_role("slider").first.press("ArrowRight")
     button = page.locator(".st-key-commit_0 button")
     expect(button).to_be_enabled()
     button.click()
@@ -159,6 +162,32 @@ def test_a_guess_on_the_figure_survives_a_reload_and_is_in_the_report(
     card.get_by_role("button", name="Report").click()
     card.get_by_role("button", name="Continue").click()
     at_step(page, number, step, len(lesson.steps))
+
+
+def test_a_slider_is_no_prediction_before_it_is_moved(page: Page, address: str) -> None:
+    """Its thumb and its colour come with the first move, and the keyboard stays with it."""
+    lesson = lessons()["predictions"]
+    forget(page, address, lesson.stem)
+    number = next(
+        n for n, s in enumerate(lesson.steps) if s.question and s.question.kind == "number"
+    )
+    page.goto(f"{address}/predictions?lesson={lesson.stem}&step_of_lesson={number + 1}")
+    at_step(page, number, lesson.steps[number], len(lesson.steps))
+    apply(page)
+    commit = page.locator(".st-key-commit_0 button")
+    slider = panel(page).get_by_role("slider")
+    thumb = panel(page).locator("[data-rac]:has(> [data-testid=stSliderThumbValue])")
+    expect(thumb).to_have_css("opacity", "0")
+    expect(commit).to_be_disabled()
+    before = int(slider.get_attribute("aria-valuetext") or "")
+    slider.press("ArrowRight")
+    expect(commit).to_be_enabled()
+    expect(thumb).to_have_css("opacity", "1")
+    settled(page)
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_attribute("aria-valuetext", str(before))
+    settled(page)
+    expect(commit).to_be_enabled()  # where it began is an answer too, once it was chosen
 
 
 def test_nothing_is_gated_and_exploring_is_one_click_away(page: Page, address: str) -> None:

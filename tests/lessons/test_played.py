@@ -26,8 +26,13 @@ async def answer(browser: Browser, question: Question) -> None:
             break
         fields = [key for key in browser.widgets if key.startswith("guess_")]
         field = browser.widgets[[key for key in fields if browser.value(key) is None][-1]]
+        key = field.id.split("-", 2)[-1]
+        if field.kind == "slider":
+            ends = (field.proto.min, field.proto.max)
+            await browser.slide(key, *ends[-len(field.proto.default) :])
+            continue
         words = "word" if question.kind == "token" else field.proto.options[-1]
-        await browser.write(field.id.split("-", 2)[-1], words)
+        await browser.write(key, words)
     await browser.press("commit_0")
 
 

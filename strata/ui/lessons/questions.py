@@ -22,15 +22,16 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "token":
         return st.text_input("Your answer: a word or token", key=key).strip() or None
     if kind == "layer":
-        return st.slider("Your answer: a layer", 0, n_layers, n_layers // 2, key=key)
+        return _slider("Your answer: a layer", 0, n_layers, n_layers // 2, key=key)
     if kind == "block" and n_layers == 1:
         st.text("Your answer: block 0, the only one")
         return 0
     if kind == "block":
-        return st.slider("Your answer: a block", 0, n_layers - 1, n_layers // 2, key=key)
+        return _slider("Your answer: a block", 0, n_layers - 1, n_layers // 2, key=key)
     if kind == "band":
         ends = (n_layers // 3, 2 * n_layers // 3)
-        return list(st.slider("Your answer: from layer to layer", 0, n_layers, ends, key=key))
+        band = _slider("Your answer: from layer to layer", 0, n_layers, ends, key=key)
+        return band and list(band)
     if kind == "ordering":
         return _ordering(texts, key)
     if kind == "curve":
@@ -46,20 +47,37 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     return _number(question, key)
 
 
-def _number(question: Question, key: str) -> float:
+def _slider(label: str, *limits: Any, key: str) -> Any:
+    """A slider whose beginning is no answer: None until it was moved. A learner who leaves it
+    where it happens to stand has predicted nothing."""
+    state, kept = st.session_state, f"{key}_moved_to"
+
+    def moved() -> None:
+        state[kept] = state[key]
+
+    # `kept` outlives the slider, which begins anew when the learner comes back to the step.
+    waits = state.get(kept) is None or state.get(kept) != state.get(key)
+    with st.container(key=f"answer_{key}"):
+        slide: Any = st.slider  # of whole numbers, of others, of two
+        value = slide(label, *limits, key=key, on_change=moved)
+        if waits:  # after it, since a slider that changes its place loses the keyboard
+            with st.container(key=f"unmoved_{key}"):
+                st.caption("Move it to where you expect the answer")
+    return None if waits else value
+
+
+def _number(question: Question, key: str) -> float | None:
     low, high = question.low, question.high
     percent = question.unit == "%"
     scale = 100 if percent else 1
     step = question.step or (high - low) / 100
     unit = f" ({question.unit})" if question.unit else ""
     middle = low + round((high - low) / 2 / step) * step
-    low, high, middle, step = (float(value) * scale for value in (low, high, middle, step))
-    if all(value.is_integer() for value in (low, high, middle, step)):
-        whole = st.slider(
-            f"Your answer{unit}", int(low), int(high), int(middle), int(step), key=key
-        )
-        return whole / scale
-    return st.slider(f"Your answer{unit}", low, high, middle, step, key=key) / scale
+    limits = tuple(float(value) * scale for value in (low, high, middle, step))
+    if all(value.is_integer() for value in limits):
+        limits = tuple(map(int, limits))
+    value = _slider(f"Your answer{unit}", *limits, key=key)
+    return None if value is None else value / scale
 
 
 def _ordering(texts: list[str], key: str) -> list[int] | None:
@@ -85,12 +103,16 @@ def _ordering(texts: list[str], key: str) -> list[int] | None:
     return chosen
 
 
-def _curve(question: Question, key: str, n_layers: int) -> list[float]:
+def _curve(question: Question, key: str, n_layers: int) -> list[float] | None:
+    """Those that were not moved count where they stand, once one was."""
     layers = curve_layers(question, n_layers)
-    st.caption("Your answer: one slider a layer.")
+    st.caption("Your answer: one slider a layer; one that you do not move counts as the middle.")
     middle = (question.low + question.high) / 2
     step = question.step or (question.high - question.low) / 50
-    return [
-        st.slider(f"Layer {layer}", question.low, question.high, middle, step, key=f"{key}_{layer}")
+    values = [
+        _slider(f"Layer {layer}", question.low, question.high, middle, step, key=f"{key}_{layer}")
         for layer in layers
     ]
+    if all(value is None for value in values):
+        return None
+    return [middle if value is None else value for value in values]
