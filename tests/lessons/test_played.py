@@ -45,6 +45,7 @@ async def play(url: str, lesson: Lesson) -> None:
         await browser.press(f"forget_{lesson.stem}")
     await browser.press(f"open_{lesson.stem}")
     for number, step in enumerate(lesson.steps):
+        assert number == 0 or "set_up" not in browser.widgets, f"{step.title}: the way on sets up"
         if "set_up" in browser.widgets:
             await browser.press("set_up")
             assert "set_up" not in browser.widgets, step.title

@@ -116,7 +116,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             _observation(place)
         except StrataError as error:
             style.say("refusal", str(error), "progress")
-        _ways(place)
+        _ways(place, run)
     if not waits:
         record.start(place, f"{model} {prompt}")
         if run is not None:
@@ -139,27 +139,29 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
             st.caption(":material/check: The page is set up for this step.")
         return True
     again = (place.lesson.stem, place.number) in done
-
-    def apply() -> None:
-        st.session_state.update(settings)
-        if "at" in settings:  # chosen for this prompt, see `position_slider`
-            asked = step.prompt or prompt, place.page, settings["at"]
-            st.session_state["at_of"] = asked
-        if step.prompt:
-            from strata.ui.anatomy.sidebar import take_prompt
-
-            take_prompt(step.prompt)
-
     words = f"Set up the page: “{step.prompt}”" if step.prompt else "Set up the page for this step"
     st.button(
         "Back to this step's prompt and settings" if again else words,
         icon=":material/undo:" if again else ":material/play_arrow:",
-        on_click=apply,
+        on_click=partial(_apply, place, n_layers, prompt),
         key="set_up",
         width="stretch",
         type="tertiary" if again else "primary",
     )
     return again
+
+
+def _apply(place: Place, n_layers: int, prompt: str) -> None:
+    """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
+    step = place.step
+    settings = resolved(step.settings, n_layers, 1)
+    st.session_state.update(settings)
+    if "at" in settings:  # chosen for this prompt, see `position_slider`
+        st.session_state["at_of"] = step.prompt or prompt, place.page, settings["at"]
+    if step.prompt:
+        from strata.ui.anatomy.sidebar import take_prompt
+
+        take_prompt(step.prompt)
 
 
 def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
@@ -309,7 +311,14 @@ def _observation(place: Place) -> None:
     )
 
 
-def _ways(place: Place) -> None:
+def _ways(place: Place, run: Run | None) -> None:
+    """Back, on and out. The way on sets the page up for the step that it leads to."""
+
+    def on_to_the_next() -> None:
+        go(stem, number + 1)
+        if run is not None:
+            _apply(Place(place.lesson, number + 1), run.about["n_layers"], run.prompt)
+
     stem, number = place.lesson.stem, place.number
     back, on = st.columns(2)
     back.button(
@@ -322,7 +331,7 @@ def _ways(place: Place) -> None:
     if place.last:
         on.button("Finish", on_click=to_list, type="primary", key="step_on", width="stretch")
     else:
-        on.button("Next", on_click=partial(go, stem, number + 1), key="step_on", width="stretch")
+        on.button("Next", on_click=on_to_the_next, key="step_on", width="stretch")
     st.button(
         "Explore freely",
         on_click=partial(go, ""),
