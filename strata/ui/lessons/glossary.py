@@ -10,7 +10,8 @@ from strata.lessons import glossary
 
 
 def explained(text: str) -> str:
-    """Markdown in which [[term]] is an abbreviation with its meaning; HTML in it stays text."""
+    """Markdown in which [[term]] is an abbreviation with its meaning; HTML in it stays text, and a
+    dollar sign, which would begin a formula, a dollar sign."""
     try:
         terms = glossary()
     except StrataError:
@@ -25,4 +26,6 @@ def explained(text: str) -> str:
         return f'<abbr title="{html.escape(meaning, quote=True)}">{shown}</abbr>'
 
     escaped = text.replace("&", "&amp;").replace("<", "&lt;")
+    parts = re.split(r"(`[^`]*`)", escaped)  # in code a backslash would be seen
+    escaped = "".join(part if part[:1] == "`" else part.replace("$", r"\$") for part in parts)
     return re.sub(r"\[\[([^\]]+)\]\]", abbreviation, escaped)

@@ -96,9 +96,9 @@ def panel(place: Place, model: str, prompt: str) -> bool:
     lesson, step = place.lesson, place.step
     with st.container(key="lesson_panel", border=True):
         at = (place.number + 1) / len(lesson.steps)
-        st.progress(at, f"{lesson.title} · step {place.number + 1} of {len(lesson.steps)}")
+        st.progress(at, f"{quoted(lesson.title)} · step {place.number + 1} of {len(lesson.steps)}")
         label = "Find the mistake: " if step.trap else "Open challenge: " if step.challenge else ""
-        st.subheader(f"{label}{step.title}", anchor=False)
+        st.subheader(f"{label}{quoted(step.title)}", anchor=False)
         run, trouble = None, ""
         try:
             run = _run(model, prompt)
@@ -347,7 +347,7 @@ def elsewhere(place: Place, model: str, prompt: str) -> bool:
     since it may tell what the step asks."""
     title = concepts()[place.page].CONCEPT.title
     with st.container(horizontal=True, vertical_alignment="center", key="lesson_elsewhere"):
-        st.caption(f"{place.lesson.title}: step {place.number + 1} is on the page {title}.")
+        st.caption(f"{quoted(place.lesson.title)}: step {place.number + 1} is on the page {title}.")
         here = partial(go, place.lesson.stem, place.number)
         st.button("Back to the lesson", on_click=here, key="back_to_lesson")
         st.button("Explore freely", on_click=partial(go, ""), type="tertiary", key="explore")

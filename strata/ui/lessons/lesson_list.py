@@ -10,7 +10,7 @@ import streamlit as st
 
 from strata.classroom.codes import read_code
 from strata.lessons import Lesson, lessons, problems
-from strata.lessons.report import as_html, as_notebook, drawn
+from strata.lessons.report import as_html, as_notebook, drawn, quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.place import go
 from strata.ui.server.learner import is_local, learner, progress, seat
@@ -49,8 +49,8 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
     with st.container(border=True, key=f"lesson_{lesson.stem}"):
         words, way = st.columns([5, 1], vertical_alignment="center")
         with words:
-            st.markdown(f"#### {number}. {lesson.title}")
-            st.markdown(lesson.summary)
+            st.markdown(f"#### {number}\\. {quoted(lesson.title)}")
+            st.markdown(quoted(lesson.summary))
             told = [f"{lesson.minutes} minutes", f"{len(lesson.steps)} steps"]
             before = [found[stem].title for stem in lesson.prerequisites if stem in found]
             told += [f"best after “{title}”" for title in before]

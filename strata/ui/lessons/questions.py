@@ -8,6 +8,7 @@ import streamlit as st
 
 from strata.lessons import Question
 from strata.lessons.answers import curve_layers
+from strata.lessons.report import quoted
 
 
 def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) -> Any:
@@ -16,8 +17,9 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     texts = [option.text for option in question.options]
     kind = question.kind
     if kind == "choice":
+        labels = list(map(quoted, texts))  # of a radio they are Markdown
         return st.radio(
-            "Your answer", range(len(texts)), None, format_func=texts.__getitem__, key=key
+            "Your answer", range(len(texts)), None, format_func=labels.__getitem__, key=key
         )
     if kind == "token":
         return st.text_input("Your answer: a word or token", key=key).strip() or None
@@ -87,7 +89,7 @@ def _ordering(texts: list[str], key: str) -> list[int] | None:
     for number, label in enumerate(places):
         left = [option for option in range(len(texts)) if option not in chosen]
         if number == len(texts) - 1 and len(chosen) == number:
-            st.caption(f"{label}: {texts[left[0]]}")
+            st.caption(f"{label}: {quoted(texts[left[0]])}")
             return [*chosen, left[0]]
         said = st.selectbox(
             label,
