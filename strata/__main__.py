@@ -191,8 +191,14 @@ def _check(chosen: argparse.Namespace) -> int:
         "in a batch": _verdict(check.batch_error, check.batch_ok, check.agreement),
         "with a cache": _verdict(check.cache_error, check.cache_ok, check.agreement),
         "replayed": _verdict(check.replay_error, check.replay_ok, check.agreement),
+        "adds": _added(model.texts),
         "verdict": "ok" if check.ok else f"refused: {check.reason or 'an identity does not hold'}",
     }
+    if not check.read_back_ok:
+        facts["note"] = (
+            "What is shown of tokens may not be what the model reads: of a short text so many "
+            "characters or ids (the error of read back) do not come back from its tokens."
+        )
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name.ljust(width)}  {value}")
@@ -254,6 +260,18 @@ def _new_lesson(chosen: argparse.Namespace) -> int:
     new(path)
     print(path)
     return 0
+
+
+def _added(texts: Any) -> str:
+    """What a tokenizer puts around every text by itself, in words."""
+    told = [
+        f"{''.join(texts.decode(ids))!r} {where} every text"
+        for ids, where in zip(texts.added, ("before", "after"), strict=True)
+        if ids
+    ]
+    if texts.added[1]:
+        told.append("what the model says at the end is about what follows that")
+    return ", ".join(told) or "nothing to a text"
 
 
 def _verdict(error: float, ok: bool, tolerance: float) -> str:

@@ -1,6 +1,12 @@
 """Errors whose message is one sentence that a person can act on."""
 
 
+def of_a_library(error: BaseException) -> bool:
+    """Whether a library has failed, and nobody asks the program to end: a panic of one in Rust, as
+    tokenizers is, is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 class StrataError(Exception):
     """Anything Strata refuses or fails at; `str(error)` is meant to be shown to a learner."""
 

@@ -107,7 +107,8 @@ def test_fetch_converts_with_the_models_own_function(
 def fake_model(check: ModelCheck) -> Callable[..., SimpleNamespace]:
     sizes = {"n_layers": 2, "d_model": 8, "d_vocab": 99}
     about = {"name": "tiny", "family": "llama", "device": "cpu", "dtype": "torch.float32"}
-    return lambda *_: SimpleNamespace(**sizes, **about, check=check)
+    texts = SimpleNamespace(added=((1,), (2,)), decode=lambda ids: tuple(f"<{i}>" for i in ids))
+    return lambda *_: SimpleNamespace(**sizes, **about, check=check, texts=texts)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,8 @@ def fake_model(check: ModelCheck) -> Callable[..., SimpleNamespace]:
             [
                 "final layer     ok (error 0.0002, at most 0.001)",
                 "writes          ok (error 3e-07, at most 1e-05)",
+                "adds            '<1>' before every text, '<2>' after every text, what the model "
+                "says at the end is about what follows that",
                 "verdict         ok",
             ],
         ),

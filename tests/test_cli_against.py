@@ -27,7 +27,8 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[Comparison]:
     card = ModelCard(id="tiny", source="bundled", licence="none")
     sizes = {"n_layers": 2, "d_model": 8, "d_vocab": 99, "card": card}
     about = {"name": "tiny", "family": "llama", "device": "cpu", "dtype": "torch.float32"}
-    model = SimpleNamespace(**sizes, **about, check=ModelCheck(2e-4, 3e-7))
+    texts = SimpleNamespace(added=((), ()))
+    model = SimpleNamespace(**sizes, **about, check=ModelCheck(2e-4, 3e-7), texts=texts)
     monkeypatch.setattr("strata.model.load_model", lambda *_: model)
     monkeypatch.setattr(sources, "folder", lambda *_: Path("folder"))
     monkeypatch.setattr(sources, "gguf_of", lambda card, work, _: Path(work) / "x.gguf")
@@ -70,6 +71,7 @@ def test_a_model_from_the_hub_has_no_gguf_file(
 ) -> None:
     card = ModelCard(id="gpt2", source="hub", repository="a/b", licence="none")
     checked: Any = SimpleNamespace(card=card, check=ModelCheck(0.0, 0.0), dtype="float32")
+    checked.texts = SimpleNamespace(added=((), ()))
     for name in ("name", "family", "n_layers", "d_model", "d_vocab", "device"):
         setattr(checked, name, "x")
     monkeypatch.setattr("strata.model.load_model", lambda *_: checked)

@@ -55,15 +55,15 @@ def check_count(name: str, count: int, most: int) -> int:
 def tokens(model: Model, trace: Trace) -> pd.DataFrame:
     """What the model read: position, token_id, token, shown (the token made visible; a part of a
     character as its bytes), T rows."""
-    pieces = model.texts.pieces(trace.token_ids)
+    begun = model.texts.begun(trace.token_ids)
     return pd.DataFrame(
         {
             "position": range(len(trace.tokens)),
             "token_id": trace.token_ids.numpy(),
             "token": list(trace.tokens),
             "shown": [
-                display_token(token) if token else display_bytes(piece)
-                for token, piece in zip(trace.tokens, pieces, strict=True)
+                display_token(token) * bool(token) + display_bytes(part) * bool(part or not token)
+                for token, part in zip(trace.tokens, begun, strict=True)
             ],
         }
     )

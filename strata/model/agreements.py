@@ -11,11 +11,12 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from strata.model import limits
 from strata.model.architecture import Architecture
 from strata.model.hooks import Recorder
 from strata.trace import AGREEMENT, Scale, Trace
@@ -23,6 +24,7 @@ from strata.trace import AGREEMENT, Scale, Trace
 log = logging.getLogger(__name__)
 
 _LONG, _SHORT, _MORE = 16, 5, 4  # tokens: a prompt, one beside it, and how far it is continued
+_BEYOND = 8  # tokens that a prompt is longer than what the model's attention reaches
 _FACTOR = -0.7  # negative, since a norm hides positive factors from what reads the state next
 _STEPS = 16  # of a coarse number type, as a share of the largest entry
 
@@ -42,6 +44,7 @@ class Runs(Protocol):
 
     name: str
     architecture: Architecture
+    config: Any
     write_refusal: str
 
     @property
@@ -78,7 +81,7 @@ def measure(model: Runs) -> Agreements:
 
 def causal(model: Runs) -> float:
     """How far the logits of earlier positions move when the last token is another."""
-    row = _random(model, _LONG)
+    row = _random(model, _long(model))
     other = row.clone()
     other[-1] = (other[-1] + 1) % model.d_vocab
     here, there = (model.forward([each], _recorder(model))[2][0] for each in (row, other))
@@ -87,7 +90,7 @@ def causal(model: Runs) -> float:
 
 def batch(model: Runs) -> float:
     """How far states and logits of two prompts move when they are run together."""
-    rows = [_random(model, _SHORT, seed=1), _random(model, _LONG, seed=2)]
+    rows = [_random(model, _SHORT, seed=1), _random(model, _long(model), seed=2)]
     hidden, _, logits = model.forward(rows, _recorder(model))
     worst = 0.0
     for i, row in enumerate(rows):
@@ -101,7 +104,7 @@ def batch(model: Runs) -> float:
 def cache(model: Runs) -> float:
     """How far the logits of a continuation, one token after the other with the KV cache, are from
     those of plain runs of the whole text."""
-    row = _random(model, min(_LONG, model.prompt_limit - _MORE))
+    row = _random(model, min(_long(model), model.prompt_limit - _MORE))
     ids, theirs = model.steps(row, _MORE)
     whole = [torch.cat([row, ids[:i].cpu()]) for i in range(_MORE)]
     plain = [model.forward([text], _recorder(model))[2][0, -1] for text in whole]
@@ -111,7 +114,9 @@ def cache(model: Runs) -> float:
 def replayed(model: Runs) -> float:
     """How far edits computed from their block upwards are from whole runs, in the last state."""
     n_layers = model.n_layers
-    trace = model.capture_row(_random(model, _LONG, seed=3))
+    if "shared" in (getattr(model.config, "indexer_types", None) or ()):
+        return math.inf  # positions that one block chose are read by later ones
+    trace = model.capture_row(_random(model, _long(model), seed=3))
     blocks = sorted({0, n_layers // 3, 2 * n_layers // 3, max(0, n_layers - 2)})
     edits = [Scale(block, _FACTOR) for block in blocks]
     if not model.write_refusal:
@@ -139,6 +144,11 @@ def _measured(way: Callable[[Runs], float], model: Runs) -> float:
 
 def _recorder(model: Runs) -> Recorder:
     return Recorder(model.architecture)
+
+
+def _long(model: Runs) -> int:
+    """Tokens of a long prompt: a little more than the windows of the model's attention have."""
+    return max(_LONG, limits.reach(model.config) + _BEYOND)
 
 
 def _random(model: Runs, length: int, seed: int = 0) -> Tensor:

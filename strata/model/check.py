@@ -54,7 +54,8 @@ def switched_off(architecture: Architecture, check: ModelCheck) -> dict[str, str
     if not check.causal_ok:
         off["causal"] = (
             f"In {model} a token changes what was said before it ({_by(check.causal_error)}): "
-            "it does not read from left to right, so its predictions would mean nothing."
+            "it does not read from left to right, so its predictions would mean nothing. (A model "
+            "of BERT's kind does where its config.json says is_decoder = true.)"
         )
     if not check.batch_ok:
         off["batch"] = (

@@ -29,9 +29,13 @@ def best_device() -> torch.device:
 def device_named(name: str | torch.device) -> torch.device:
     """A device by its torch name; ModelError for what torch does not know."""
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise ModelError(f"{name!r} is not a device; use cuda, mps or cpu.") from None
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, True):
+        raise ModelError(f"There is no {device.type} device here; use cpu.")
+    return device
 
 
 def number_type(name: str | torch.dtype) -> torch.dtype:

@@ -7,7 +7,6 @@ own thread only, see `here`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,9 +19,13 @@ from strata.model.architecture import Architecture, Write
 from strata.model.blocks import here, state_in, state_of, with_state
 from strata.trace import Part, Scale
 
+LARGEST_FACTOR = 1e6
+
 
 def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[Scale, ...]:
     """The edits as a tuple; InputError where a block, part, factor or position is out of range."""
+    if not isinstance(edits, Sequence):
+        raise InputError(f"Edits must be a list of Scale, not {type(edits).__name__}.")
     for edit in edits:
         if not isinstance(edit, Scale):
             raise InputError(f"An edit must be a Scale, not {type(edit).__name__}.")
@@ -30,8 +33,11 @@ def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[S
             raise InputError(f"An edit's part is stream, attn or mlp, not {edit.part!r}.")
         if not (type(edit.block) is int and 0 <= edit.block < n_layers):
             raise InputError(f"Block {edit.block} does not exist: blocks are 0 to {n_layers - 1}.")
-        if not (isinstance(edit.factor, (int, float)) and math.isfinite(edit.factor)):
-            raise InputError(f"A factor must be a finite number, not {edit.factor}.")
+        # Beyond that states leave what float32 can hold; a comparison takes NaN and huge integers.
+        if not (isinstance(edit.factor, (int, float)) and abs(edit.factor) <= LARGEST_FACTOR):
+            raise InputError("A factor must be a finite number, at most a million in size.")
+        if not isinstance(edit.positions, Sequence | None):
+            raise InputError("Positions of an edit must be a tuple of whole numbers, or None.")
         for position in edit.positions or ():
             if not (type(position) is int and 0 <= position < n_tokens):
                 raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from strata.errors import InputError, NotEnoughMemory
 from strata.model.device import free_bytes
 
 DEFAULT_LIMIT = 2048  # tokens of a prompt, for models without a position limit of their own
+_SHOWN = 256  # tokens
 _LIMITS = ("max_position_embeddings", "max_target_positions", "max_seq_len")
 
 
@@ -29,8 +31,9 @@ def position_limit(network: Any, config: Any) -> int | None:
     return own and int(own)
 
 
-def require_positions(n_prompt: int, n_more: int, limit: int | None) -> None:
-    """InputError unless a model with so many positions can read a prompt and write more tokens."""
+def require_positions(n_prompt: int, n_more: int, network: Any, config: Any) -> None:
+    """InputError unless the model has the positions to read a prompt and write more tokens."""
+    limit = written_limit(network, config)
     if limit is not None and n_prompt + n_more > limit:
         raise InputError(
             f"The prompt has {n_prompt:,} tokens and the model reads at most {limit:,}, so there "
@@ -49,6 +52,36 @@ def require_room(n_tokens: int, numbers_per_token: int, place: device) -> None:
             f"The states and logits of {n_tokens:,} tokens take about {needed / 1e9:.1f} GB of "
             f"memory and {free / 1e9:.1f} GB are free; use a shorter prompt."
         )
+
+
+def at_least_one(n_tokens: int) -> int:
+    """How many tokens are asked for; InputError unless it is a whole number from 1 on."""
+    try:
+        number = operator.index(n_tokens)
+    except TypeError:
+        raise InputError(f"The number of tokens must be whole, not {n_tokens!r}.") from None
+    if number < 1:
+        raise InputError("Ask for at least one token.")
+    return number
+
+
+def written_limit(network: Any, config: Any) -> int | None:
+    """The most tokens that the model can read and write with a cache; None where any number.
+
+    transformers 5.24 drops what a moshi model has cached beyond its window, but not from its mask.
+    """
+    limits = [position_limit(network, config)]
+    if config.model_type == "moshi":
+        limits.append(config.sliding_window)
+    return min(filter(None, limits), default=None)
+
+
+def reach(config: Any) -> int:
+    """How long a text must be for every limit of the model's attention to show, as far as a few
+    short runs can: the largest window or number of positions that it attends to, up to 256."""
+    named = [name for name in vars(config) if "window" in name or name == "index_topk"]
+    found = [getattr(config, name) for name in named]
+    return max((n for n in found if type(n) is int and 0 < n <= _SHOWN), default=0)
 
 
 def turning_point(config: Any) -> int | None:

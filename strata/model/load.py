@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 import transformers
 from transformers import (
@@ -23,9 +25,10 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
-from strata.errors import ModelError, NotEnoughMemory, StrataError
+from strata.errors import ModelError, NotEnoughMemory, StrataError, of_a_library
 from strata.model import remembered
 from strata.model.architecture import text_type
+from strata.model.compared_texts import TEXTS
 from strata.model.device import best_device, device_named, free_memory, number_type
 from strata.model.families import row_of
 from strata.model.gguf_config import arguments_of
@@ -36,6 +39,7 @@ from strata.weights import sources
 from strata.weights.catalogue import resolve
 from strata.weights.fitting import require_memory
 
+_MADE = re.compile(r"(inv_freq|masked_bias|position_ids|(attn|attention)\.bias|rotary_emb\.\w+)$")
 log = logging.getLogger(__name__)
 
 
@@ -77,13 +81,7 @@ def load_model(
             f"The tokenizer of {card.title} could not be read; its folder needs a tokenizer.json "
             "that was written by save_pretrained of transformers."
         ):
-            # A converted folder's tokenizer.json is the file's own rule; AutoTokenizer would put a
-            # class of the model's family in its place.
-            converted = card.source in ("bundled", "gguf")
-            spelling: Any = PreTrainedTokenizerFast if converted else AutoTokenizer
-            tokenizer = spelling.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
+            tokenizer = _tokenizer(folder, converted=card.source in ("bundled", "gguf"))
         with _or_say(
             f"{card.title} could be loaded but not run: transformers {version} fails on a short "
             "text with this config.json."
@@ -110,7 +108,9 @@ def _or_say(sentence: str) -> Iterator[None]:
     except ImportError as error:
         missing = f"the package {error.name!r}" if error.name else "a package"
         raise ModelError(f"This model needs {missing}, which is not installed.") from error
-    except Exception as error:
+    except BaseException as error:
+        if not of_a_library(error):
+            raise
         log.info("%s %s: %s", sentence, type(error).__name__, error)
         raise ModelError(sentence) from error
 
@@ -128,6 +128,35 @@ def _reader(family: str, title: str) -> Any:
     )
 
 
+def _tokenizer(folder: Path, converted: bool) -> Any:
+    """The tokenizer of a folder. Its tokenizer.json is the model's own rule; AutoTokenizer of
+    transformers 5 puts the class of some families in its place, which splits some texts otherwise
+    (a qwen2 model that was trained with another family's tokenizer), so then the file counts."""
+    given: Any = {"trust_remote_code": False, "local_files_only": True}
+    if not converted:
+        chosen = AutoTokenizer.from_pretrained(folder, **given)
+        if _splits_as(folder / "tokenizer.json", chosen):
+            return chosen
+    return PreTrainedTokenizerFast.from_pretrained(folder, **given)
+
+
+def _splits_as(file: Path, tokenizer: Any) -> bool:
+    """Whether a tokenizer splits texts as the file says; True where there is none."""
+    if not file.is_file():
+        return True
+    own = tokenizers.Tokenizer.from_file(str(file))
+    own.no_truncation()
+    own.no_padding()
+    for text in TEXTS:
+        try:
+            told = own.encode(text, add_special_tokens=False).ids
+            if told != tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]:
+                return False
+        except Exception as error:  # of characters for which it has no token
+            log.info("%s: %s", file, error)
+    return True
+
+
 def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any:
     network, found = reader.from_pretrained(
         folder,
@@ -141,7 +170,21 @@ def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any
         raise ModelError(
             f"The weights of {title} are incomplete: {min(found['missing_keys'])} is missing."
         )
+    blocks = row_of(text_type(network.config)).blocks.split("+")
+    lost = sorted(name for name in found["unexpected_keys"] if _counts(name, blocks))
+    if lost:
+        raise ModelError(
+            f"The weights of {title} hold {lost[0]}, for which its config.json has no place, so "
+            "its numbers would be another model's."
+        )
     return network
+
+
+def _counts(name: str, blocks: Sequence[str]) -> bool:
+    """Whether a tensor that nothing reads is a weight of a block, so that what it did is missing;
+    tables that a model makes by itself lie beside weights in older files."""
+    of_a_block = any(re.search(rf"(^|\.){re.escape(path)}\.\d+\.", name) for path in blocks)
+    return of_a_block and not _MADE.search(name)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

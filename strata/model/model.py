@@ -230,11 +230,10 @@ class Model:
         each token and may raise.
         """
         token_ids = self.encode(text)
+        n_tokens = limits.at_least_one(n_tokens)
         longest = len(token_ids) + n_tokens
         edits = self._checked(edits, longest)
-        if n_tokens < 1:
-            raise InputError("Ask for at least one token.")
-        limits.require_positions(len(token_ids), n_tokens, self._positions)
+        limits.require_positions(len(token_ids), n_tokens, self._network, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
         end = sorted(self._end_ids()) or None
@@ -392,7 +391,7 @@ class Model:
     def _end_ids(self) -> set[int]:
         configured = self._network.generation_config.eos_token_id
         listed = configured if isinstance(configured, list) else [configured]
-        return {i for i in (*listed, self.tokenizer.eos_token_id) if i is not None}
+        return {i for i in (*listed, self.tokenizer.eos_token_id) if isinstance(i, int)}
 
 
 def _row(batch: Tensor, i: int, length: int) -> Tensor:

@@ -16,6 +16,7 @@ _BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # as SentencePiece's byte fallback nam
 # Decoders of the `tokenizers` library by which a token spells the same whatever stands before it,
 # but for a space at the very beginning of the text.
 _ALIKE = {"ByteLevel", "ByteFallback", "Fuse", "Metaspace", "Replace", "Sequence", "Strip"}
+_MOST_IDS = 1 << 31  # what tokenizers take for an id
 _MOST_KEPT = 1 << 18  # pieces, where they depend on the token before: 20 MB
 
 
@@ -93,7 +94,7 @@ class Pieces:
         return byte_alphabet() if "ByteLevel" in self._decoders else {}
 
     def _found(self, token_id: int, before: int | None) -> bytes:
-        name = self.inner.convert_ids_to_tokens(token_id)
+        name = self.inner.convert_ids_to_tokens(token_id) if 0 <= token_id < _MOST_IDS else None
         if name is None:
             return b""
         if self._alphabet:

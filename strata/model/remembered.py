@@ -31,7 +31,8 @@ def key(folder: Path, device: torch.device, dtype: torch.dtype) -> str:
 
     Every file counts by its content and name, so weights that were moved are known again.
     """
-    files = [f"{path.name} {_hash(path)}" for path in sorted(folder.iterdir()) if path.is_file()]
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [f"{path.relative_to(folder).as_posix()} {_hash(path)}" for path in found]
     about = [_software(), str(device), str(dtype), *files]
     return hashlib.sha256("\n".join(about).encode()).hexdigest()
 
@@ -39,8 +40,9 @@ def key(folder: Path, device: torch.device, dtype: torch.dtype) -> str:
 def recall(name: str) -> Agreements | None:
     """What `keep` left under this key; None if there is nothing, or nothing that can be read."""
     try:
-        return Agreements(**json.loads(_file(name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        known = json.loads(_file(name).read_text(encoding="utf-8"))
+        return Agreements(**{name: float(value) for name, value in known.items()})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

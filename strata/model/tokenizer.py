@@ -14,7 +14,7 @@ import tokenizers
 import torch
 from torch import Tensor
 
-from strata.errors import InputError
+from strata.errors import InputError, of_a_library
 from strata.model.pieces import Pieces
 
 _CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
@@ -106,6 +106,16 @@ class Tokenizer:
             texts[-1] += decoder.decode(b"", final=True)
         return tuple(texts)
 
+    def begun(self, token_ids: Ids) -> list[bytes]:
+        """The bytes at the end of each token of a prompt that belong to a character which a later
+        one completes: all of it, if its text in `tokens` is ""."""
+        decoder, found = codecs.getincrementaldecoder("utf-8")("replace"), []
+        for piece in self.pieces(token_ids):
+            decoder.decode(piece)
+            pending = decoder.getstate()[0]
+            found.append(piece[-len(pending) :] if pending else b"")
+        return found
+
     def decode(self, token_ids: Ids, after: Ids = ()) -> tuple[str, ...]:
         """The text that each token id would add to a prompt that was read as far as `after`; to
         a running text if that is empty.
@@ -190,7 +200,10 @@ class Tokenizer:
 
     def probe(self) -> int:
         """`read_back` of a short text of plain words, digits, signs and blanks."""
-        return self.read_back(_PROBE, self._ids(_PROBE))
+        try:
+            return self.read_back(_PROBE, self._ids(_PROBE))
+        except InputError:
+            return len(_PROBE)
 
     # -- what older versions did --------------------------------------------------------------
 
@@ -236,8 +249,18 @@ class Tokenizer:
             )
 
     def _ids(self, text: str, **options: bool) -> list[int]:
-        with self._lock:
-            return list(self.inner(text, verbose=False, **options)["input_ids"])
+        try:
+            with self._lock:
+                return list(self.inner(text, verbose=False, **options)["input_ids"])
+        except (UnicodeError, TypeError):
+            raise
+        except BaseException as error:
+            if not of_a_library(error):
+                raise
+            raise InputError(
+                "This model's tokenizer fails on this text; it may have no token for some of its "
+                "characters."
+            ) from error
 
 
 def _apart(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -37,7 +37,8 @@ def concept() -> None:
 
 
 pages = place.pages()
-place.follow_history()
+if (step_before := place.follow_history()) is not None:
+    lesson.come_to(step_before)
 at = place.current()
 style.apply(f"{at.lesson.stem} {at.number}" if at else "")
 # A default page would be found at the bare address only, not under its own name.

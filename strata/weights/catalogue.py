@@ -88,6 +88,8 @@ def resolve(name_or_path: str) -> ModelCard:
         listed = (card for card in cards.values() if card.repository == name)
         unlisted = {"id": name, "source": "hub", "repository": name, "licence": "unknown"}
         return next(listed, None) or ModelCard.model_validate(unlisted)
+    if name.startswith(("/", "./", "../", "~")) or os.path.isabs(name):
+        raise ModelError(f"There is no file or folder {name[:200]!r}.")
     close = difflib.get_close_matches(name, cards, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ModelError(

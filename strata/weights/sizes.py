@@ -36,8 +36,13 @@ def count_parameters(path: Path) -> int:
     Of a folder's files those count that transformers reads, and of packed integers each weight.
     """
     if path.is_dir():
-        bits = _packed_bits(path)
-        return sum(_count_in_safetensors(part, bits) for part in _parts(path))
+        try:
+            bits = _packed_bits(path)
+            return sum(_count_in_safetensors(part, bits) for part in _parts(path))
+        except (AttributeError, TypeError, ValueError, OSError) as error:
+            raise ModelError(
+                f"The files of {path} that say where its weights are cannot be read."
+            ) from error
     return _count_in_gguf(path)
 
 

@@ -375,7 +375,8 @@ def _missing_from(folder: Path) -> str:
     if index.is_file():
         try:
             shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError):
+            shards = {Path(shard).as_posix() for shard in shards}
+        except (ValueError, KeyError, AttributeError, TypeError):
             return f"readable {index.name}"
         return next((shard for shard in sorted(shards) if not (folder / shard).is_file()), "")
     return "" if any(folder.glob("*.safetensors")) else "safetensors weights"

@@ -38,6 +38,7 @@ def a_model(
         texts=SimpleNamespace(
             around=lambda ids: (tuple(ids[:before]), tuple(ids[len(ids) - after :])),
             pieces=lambda ids: [bytes([0xE2, int(i)]) for i in ids],
+            begun=lambda ids: [bytes([0xE2, int(i)]) if i == 13 else b"" for i in ids],
         ),
         tokenizer=SimpleNamespace(all_special_ids=list(special), **names),
         card=SimpleNamespace(source="folder"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -228,3 +230,15 @@ def test_a_token_without_a_row_is_refused_in_words() -> None:
     assert torch.equal(
         spelling.reading(fast, rows=new + 1).encode("the <new>")[-1], torch.tensor(new)
     )
+
+
+def test_what_a_token_begins_and_does_not_end(model: Any) -> None:
+    """A token may hold a space and the first bytes of a character: neither is lost."""
+    texts, text = model.texts, "I love 🐱 and 你"
+    ids = model.encode(text)
+    told, begun = texts.tokens(ids), texts.begun(ids)
+    pieces = texts.pieces(ids)
+    assert any(said == " " and part for said, part in zip(told, begun, strict=True))
+    for said, part, piece in zip(told, begun, pieces, strict=True):
+        assert piece.endswith(part)
+        assert said or part == piece

@@ -65,11 +65,14 @@ def current() -> Place | None:
     return here if here.page in concepts() else None  # `lessons check` names such a step
 
 
-def follow_history() -> None:
-    """Be at the step that the address names, if the browser's way back or forward has led there."""
+def follow_history() -> Place | None:
+    """Be at the step that the address names, if the browser's way back or forward has led to
+    another one; that step."""
     context = get_script_run_ctx()
-    if context is not None and context.is_history_navigation:
-        st.session_state[_KEY] = _asked()
+    if context is None or not context.is_history_navigation:
+        return None
+    before, st.session_state[_KEY] = st.session_state.get(_KEY), _asked()
+    return current() if before != _asked() else None
 
 
 def _asked() -> tuple[str, int]:

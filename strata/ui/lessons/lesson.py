@@ -23,6 +23,7 @@ from strata.ui.anatomy.place import Place, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.questions import answer_field
 from strata.ui.server.learner import class_id, learner, progress
+from strata.ui.server.resources import engine
 
 _HINTS = ("A nudge", "Something concrete", "Show me")
 _ICONS = {"right": "check_circle", "near": "target", "wrong": "explore", "open": "help"}
@@ -164,6 +165,13 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
         take_prompt(step.prompt)
 
 
+def come_to(place: Place) -> None:
+    """Set the page up for the step to which the browser's history has led, before it is drawn."""
+    model = st.session_state.get("model")
+    if model and engine().status(model).state == "ready":
+        _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
+
+
 def _question(place: Place, question: Question, run: Run, ready: bool) -> bool:
     """The prediction and what the run says of it; whether there is none yet."""
     key = run.job(question).key
@@ -216,12 +224,15 @@ def _field(
         pressed = st.button(
             label,
             type="primary" if ready else "secondary",
-            disabled=guess is None or not ready,
+            # What is being typed comes with the press itself.
+            disabled=not ready or (guess is None and question.kind != "token"),
             key=f"commit_{attempt}",
             width="stretch",
         )
         if not ready:
             st.caption("Set up the page first: the answer is measured on its run.")
+    if pressed and guess is None:
+        style.say("note", "Type a word first.", "word")
     if not pressed or guess is None:
         return
     try:
@@ -312,18 +323,18 @@ def _observation(place: Place) -> None:
 
 
 def _ways(place: Place, run: Run | None) -> None:
-    """Back, on and out. The way on sets the page up for the step that it leads to."""
+    """Back, on and out. The page is set up for the step that they lead to."""
 
-    def on_to_the_next() -> None:
-        go(stem, number + 1)
+    def to(other: int) -> None:
+        go(stem, other)
         if run is not None:
-            _apply(Place(place.lesson, number + 1), run.about["n_layers"], run.prompt)
+            _apply(Place(place.lesson, other), run.about["n_layers"], run.prompt)
 
     stem, number = place.lesson.stem, place.number
     back, on = st.columns(2)
     back.button(
         "Back",
-        on_click=partial(go, stem, number - 1),
+        on_click=partial(to, number - 1),
         disabled=number == 0,
         key="step_back",
         width="stretch",
@@ -331,7 +342,7 @@ def _ways(place: Place, run: Run | None) -> None:
     if place.last:
         on.button("Finish", on_click=to_list, type="primary", key="step_on", width="stretch")
     else:
-        on.button("Next", on_click=on_to_the_next, key="step_on", width="stretch")
+        on.button("Next", on_click=partial(to, number + 1), key="step_on", width="stretch")
     st.button(
         "Explore freely",
         on_click=partial(go, ""),
