@@ -54,8 +54,8 @@ def answer(page: Page, question: Question) -> None:
     if question.kind == "choice":
         box.get_by_test_id("stRadio").locator("label").nth(1).click()
     elif question.kind == "token":
-        box.get_by_role("textbox", name="Your answer").fill("word")
-        page.keyboard.press("Enter")
+        # Committed by one press, though the field has not been left.
+        box.get_by_role("textbox", name="Your answer").press_sequentially("word")
     elif question.kind == "position":
         box.get_by_role("combobox").click()
         page.get_by_role("option").first.click()
