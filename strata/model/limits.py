@@ -68,7 +68,8 @@ def at_least_one(n_tokens: int) -> int:
 def written_limit(network: Any, config: Any) -> int | None:
     """The most tokens that the model can read and write with a cache; None where any number.
 
-    transformers 5.24 drops what a moshi model has cached beyond its window, but not from its mask.
+    A moshi model of transformers 5.24 goes on otherwise than in a whole run, by logits as large as
+    its own, once the text is longer than its window.
     """
     limits = [position_limit(network, config)]
     if config.model_type == "moshi":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ from strata.weights.catalogue import resolve
 from strata.weights.fitting import require_memory
 
 _MADE = re.compile(r"(inv_freq|masked_bias|position_ids|(attn|attention)\.bias|rotary_emb\.\w+)$")
+_AHEAD = re.compile(r"\.(eh_proj|enorm|hnorm)\..*")  # of a block that guesses further ahead
+_OPTIONS = {"add_prefix_space", "trim_offsets", "prepend_scheme"}
 log = logging.getLogger(__name__)
 
 
@@ -129,9 +132,9 @@ def _reader(family: str, title: str) -> Any:
 
 
 def _tokenizer(folder: Path, converted: bool) -> Any:
-    """The tokenizer of a folder. Its tokenizer.json is the model's own rule; AutoTokenizer of
-    transformers 5 puts the class of some families in its place, which splits some texts otherwise
-    (a qwen2 model that was trained with another family's tokenizer), so then the file counts."""
+    """The tokenizer of a folder. Its tokenizer.json is the model's own rule of cutting texts;
+    AutoTokenizer of transformers 5 puts that of some families in its place (of a qwen2 model that
+    was trained with another tokenizer, say), so where both differ the file counts."""
     given: Any = {"trust_remote_code": False, "local_files_only": True}
     if not converted:
         chosen = AutoTokenizer.from_pretrained(folder, **given)
@@ -141,8 +144,9 @@ def _tokenizer(folder: Path, converted: bool) -> Any:
 
 
 def _splits_as(file: Path, tokenizer: Any) -> bool:
-    """Whether a tokenizer splits texts as the file says; True where there is none."""
-    if not file.is_file():
+    """Whether a tokenizer splits texts as the file says; True where there is none, and where what
+    differs are options such as lower case, which are the tokenizer's to set."""
+    if not file.is_file() or not tokenizer.is_fast:
         return True
     own = tokenizers.Tokenizer.from_file(str(file))
     own.no_truncation()
@@ -151,10 +155,22 @@ def _splits_as(file: Path, tokenizer: Any) -> bool:
         try:
             told = own.encode(text, add_special_tokens=False).ids
             if told != tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]:
-                return False
+                return _cuts(own) == _cuts(tokenizer.backend_tokenizer)
         except Exception as error:  # of characters for which it has no token
             log.info("%s: %s", file, error)
     return True
+
+
+def _cuts(tokenizer: tokenizers.Tokenizer) -> list[dict[str, Any]]:
+    """Where a tokenizer cuts texts, step by step, without its options for spaces."""
+
+    def steps(told: dict[str, Any] | None) -> list[dict[str, Any]]:
+        inner = (told or {}).get("pretokenizers")
+        if inner is not None:
+            return [step for each in inner for step in steps(each)]
+        return [{k: v for k, v in told.items() if k not in _OPTIONS}] if told else []
+
+    return steps(json.loads(tokenizer.to_str())["pre_tokenizer"])
 
 
 def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any:
@@ -171,7 +187,13 @@ def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any
             f"The weights of {title} are incomplete: {min(found['missing_keys'])} is missing."
         )
     blocks = row_of(text_type(network.config)).blocks.split("+")
-    lost = sorted(name for name in found["unexpected_keys"] if _counts(name, blocks))
+    unread = found["unexpected_keys"]
+    ahead = {_AHEAD.sub("", name) for name in unread if _AHEAD.search(name)}
+    lost = sorted(
+        name
+        for name in unread
+        if _counts(name, blocks) and not any(name.startswith(f"{one}.") for one in ahead)
+    )
     if lost:
         raise ModelError(
             f"The weights of {title} hold {lost[0]}, for which its config.json has no place, so "

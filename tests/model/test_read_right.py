@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from strata.errors import InputError, ModelError, StrataError
 from strata.model import Model, limits, load_model
+from strata.model.load import _cuts
 from strata.trace import Scale
 from tests import tiny as tiny_models
 from tests.families.build import build, config
@@ -73,6 +74,31 @@ def test_tables_that_a_model_makes_by_itself_may_lie_beside_weights(tmp_path: Pa
     network.save_pretrained(tmp_path, state_dict=network.state_dict() | more)
     tiny_models.tokenizer().save_pretrained(tmp_path)
     assert load_model(str(tmp_path), device="cpu").check.ok
+
+
+def test_blocks_that_guess_further_ahead_are_not_read(tmp_path: Path) -> None:
+    """As DeepSeek's for several tokens at once, which no plain run uses."""
+    network = tiny_models.build("llama")
+    more = {f"model.layers.3.{name}.weight": torch.ones(1) for name in ("eh_proj", "mlp.up_proj")}
+    network.save_pretrained(tmp_path, state_dict=network.state_dict() | more)
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    assert network.config.num_hidden_layers == 3
+    assert load_model(str(tmp_path), device="cpu").check.ok
+
+
+def test_options_of_a_tokenizer_are_no_other_rule() -> None:
+    def cut(step: Any) -> Any:
+        made = Tokenizer(models.BPE())
+        made.pre_tokenizer = step
+        return _cuts(made)
+
+    spaced, bare = (pre_tokenizers.ByteLevel(add_prefix_space=spaced) for spaced in (True, False))
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    assert cut(spaced) == cut(bare) != cut(pre_tokenizers.Sequence([digits, bare]))
+    assert cut(pre_tokenizers.Sequence([digits, spaced])) == cut(
+        pre_tokenizers.Sequence([digits, bare])
+    )
+    assert _cuts(Tokenizer(models.BPE())) == []
 
 
 def test_a_folders_own_rule_splits_its_texts(tmp_path: Path) -> None:
