@@ -68,8 +68,8 @@ def at_least_one(n_tokens: int) -> int:
 def written_limit(network: Any, config: Any) -> int | None:
     """The most tokens that the model can read and write with a cache; None where any number.
 
-    A moshi model of transformers 5.24 goes on otherwise than in a whole run, by logits as large as
-    its own, once the text is longer than its window.
+    In transformers 5.24 a whole run of a moshi model reads all of a text, and one with a cache its
+    window only (findings/moshi_keeps_to_its_window_only_with_a_cache.sh).
     """
     limits = [position_limit(network, config)]
     if config.model_type == "moshi":

@@ -16,8 +16,9 @@ from strata.concepts.logit_lens.scan import listed, scan, texts
 from strata.concepts.run import check_count, check_position
 from strata.concepts.target import check_token
 from strata.errors import InputError, ModelError
+from strata.model.architecture import lens_tolerance
 from strata.model.frozen_norm import freeze
-from strata.trace import LENS_TOLERANCE, Trace
+from strata.trace import Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -253,9 +254,10 @@ def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     """Whether the grid ends in the model's own answer, over all V logits of one position:
     identity, terms, error (largest difference), tolerance, ok.
 
-    "output": the last layer read through the lens against the model's logits. "sum": embedding,
-    what was written, and biases, each through the frozen norm, against the last layer's logits
-    before any cap; its tolerance grows with what has to cancel.
+    "output": the last layer read through the lens against the model's logits; 1e-3 is allowed, in
+    coarser numbers than float32 four of their steps at the largest logit. "sum": embedding, what
+    was written, and biases, each through the frozen norm, against the last layer's logits before
+    any cap; its tolerance grows with what has to cancel.
     """
     position = check_position(trace, position)
     last = trace.hidden[:, position : position + 1]  # (L + 1, 1, D)
@@ -275,7 +277,8 @@ def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
             float((total - wanted).abs().max()),
         ]
         size = float(added.abs().sum(dim=0).max())
-    allowed = [LENS_TOLERANCE, max(LENS_TOLERANCE, 1e-5 * size)]
+    least = lens_tolerance(trace.logits[position])
+    allowed = [least, max(least, 1e-5 * size)]
     return pd.DataFrame(
         {
             "identity": ["output", "sum"],

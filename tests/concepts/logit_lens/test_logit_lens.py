@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from strata.concepts.logit_lens import (
 )
 from strata.concepts.logit_lens.rows import MODES
 from strata.errors import InputError, ModelError
-from strata.model import Model
+from strata.model import Model, load_model
 from strata.trace import Scale
 from tests.plain import Plain
 from tests.tiny import PROMPT, WITHOUT_WRITES
@@ -156,6 +157,18 @@ def test_frozen_modes_sum_to_the_logits_before_any_cap(name: str, tiny: Tiny, tw
             logit = cap * np.tanh(value / cap) if cap else value
             assert logit == pytest.approx(logits[position, target], abs=1e-3)
     assert proof(model, trace, n_tokens - 1)["ok"].all()
+
+
+def test_in_a_coarse_number_type_the_output_is_proved_by_its_steps(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    model = load_model(str(tiny_folder("llama")), device="cpu", dtype="bfloat16")
+    trace = model.capture(PROMPT)
+    output = proof(model, trace, 3).set_index("identity").loc["output"]
+    largest = float(trace.logits[3].float().abs().max())
+    assert output["tolerance"] == pytest.approx(4 * 2**-7 * largest)
+    assert 1e-3 < output["error"] <= output["tolerance"]
+    assert output["ok"]
 
 
 def test_suppressed_tokens_come_last_in_the_ranking(tiny: Tiny) -> None:
