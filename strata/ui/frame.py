@@ -61,6 +61,10 @@ if here is not None and here.is_teacher:
         st.Page(projector.show, title="Projector", url_path="projector", visibility="hidden"),
     ]
 navigation = st.navigation({"": first, "Concepts": list(pages.values())})
+shown = at if at is not None and pages[at.page] == navigation else None
+if navigation != root:
+    step = [f"{shown.lesson.title}, step {shown.number + 1}"] if shown else []
+    style.name_window(*step, navigation.title)
 if here is not None and here.group is not None:
     follow.the_class()
 for name in ("figure_waits", "readings_wait", "drawn_guess"):

@@ -62,7 +62,9 @@ def windows(browser: Browser, empty_page: str) -> Windows:
 
     @cache
     def numbered(number: int) -> BrowserContext:
-        context = browser.new_context(viewport=DESK, reduced_motion="reduce")
+        context = browser.new_context(
+            viewport=DESK, reduced_motion="reduce", ignore_https_errors=True
+        )
         context.set_default_timeout(PATIENCE)
         context.new_page().goto(empty_page)
         return context

@@ -138,7 +138,9 @@ def vote(page: Page, option: int) -> None:
 
 def end(desk: Page) -> None:
     """Put the vote away."""
-    desk.get_by_role("button", name="End", exact=True).click()
+    button = desk.get_by_role("button", name="End", exact=True)
+    expect(button).to_have_count(1)  # while the page is drawn anew there may be the old one too
+    button.click()
     desk.get_by_role("button", name="End the vote").click()
 
 

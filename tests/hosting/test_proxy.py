@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -21,6 +21,7 @@ from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.ui.server import door
 from tests import small
+from tests.browser.driver import Newcomer
 from tests.browser.server import WITHOUT_A_PROCESS, started
 from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel
@@ -150,10 +151,10 @@ def test_a_socket_needs_a_seat_and_this_sites_own_page(site: Site) -> None:
 
 def test_when_a_process_ends_its_learners_go_on_with_the_other(
     site: Site,
-    browser: Browser,
+    newcomer: Newcomer,
 ) -> None:
     """Last in this file: one process is gone after it."""
-    page, _ = join(browser, site.proxy.url, site.group.code, "Ann")
+    page, _ = join(newcomer, site.proxy.url, site.group.code, "Ann")
     step = answer_first_question(page)
     cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
     with site.joined("Bob") as client:
@@ -175,4 +176,3 @@ def test_when_a_process_ends_its_learners_go_on_with_the_other(
     expect(panel(page).locator('[class*="st-key-verdict_"]')).to_be_visible()
     page.locator(".st-key-step_on button").click()
     at_step(page, step, LESSON.steps[step], len(LESSON.steps))
-    page.context.close()

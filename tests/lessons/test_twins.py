@@ -66,10 +66,14 @@ class Twins:
         return [said for said in one if said not in other]
 
 
-@pytest.fixture(scope="session")
-def twin_address() -> str:
-    """A server like that of `small_address`, with other weights."""
-    return shared("twin", lambda folder: small.environment(folder, seed=1))[0]
+@pytest.fixture(scope="module")
+def addresses() -> tuple[str, str]:
+    """Two servers on which nobody answers anything, with other weights."""
+    one, other = (
+        shared(f"twin_{seed}", lambda folder, seed=seed: small.environment(folder, seed=seed))[0]
+        for seed in (1, 2)
+    )
+    return one, other
 
 
 async def compared(addresses: tuple[str, str], lesson: Lesson) -> None:
@@ -89,10 +93,8 @@ async def compared(addresses: tuple[str, str], lesson: Lesson) -> None:
 
 
 @pytest.mark.parametrize("stem", list(lessons()))
-def test_a_hidden_step_tells_nothing_of_the_model(
-    small_address: str, twin_address: str, stem: str
-) -> None:
-    run_apart(compared((small_address, twin_address), lessons()[stem]))
+def test_a_hidden_step_tells_nothing_of_the_model(addresses: tuple[str, str], stem: str) -> None:
+    run_apart(compared(addresses, lessons()[stem]))
 
 
 async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
@@ -110,5 +112,5 @@ async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
     await twins.do("close")
 
 
-def test_no_other_page_tells_it_meanwhile(small_address: str, twin_address: str) -> None:
-    run_apart(seen_elsewhere((small_address, twin_address), lessons()["predictions"]))
+def test_no_other_page_tells_it_meanwhile(addresses: tuple[str, str]) -> None:
+    run_apart(seen_elsewhere(addresses, lessons()["predictions"]))

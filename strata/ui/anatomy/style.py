@@ -23,13 +23,18 @@ def apply(step: str = "") -> None:
 
     `step`: the step of a lesson that is shown; another one is shown from its top.
     """
-    st.set_page_config(page_title="Strata", page_icon=_ICON, layout="wide")
+    st.set_page_config(page_icon=_ICON, layout="wide")
     st.logo(_LOGO, size="large")
     st.html(f"<style>{_CSS}</style>")
     with st.container(key="drawer"):
         component("strata_drawer", __file__, ("drawer.js",))(
             key="closes_drawer", data={"step": step}
         )
+
+
+def name_window(*parts: str) -> None:
+    """What the browser's window and its history call this page, the most particular first."""
+    st.set_page_config(page_title=" · ".join((*parts, "Strata")))
 
 
 def say(kind: str, text: str, name: str = "") -> None:

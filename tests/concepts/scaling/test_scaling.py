@@ -94,7 +94,7 @@ def test_what_does_not_exist_is_refused(tiny: Callable[[str], Model]) -> None:
         ({"factors": []}, "factors must be from 1 to 100"),
         ({"factors": [math.nan]}, "finite"),
         ({"factors": ["big"]}, "list of numbers"),
-        ({"factors": [1e38]}, "overflows"),
+        ({"factors": [1e38]}, "at most a million"),
         ({"part": "head"}, "stream, attn or mlp"),
         ({"positions": [len(trace.tokens)]}, "positions are 0 to"),
         ({"positions": []}, "at least one position"),
