@@ -190,6 +190,22 @@ def test_a_slider_is_no_prediction_before_it_is_moved(page: Page, address: str) 
     expect(commit).to_be_enabled()  # where it began is an answer too, once it was chosen
 
 
+def test_where_both_do_not_fit_a_step_stands_above_its_figure(page: Page, address: str) -> None:
+    page.goto(f"{address}/predictions?lesson=predictions&step_of_lesson=2")
+    title = page.get_by_role("heading", name="Predictions", level=1)
+    expect(title).to_be_visible()
+    settled(page)
+    for width, beside in ((1440, True), (1024, False), (1200, False), (1440, True)):
+        page.set_viewport_size({"width": width, "height": 768})
+        page.wait_for_timeout(300)
+        step, figure = panel(page).bounding_box(), title.bounding_box()
+        assert step
+        assert figure
+        assert (figure["x"] > step["x"] + step["width"]) is beside
+        assert (figure["y"] > step["y"] + step["height"]) is not beside
+        assert step["width"] > 280, width
+
+
 def test_nothing_is_gated_and_exploring_is_one_click_away(page: Page, address: str) -> None:
     stem = STEMS[0]
     lesson = lessons()[stem]
