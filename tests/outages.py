@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -76,7 +77,11 @@ def folder_instead_of_file(
 
     def away() -> None:
         with closing(sqlite3.connect(file)) as connection:  # a file without its log is whole
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for _ in range(200):  # on a busy machine a reader may still be in the way
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    break
+                time.sleep(0.05)
         aside.mkdir()
         for each in folder.glob("strata.sqlite*"):
             each.rename(aside / each.name)
