@@ -31,9 +31,10 @@ def position_limit(network: Any, config: Any) -> int | None:
     return own and int(own)
 
 
-def require_positions(n_prompt: int, n_more: int, network: Any, config: Any) -> None:
-    """InputError unless the model has the positions to read a prompt and write more tokens."""
-    limit = written_limit(network, config)
+def require_positions(n_prompt: int, n_more: int, own: int | None, config: Any) -> None:
+    """InputError unless the model, whose `position_limit` is `own`, has the positions to read a
+    prompt and write more tokens."""
+    limit = written_limit(own, config)
     if limit is not None and n_prompt + n_more > limit:
         raise InputError(
             f"The prompt has {n_prompt:,} tokens and the model reads at most {limit:,}, so there "
@@ -65,13 +66,13 @@ def at_least_one(n_tokens: int) -> int:
     return number
 
 
-def written_limit(network: Any, config: Any) -> int | None:
+def written_limit(own: int | None, config: Any) -> int | None:
     """The most tokens that the model can read and write with a cache; None where any number.
 
     In transformers 5.24 a whole run of a moshi model reads all of a text, and one with a cache its
     window only (findings/moshi_keeps_to_its_window_only_with_a_cache.sh).
     """
-    limits = [position_limit(network, config)]
+    limits = [own]
     if config.model_type == "moshi":
         limits.append(config.sliding_window)
     return min(filter(None, limits), default=None)

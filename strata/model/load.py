@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any
         raise ModelError(
             f"The weights of {title} are incomplete: {min(found['missing_keys'])} is missing."
         )
-    blocks = row_of(text_type(network.config)).blocks.split("+")
+    blocks = row_of(text_type(network.config)).blocks
     unread = found["unexpected_keys"]
     ahead = {_AHEAD.sub("", name) for name in unread if _AHEAD.search(name)}
     lost = sorted(
@@ -202,11 +202,11 @@ def _weights(reader: Any, folder: Path, title: str, numbers: torch.dtype) -> Any
     return network
 
 
-def _counts(name: str, blocks: Sequence[str]) -> bool:
+def _counts(name: str, blocks: str) -> bool:
     """Whether a tensor that nothing reads is a weight of a block, so that what it did is missing;
     tables that a model makes by itself lie beside weights in older files."""
-    of_a_block = any(re.search(rf"(^|\.){re.escape(path)}\.\d+\.", name) for path in blocks)
-    return of_a_block and not _MADE.search(name)
+    of_a_block = re.search(rf"(^|\.){re.escape(blocks)}\.\d+\.", name)
+    return of_a_block is not None and not _MADE.search(name)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

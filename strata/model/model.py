@@ -233,7 +233,7 @@ class Model:
         n_tokens = limits.at_least_one(n_tokens)
         longest = len(token_ids) + n_tokens
         edits = self._checked(edits, longest)
-        limits.require_positions(len(token_ids), n_tokens, self._network, self.config)
+        limits.require_positions(len(token_ids), n_tokens, self._positions, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
         end = sorted(self._end_ids()) or None

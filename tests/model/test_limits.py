@@ -51,4 +51,4 @@ def test_a_model_without_positions_writes_on_beyond_the_longest_prompt() -> None
     model = load(build("mamba"))
     assert model.prompt_limit == limits.DEFAULT_LIMIT
     assert limits.position_limit(model._network, model.config) is None
-    limits.require_positions(limits.DEFAULT_LIMIT, 200, model._network, model.config)
+    limits.require_positions(limits.DEFAULT_LIMIT, 200, None, model.config)
