@@ -29,7 +29,8 @@ def concept() -> None:
             st.session_state["figure_waits"] = waits
         navigation.run()
         return
-    side, body = st.columns([3, 7], gap="large")
+    with st.container(key="lesson_and_page"):
+        side, body = st.columns([1, 2], gap="medium")
     with side:
         st.session_state["figure_waits"] = lesson.panel(step, choice.model, choice.prompt)
     with body:

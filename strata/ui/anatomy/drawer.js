@@ -23,7 +23,7 @@ if (!history.byStops) {
 // A new step of a lesson begins at its top.
 let step = null;
 const toTheTop = () => {
-  for (const part of ["[data-testid=stMain]", ".st-key-lesson_panel"])
+  for (const part of ["[data-testid=stMain]", "[data-testid=stLayoutWrapper]:has(> .st-key-lesson_step)"])
     document.querySelector(part)?.scrollTo({ top: 0 });
 };
 

@@ -161,9 +161,9 @@ def open_page(stem: str) -> Page:
     Raises StrataError when the model cannot be had or the prompt is refused; the frame shows it.
     """
     concept = concepts()[stem].CONCEPT
-    title, way = st.columns([6, 1], vertical_alignment="center")
-    title.title(concept.title, anchor=False)
-    offer(stem, way)
+    with st.container(horizontal=True, vertical_alignment="center", key="title"):
+        st.title(concept.title, anchor=False)
+        offer(stem)
     with st.container(key="question"):
         st.markdown(concept.question)
     choice: Choice = st.session_state["choice"]
@@ -232,15 +232,16 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
     record.keep_figure(chart, key)
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
-    drawn: Any = st.vega_lite_chart(
-        chart.table,
-        chart.spec,
-        width="stretch",
-        height=chart.height,
-        key=f"{key}_{number}" if number else key,
-        alt=chart.alt,
-        on_select="rerun" if selections else "ignore",
-    )
+    with style.room(chart.height, key):
+        drawn: Any = st.vega_lite_chart(
+            chart.table,
+            chart.spec,
+            width="stretch",
+            height=chart.height,
+            key=f"{key}_{number}" if number else key,
+            alt=chart.alt,
+            on_select="rerun" if selections else "ignore",
+        )
     if read:
         reading(chart.reading)
     return [mark for name in selections for mark in drawn["selection"].get(name, [])]

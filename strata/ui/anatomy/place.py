@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.concepts.views import concepts
@@ -103,18 +102,17 @@ def to_list() -> None:
     st.session_state["to_lessons"] = True
 
 
-def offer(page: str, where: DeltaGenerator) -> None:
+def offer(page: str) -> None:
     """A button to the page's lesson, for who is in none."""
     of_page = next((lesson for lesson in lessons().values() if lesson.page == page), None)
     if of_page is None or current() is not None:
         return
-    where.button(
+    st.button(
         "Lesson",
         icon=":material/school:",
         on_click=go,
         args=(of_page.stem,),
         key="to_lesson",
-        width="stretch",
         help=f"{of_page.title} {of_page.minutes} minutes: predict, then look.",
     )
 

@@ -1,4 +1,4 @@
-"""What the theme cannot say: a page that begins near the top, a logo, a drawer that closes."""
+"""What the theme cannot say: a logo, a window's name, a drawer that closes, a plain sentence."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from base64 import b64encode
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from strata.ui.anatomy.component import component
+from strata.ui.server.first_paint import ROOMS
 
 _HERE = Path(__file__).parent
 
-_CSS = (_HERE / "style.css").read_text("utf-8")
 _ICON, _LOGO = (  # as addresses: of a path Streamlit reads the file at every run
     f"data:image/svg+xml;base64,{b64encode((_HERE / name).read_bytes()).decode()}"
     for name in ("icon.svg", "logo.svg")
@@ -19,13 +20,12 @@ _ICON, _LOGO = (  # as addresses: of a path Streamlit reads the file at every ru
 
 
 def apply(step: str = "") -> None:
-    """Page settings, logo and the few rules of our own; once a run, before anything is drawn.
+    """Page settings and logo; once a run, before anything is drawn.
 
     `step`: the step of a lesson that is shown; another one is shown from its top.
     """
     st.set_page_config(page_icon=_ICON, layout="wide")
     st.logo(_LOGO, size="large")
-    st.html(f"<style>{_CSS}</style>")
     with st.container(key="drawer"):
         component("strata_drawer", __file__, ("drawer.js",))(
             key="closes_drawer", data={"step": step}
@@ -35,6 +35,12 @@ def apply(step: str = "") -> None:
 def name_window(*parts: str) -> None:
     """What the browser's window and its history call this page, the most particular first."""
     st.set_page_config(page_title=" · ".join((*parts, "Strata")))
+
+
+def room(height: int, key: str) -> DeltaGenerator:
+    """A place for something of about `height` pixels, which it takes before that has come."""
+    tall = max(each for each in ROOMS if each <= max(0, height))
+    return st.container(key=f"room{tall}_{key}")
 
 
 def say(kind: str, text: str, name: str = "") -> None:

@@ -17,6 +17,7 @@ from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page
+from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
 
@@ -67,7 +68,9 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
-    made(key=key, data=data, on_chosen_change=choose)
+    # As tall as in grid.css: title, two rows of tokens, one a layer, the legend.
+    with room(min(760, 24 * (2 + len(grid.layers))) + 50, key):
+        made(key=key, data=data, on_chosen_change=choose)
 
 
 def layer_slider(page: Page, key: str, first: int, place: DeltaGenerator) -> int:
@@ -108,6 +111,8 @@ def places(
     grid, or below two."""
     if len(runs) == 1:
         [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
+        with figure:
+            figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()
     figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
     shared = st.container()

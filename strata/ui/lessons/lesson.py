@@ -18,6 +18,7 @@ from strata.lessons.answers import curve_layers, in_words, measured, resolved, s
 from strata.lessons.progress import Guess
 from strata.lessons.report import quoted
 from strata.ui.anatomy import ask, record, style
+from strata.ui.anatomy.component import component
 from strata.ui.anatomy.page import tokens_of
 from strata.ui.anatomy.place import Place, go, to_list
 from strata.ui.lessons.glossary import explained
@@ -105,18 +106,22 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             run = _run(model, prompt)
         except StrataError as error:
             trouble = str(error)
-        st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
-        ready = _set_up(place, prompt, run.about["n_layers"] if run else 1)
+        with st.container(key="lesson_step"):
+            words, asks = st.container(key="lesson_words"), st.container(key="lesson_asks")
+        with words:
+            st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
+            ready = _set_up(place, prompt, run.about["n_layers"] if run else 1)
         waits = False
-        if trouble:
-            style.say("refusal", trouble, "lesson")
-        try:  # all that needs the stored progress; without it the lesson can still be read
-            if run is not None and step.question is not None:
-                waits = _question(place, run.filled(step.question), run, ready)
-            _hints(place, run)
-            _observation(place)
-        except StrataError as error:
-            style.say("refusal", str(error), "progress")
+        with asks:
+            if trouble:
+                style.say("refusal", trouble, "lesson")
+            try:  # all that needs the stored progress; without it the lesson can still be read
+                if run is not None and step.question is not None:
+                    waits = _question(place, run.filled(step.question), run, ready)
+                _hints(place, run)
+                _observation(place)
+            except StrataError as error:
+                style.say("refusal", str(error), "progress")
         _ways(place, run)
     if not waits:
         record.start(place, f"{model} {prompt}")
@@ -331,26 +336,28 @@ def _ways(place: Place, run: Run | None) -> None:
             _apply(Place(place.lesson, other), run.about["n_layers"], run.prompt)
 
     stem, number = place.lesson.stem, place.number
-    back, on = st.columns(2)
-    back.button(
-        "Back",
-        on_click=partial(to, number - 1),
-        disabled=number == 0,
-        key="step_back",
-        width="stretch",
-    )
-    if place.last:
-        on.button("Finish", on_click=to_list, type="primary", key="step_on", width="stretch")
-    else:
-        on.button("Next", on_click=partial(to, number + 1), key="step_on", width="stretch")
-    st.button(
-        "Explore freely",
-        on_click=partial(go, ""),
-        type="tertiary",
-        key="explore",
-        icon=":material/close:",
-        help="Leaves the lesson; your answers are kept, and the page of lessons takes you back.",
-    )
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Back",
+            on_click=partial(to, number - 1),
+            disabled=number == 0,
+            key="step_back",
+            width="stretch",
+        )
+        if place.last:
+            st.button("Finish", on_click=to_list, type="primary", key="step_on", width="stretch")
+        else:
+            st.button("Next", on_click=partial(to, number + 1), key="step_on", width="stretch")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            "Explore freely",
+            on_click=partial(go, ""),
+            type="tertiary",
+            key="explore",
+            icon=":material/close:",
+            help="Leaves the lesson; your answers are kept, the page of lessons takes you back.",
+        )
+        component("strata_panel", __file__, ("panel.js",), "panel.css")(key="panel")
 
 
 def elsewhere(place: Place, model: str, prompt: str) -> bool:

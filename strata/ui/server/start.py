@@ -19,6 +19,7 @@ from strata.classroom import class_mode
 from strata.errors import StrataError
 from strata.runtime import memory
 from strata.ui.server import throughput
+from strata.ui.server.first_paint import FirstPaint
 from strata.ui.server.readiness import readiness
 from strata.ui.server.uploads import FewUploads
 
@@ -140,7 +141,7 @@ def _open_door() -> None:
 memory.few_pools()
 throughput.mend()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
+middleware = [Middleware(SecurityHeaders), Middleware(FirstPaint), Middleware(FewUploads)]
 try:
     _open_door()
 except StrataError as error:  # one sentence, and no server that is open where it should be closed

@@ -1,0 +1,46 @@
+// Where a lesson's step stands: a matter of the learner's window, so the server is not asked, and
+// the browser keeps it. What the names do is in layout.css.
+const ways = {
+  beside: ["Beside the page", "M2 3h12v10H2z M6.5 3v10"],
+  wide: ["Wider, beside the page", "M2 3h12v10H2z M9 3v10"],
+  below: ["Below the page", "M2 3h12v10H2z M2 8.5h12"],
+  alone: ["The step alone", "M2 6V3h3 M11 3h3v3 M14 10v3h-3 M5 13H2v-3"],
+};
+const kept = "strata-panel";
+
+export default function ({ parentElement }) {
+  const chosen = () => document.documentElement.dataset.strataPanel;
+  let group = parentElement.querySelector("[role=group]");
+  if (!group) {
+    group = document.createElement("div");
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "Where this step stands");
+    parentElement.appendChild(group);
+  }
+  const show = (way) => {
+    document.documentElement.dataset.strataPanel = way;
+    for (const button of group.children)
+      button.setAttribute("aria-pressed", String(button.value === way));
+  };
+  const buttons = Object.entries(ways).map(([way, [title, path]]) => {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", value: way, title });
+    button.setAttribute("aria-label", title);
+    const [svg, line] = ["svg", "path"].map((name) =>
+      document.createElementNS("http://www.w3.org/2000/svg", name),
+    );
+    svg.setAttribute("viewBox", "0 0 16 16");
+    svg.setAttribute("aria-hidden", "true");
+    line.setAttribute("d", path);
+    svg.appendChild(line);
+    button.appendChild(svg);
+    button.onclick = () => {
+      localStorage.setItem(kept, way);
+      show(way);
+    };
+    return button;
+  });
+  group.replaceChildren(...buttons);
+  const before = chosen() ?? localStorage.getItem(kept);
+  show(before in ways ? before : "beside");
+}
