@@ -61,6 +61,15 @@ def spelled(token_ids):
 
 """  # for a body that shows tokens
 
+CANDIDATES = """
+def candidate(token_id, read):
+    # What a token adds; a part of a character, which alone cannot be read, by its name.
+    text = added(token_id, read)
+    return tokenizer.convert_ids_to_tokens(token_id) if "\\ufffd" in text else text
+
+
+"""  # after `TEXTS`, for a body that shows what may come next
+
 
 def program(
     purpose: str,

@@ -43,7 +43,7 @@ def target(model: Model, word: str) -> pd.DataFrame:
             seen.append(token_ids)
             tokens = model.decode(token_ids)
             rows += [
-                (spelling, i, token_id, token, display_token(token))
+                (spelling, i, token_id, token, display_candidate(token))
                 for i, (token_id, token) in enumerate(zip(token_ids, tokens, strict=True))
             ]
     return pd.DataFrame(rows, columns=["spelling", "position", "token_id", "token", "shown"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import pandas as pd
@@ -21,6 +21,7 @@ LONGEST = 32  # characters of a shown token
 
 _MARKS = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
 _AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE, "⟨"))
+_BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # as `display_bytes` writes them
 _PLAIN = re.compile(rf"[!-~]{{1,{LONGEST}}}")  # printable ASCII but the space: shown as it is
 # Invisible, though neither control nor format characters: fillers, selectors, blank Braille.
 _INVISIBLE = re.compile(
@@ -37,12 +38,13 @@ def display_token(token: str) -> str:
     bidirectional characters, other kinds of space, invisible characters, lone surrogates,
     private-use and unassigned code points are written as \\u{...}, and so are these marks where a
     token really holds them. A combining mark with no letter before it sits on "◌". U+FFFD stays
-    "�": a piece of a character that other tokens complete. At most 32 characters, cut with "…";
-    the whole token stays in the frame's `token`.
+    "�". At most 32 characters, cut with "…"; the whole token stays in the frame's `token`.
     """
-    if _PLAIN.fullmatch(token):
-        return token
-    pieces = _pieces(token[: LONGEST + 1])
+    return token if _PLAIN.fullmatch(token) else _line(_pieces(token[: LONGEST + 1]))
+
+
+def _line(pieces: Sequence[str]) -> str:
+    """Pieces as one line, cut where it is too long."""
     if sum(map(len, pieces)) <= LONGEST:
         return "".join(pieces) or EMPTY
     shown = ""
@@ -66,8 +68,14 @@ def display_sampled(token: str) -> str:
 
 def display_candidate(text: str) -> str:
     """What a token would add to a text, like `display_token`; "∅ no token" where the model's head
-    has a row that stands for no token."""
-    return display_token(text) if text else f"{EMPTY} no token"
+    has a row that stands for no token. Bytes that are a part of a character stay as `decode` of a
+    model writes them, "⟨F0 9F⟩"."""
+    if "⟨" not in text:
+        return display_token(text) if text else f"{EMPTY} no token"
+    pieces: list[str] = []
+    for i, part in enumerate(_BYTES.split(text)):
+        pieces += part if i % 2 else _pieces(part)
+    return _line(pieces)
 
 
 def typed_word(text: str) -> str:

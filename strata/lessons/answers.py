@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from strata.concepts.views import concepts
-from strata.display.tokens import display_token, typed_word
+from strata.display.tokens import display_candidate, typed_word
 from strata.errors import InputError
 from strata.lessons import Option, Question, filled
 
@@ -121,7 +121,7 @@ def in_words(question: Question, value: Any) -> str:
     if question.kind == "curve":
         return ", ".join(f"{v:.2g}" for v in value)
     if question.kind == "token":
-        return f"“{display_token(str(value))}”"
+        return f"“{display_candidate(str(value))}”"
     if question.kind in ("layer", "block", "position"):
         return f"{question.kind} {value}"
     percent = question.unit == "%"

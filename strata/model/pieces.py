@@ -6,6 +6,7 @@ and decoded alone it may lose the space that it begins with.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # as SentencePiece's byte fallback names a byte
+_BROKEN = re.compile("[\udc80-\udcff]+")  # bytes that are no text, as "surrogateescape" keeps them
 # Decoders of the `tokenizers` library by which a token spells the same whatever stands before it,
 # but for a space at the very beginning of the text.
 _ALIKE = {"ByteLevel", "ByteFallback", "Fuse", "Metaspace", "Replace", "Sequence", "Strip"}
@@ -111,6 +113,23 @@ class Pieces:
     def _decoded(self, token_ids: list[int]) -> str:
         text: str = self.inner.decode(token_ids, clean_up_tokenization_spaces=False)
         return text
+
+
+def spelled(piece: bytes, begun: bytes = b"") -> str:
+    """The text of a piece; bytes in it that are none are written out, "a⟨F0 9F⟩".
+
+    `begun`: the first bytes of a character that stand before it. A piece that completes them
+    carries the character; before one that gives them up stands "�".
+    """
+    text = (begun + piece).decode("utf-8", "surrogateescape")
+    if begun and piece and _BROKEN.match(text):
+        unfinished = not codecs.getincrementaldecoder("utf-8")("replace").decode(begun + piece)
+        return ("" if unfinished else "\ufffd") + spelled(piece)
+    return _BROKEN.sub(_written_out, text) if piece else ""
+
+
+def _written_out(broken: re.Match[str]) -> str:
+    return f"⟨{broken[0].encode('utf-8', 'surrogateescape').hex(' ').upper()}⟩"
 
 
 def byte_alphabet() -> dict[str, int]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from strata.errors import InputError, of_a_library
-from strata.model.pieces import Pieces
+from strata.model.pieces import Pieces, spelled
 
 _CHARACTERS_PER_TOKEN = 200  # no text within the token limit is longer; spares the tokenizer
 _PROBE = 'The cat sat on 12 mats,\n  and "ran".'  # read back when a model is loaded
@@ -120,17 +120,14 @@ class Tokenizer:
         """The text that each token id would add to a prompt that was read as far as `after`; to
         a running text if that is empty.
 
-        A part of a character is "�", unless it completes the one that `after` ends in. An id that
-        no token has adds nothing, "".
+        A part of a character is no text, and stands there as its bytes, "⟨F0 9F⟩", unless it
+        completes the one that `after` ends in; where that one is given up, "�" comes first. An id
+        that no token has adds nothing, "".
         """
         ids = [int(i) for i in token_ids]
         before, begun = self.context(after)
         with self._lock:
-            added = {i: self._pieces.piece(i, before) for i in set(ids)}
-        texts = {
-            i: (begun + piece).decode("utf-8", "replace") if piece else ""
-            for i, piece in added.items()
-        }
+            texts = {i: spelled(self._pieces.piece(i, before), begun) for i in set(ids)}
         return tuple(texts[i] for i in ids)
 
     def context(self, token_ids: Ids) -> tuple[int | None, bytes]:

@@ -46,6 +46,14 @@ def test_a_word_of_several_tokens_is_named(model: Model) -> None:
     assert "choose it knowingly" in said
 
 
+def test_parts_of_a_character_are_named_by_their_bytes(model: Model) -> None:
+    frame = target(model, "🐱")
+    assert frame[frame["spelling"] == " 🐱"]["shown"].tolist() == ["·⟨F0 9F⟩", "⟨90⟩", "⟨B1⟩"]
+    assert "tokens here, “·⟨F0 9F⟩”, “⟨90⟩”, “⟨B1⟩”, and only" in note(frame)
+    [shown] = named(model, int(frame["token_id"][0]))["shown"]
+    assert shown == "·⟨F0 9F⟩"
+
+
 def test_a_start_token_is_not_part_of_a_word() -> None:
     class Inner:
         unk_token_id, unk_token = 3, "<unk>"

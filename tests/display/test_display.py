@@ -142,6 +142,14 @@ def test_a_row_without_a_token_is_told_in_a_word() -> None:
     assert display_candidate(" Paris") == "·Paris"
 
 
+def test_a_candidate_keeps_the_bytes_that_a_model_writes_out() -> None:
+    assert display_candidate(" ⟨F0 9F⟩") == "·⟨F0 9F⟩"
+    assert display_candidate("⟨80⟩\u0301") == "⟨80⟩◌\u0301"
+    assert display_candidate("⟨a⟩ ⟨F0") == "\\u{27E8}a⟩·\\u{27E8}F0", "a text that holds the sign"
+    assert display_candidate(" " * 29 + "⟨F0 9F⟩") == "·" * 29 + "⟨F…"
+    assert display_token("⟨F0⟩") == "\\u{27E8}F0⟩"
+
+
 def test_a_table_keeps_what_a_page_shows_of_its_tokens() -> None:
     frame = pd.DataFrame({"token": [" a", ""]})
     assert with_shown(frame)["shown"].tolist() == ["·a", "∅"]

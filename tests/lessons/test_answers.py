@@ -223,4 +223,6 @@ def test_words_of_values() -> None:
     assert in_words(question("number", unit="nats"), 1.23456) == "1.235 nats"
     assert in_words(question("band"), [3, 7]) == "layers 3 to 7"
     assert in_words(question("token"), " a") == "“·a”"
+    assert in_words(question("token"), " ⟨F0 9F⟩") == "“·⟨F0 9F⟩”"
+    assert score(question("token"), "·⟨F0 9F⟩", " ⟨F0 9F⟩").grade == "right"
     assert in_words(question("number"), None) == "nothing"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from strata.display.tokens import LONGEST, display_candidate
 from strata.errors import InputError
-from strata.model.pieces import byte_alphabet
+from strata.model.pieces import byte_alphabet, spelled
 from strata.model.tokenizer import Tokenizer
 from tests import spelling
 from tests.spelling import BEGIN, END, KINDS, ROWS
@@ -74,8 +75,10 @@ def test_the_last_token_of_a_character_carries_it(kind: str) -> None:
     assert b"".join(pieces).decode() == "the 日 cat"
     # What an id would add: the last byte completes the character, another one leaves it in pieces.
     assert texts.decode([ids[at]], after=ids[:at]) == ("日",)
-    assert texts.decode([ids[at]]) == ("\ufffd",)
+    assert texts.decode([ids[at]]) == ("⟨A5⟩",)
+    assert texts.decode([ids[at - 1]], after=ids[: at - 1]) == ("⟨97⟩",)  # more of it, not all
     assert texts.decode([ids[0]], after=ids[:at])[0].startswith("\ufffd")
+    assert texts.decode([ids[at - 2]], after=ids[:at]) == ("\ufffd⟨E6⟩",)
     assert texts.text(ids[:at]) == "the \ufffd"
 
 
@@ -95,6 +98,41 @@ def test_tokenizers_whose_tokens_look_at_their_neighbours(kind: str) -> None:
         for t in range(1, len(ids)):  # what an id adds is what the text is longer by
             [added] = texts.decode([ids[t]], after=ids[:t])
             assert fast.decode(ids[:t]) + added == fast.decode(ids[: t + 1])
+
+
+@pytest.mark.parametrize(
+    ("piece", "begun", "text"),
+    [
+        (b"", b"", ""),
+        (b"", b"\xf0", ""),
+        (b" a", b"", " a"),
+        (b" \xf0\x9f", b"", " ⟨F0 9F⟩"),
+        (b"\x80b\xc3\xa9\xe2", b"", "⟨80⟩bé⟨E2⟩"),
+        (b"\xff\xf0\x9f", b"", "⟨FF F0 9F⟩"),
+        (b"\x99\x82!", b"\xf0\x9f", "🙂!"),
+        (b"\x99", b"\xf0\x9f", "⟨99⟩"),
+        (b"\x99!", b"\xf0\x9f", "\ufffd⟨99⟩!"),
+        ("🙂".encode(), b"\xf0\x9f", "\ufffd🙂"),
+        ("\ufffd".encode(), b"", "\ufffd"),
+        (b"\xed\xb2\x80", b"", "⟨ED B2 80⟩"),  # a lone surrogate is no text
+    ],
+)
+def test_bytes_that_are_no_text_are_written_out(piece: bytes, begun: bytes, text: str) -> None:
+    assert spelled(piece, begun) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_parts_of_characters_look_alike(kind: str) -> None:
+    texts = shared(kind)
+    name = {byte: name for name, byte in byte_alphabet().items()}.get
+    byte = name if kind == "bytes" else "<0x{:02X}>".format
+    parts = [texts.inner.convert_tokens_to_ids(byte(n)) for n in range(128, 256)]
+    ids = texts.encode("the 🙂").tolist()
+    for end in range(len(ids) - 3, len(ids) + 1):
+        for read in (ids[:end], []):
+            shown = {display_candidate(text) for text in texts.decode(parts, after=read)}
+            assert len(shown) == 128
+            assert not shown & {"\ufffd", "∅ no token"}
 
 
 def test_the_byte_alphabet_is_that_of_the_library() -> None:
@@ -242,3 +280,12 @@ def test_what_a_token_begins_and_does_not_end(model: Any) -> None:
     for said, part, piece in zip(told, begun, pieces, strict=True):
         assert piece.endswith(part)
         assert said or part == piece
+
+
+def test_of_all_tokens_those_that_add_another_text_are_shown_as_another(model: Any) -> None:
+    read = model.encode("I love 🐱")
+    for after in ([], read, read[:-1], read[:-2]):
+        texts = model.decode(range(model.d_vocab), after=after)
+        assert len(set(texts)) == model.d_vocab
+        short = [text for text in texts if len(display_candidate(text)) < LONGEST]
+        assert len(set(map(display_candidate, short))) == len(short)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from strata.concepts.script import TEXTS, program
+from strata.concepts.script import CANDIDATES, TEXTS, program
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -70,6 +70,7 @@ def script(
     return program(
         "What would a language model say if it stopped at each layer?",
         TEXTS
+        + CANDIDATES
         + _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
         + (_SCRIPT_WRITES if attn else ""),
         source,
@@ -233,9 +234,9 @@ with torch.inference_mode():
             prob = logprobs[t, target].exp().item()
             statistics.append((layer, t, row[t].norm().item(), entropy, kl, prob, rank))
             said = [
-                f"{added(i, read[: t + 1])!r} {v:+.3f}"
+                f"{candidate(i, read[: t + 1])!r} {v:+.3f}"
                 if MODE.endswith("frozen_norm")
-                else f"{added(i, read[: t + 1])!r} {logprobs[t, i].exp():.4f}"
+                else f"{candidate(i, read[: t + 1])!r} {logprobs[t, i].exp():.4f}"
                 for i, v in zip(top.indices.tolist(), top.values.tolist())
             ]
             print(f"layer {layer:3d}  {t:4d} {token!r}: norm {row[t].norm():.3f}", *said, sep="  ")
@@ -245,7 +246,7 @@ with torch.inference_mode():
 
 _SCRIPT_WRITES = """
 target = TARGET_ID if TARGET_ID is not None else final[POSITION].argmax().item()
-print(f"\\nWhere the logit of {added(target, read)!r} at position {POSITION} comes from:")
+print(f"\\nWhere the logit of {candidate(target, read)!r} at position {POSITION} comes from:")
 attribution = []  # part, block, logit
 with torch.inference_mode():
     names = [("embedding", None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import TEXTS, program
+from strata.concepts.script import CANDIDATES, TEXTS, program
 
 
 def script(
@@ -21,7 +21,7 @@ def script(
     """A program with plain transformers that prints every number of this page."""
     return program(
         "What does a language model expect next, and how well did it foresee each token?",
-        TEXTS + _SCRIPT + (_SCRIPT_FACTUAL if prompts else ""),
+        TEXTS + CANDIDATES + _SCRIPT + (_SCRIPT_FACTUAL if prompts else ""),
         source,
         revision,
         prompt,
@@ -44,7 +44,7 @@ print(f"After {tokenizer.decode(token_ids[0, : POSITION + 1])!r}:")
 top = logprobs[POSITION].topk(K)
 for logprob, token_id in zip(top.values.tolist(), top.indices.tolist()):
     prob = torch.tensor(logprob).exp()
-    word = added(token_id, read[: POSITION + 1])
+    word = candidate(token_id, read[: POSITION + 1])
     print(f"  prob {prob:.4f}  logprob {logprob:8.4f}  {word!r}")
 print(f"  entropy {entropy[POSITION]:.4f} nats")
 
@@ -85,6 +85,6 @@ for fact in PROMPTS:
         asked = tokenizer(fact, return_tensors="pt")["input_ids"]
         row = model(asked).logits[0, -1].double()
     prob, token_id = row.softmax(dim=-1).max(dim=-1)
-    facts.append((added(token_id.item(), asked[0].tolist()), prob.item()))
+    facts.append((candidate(token_id.item(), asked[0].tolist()), prob.item()))
     print(f"  {fact!r} -> {facts[-1][0]!r} {facts[-1][1]:.4f}")
 """

@@ -26,8 +26,8 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
     """The k tokens that the model holds likeliest after `position`, by its own logits.
 
     Columns: rank (how many tokens have a larger logit: 0 is best, equal logits share one),
-    token_id, predicted (what the token would add here), prob, logprob (nats). k rows, best first,
-    equal logits in order of id.
+    token_id, predicted (what the token would add here; a part of a character as its bytes,
+    "⟨F0 9F⟩"), prob, logprob (nats). k rows, best first, equal logits in order of id.
     InputError where `position` is not one of 0..T-1 or `k` not one of 1..V. Seeds 001 and 002.
     """
     position = check_position(trace, position)

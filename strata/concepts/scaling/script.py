@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strata.concepts.scaling.words import PART_NAMES
-from strata.concepts.script import TEXTS, program
+from strata.concepts.script import CANDIDATES, TEXTS, program
 from strata.trace import Part
 
 
@@ -30,7 +30,7 @@ def script(
     names = list(within)
     return program(
         f"What does scaling {PART_NAMES[part]} at one block do to the next-token prediction?",
-        TEXTS + _SCRIPT,
+        TEXTS + CANDIDATES + _SCRIPT,
         source,
         revision,
         prompt,
@@ -65,8 +65,8 @@ def last_logprobs():
 clean = last_logprobs()
 print("The likeliest next tokens:")
 for logprob, token_id in zip(*(each.tolist() for each in clean.topk(min(21, len(clean))))):
-    print(f"  {logprob:8.4f}  {added(token_id, read)!r}")
-print(f"\\n{added(TARGET_ID, read)!r} without an edit: {clean[TARGET_ID]:.4f} nats")
+    print(f"  {logprob:8.4f}  {candidate(token_id, read)!r}")
+print(f"\\n{candidate(TARGET_ID, read)!r} without an edit: {clean[TARGET_ID]:.4f} nats")
 
 rows = []
 for block, module in enumerate(model.get_submodule(BLOCKS)):
@@ -83,7 +83,7 @@ for block, module in enumerate(model.get_submodule(BLOCKS)):
     rows.append((block, edited[TARGET_ID].item(), rank, kl))
     print(
         f"  block {block:3d}  logprob {rows[-1][1]:9.4f}  rank {rank:6d}  KL {kl:8.4f}"
-        f"  top-1 {added(edited.argmax().item(), read)!r}"
+        f"  top-1 {candidate(edited.argmax().item(), read)!r}"
     )
 worst = min(rows, key=lambda row: row[1])
 print(f"\\nBlock {worst[0]} hurts most: {worst[1] - clean[TARGET_ID].item():+.4f} nats")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from strata.charts.lens import attribution
 from strata.concepts.logit_lens import words
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate
 from strata.errors import StrataError
 from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import say
@@ -28,7 +28,7 @@ def draw_attribution(
         return {}
     way = page.ask("logit_lens.followed", position=position, token_ids=[target_id])
     sentence = words.attribution_reading(found, way, position, cap)
-    title = f"What adds to the logit of {display_token(token)} at position {position}"
+    title = f"What adds to the logit of {display_candidate(token)} at position {position}"
     draw(attribution(found, title, sentence), "attribution", read=False)
     reading(sentence, "_attribution")
     draw_proof(page, position, "_parts")

@@ -34,7 +34,7 @@ from strata.concepts.logit_lens import (
 from strata.concepts.logit_lens.rows import MODES, read
 from strata.concepts.logit_lens.scan import scan
 from strata.concepts.logit_lens.script import script
-from strata.display.tokens import display_token
+from strata.display.tokens import display_candidate
 from strata.engine import Job, Settings, open_engine
 from strata.errors import InputError
 from strata.model import Model
@@ -76,7 +76,7 @@ def test_grid_is_the_lens_and_its_statistics(tiny: Tiny, mode: str) -> None:
         worst = lens(model, trace, 3, mode, largest=False).groupby(["layer", "position"])
         for other, (_, rows) in zip(frame["other"], worst, strict=True):
             said = zip(rows["predicted"][::-1], rows["logit"][::-1], strict=True)
-            assert other.split("\n") == [f"{display_token(t)} {v:+.2f}" for t, v in said]
+            assert other.split("\n") == [f"{display_candidate(t)} {v:+.2f}" for t, v in said]
     if mode == "states":
         wanted = statistics(model, trace, 9)
         for column in ("entropy", "kl_to_final", "norm", "target_prob", "target_rank"):
