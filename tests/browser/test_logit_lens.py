@@ -134,6 +134,24 @@ def test_two_prompts_have_one_scale_and_a_cell_each(page: Page, address: str) ->
     expect(grid(page, "Colosseum")).to_be_visible()
 
 
+def test_positions_of_a_second_prompt_in_an_older_link_are_said_to_have_moved(
+    page: Page, address: str
+) -> None:
+    visit(page, address, "?second=own&at=1")
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Your second prompt").fill("It was  1912 then")  # once split at both spaces
+    page.keyboard.press("Enter")
+    moved = page.locator(".st-key-say_note_moved_here_second")
+    expect(grid(page, "1912")).to_be_visible()
+    eventually_asks(page, split="2")
+    expect(moved).to_have_count(0)
+    own = query(page)["second_text"]
+    visit(page, address, f"?second=own&second_text={own}&at_second=3")
+    expect(moved).to_contain_text("The second prompt is split as the model's file says")
+    expect(moved).to_contain_text("from position 2 on")
+    eventually_asks(page, at_second="3", split="2")
+
+
 @pytest.mark.parametrize("kind", ["SVG", "PNG"])
 def test_the_grid_leaves_as_a_picture(page: Page, address: str, kind: str, tmp_path: Path) -> None:
     visit(page, address)

@@ -8,7 +8,7 @@ import streamlit as st
 
 SPLIT = "2"  # how texts were split into tokens when a link was made that counts positions in them
 _COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # what counts tokens
-_OPENED = "opened_by_an_older_link"
+_OPENED = "opened"
 
 
 def remember(name: str, value: str | None) -> None:
@@ -28,13 +28,12 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def of_older_tokens(prompt: str, n_tokens: int) -> bool:
-    """Whether the link that opened this session names a position of this, its first prompt, and
-    was made before texts were split as now; to be asked before `split` is remembered."""
-    if _OPENED not in st.session_state:
-        asked = st.query_params
-        told = " ".join(asked.get(name, "") for name in _COUNTED)
-        here = [n for n in map(whole_number, re.findall(r"\d+", told)) if n is not None]
-        older = any(n < n_tokens for n in here) and asked.get("split") != SPLIT
-        st.session_state[_OPENED] = prompt if older else None
-    return st.session_state[_OPENED] == prompt
+def of_older_tokens(prompt: str, n_tokens: int, name: str = "") -> bool:
+    """Whether the link that opened this session names a position of this prompt, the first of its
+    `name` ("_second": that of the second prompt), and was made before texts were split as now; to
+    be asked of the first prompt before `split` is remembered."""
+    asked = st.session_state.setdefault(_OPENED, dict(st.query_params))
+    first = st.session_state.setdefault(f"{_OPENED}_with{name}", prompt)
+    told = " ".join(asked.get(f"{each}{name}", "") for each in _COUNTED)
+    here = [n for n in map(whole_number, re.findall(r"\d+", told)) if n is not None]
+    return prompt == first and any(n < n_tokens for n in here) and asked.get("split") != SPLIT

@@ -67,6 +67,11 @@ class Page:
         """All tokens in that form."""
         return list(map(str, self.tokens["shown"]))
 
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The rows of `run.doctor`."""
+        return self.made("doctor", lambda: self.ask("run.doctor").to_dict("records"))
+
     def text_up_to(self, position: int) -> str:
         """The prompt as far as a position, that token included."""
         return str(self.ask("run.text_up_to", position=position)["text"][0])
@@ -170,25 +175,38 @@ def open_page(stem: str) -> Page:
     about = ask.until_ready(choice.model)
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
-    found = page.made("doctor", lambda: page.ask("run.doctor").to_dict("records"))
+    found = page.findings
     waits = st.session_state.get("figure_waits")
     if waits:  # and so does all else that tells what the model says
         found = [row for row in found if row["code"] not in ABOUT_THE_ANSWER]
-    older = of_older_tokens(choice.prompt, len(tokens))
     with choice.doctor:
         st.caption(f"{len(tokens)} of {about['prompt_limit']} tokens · on {about['device']}")
         for row in found:
             if row["code"] != "moved":
                 style.say(row["severity"], row["message"], row["code"])
-    remember("split", SPLIT if any(row["code"] == "moved" for row in found) else None)
     for row in found:
-        # No page is then about what the learner thinks it is.
-        if row["code"] == "appended" or (row["code"] == "moved" and older):
-            style.say(row["severity"], row["message"], f"{row['code']}_here")
+        if row["code"] == "appended":  # no page is then about what the learner thinks it is
+            style.say(row["severity"], row["message"], "appended_here")
+    say_if_older(page)
     if waits:
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting
     return page
+
+
+def say_if_older(page: Page, name: str = "") -> None:
+    """Say it where an older link counts positions in tokens that are others now, and have the
+    address say how this text is split. `name`: see `of_older_tokens`."""
+    older = of_older_tokens(page.prompt, page.n_tokens, name)
+    moved = next((row for row in page.findings if row["code"] == "moved"), None)
+    if moved:
+        remember("split", SPLIT)
+        if older:
+            text = "The second prompt" if name else "This text"
+            said = moved["message"].replace("This text", text, 1)
+            style.say(moved["severity"], said, f"moved_here{name}")
+    elif not name and "at_second" not in st.query_params:
+        remember("split", None)
 
 
 def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> int:

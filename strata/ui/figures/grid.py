@@ -16,7 +16,7 @@ from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
-from strata.ui.anatomy.page import Page
+from strata.ui.anatomy.page import Page, say_if_older
 from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
@@ -115,6 +115,10 @@ def places(
             figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()
     figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
+    for name, run in runs.items():
+        if name:
+            with figures[name]:
+                say_if_older(run, name)
     shared = st.container()
     return figures, dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True)), shared
 

@@ -66,3 +66,17 @@ def test_a_link_of_an_older_split_is_known_by_its_positions(
     asked["split"] = address.SPLIT  # which the page writes then
     assert address.of_older_tokens("Its prompt", 5) is older
     assert not address.of_older_tokens("Another prompt", 5)
+
+
+def test_the_positions_of_a_second_prompt_are_known_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {"at": "7", "second": "own", "at_second": "2"}
+    monkeypatch.setattr(address.st, "query_params", asked)
+    monkeypatch.setattr(address.st, "session_state", {})
+    assert not address.of_older_tokens("Its prompt", 5)  # which has no position 7
+    asked["split"] = address.SPLIT
+    assert address.of_older_tokens("Its second", 5, "_second")
+    assert not address.of_older_tokens("Another second", 5, "_second")
+    assert address.of_older_tokens("Its second", 5, "_second")
+    assert not address.of_older_tokens("Its second", 5)
