@@ -24,7 +24,8 @@ class Scale:
     """Multiply what block `block` hands on by `factor`.
 
     `part` "stream" multiplies the whole residual stream after the block, `hidden[block + 1]`;
-    "attn" and "mlp" multiply only what that part added to it. `positions` None means every
+    "attn" and "mlp" multiply only what that part added to it. (Of a part of several modules each is
+    multiplied, and one that reads another reads what was multiplied.) `positions` None means every
     position, otherwise a tuple of absolute positions, which also holds while generating.
     """
 
@@ -42,10 +43,11 @@ class ModelCheck:
     itself|, head in its own dtype; `lens_tolerance` is 1e-3, in coarser numbers than float32 four
     of their steps at the largest logit. `write_error`: max over states of
     |hidden[l+1] - hidden[l] - attn[l] - mlp[l]| divided by the largest |entry| of hidden[l+1];
-    relative, because a sink state of size 24,000 cannot agree to 1e-5 absolutely in float32. NaN
-    where the writes of this family are unknown. `read_back_error`: how many characters and token
-    ids do not come back when the tokens' texts are joined and read anew, see `Tokenizer.read_back`;
-    NaN where that was not measured.
+    relative, because a sink state of size 24,000 cannot agree to 1e-5 absolutely in float32. Where
+    blocks multiply the stream, hidden[l] counts as often as `Trace.residual` says. NaN where the
+    writes of this family are unknown. `read_back_error`: how many characters and token ids do not
+    come back when the tokens' texts are joined and read anew, see `Tokenizer.read_back`; NaN where
+    that was not measured.
 
     Four agreements, for a model, each the largest difference of two ways to the same logits or
     states as a share of the largest entry, at most `agreement`; infinite where one way failed, NaN
@@ -116,7 +118,8 @@ class Trace:
 
     A layer indexes states (0 is what enters block 0), a block indexes modules, so `hidden` has
     one row more than `attn` and `mlp`. All states are before the final norm. Where no stream
-    was scaled, `hidden[l + 1] - hidden[l] == attn[l] + mlp[l]`.
+    was scaled, `hidden[l + 1] - hidden[l] == attn[l] + mlp[l]`; in families whose blocks multiply
+    the stream before they add, `hidden[l + 1] - residual[l] * hidden[l] == attn[l] + mlp[l]`.
     """
 
     text: str
@@ -127,6 +130,7 @@ class Trace:
     logits: Tensor  # (T, V) the model's own, in its own dtype
     edits: tuple[Scale, ...] = ()
     refusal: str = ""
+    residual: tuple[float, ...] = ()  # L: by what each block multiplies the stream; (): by nothing
     verify: Callable[[Trace], ModelCheck] | None = None
 
     @property
@@ -141,6 +145,26 @@ class Trace:
     def mlp(self) -> Tensor:
         """(L, T, D): what each block's MLP added. Raises ModelError like `attn`."""
         return self._writes()[1]
+
+    @property
+    def added(self) -> Tensor:
+        """(L, T, D): what each block added to the stream, attention and MLP together."""
+        if not self.residual:
+            return self.hidden.diff(dim=0)
+        return self.hidden[1:] - self._residual * self.hidden[:-1]
+
+    def carried(self, added: Tensor) -> Tensor:
+        """(L, T, D) what was added by each block -> what is left of it in `hidden[L]`."""
+        return added * _later(self._residual) if self.residual else added
+
+    @property
+    def embedding(self) -> Tensor:
+        """(T, D): what is left of `hidden[0]` in `hidden[L]`."""
+        return self.hidden[0] * math.prod(self.residual) if self.residual else self.hidden[0]
+
+    @property
+    def _residual(self) -> Tensor:
+        return torch.tensor(self.residual)[:, None, None]  # (L, 1, 1)
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
@@ -183,16 +207,32 @@ class Trace:
         return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-def write_error(hidden: Tensor, attn: Tensor, mlp: Tensor, skip: tuple[int, ...] = ()) -> float:
+def write_error(
+    hidden: Tensor,
+    attn: Tensor,
+    mlp: Tensor,
+    skip: tuple[int, ...] = (),
+    residual: tuple[float, ...] = (),
+) -> float:
     """How far attention plus MLP is from what each block added, relative to the state's size.
 
-    Blocks in `skip` (those whose stream was scaled) are left out. See `ModelCheck`.
+    Blocks in `skip` (those whose stream was scaled) are left out. See `ModelCheck`; `residual` as
+    in `Trace`.
     """
     blocks = [b for b in range(len(attn)) if b not in skip]
     if not blocks:
         return 0.0
-    difference = hidden[1:][blocks] - hidden[:-1][blocks] - attn[blocks] - mlp[blocks]  # (·, T, D)
+    before = hidden[:-1][blocks]  # (·, T, D)
+    if residual:
+        before = before * hidden.new_tensor(residual)[blocks, None, None]
+    difference = hidden[1:][blocks] - before - attn[blocks] - mlp[blocks]  # (·, T, D)
     size = (
         hidden[1:][blocks].abs().amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     )  # (·, T)
     return float((difference.abs().amax(dim=-1) / size).max())
+
+
+def _later(residual: Tensor) -> Tensor:
+    """(L, 1, 1): for each block the product over all blocks above it, 1 for the last."""
+    above = torch.cat([residual[1:], torch.ones_like(residual[:1])]).double()
+    return above.flip(0).cumprod(dim=0).flip(0).float()

@@ -217,19 +217,13 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "biogpt": ("biogpt", {key: _LLAMA[key] for key in _LLAMA if "key_value" not in key}),
     "gemma4_text": ("gemma4_text", _LLAMA | _GEMMA4),
-    "gemma4_text-per_layer_inputs": (
-        "gemma4_text",
-        _LLAMA | _GEMMA4 | {"hidden_size_per_layer_input": 8},
-    ),
 }
 
 NAMES = tuple(_CONFIGS)
 EXPERTS = frozenset(
     name for name, (_, arguments) in _CONFIGS.items() if any("expert" in each for each in arguments)
 )
-WITHOUT_WRITES = frozenset(
-    {"opt-post_norm", "bloom-normed_residual", "gemma4_text-per_layer_inputs"}
-)
+WITHOUT_WRITES = frozenset({"opt-post_norm", "bloom-normed_residual"})
 
 
 def config(name: str, **changes: Any) -> PreTrainedConfig:

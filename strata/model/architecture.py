@@ -55,6 +55,7 @@ class Architecture:
     head: nn.Module
     logit_cap: float | None  # logits are cap * tanh(x / cap)
     logit_scale: float = 1.0  # logits are scale * head(norm(state)), before the cap
+    residual: tuple[float, ...] = ()  # as in `Trace`
 
     def normed(self, hidden: Tensor) -> Tensor:
         """State after the final norm, (..., D), or as wide as what the head reads."""
@@ -139,7 +140,8 @@ class Architecture:
         return replace(self, logit_scale=_factor(self.unembed(last), logits))
 
     def _with_scales(self, hidden: Tensor, outputs: dict[Part, list[list[Tensor]]]) -> Architecture:
-        """One factor for all modules if that is enough, else one for each."""
+        """One factor for all modules if that is enough, else one for each; where blocks do more
+        than add, one for the stream that enters each, too."""
         if not self.has_writes:
             return self
         columns = [[*attn, *mlp] for attn, mlp in zip(outputs["attn"], outputs["mlp"], strict=True)]
@@ -149,7 +151,25 @@ class Architecture:
         none = torch.zeros_like(sums)
         if write_error(hidden, common * sums, none) <= WRITE_TOLERANCE:
             return self._scaled([[common] * len(each) for each in columns])
-        return self._scaled([_factors(each, to) for each, to in zip(columns, grown, strict=True)])
+        apart = self._scaled([_factors(each, to) for each, to in zip(columns, grown, strict=True)])
+        error = apart._error(hidden, columns)
+        if error <= WRITE_TOLERANCE:
+            return apart
+        blocks = zip(hidden[:-1], columns, hidden[1:], strict=True)
+        found = [_shares([before, *each], after) for before, each, after in blocks]
+        kept = tuple(share for share, *_ in found)
+        shared = replace(self._scaled([scales for _, *scales in found]), residual=kept)
+        # In coarse numbers neither is right, and the better one says so for the right reason.
+        least = max(WRITE_TOLERANCE, error / 10)
+        return shared if shared._error(hidden, columns) <= least else apart
+
+    def _error(self, hidden: Tensor, columns: Sequence[Sequence[Tensor]]) -> float:
+        """`write_error`, given what the modules of each block gave."""
+        writes = torch.zeros_like(hidden[1:])  # (L, T, D)
+        for block, outputs in enumerate(columns):
+            for write, output in zip((*self.attn[block], *self.mlp[block]), outputs, strict=True):
+                writes[block] += write.scale * output
+        return write_error(hidden, writes, torch.zeros_like(writes), residual=self.residual)
 
     def _scaled(self, scales: Sequence[Sequence[float]]) -> Architecture:
         """With a factor for each module: of each block those of its attention, then of its MLP."""
@@ -260,3 +280,13 @@ def _factors(ours: Sequence[Tensor], theirs: Tensor) -> list[float]:
     columns = torch.stack([each.double().flatten() for each in ours], dim=1)
     found = torch.linalg.lstsq(columns.cpu(), theirs.double().flatten()[:, None].cpu()).solution
     return [1.0 if abs(c - 1) < 1e-3 else c for c in found[:, 0].tolist()]
+
+
+def _shares(parts: Sequence[Tensor], state: Tensor) -> list[float]:
+    """One constant for each part, (T, D), by which they are nearest to the sum `state`. Each
+    position counts alike, since errors are judged by the size of its state."""
+    size = state.double().abs().amax(dim=-1, keepdim=True).clamp_min(1e-300)  # (T, 1)
+    columns = torch.stack([(part.double() / size).flatten() for part in parts], dim=1)
+    wanted = (state.double() / size).flatten()[:, None]
+    shares: list[float] = torch.linalg.lstsq(columns.cpu(), wanted.cpu()).solution[:, 0].tolist()
+    return shares

@@ -48,7 +48,8 @@ def refused_writes(architecture: Architecture, error: float) -> str:
 
 def switched_off(architecture: Architecture, check: ModelCheck) -> dict[str, str]:
     """What is done otherwise, or not at all, for a model, in a sentence each: by "causal", "batch",
-    "cache", "replay" where ways that should agree do not, and "mixer" where blocks have no MLP."""
+    "cache", "replay" where ways that should agree do not, "mixer" where blocks have no MLP, and
+    "residual" where they do more than add."""
     model = f"this {architecture.family} model"
     off = {}
     if not check.causal_ok:
@@ -76,6 +77,16 @@ def switched_off(architecture: Architecture, check: ModelCheck) -> dict[str, str
         off["mixer"] = (
             f"A block of {model} is a single mixer, which stands as attention here; "
             "there is no MLP, and what it adds is zero."
+        )
+    if architecture.residual and check.write_ok:
+        least, most = min(architecture.residual), max(architecture.residual)
+        numbers = (
+            f"{least:.3g}" if f"{least:.3g}" == f"{most:.3g}" else f"{least:.3g} to {most:.3g}"
+        )
+        off["residual"] = (
+            f"Each block of {model} multiplies the stream by a number ({numbers}) before it adds: "
+            "attention + MLP is what it adds to that, and a write counts for the logits by what "
+            "later blocks leave of it."
         )
     return off
 
@@ -115,7 +126,7 @@ def _judged(architecture: Architecture, trace: Trace, lens: float) -> ModelCheck
     writes = math.nan
     if trace.writes is not None:
         skip = tuple(edit.block for edit in trace.edits if edit.part == "stream")
-        writes = write_error(trace.hidden, trace.attn, trace.mlp, skip)
+        writes = write_error(trace.hidden, trace.attn, trace.mlp, skip, trace.residual)
     check = ModelCheck(lens, writes, lens_tolerance=lens_tolerance(trace.logits))
     reasons = (
         refused_lens(architecture.family, check),

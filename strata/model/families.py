@@ -37,7 +37,6 @@ class Row:
 _POST = (
     "its blocks normalise the sum of state and write, so that nothing is simply added to a stream"
 )
-_SHRUNK = "its blocks multiply the whole stream by a number, and not only add to it"
 _STREAMS = "its stream has several rows which every block mixes"
 _PASSES = "its blocks run several times in one pass, so that a block is no layer"
 _HELPER = "it is a helper that reads another model's keys and values"
@@ -79,15 +78,13 @@ _TYPES: dict[Row, str] = {
     _row(_L, "model.norm", "self_attn mamba", "block_sparse_moe+shared_mlp shared_mlp"): """
         granitemoehybrid""",
     _row(_L, "model.norm", "self_attn.0+self_attn.1", "mlps.0+mlps.1+mlp"): "longcat_flash",
-    _row(_L, "model.norm", _POST_NORMS, "post_feedforward_layernorm", _SHRUNK): "beam",
     _row(_L, "model.norm", _POST_NORMS, "post_feedforward_layernorm"): """
-        exaone4 flex_olmo gemma2 gemma3_text olmo2 olmo3""",
+        beam exaone4 flex_olmo gemma2 gemma3_text olmo2 olmo3""",
     _row(
         _L,
         "model.norm",
         _POST_NORMS,
         "post_feedforward_layernorm+post_per_layer_input_norm post_feedforward_layernorm",
-        _SHRUNK,
     ): "gemma4_text gemma4_unified_text",
     # Linear blocks norm before, attention blocks after, under names of the opposite meaning.
     _row(
@@ -142,7 +139,13 @@ _TYPES: dict[Row, str] = {
     ): "minimax",
     _row(
         _L, "model.norm", why="its blocks multiply each dimension of the stream by a learned number"
-    ): "doge zaya",
+    ): "doge",
+    _row(
+        _L,
+        "model.norm",
+        why="its blocks multiply each dimension of the stream by a learned number, and shift it by "
+        "another",
+    ): "zaya",
     _row(_L, why=_STREAMS): "deepseek_v4 hy_v4 qwen4_exp_text",
     Row(_D, ("",), why=_POST): "bart blenderbot-small marian mvp plbart trocr",
     _row("bert.encoder.layer", why=_POST): "bert bert-generation big_bird",

@@ -330,6 +330,7 @@ class Model:
                     logits=_row(logits, i, len(row)) if i < len(logits) else logits[0, :0].clone(),
                     edits=edits,
                     refusal=self.write_refusal,
+                    residual=self.architecture.residual if writes is not None else (),
                     verify=self.verify if i < len(logits) else None,
                 )
                 for i, (text, row) in enumerate(zip(texts, rows, strict=True))

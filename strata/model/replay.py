@@ -144,7 +144,10 @@ def _edited(trace: Trace, edit: Scale) -> Tensor:
     if edit.part == "stream":
         changed = clean * edit.factor
     else:  # summed as the model sums it: taking a large write away again would cost digits
-        below = trace.hidden[edit.block] + trace.attn[edit.block]
+        kept = trace.hidden[edit.block]
+        if trace.residual:
+            kept = kept * trace.residual[edit.block]
+        below = kept + trace.attn[edit.block]
         changed = below + edit.factor * trace.mlp[edit.block]
     return torch.where(_chosen(edit, len(clean)), changed, clean)
 

@@ -56,6 +56,8 @@ def run(code: str) -> dict[str, Any]:
         ("granitemoeshared", "mlp_frozen_norm"),  # a part of two modules
         ("falcon_h1", "attn_frozen_norm"),  # each module with a factor of its own
         ("mamba", "attn_frozen_norm"),  # one mixer a block
+        ("beam", "attn_frozen_norm"),  # its blocks multiply the stream
+        ("gemma4_text", "deltas_frozen_norm"),
     ],
 )
 def test_the_lens_in_plain_transformers(

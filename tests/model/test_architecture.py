@@ -41,8 +41,8 @@ def plain_run(plain: Plain) -> Run:
 
 def test_configurations_are_the_measured_ones() -> None:
     """Those of `tests.families` reach the other rows."""
-    assert len(NAMES) == 61
-    assert len(WITHOUT_WRITES) == 3
+    assert len(NAMES) == 60
+    assert len(WITHOUT_WRITES) == 2
     types = {tiny_models.config(name).model_type for name in NAMES}
     assert len(types) == 54
     assert types <= set(ROWS)

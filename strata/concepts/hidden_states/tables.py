@@ -174,8 +174,9 @@ def config_table(model: Model) -> pd.DataFrame:
 
 def archive(trace: Trace) -> pd.DataFrame:
     """The whole trace as a NumPy .npz file, one row, content (bytes): hidden (L + 1, T, D), attn
-    and mlp (L, T, D; absent where the writes are refused), logits (T, V), token_ids (T,), and
-    tokens and text as JSON."""
+    and mlp (L, T, D; absent where the writes are refused), residual (L: by what each block
+    multiplies the stream; absent where by nothing), logits (T, V), token_ids (T,), and tokens and
+    text as JSON."""
     arrays: dict[str, Any] = {
         "hidden": trace.hidden.numpy(),
         "logits": trace.logits.float().numpy(),
@@ -185,6 +186,8 @@ def archive(trace: Trace) -> pd.DataFrame:
     }
     if trace.writes is not None:
         arrays |= {"attn": trace.attn.numpy(), "mlp": trace.mlp.numpy()}
+    if trace.residual:
+        arrays["residual"] = np.array(trace.residual)
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return pd.DataFrame({"content": [file.getvalue()]})

@@ -182,10 +182,10 @@ def read(
     states, layers = hidden, tuple(range(len(hidden)))
     if mode != "states":
         layers = layers[1:]
-        if mode.startswith("deltas"):
+        if isinstance(trace_or_states, Trace):
+            states = _added(trace_or_states, mode)
+        elif mode.startswith("deltas"):
             states = hidden.diff(dim=0)
-        elif isinstance(trace_or_states, Trace):
-            states = trace_or_states.attn if mode.startswith("attn") else trace_or_states.mlp
         else:
             raise InputError("Bare states hold no attention or MLP writes; give a trace.")
     frozen = None
@@ -196,6 +196,13 @@ def read(
     return Reading(
         architecture, states, hidden[-1], layers, positions, tokens, mode, frozen, mistake, ids
     )
+
+
+def _added(trace: Trace, mode: str) -> Tensor:
+    """(L, T, D): what each block or part added, in frozen modes what is left of it at the end."""
+    added = {"attn": lambda: trace.attn, "mlp": lambda: trace.mlp}
+    states: Tensor = added.get(mode.split("_")[0], lambda: trace.added)()
+    return trace.carried(states) if mode.endswith("frozen_norm") else states
 
 
 def frozen_at_the_end(model: Model, hidden: Tensor) -> FrozenNorm:

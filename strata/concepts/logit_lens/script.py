@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def modules(model: Model) -> pd.DataFrame:
     """Where this model keeps what the script reads, one row: blocks, norm (paths), attn, mlp
     (paths from a block, several separated by spaces; empty where the writes are refused),
-    logit_scale, logit_cap, write_scale, and where no factor is common to all modules scales
-    (JSON, for each part and block the factors of its modules).
+    logit_scale, logit_cap, write_scale, where no factor is common to all modules scales (JSON, for
+    each part and block the factors of its modules), and where blocks multiply the stream residual
+    (JSON: by what each).
 
     A part of several modules has their paths joined by "+"; `norm` is empty where there is
     none, None where it is no single module.
@@ -37,6 +38,7 @@ def modules(model: Model) -> pd.DataFrame:
             "logit_cap": [found.logit_cap or 0.0],
             "write_scale": [1.0 if differ else found.write_scale],
             "scales": [json.dumps(scales) if differ else ""],
+            "residual": [json.dumps(found.residual) if attn and found.residual else ""],
         }
     )
 
@@ -59,6 +61,7 @@ def script(
     logit_cap: float = 0.0,
     write_scale: float = 1.0,
     scales: str = "",
+    residual: str = "",
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page.
@@ -67,12 +70,14 @@ def script(
     whose output is added to the stream (several separated by spaces: the first that exists),
     empty where the writes are refused; the constants are the family's: see `modules`.
     """
+    body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
+    body += _SCRIPT_WRITES if attn else ""
+    if residual:
+        for line, instead in _CARRIED:
+            body = body.replace(line, instead)
     return program(
         "What would a language model say if it stopped at each layer?",
-        TEXTS
-        + CANDIDATES
-        + _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
-        + (_SCRIPT_WRITES if attn else ""),
+        TEXTS + CANDIDATES + body,
         source,
         revision,
         prompt,
@@ -81,6 +86,7 @@ def script(
         norm=norm,
         writes={"attn": attn, "mlp": mlp} if attn else {},
         write_scale=json.loads(scales) if scales else write_scale,
+        **({"residual": json.loads(residual)} if residual else {}),
         mode=mode,
         k=k,
         largest=largest,
@@ -265,3 +271,28 @@ with torch.inference_mode():
     uncapped = (head(final_norm(hidden[-1, POSITION])) * LOGIT_SCALE)[target].item()
     print(f"  sum {sum(values):+9.4f}, the model's logit before any cap {uncapped:+9.4f}")
 """
+
+_CARRIED = (  # lines, and what stands there where blocks multiply the stream before they add
+    (
+        "hidden = torch.stack(hidden).float()  # (L + 1, T, D): before the final norm\n",
+        """hidden = torch.stack(hidden).float()  # (L + 1, T, D): before the final norm
+# Each block multiplies the stream by a number and adds to that, so of a state, and of what blocks
+# below it added, the blocks above leave a share.
+kept = torch.tensor(RESIDUAL)
+left = torch.stack([kept[layer:].prod() for layer in range(len(hidden))])  # (L + 1,)
+""",
+    ),
+    ("hidden.diff(dim=0)", "hidden[1:] - kept[:, None, None] * hidden[:-1]"),
+    (
+        "        layers = range(1, len(hidden))\n",
+        """        layers = range(1, len(hidden))
+        if MODE.endswith("frozen_norm"):
+            states = states * left[1:, None, None]
+""",
+    ),
+    ("terms = [hidden[0, POSITION]]", "terms = [left[0] * hidden[0, POSITION]]"),
+    (
+        'terms += [writes["attn"][b, POSITION], writes["mlp"][b, POSITION]]',
+        'terms += [left[b + 1] * writes[part][b, POSITION] for part in ("attn", "mlp")]',
+    ),
+)

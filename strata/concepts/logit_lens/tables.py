@@ -41,10 +41,11 @@ def lens(
     `trace_or_states`: a trace, or a tensor of bare states (layers, T, D). Modes: "states" (layers
     0 to L); "deltas_own_norm" reads what each block added as if it were a state (layer: the
     block's output, 1 to L); "deltas_frozen_norm", "attn_frozen_norm", "mlp_frozen_norm" read what
-    was added through the final norm with its scale taken from hidden[L]: there `logit` is the
-    contribution to the final logit before any cap, and `prob` is NaN. `largest` False: the
-    smallest logits first, what a write suppresses. InputError for a bad mode or k; ModelError
-    where the lens or the writes of this model are refused.
+    was added (or, where later blocks multiply the stream, what they leave of it) through the final
+    norm with its scale taken from hidden[L]: there `logit` is the contribution to the final logit
+    before any cap, and `prob` is NaN. `largest` False: the smallest logits first, what a write
+    suppresses. InputError for a bad mode or k; ModelError where the lens or the writes of this
+    model are refused.
     """
     k = check_count("The number of tokens", k, model.d_vocab)
     reading = read(model, trace_or_states, mode)
@@ -309,13 +310,14 @@ def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
 
 
 def _terms(trace: Trace) -> Tensor:
-    """(2L + 1, T, D): the embedding, then attention and MLP of each block."""
+    """(2L + 1, T, D): what is left in hidden[L] of the embedding, and of attention and MLP of each
+    block."""
     if any(edit.part == "stream" for edit in trace.edits):
         raise InputError("This run scaled the stream, so its writes do not add up to its logits.")
-    writes = torch.stack([trace.attn, trace.mlp], dim=1).flatten(0, 1)  # (2L, T, D)
+    left = [trace.carried(added) for added in (trace.attn, trace.mlp)]  # (L, T, D) each
     if not _verified(trace):
         raise ModelError(trace.check.reason)
-    return torch.cat([trace.hidden[:1], writes])
+    return torch.cat([trace.embedding[None], torch.stack(left, dim=1).flatten(0, 1)])
 
 
 def _verified(trace: Trace) -> bool:
