@@ -85,8 +85,8 @@ def switched_off(architecture: Architecture, check: ModelCheck) -> dict[str, str
         )
         off["residual"] = (
             f"Each block of {model} multiplies the stream by a number ({numbers}) before it adds: "
-            "attention + MLP is what it adds to that, and a write counts for the logits by what "
-            "later blocks leave of it."
+            "attention + MLP, its delta, is what it adds to that, and counts for the logits by "
+            "what later blocks leave of it."
         )
     return off
 
