@@ -74,7 +74,13 @@ LAYER_AXIS: Spec = {
     "scale": {"nice": False, "padding": 8},
 }
 _TEXT: Spec = {"labelColor": LABEL, "titleColor": LABEL}
-BASE: Spec = {"width": "container", "config": {"axis": _TEXT, "legend": _TEXT}}
+# A figure has one name, its `alt`, and its numbers are a table: hundreds of marks would each be
+# read out, and a mark that draws nothing would be an image without a name.
+_UNREAD: Spec = {"aria": False}
+BASE: Spec = {
+    "width": "container",
+    "config": {"axis": _TEXT, "legend": _TEXT, "mark": _UNREAD},
+}
 
 TOKEN_AXIS: Spec = {
     "field": "label",

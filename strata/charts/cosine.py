@@ -131,7 +131,7 @@ def _axis(field: str, title: str, **more: Any) -> Spec:
 def _matrix(noun: str, other: str, angle: int) -> Spec:
     return {
         **BASE,
-        "mark": {"type": "rect", "aria": False},  # the figure has words of its own
+        "mark": {"type": "rect"},
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
         "transform": [
             {"calculate": "labels[datum.a]", "as": "label_a"},

@@ -57,7 +57,7 @@ _BAND: Spec = {
 }
 _PAIRS: Spec = {
     "name": "pairs",
-    "mark": {"type": "point", "filled": True, "cursor": "pointer", "aria": False},
+    "mark": {"type": "point", "filled": True, "cursor": "pointer"},
     "params": [
         {
             "name": CHOSEN,

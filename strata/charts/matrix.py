@@ -36,9 +36,7 @@ def heatmap(
 
     A logarithmic colour scale keeps both a sink of 24,000 and states of 50 legible.
     """
-    scale: Spec = {"scheme": MAGNITUDE, "zero": False}
-    if log:
-        scale["type"] = "log"
+    scale: Spec = {"scheme": MAGNITUDE, **({"type": "log"} if log else {"zero": False})}
     colour = {
         "field": "value",
         "type": "quantitative",

@@ -103,6 +103,9 @@ def test_it_says_what_it_shows(chart: Chart) -> None:
     assert chart.alt == f"{title}. {chart.reading}"
     assert chart.reading.endswith(".")
     assert chart.height >= 80
+    # As one thing: no mark is read out.
+    assert chart.spec["config"]["mark"] == {"aria": False}
+    assert '"aria": true' not in json.dumps(chart.spec)
 
 
 def test_axes_of_quantities_have_titles(form: str, chart: Chart) -> None:

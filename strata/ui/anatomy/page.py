@@ -252,8 +252,10 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
     with style.room(chart.height, key):
         drawn: Any = st.vega_lite_chart(
-            chart.table,
-            chart.spec,
+            None,
+            # By name, so that they are there when the figure is first laid out: an axis without
+            # rows has no ends, and the browser complains of each.
+            {**chart.spec, "data": {"name": "rows"}, "datasets": {"rows": chart.table}},
             width="stretch",
             height=chart.height,
             key=f"{key}_{number}" if number else key,
