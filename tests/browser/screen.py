@@ -11,7 +11,6 @@ from playwright.sync_api import Locator, Page, Request, expect
 from strata.concepts.views import concepts
 
 TITLES = {stem: module.CONCEPT.title for stem, module in concepts().items()}
-_NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
 
 
 def visit(page: Page, url: str) -> None:
@@ -60,7 +59,7 @@ def chart(page: Page, title: str) -> Locator:
 
 def strip(page: Page) -> Locator:
     """The prompt as a strip of tokens."""
-    return page.get_by_role("group", name="by surprisal")
+    return page.get_by_role("toolbar", name="by surprisal")
 
 
 def token(page: Page, position: int) -> Locator:
@@ -143,15 +142,13 @@ class Watch:
         self.complaints: list[str] = []
         page.on("request", lambda request: self._requested(request))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self._said(message.type, message.text, message.location))
+        page.on("console", lambda message: self._said(message.type, message.text))
 
     def _requested(self, request: Request) -> None:
         self.requests.append(request.url)
 
-    def _said(self, kind: str, text: str, location: dict[str, object]) -> None:
-        # Streamlit cannot tell a page's name from a base path, so it looks under the page first.
-        probed = re.search(r"/\w+/_stcore/(health|host-config)$", str(location.get("url", "")))
-        if kind == "error" and not (text == _NOT_FOUND and probed):
+    def _said(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
             self.complaints.append(text)
 
     def outside(self, address: str) -> list[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.ui.anatomy.component import component
-from strata.ui.server.first_paint import ROOMS
+from strata.ui.server.index import ROOMS
 
 _HERE = Path(__file__).parent
 

@@ -18,8 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from strata.classroom import class_mode
 from strata.errors import StrataError
 from strata.runtime import memory
-from strata.ui.server import throughput
-from strata.ui.server.first_paint import FirstPaint
+from strata.ui.server import index, throughput
 from strata.ui.server.readiness import readiness
 from strata.ui.server.uploads import FewUploads
 
@@ -141,8 +140,9 @@ def _open_door() -> None:
 memory.few_pools()
 throughput.mend()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders), Middleware(FirstPaint), Middleware(FewUploads)]
+middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
 try:
     _open_door()
 except StrataError as error:  # one sentence, and no server that is open where it should be closed
     raise SystemExit(f"strata: {error}") from None
+routes.append(index.route)

@@ -1,0 +1,55 @@
+"""The one HTML file with which the address of every page answers: Streamlit's, told where its
+server is and how pages look. A style that comes with a page's run comes after its first elements,
+which then jump.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from streamlit import file_util
+
+# At /scaling its script cannot tell whether "scaling" is a page or a folder that holds the app, and
+# asks for two files below it, in vain, before it asks where they are.
+_WHERE = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL(".", location).href}</script>'
+_HEAD, _TITLE, _END = "<head>", "<title>Streamlit</title>", "</body>"
+
+ROOMS = range(0, 900, 20)  # pixels that `style.room` may keep for what is yet to come
+_ANATOMY = Path(__file__).parents[1] / "anatomy"
+_FILES = ("style.css", "layout.css", "loading.css")
+STYLE = "".join((_ANATOMY / name).read_text("utf-8") for name in _FILES) + "".join(
+    f'[class*="st-key-room{tall}_"] {{ min-height: {tall}px; }}' for tall in ROOMS
+)
+
+
+class _Name(Convertor[str]):
+    """A page's name in an address, "" for the bare address; files have a dot."""
+
+    regex = "[a-z_]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+@cache
+def _index() -> str:
+    html = (Path(file_util.get_static_dir()) / "index.html").read_text("utf-8")
+    # At the end, so that of rules of the same weight ours hold.
+    html = html.replace(_END, f"<style>{STYLE}</style>{_END}")
+    return html.replace(_HEAD, _HEAD + _WHERE, 1).replace(_TITLE, "<title>Strata</title>", 1)
+
+
+async def _page(request: Request) -> HTMLResponse:
+    return HTMLResponse(_index(), headers={"cache-control": "no-cache"})
+
+
+register_url_convertor("page_name", _Name())
+route = Route("/{name:page_name}", _page)  # after all others of one word
