@@ -61,7 +61,8 @@ if here is not None and here.is_teacher:
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class"),
         st.Page(projector.show, title="Projector", url_path="projector", visibility="hidden"),
     ]
-navigation = st.navigation({"": first, "Concepts": list(pages.values())})
+# One list: of a list in sections Streamlit makes markup that is none to who cannot see it.
+navigation = st.navigation([*first, *pages.values()], expanded=True)
 shown = at if at is not None and pages[at.page] == navigation else None
 if navigation != root:
     step = [f"{shown.lesson.title}, step {shown.number + 1}"] if shown else []
