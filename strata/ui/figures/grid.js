@@ -80,7 +80,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
         button.onmouseenter = button.onfocus = () => show(cell, content.tip);
         button.onmouseleave = button.onblur = hide;
         button.onkeydown = (event) => {
-          const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+          const step = {
+            ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+            Home: [0, -c], End: [0, data.columns.length - 1 - c],
+          };
           if (event.key === "Escape") hide();
           if (!step[event.key]) return;
           event.preventDefault();

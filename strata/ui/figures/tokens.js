@@ -1,4 +1,18 @@
 // Tokens are hostile text: they only ever become text nodes and attribute values.
+
+// The button that a key leads to from another one; in another row it is the nearest.
+function led(buttons, from, key) {
+  const at = buttons.indexOf(from);
+  const near = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: buttons.length - 1 }[key];
+  if (near !== undefined) return buttons[near];
+  if (key !== "ArrowUp" && key !== "ArrowDown") return undefined;
+  const middle = (button) => button.offsetLeft + button.offsetWidth / 2;
+  const rows = [...new Set(buttons.map((button) => button.offsetTop))];
+  const row = rows[rows.indexOf(from.offsetTop) + (key === "ArrowUp" ? -1 : 1)];
+  const off = (button) => Math.abs(middle(button) - middle(from));
+  return buttons.filter((button) => button.offsetTop === row).sort((a, b) => off(a) - off(b))[0];
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   let root = parentElement.querySelector(".root");
   if (!root) {
@@ -6,11 +20,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
     root.className = "root";
     parentElement.appendChild(root);
   }
+  const before = root.querySelector(".strip");
+  const focused = before ? [...before.children].indexOf(root.getRootNode().activeElement) : -1;
   const strip = document.createElement("div");
   strip.className = "strip";
-  strip.setAttribute("role", "group");
+  strip.setAttribute("role", "toolbar");
   strip.setAttribute("aria-label", data.title);
-  data.tokens.forEach((token, position) => {
+  // One stop of the Tab key: arrows go from token to token.
+  const stop = (button) => buttons.forEach((each) => (each.tabIndex = each === button ? 0 : -1));
+  const buttons = data.tokens.map((token, position) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = token.shown;
@@ -19,12 +37,27 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.setAttribute("aria-pressed", String(position === data.chosen));
     button.style.setProperty("--level", token.level);
     button.onclick = () => setTriggerValue("chosen", position);
-    strip.appendChild(button);
+    button.onfocus = () => stop(button);
+    return button;
   });
+  strip.onkeydown = (event) => {
+    const next = led(buttons, event.target, event.key);
+    if (!next || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    next.focus();
+  };
+  stop(buttons[data.chosen] ?? buttons[0]);
+  strip.append(...buttons);
   const legend = document.createElement("div");
   legend.className = "legend";
   const ramp = document.createElement("span");
   ramp.className = "ramp";
   legend.append(data.low, ramp, data.high);
   root.replaceChildren(strip, legend);
+  // Into view inside the strip only: the page must not jump.
+  strip.scrollTop = before?.scrollTop ?? 0;
+  const shown = buttons[focused] ?? buttons[data.chosen];
+  const below = shown ? shown.offsetTop + shown.offsetHeight + 4 - strip.clientHeight : 0;
+  if (shown) strip.scrollTop = Math.min(Math.max(strip.scrollTop, below), shown.offsetTop - 4);
+  buttons[focused]?.focus({ preventScroll: true });
 }
