@@ -3,6 +3,7 @@ text that it cannot read, and what a learner types must never end the server's."
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -10,11 +11,13 @@ import sys
 from collections.abc import Sequence
 
 SECONDS = 60  # for all figures of a report
+_NAMED = re.compile(r'<svg role="img" aria-label="([^"]*)"')
 _UNPRINTED = re.compile(r"\\u00(?:0[0-8bcef]|1[0-9a-f]|7f)")  # controls, as JSON writes them
 
 
 def as_pictures(specs: Sequence[str]) -> list[str]:
-    """The SVG of each Vega-Lite spec (JSON, with its data); "" for what cannot be drawn."""
+    """The SVG of each Vega-Lite spec (JSON, with its data), named by its description; "" for what
+    cannot be drawn."""
     drawn: list[str] = []
     while len(drawn) < len(specs):
         rest = [_UNPRINTED.sub("\\\\ufffd", spec) for spec in specs[len(drawn) :]]
@@ -36,15 +39,25 @@ def as_pictures(specs: Sequence[str]) -> list[str]:
     return drawn + [""] * (len(specs) - len(drawn))
 
 
+def name_of(picture: str) -> str:
+    """What a picture of `as_pictures` says in words; "" if it has none."""
+    found = _NAMED.match(picture)
+    return html.unescape(found[1]) if found else ""
+
+
 def _draw() -> None:
     """In the process of its own: a spec a line in, an SVG a line out."""
     import vl_convert
 
     for line in sys.stdin:
         try:
-            svg = vl_convert.vegalite_to_svg(json.loads(line))
+            spec = json.loads(line)
+            svg = vl_convert.vegalite_to_svg(spec)
         except ValueError:
             svg = ""
+        else:
+            name = html.escape(" ".join(str(spec.get("description", "")).split()))
+            svg = svg.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)
         print(json.dumps(svg), flush=True)
 
 

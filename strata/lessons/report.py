@@ -14,7 +14,7 @@ import nbformat
 from strata.display.tokens import display_text
 from strata.lessons import Lesson, Step, filled, plain, without_terms
 from strata.lessons.answers import in_words
-from strata.lessons.pictures import as_pictures
+from strata.lessons.pictures import as_pictures, name_of
 from strata.lessons.progress import Guess, Note
 
 _STYLE = (
@@ -67,7 +67,7 @@ def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note])
         if note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()
             parts.append(
-                f'<figure><img alt="The figure of step {number + 1}" '
+                f'<figure><img alt="{html.escape(_alt(number, note.figure))}" '
                 f'src="data:image/svg+xml;base64,{picture}"></figure>'
             )
         if note.observation:
@@ -101,7 +101,7 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
         if note and note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()
             cell.attachments = {"figure.svg": {"image/svg+xml": picture}}
-            cell.source += "\n\n![The figure of this step](attachment:figure.svg)"
+            cell.source += f"\n\n![{quoted(_alt(number, note.figure))}](attachment:figure.svg)"
         cells.append(cell)
         if note and note.code:
             cells.append(form.new_code_cell(note.code))
@@ -109,6 +109,11 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
         cell.id = f"cell-{count}"
     text: str = nbformat.writes(form.new_notebook(cells=cells))
     return text
+
+
+def _alt(number: int, picture: str) -> str:
+    """What a figure says to those who cannot see it, as it did on its page."""
+    return name_of(picture) or f"The figure of step {number + 1}"
 
 
 def _marked(text: str) -> str:

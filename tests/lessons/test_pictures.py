@@ -8,7 +8,7 @@ import pytest
 
 from strata.charts.guess import Guess, with_guess
 from strata.lessons import pictures
-from strata.lessons.pictures import as_pictures
+from strata.lessons.pictures import as_pictures, name_of
 from strata.ui.anatomy.record import as_spec
 from tests.charts.forms import FORMS
 
@@ -27,6 +27,7 @@ def test_every_form_can_be_drawn_with_a_guess_on_it(monkeypatch: pytest.MonkeyPa
     drawn = as_pictures([as_spec(with_guess(c, guess) if guess else c) for c, guess in all_of_them])
     for (chart, guess), picture in zip(all_of_them, drawn, strict=True):
         assert picture.startswith("<svg"), (chart.spec["title"], guess)
+        assert name_of(picture) == " ".join(chart.alt.split())
         assert ("Your guess is in magenta" in picture) is (guess is not None)
         assert (picture.count("#c2185b") > 0) is (guess is not None)
 

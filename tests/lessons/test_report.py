@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 
 from strata.lessons import Lesson
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import Guess, Note
-from strata.lessons.report import as_html, as_notebook, plain, quoted
+from strata.lessons.report import as_html, as_notebook, drawn, plain, quoted
+from strata.ui.anatomy.record import as_spec
+from tests.charts.forms import bars
 
 HOSTILE = "<script>alert(1)</script> ![x](http://e.org) `a` </pre>"
 LESSON = Lesson.model_validate(
@@ -54,10 +58,13 @@ class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.alts: list[str | None] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "img":
+            self.alts.append(dict(attrs)["alt"])
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -92,6 +99,29 @@ def test_the_notebook_is_valid_and_its_code_is_a_cell() -> None:
     assert r"Is it `3` or “\<b\>”?" in told
     assert r"Prediction\: A" in told
     assert notebook.cells[2].attachments["figure.svg"]
+
+
+def test_a_figure_says_in_words_what_it_said_on_its_page() -> None:
+    chart = replace(bars(), reading=f"It says {HOSTILE}\nand “\"quotes\"”.")
+    notes = drawn({1: Note(1, figure=as_spec(chart))})
+    said = " ".join(chart.alt.split())
+    assert "What may follow. It says <script>" in said
+    page = Tags()
+    page.feed(as_html(LESSON, [], notes))
+    assert page.alts == [said]
+    assert "script" not in page.tags
+    book = nbformat.reads(as_notebook(LESSON, [], notes), as_version=4)
+    pictures = [
+        each
+        for token in MarkdownIt().parse(book.cells[2].source)
+        for each in token.children or ()
+        if each.type == "image"
+    ]
+    assert [each.content for each in pictures] == [quoted(said)]
+    old = {1: Note(1, figure="<svg><text>figure</text></svg>")}  # kept before figures had names
+    page = Tags()
+    page.feed(as_html(LESSON, [], old))
+    assert page.alts == ["The figure of step 2"]
 
 
 def test_a_lesson_that_was_only_begun() -> None:

@@ -142,6 +142,7 @@ def as_spec(chart: Chart) -> str:
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         **chart.spec,
+        "description": chart.alt,
         "background": "white",
         "data": {"values": rows},
         "width": _WIDTH,
