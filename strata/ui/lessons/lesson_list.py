@@ -49,7 +49,7 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
     with st.container(border=True, key=f"lesson_{lesson.stem}"):
         words, way = st.columns([5, 1], vertical_alignment="center")
         with words:
-            st.markdown(f"#### {number}\\. {quoted(lesson.title)}")
+            st.markdown(f"## {number}\\. {quoted(lesson.title)}")
             st.markdown(quoted(lesson.summary))
             told = [f"{lesson.minutes} minutes", f"{len(lesson.steps)} steps"]
             before = [found[stem].title for stem in lesson.prerequisites if stem in found]
