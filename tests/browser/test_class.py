@@ -302,7 +302,7 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
     learner.goto(f"{hosted}/lessons")  # the door looks again after a few seconds
     for _ in range(20):
         settled(learner)
-        if learner.locator('[class*="st-key-lesson_"] h4').count() == 1:
+        if learner.locator('[class*="st-key-lesson_"] h2').count() == 1:
             break
         learner.wait_for_timeout(1_000)
         learner.reload()

@@ -112,6 +112,7 @@ def test_what_is_clipped_is_said_in_the_legend(page: Page, address: str) -> None
 
 
 def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
+    page.emulate_media(reduced_motion="no-preference")
     visit(page, address, "?view=Between+tokens&large=true&layer=27")
     expect(chart(page, "Layer 27")).to_be_visible()
     toggle(page, "Play").click()

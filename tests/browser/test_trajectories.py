@@ -49,6 +49,7 @@ def test_a_path_that_is_pointed_at_stands_out(page: Page, address: str) -> None:
 
 
 def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
+    page.emulate_media(reduced_motion="no-preference")
     visit(page, address, "?layer=27")
     drawn = 7 + 5 * 31  # the legend's, and one for each state
     expect(points(page, "Activations")).to_have_count(drawn - 3 * 5)

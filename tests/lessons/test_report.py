@@ -102,7 +102,7 @@ def test_the_notebook_is_valid_and_its_code_is_a_cell() -> None:
 
 
 def test_a_figure_says_in_words_what_it_said_on_its_page() -> None:
-    chart = replace(bars(), reading=f"It says {HOSTILE}\nand “\"quotes\"”.")
+    chart = replace(bars(), reading=f'It says {HOSTILE}\nand “"quotes"”.')
     notes = drawn({1: Note(1, figure=as_spec(chart))})
     said = " ".join(chart.alt.split())
     assert "What may follow. It says <script>" in said

@@ -1,0 +1,223 @@
+"""Who cannot see, or point, or bear motion, can use every page: docs/accessibility.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from strata.lessons import lessons
+from tests.browser.axe import faults
+from tests.browser.driver import DESK, Windows
+from tests.browser.screen import (
+    TITLES,
+    Watch,
+    go_to,
+    idle,
+    popover,
+    settled,
+    slider,
+    strip,
+    token,
+    visit,
+)
+from tests.browser.test_lessons import answer, apply, forget, panel, start
+from tests.browser.test_look import GROUNDS, PHONE
+
+MAIN, POPOVER = "[data-testid=stMain]", "[data-testid=stPopoverBody]"
+# What can be clicked and is not there where a finger of 24 pixels touches it in its middle.
+TOO_SMALL = """() => {
+  const at = (x, y, root = document) => {
+    const found = root.elementFromPoint(x, y);
+    return found?.shadowRoot && found.shadowRoot !== root ? at(x, y, found.shadowRoot) : found;
+  };
+  const all = root => [...root.querySelectorAll("*")].flatMap(
+    each => each.shadowRoot ? [each, ...all(each.shadowRoot)] : [each]);
+  const target = each =>  // of an input that is there for the keyboard only, what stands for it
+    each.type === "range" ? each.closest("[data-rac]") : each.closest("label") ?? each;
+  return all(document.querySelector("[data-testid=stApp]"))
+    .filter(each => each.matches("a[href], button, input, select, textarea, summary, [role=tab]"))
+    .filter(each => !each.closest("[data-testid=stSkipToContent], p") && !each.disabled)
+    .map(target)
+    .filter(each => each.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+    .filter(each => {
+      each.scrollIntoView({block: "center", inline: "center"});
+      const box = each.getBoundingClientRect();
+      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+      return ![[-11.5, 0], [11.5, 0], [0, -11.5], [0, 11.5]].every(
+        ([right, down]) => each.contains(at(x + right, y + down)));
+    })
+    .map(each => each.outerHTML.slice(0, 200));
+}"""
+
+
+@pytest.fixture(scope="module")
+def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]]:
+    """One page, in which all others are come to by the navigation."""
+    page = windows(0).new_page()
+    watch = Watch(page)
+    page.goto(small_address)
+    idle(page)
+    yield page, watch
+    page.close()
+
+
+def look(page: Page, ground: str) -> None:
+    """A desk in light, a phone in dark: the other two pairs have no markup or colour of their own,
+    and what can be read in all four `test_look` sees."""
+    page.set_viewport_size(DESK if ground == "light" else PHONE)
+    page.emulate_media(color_scheme=ground)
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
+
+
+def ground_of(page: Page) -> str:
+    return "light" if page.viewport_size == DESK else "dark"
+
+
+def in_both(page: Page, where: str = "") -> list[str]:
+    """What is found in light on a desk and in dark on a phone, beginning as the page is."""
+    first = ground_of(page)
+    found = [f"{first}: {fault}" for fault in faults(page, where)]
+    other = "dark" if first == "light" else "light"
+    look(page, other)
+    idle(page)
+    return found + [f"{other}: {fault}" for fault in faults(page, where)]
+
+
+@pytest.mark.parametrize("stem", TITLES)
+def test_axe_finds_nothing(stem: str, watched: tuple[Page, Watch]) -> None:
+    page, watch = watched
+    look(page, "light")
+    go_to(page, stem)
+    settled(page)
+    found = in_both(page)
+    tabs = page.get_by_role("tab")
+    for number in range(tabs.count()):
+        tab = tabs.nth(number)
+        if number:
+            tab.click()
+            expect(tab).to_have_attribute("aria-selected", "true")
+            settled(page)
+            found += in_both(page, MAIN)
+        opening = page.get_by_test_id("stMain").get_by_test_id("stPopover").get_by_role("button")
+        for button in opening.all():
+            at_the_foot = button.locator("xpath=ancestor::*[contains(@class,'st-key-foot')]")
+            if at_the_foot.count() == 0:
+                button.click()
+                found += in_both(page, POPOVER)
+                page.keyboard.press("Escape")
+                expect(page.locator(POPOVER)).to_have_count(0)
+    assert found == []
+    assert watch.complaints == []  # nor has the browser a warning, or asked for what is not there
+
+
+def test_at_the_foot_and_on_the_list_of_lessons(watched: tuple[Page, Watch]) -> None:
+    page, watch = watched
+    look(page, "light")
+    go_to(page, "predictions")
+    settled(page)
+    found = []
+    for name in ("Table", "Code", "Download", "Link"):
+        popover(page, name)
+        found += in_both(page, POPOVER)
+        page.keyboard.press("Escape")
+        expect(page.locator(POPOVER)).to_have_count(0)
+    look(page, "dark")
+    link = page.get_by_role("link", name="Lessons")
+    expect(link).not_to_be_in_viewport()
+    page.get_by_test_id("stExpandSidebarButton").click()
+    expect(link).to_be_in_viewport()
+    found += faults(page)
+    link.click()
+    expect(page.get_by_role("heading", name="Lessons", level=1)).to_be_visible()
+    idle(page)
+    assert found + in_both(page) == []
+    assert watch.complaints == []
+
+
+def test_beside_a_lesson(watched: tuple[Page, Watch], small_address: str) -> None:
+    page, watch = watched
+    look(page, "light")
+    start(page, small_address, "predictions")
+    page.locator(".st-key-step_on button").click()
+    expect(panel(page)).to_contain_text("step 2 ")
+    idle(page)
+    found = in_both(page)
+    apply(page)
+    question = lessons()["predictions"].steps[1].question
+    assert question
+    answer(page, question)
+    page.locator(".st-key-hint button").click()
+    expect(panel(page)).to_contain_text("A nudge.")
+    settled(page)
+    found += in_both(page)
+    look(page, "light")
+    page.goto(f"{small_address}/lessons")
+    page.locator(".st-key-lesson_predictions").get_by_role("button", name="Report").click()
+    expect(page.locator(POPOVER)).to_be_visible()
+    found += in_both(page, POPOVER)
+    forget(page, small_address, "predictions")
+    assert found == []
+    assert watch.complaints == []
+
+
+def outlined(place: Locator) -> None:
+    expect(place).to_have_css("outline-style", "solid")
+    expect(place).to_have_css("outline-width", "2px")
+
+
+def test_by_the_keyboard_and_for_a_finger(page: Page, small_address: str) -> None:
+    visit(page, f"{small_address}/predictions")
+    expect(token(page, 4)).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate(TOO_SMALL) == []
+
+    # One stop of the Tab key for all tokens, and it is the chosen one.
+    last = strip(page).get_by_role("button").count() - 1
+    for moved in ("Tab", "Tab"):
+        slider(page, "Top tokens").focus()
+        page.keyboard.press(moved)
+        expect(token(page, last)).to_be_focused()
+        outlined(token(page, last))
+    page.keyboard.press("Tab")
+    assert strip(page).locator(":focus").count() == 0
+    page.keyboard.press("Shift+Tab")
+    for key, position in (
+        ("ArrowLeft", last - 1),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("ArrowRight", 1),
+        ("End", last),
+        ("ArrowRight", last),
+        ("ArrowLeft", last - 1),
+    ):
+        page.keyboard.press(key)
+        expect(token(page, position)).to_be_focused()
+    for key, position in (("Enter", last - 1), ("Space", last - 2)):
+        expect(token(page, position)).to_have_attribute("aria-pressed", "false")
+        page.keyboard.press(key)
+        expect(token(page, position)).to_have_attribute("aria-pressed", "true")
+        expect(token(page, position)).to_be_focused()  # though the strip has been drawn anew
+        expect(slider(page, "at position")).to_have_value(str(position))
+        page.keyboard.press("ArrowLeft")
+
+    # The keyboard's place is seen.
+    thumb = slider(page, "at position")
+    thumb.press("ArrowLeft")
+    outlined(thumb.locator("xpath=ancestor::*[@data-rac][1]"))
+    link = page.get_by_role("link", name="Logit lens")
+    link.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    outlined(link)
+
+
+def test_who_asks_for_less_motion_has_no_player(page: Page, small_address: str) -> None:
+    visit(page, f"{small_address}/trajectories")
+    play = page.get_by_test_id("stCheckbox").filter(has_text="Play")
+    said = page.locator(".st-key-layer_play")
+    expect(play).to_be_hidden()
+    assert "step by hand" in said.evaluate("each => getComputedStyle(each, '::after').content")
+    page.emulate_media(reduced_motion="no-preference")
+    expect(play).to_be_visible()
+    assert said.evaluate("each => getComputedStyle(each, '::after').content") == "none"
