@@ -35,7 +35,8 @@ TOO_SMALL = """() => {
   const all = root => [...root.querySelectorAll("*")].flatMap(
     each => each.shadowRoot ? [each, ...all(each.shadowRoot)] : [each]);
   const target = each =>  // of an input that is there for the keyboard only, what stands for it
-    each.type === "range" ? each.closest("[data-rac]") : each.closest("label") ?? each;
+    each.type === "range" ? each.closest("[data-rac]")
+      : each.matches("input") ? each.closest("label") ?? each : each;
   return all(document.querySelector("[data-testid=stApp]"))
     .filter(each => each.matches("a[href], button, input, select, textarea, summary, [role=tab]"))
     .filter(each => !each.closest("[data-testid=stSkipToContent], p") && !each.disabled)
