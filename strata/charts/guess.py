@@ -1,29 +1,51 @@
-"""A learner's guess over a figure: a line where a layer or value was guessed, or a drawn curve."""
+"""A learner's guess over a figure: a line where a layer or value was guessed, a drawn curve, or the
+bar of a guessed token."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
+
 from strata.charts.common import LABEL, Chart, Spec
+from strata.display.tokens import display_percent, distinct
 
 GUESS = "#c2185b"
 
 
 @dataclass(frozen=True)
+class GuessedToken:
+    """A guessed next token: its id, how it is shown, how many tokens are likelier (0 is best), and
+    its probability."""
+
+    token_id: int
+    label: str
+    rank: int
+    prob: float
+
+
+@dataclass(frozen=True)
 class Guess:
-    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), or a
-    curve of (layer, value) points."""
+    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), a
+    curve of (layer, value) points, or a token among bars."""
 
     figure: str
     axis: str
     values: tuple[float, ...] = ()
     points: tuple[tuple[int, float], ...] = ()
+    token: GuessedToken | None = None
 
 
 def with_guess(chart: Chart, guess: Guess) -> Chart:
-    """The chart with the guess over it, in a colour of its own, named in the subtitle."""
+    """The chart with the guess over it, in a colour of its own, named in the subtitle. A token that
+    is not among the bars gets one; a figure that has no bars of tokens stays as it is."""
+    if guess.token is not None:
+        if "token_id" not in chart.frame:
+            return chart
+        chart = _with_bar(chart, guess.token)
     spec = dict(chart.spec)
     if "layer" not in spec:  # a single view becomes the first of several
         single: Spec = {
@@ -49,9 +71,43 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitleColor": LABEL,
         **more,
         "text": text,
-        "subtitle": ["Your guess is in magenta", *lines],
+        "subtitle": [f"Your guess is in magenta{_named(guess)}", *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
+
+
+def _named(guess: Guess) -> str:
+    token = guess.token
+    if token is None:
+        return ""
+    prob = display_percent(token.prob, 2)
+    return f": “{token.label}”, rank {token.rank:,} (0 is best), {prob}"
+
+
+def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
+    """The chart of bars with one for this token, below the others unless it is among them. Columns:
+    token_id, label, order."""
+    frame = chart.frame
+    if token.token_id in set(frame["token_id"]):
+        return chart
+    facts = {
+        "token_id": token.token_id,
+        "label": distinct([*frame["label"], token.label])[-1],
+        "order": max(token.rank, len(frame)),
+        "rank": token.rank,
+        "value": token.prob,
+        "prob": token.prob,
+        "percent": display_percent(token.prob),
+        "logprob": math.log(token.prob) if token.prob else -math.inf,
+        "chosen": False,
+    }
+    row = {name: [facts.get(name)] for name in frame.columns}
+    added = pd.DataFrame(row).astype(
+        {name: kind for name, kind in frame.dtypes.items() if row[str(name)] != [None]}
+    )
+    room = (chart.height - 90) // max(1, len(frame))  # of a bar
+    frame = pd.concat([frame, added], ignore_index=True)
+    return replace(chart, frame=frame, height=chart.height + room)
 
 
 def _first_encodings(spec: Spec, shared: Spec) -> Spec:
@@ -64,6 +120,10 @@ def _first_encodings(spec: Spec, shared: Spec) -> Spec:
 
 
 def _marks(guess: Guess, axes: Spec) -> list[Spec]:
+    if guess.token is not None:
+        bar = {"type": "bar", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 3}
+        only = {"filter": {"field": "token_id", "equal": guess.token.token_id}}
+        return [{"transform": [only], "mark": bar, "encoding": axes}]
     if guess.points:
         rows = [{"guess_x": layer, "guess_y": value} for layer, value in guess.points]
         drawn = {"x": _channel("x", axes, "guess_x"), "y": _channel("y", axes, "guess_y")}

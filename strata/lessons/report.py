@@ -13,7 +13,7 @@ import nbformat
 
 from strata.display.tokens import display_text
 from strata.lessons import Lesson, Step, filled, plain, without_terms
-from strata.lessons.answers import in_words
+from strata.lessons.answers import guess_in_words
 from strata.lessons.pictures import as_pictures
 from strata.lessons.progress import Guess, Note
 
@@ -139,13 +139,11 @@ def _of(number: int, guesses: Sequence[Guess]) -> list[Guess]:
 
 
 def _guess_in_words(step: Step, guess: Guess) -> tuple[str, str]:
-    question, said = step.question, guess.guess
-    if question is None:
-        words = str(said)
-    elif question.kind == "choice":
-        known = isinstance(said, int) and said < len(question.options)
-        words = question.options[said].text if known else str(said)
-    else:
-        words = in_words(question, said)
+    question, words = step.question, guess.said or str(guess.guess)
+    if not guess.said and question is not None:  # kept before guesses were kept in words
+        of_option = question.kind != "choice" or (
+            isinstance(guess.guess, int) and guess.guess < len(question.options)
+        )
+        words = guess_in_words(question, guess.guess) if of_option else words
     first = "Prediction" if guess.attempt == 0 else "Second try"
     return f"{first}: {plain(words)}", f"{plain(guess.verdict.words)} ({guess.model})"
