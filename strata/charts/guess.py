@@ -71,17 +71,20 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitleColor": LABEL,
         **more,
         "text": text,
-        "subtitle": [f"Your guess is in magenta{_named(guess)}", *lines],
+        "subtitle": ["Your guess is in magenta", *_named(guess), *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
 
 
-def _named(guess: Guess) -> str:
+def _named(guess: Guess) -> list[str]:
+    """A guessed token in words, on lines that go with a narrow figure."""
     token = guess.token
     if token is None:
-        return ""
-    prob = display_percent(token.prob, 2)
-    return f": “{token.label}”, rank {token.rank:,} (0 is best), {prob}"
+        return []
+    return [
+        f"“{token.label}”, {display_percent(token.prob, 2)}",
+        f"rank {token.rank:,} (0 is best)",
+    ]
 
 
 def _with_bar(chart: Chart, token: GuessedToken) -> Chart:

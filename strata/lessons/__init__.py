@@ -245,6 +245,12 @@ def without_terms(text: str) -> str:
     return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
 
 
+def with_dollars(text: str) -> str:
+    """Markdown in which a dollar sign is one, and begins no formula."""
+    parts = re.split(r"(`[^`]*`)", text)  # in code a backslash would be seen
+    return "".join(part if part[:1] == "`" else part.replace("$", r"\$") for part in parts)
+
+
 def plain(text: str) -> str:
     """Lesson text as it is read where nothing is drawn: without the marks of terms and of code."""
     return without_terms(text).replace("`", "")

@@ -117,9 +117,10 @@ def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
         chosen = value if isinstance(value, int) and not question.measure else None
         return question.options[chosen].text if chosen is not None else str(value)
     if question.kind == "ordering":
-        return ", ".join(question.options[int(i)].text for i in value)
+        return " > ".join(question.options[int(i)].text for i in value)
     if question.kind == "band":
-        return f"layers {value[0]} to {value[1]}" if isinstance(value, list) else f"layer {value}"
+        low, high = value if isinstance(value, list) else (value, value)
+        return f"layer {low}" if low == high else f"layers {low} to {high}"
     if question.kind == "curve":
         return ", ".join(f"{v:.2g}" for v in value)
     if question.kind == "token":
@@ -130,7 +131,9 @@ def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
         return f"{question.kind} {value}"
     percent = question.unit == "%"
     number = f"{100 * value:.3g}%" if percent else f"{value:.4g}"
-    return number if percent or not question.unit else f"{number} {question.unit}"
+    if percent or not question.unit:
+        return number
+    return f"{number} {question.unit.removesuffix('s') if number == '1' else question.unit}"
 
 
 def guess_in_words(question: Question, guess: Any, shown: Sequence[str] = ()) -> str:

@@ -38,12 +38,13 @@ class Outcome:
             "right at once": self.right,
             "right on the second try": self.second,
             "nearly right": self.nearly,
+            "wrong": set(self.answered) & set(self.again),
             "not answered": set(self.asked) - set(self.answered),
         }
         said = [f"{len(steps)} {how}" for how, steps in counts.items() if steps]
         n_asked = len(self.asked)
         of = "The one question" if n_asked == 1 else f"Of {n_asked} questions"
-        return f"{of}: {', '.join(said) or 'none right yet'}."
+        return f"{of}: {', '.join(said)}."
 
 
 def outcome(lesson: Lesson, guesses: Sequence[Guess]) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from strata.display.tokens import display_text
-from strata.lessons import Lesson, Step, filled, plain, without_terms
+from strata.lessons import Lesson, Step, filled, plain, with_dollars, without_terms
 from strata.lessons.answers import guess_in_words
 from strata.lessons.pictures import as_pictures
 from strata.lessons.progress import Guess, Note
@@ -83,15 +83,17 @@ def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note])
 def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note]) -> str:
     """The same as a Jupyter notebook, with the programs as cells to run."""
     form = nbformat.v4
-    cells = [form.new_markdown_cell(f"# {lesson.title}\n\n{lesson.summary}")]
+    cells = [form.new_markdown_cell(f"# {quoted(lesson.title)}\n\n{quoted(lesson.summary)}")]
     for number, step in enumerate(lesson.steps):
         facts, note = _facts(number, notes), notes.get(number)
         facts = {name: quoted(str(value)) for name, value in facts.items()}
-        lines = [f"## {number + 1}. {step.title}", filled(without_terms(step.text), facts)]
+        text, title = with_dollars(without_terms(step.text)), quoted(step.title)
+        lines = [f"## {number + 1}. {title}", filled(text, facts)]
         if note and note.run:
             lines.append(quoted(_run_in_words(note.run)))
         if step.question is not None:
-            lines.append(f"**{filled(without_terms(step.question.ask), facts)}**")
+            asked = with_dollars(without_terms(step.question.ask))
+            lines.append(f"**{filled(asked, facts)}**")
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:

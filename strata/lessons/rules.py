@@ -96,8 +96,8 @@ def _told_in(text: str, question: Question, answer: Any, shown: Sequence[str]) -
     kind = question.kind
     if kind == "token":
         word = str(answer).strip()
-        # A sign stands in every text: only where it is quoted, or called the answer, it tells.
-        sure = re.escape(word) if re.search(r"\w", word) else rf"“·?{re.escape(word)}”"
+        # A sign, or a word such as "is", stands in every text: only where it is quoted it tells.
+        sure = re.escape(word) if re.search(r"\w{4}", word) else rf"“·?{re.escape(word)}”"
         return word if re.search(rf"(?<!\w){sure}(?!\w)", text, re.IGNORECASE) else ""
     if kind == "choice":
         return said if len(said) > 3 and said.casefold() in text.casefold() else ""

@@ -27,6 +27,8 @@ OPTIONS = [
     [
         ("Think of Paris first.", question("token"), " Paris", "Paris"),
         ("Think of Parisians first.", question("token"), " Paris", ""),
+        ("It is here.", question("token"), " is", ""),
+        ("The word “is” is here.", question("token"), " is", "“is”"),
         ("Well, it may pause.", question("token"), ",", ""),
         ("It is “,” mostly.", question("token"), ",", "“,”"),
         ("About 50 % of them, or 3 nats.", question("number", unit="%"), 0.5, "50 %"),

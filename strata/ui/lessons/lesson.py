@@ -43,8 +43,10 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             style.say("refusal", trouble, "lesson")
         try:  # all that needs the stored progress; without it the lesson can still be read
             if run is not None and step.question is not None:
-                waits = predict(place, run.filled(step.question), run, ready)
-            _hints(place, run, waits or step.question is None)
+                hints = partial(_hints, place, run)
+                waits = predict(place, run.filled(step.question), run, ready, hints)
+            else:
+                _hints(place, run)
             if not (waits and step.hide):  # it is of what was seen
                 _observation(place)
         except StrataError as error:
@@ -105,8 +107,8 @@ def come_to(place: Place) -> None:
         _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
 
 
-def _hints(place: Place, run: Run | None, offered: bool) -> None:
-    """The hints that were taken; whether the next is offered: not once the answer is told."""
+def _hints(place: Place, run: Run | None) -> None:
+    """The hints that were taken, and a button for the next."""
     step, lesson = place.step, place.lesson
     if not step.hints:
         return
@@ -115,7 +117,7 @@ def _hints(place: Place, run: Run | None, offered: bool) -> None:
     for hint, title in zip(step.hints[:taken], _HINTS, strict=False):
         said = run.in_markdown(hint) if run else explained(hint)
         st.markdown(f":material/lightbulb: **{title}.** {said}", unsafe_allow_html=True)
-    if offered and taken < len(step.hints):
+    if taken < len(step.hints):
         keep = partial(progress().note, learner(), lesson.stem, place.number, hints=taken + 1)
         st.button(
             f"Hint {taken + 1} of {len(step.hints)}: {_HINTS[taken].lower()}",

@@ -3,7 +3,7 @@ says then, and the guess on the figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,8 +36,11 @@ _ICONS = {"right": "check_circle", "near": "target", "wrong": "explore", "open":
 _RATED = {"predictions.next_token": "predictions.chances", "logit_lens.lens": "logit_lens.followed"}
 
 
-def predict(place: Place, question: Question, run: Run, ready: bool) -> bool:
-    """The prediction and what the run says of it; whether the answer is still to be told."""
+def predict(
+    place: Place, question: Question, run: Run, ready: bool, hints: Callable[[], None]
+) -> bool:
+    """The prediction and what the run says of it; whether the answer is still to be told. Until
+    then `hints` draws hints above the field."""
     at = where(place, question, run)
     mine, looked = told_before(place, at)
     st.markdown(f"**{run.in_markdown(question.ask)}**", unsafe_allow_html=True)
@@ -51,6 +54,7 @@ def predict(place: Place, question: Question, run: Run, ready: bool) -> bool:
         else:
             _told_without(question, run)
         return False
+    hints()
     _field(place, question, run, at, mine, ready)
     shows = "Show me the answer" if mine or not place.step.hide else "Look without a prediction"
     st.button(shows, on_click=partial(_look, place, at), type="tertiary", key="look")
@@ -183,14 +187,16 @@ def _is_shown(question: Question, run: Run) -> bool:
 
 
 def _token(question: Question, word: str, run: Run) -> GuessedToken | None:
-    """A guessed word as a next token, with a space before it or not, whichever is likelier; of a
-    word of several tokens the first. None where this model cannot say."""
+    """A guessed word as a next token, with a space before it or not: whichever is one token, and of
+    two the likelier; of a word of several tokens the first. None where this model cannot say."""
     view, asked = _RATED.get(question.view), _asked_at(question, run)
     if view is None or "position" not in asked:
         return None
     try:
         pieces = run.ask("run.target", word=word)
-        ids = [int(i) for i in pieces["token_id"][pieces["position"] == 0]]
+        length = pieces.groupby("spelling")["position"].transform("size")
+        whole = pieces["position"].eq(0) & length.eq(length.min())
+        ids = [int(i) for i in pieces["token_id"][whole]]
         rated = run.ask(view, position=asked["position"], token_ids=ids)
     except StrataError:
         return None
