@@ -30,18 +30,26 @@ class GuessedToken:
 @dataclass(frozen=True)
 class Guess:
     """Where a guess lies on the figure of that key: a value on an axis, a band (two values), a
-    curve of (layer, value) points, or a token among bars."""
+    curve of (layer, value) points, a next token among bars, or the position of a token in a column
+    of cells."""
 
     figure: str
     axis: str
     values: tuple[float, ...] = ()
     points: tuple[tuple[int, float], ...] = ()
     token: GuessedToken | None = None
+    position: int | None = None
 
 
 def with_guess(chart: Chart, guess: Guess) -> Chart:
     """The chart with the guess over it, in a colour of its own, named in the subtitle. A token that
-    is not among the bars gets one; a figure that has no bars of tokens stays as it is."""
+    is not among the bars gets one; a figure without bars of tokens, or without cells of the
+    position, stays as it is."""
+    if (
+        guess.position is not None
+        and not (chart.frame.get("position", pd.Series()) == guess.position).any()
+    ):
+        return chart
     if guess.token is not None:
         if "token_id" not in chart.frame:
             return chart
@@ -123,6 +131,10 @@ def _first_encodings(spec: Spec, shared: Spec) -> Spec:
 
 
 def _marks(guess: Guess, axes: Spec) -> list[Spec]:
+    if guess.position is not None:
+        cell = {"type": "rect", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 2}
+        only = {"filter": {"field": "position", "equal": guess.position}}
+        return [{"transform": [only], "mark": cell, "encoding": axes}]
     if guess.token is not None:
         bar = {"type": "bar", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 3}
         only = {"filter": {"field": "token_id", "equal": guess.token.token_id}}

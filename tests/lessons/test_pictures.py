@@ -59,6 +59,16 @@ def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: 
     assert with_guess(other, Guess("figure", "x", token=token)) is other
 
 
+def test_a_guessed_position_is_a_column_of_cells() -> None:
+    chart = FORMS["heatmap"]()
+    [there, gone] = (with_guess(chart, Guess("figure", "x", position=p)) for p in (1, 99))
+    [picture] = as_pictures([as_spec(there)])
+    n_layers = chart.frame["layer"].nunique()
+    assert picture.count('stroke="#c2185b"') == n_layers
+    assert "Your guess is in magenta" in picture
+    assert gone is chart, "a token that the figure leaves out"
+
+
 def test_what_cannot_be_drawn_costs_only_itself() -> None:
     good = as_spec(FORMS["strip"]())
     odd = json.dumps(

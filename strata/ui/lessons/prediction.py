@@ -154,8 +154,10 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
         return
     values = guess.guess if isinstance(guess.guess, list) else [guess.guess]
     points: tuple[tuple[int, float], ...] = ()
-    token = None
-    if question.kind == "curve":
+    token = position = None
+    if question.kind == "position":
+        position, values = int(guess.guess), []
+    elif question.kind == "curve":
         layers = curve_layers(question, run.about["n_layers"])
         points, values = tuple(zip(layers, values, strict=False)), []
     elif question.kind == "token":
@@ -163,7 +165,9 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
         if token is None:
             return
     if all(isinstance(value, int | float) for value in values):
-        drawn = Drawn(question.figure, question.axis, tuple(map(float, values)), points, token)
+        drawn = Drawn(
+            question.figure, question.axis, tuple(map(float, values)), points, token, position
+        )
         st.session_state["drawn_guess"] = drawn
 
 
