@@ -99,8 +99,13 @@ def test_a_hidden_step_tells_nothing_of_the_model(addresses: tuple[str, str], st
 
 async def guessed_wrongly(addresses: tuple[str, str], lesson: Lesson) -> None:
     twins = Twins(*addresses)
-    await twins.do("open", lesson.page_of(0), f"lesson={lesson.stem}&step_of_lesson=1")
-    await twins.do("press", "set_up")
+    await twins.do("open", "lessons")
+    if twins.shows(f"forget_{lesson.stem}"):  # another test has looked
+        await twins.do("switch", f"sure_{lesson.stem}", True)
+        await twins.do("press", f"forget_{lesson.stem}")
+    await twins.do("press", f"open_{lesson.stem}")
+    if twins.shows("set_up"):
+        await twins.do("press", "set_up")
     await twins.do("write", f"guess_{lesson.stem}_0_0", "elephant")
     await twins.do("press", "commit_0")
     assert twins.shows("commit_1"), "wrong on both"
