@@ -144,13 +144,16 @@ def _observation(place: Place) -> None:
         except StrataError as error:
             st.toast(str(error))
 
+    # Apart from its field, whose label is Markdown, and is read aloud with the signs of it.
+    said = plain(step.observe)
+    st.text(said, help="Kept for you and your teacher." if class_id() else "Kept for you alone.")
     st.text_area(
-        quoted(plain(step.observe)),
+        said,
         key=key,
         on_change=keep,
         max_chars=4_000,
-        help="Kept for you and your teacher." if class_id() else "Kept for you alone.",
         height=90,
+        label_visibility="collapsed",
     )
 
 
