@@ -105,7 +105,7 @@ class Progress:
         made = [read_guess(e) for e in self._events(learner, lesson) if e.kind == "guess"]
         looked = self.looked(learner, lesson)
         tries = Counter(g.at for g in made)
-        hidden = {"answer": None, "told": "", "verdict": Verdict("wrong", NOT_YET)}
+        hidden: dict[str, Any] = {"answer": None, "told": "", "verdict": Verdict("wrong", NOT_YET)}
         return [
             g if is_over([g], g.at in looked) or tries[g.at] > 1 else replace(g, **hidden)
             for g in made

@@ -87,8 +87,8 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
     for number, step in enumerate(lesson.steps):
         facts, note = _facts(number, notes), notes.get(number)
         facts = {name: quoted(str(value)) for name, value in facts.items()}
-        text, title = with_dollars(without_terms(step.text)), quoted(step.title)
-        lines = [f"## {number + 1}. {title}", filled(text, facts)]
+        said, title = with_dollars(without_terms(step.text)), quoted(step.title)
+        lines = [f"## {number + 1}. {title}", filled(said, facts)]
         if note and note.run:
             lines.append(quoted(_run_in_words(note.run)))
         if step.question is not None:
@@ -97,8 +97,8 @@ def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, No
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:
-            said = note.observation.splitlines()
-            lines.append("\n".join(f"> {quoted(line)}" for line in said))
+            seen = note.observation.splitlines()
+            lines.append("\n".join(f"> {quoted(line)}" for line in seen))
         cell = form.new_markdown_cell("\n\n".join(lines))
         if note and note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()

@@ -174,7 +174,7 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
 def _asked_at(question: Question, run: Run) -> dict[str, Any]:
     """The position and the layer that a question is about, where it names them."""
     both = {**question.given, **question.params}
-    named = {name: both[name] for name in ("position", "layer") if name in both}
+    named: dict[str, Any] = {n: both[n] for n in ("position", "layer") if n in both}
     return resolved(named, run.about["n_layers"], len(run.tokens))
 
 
