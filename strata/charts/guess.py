@@ -1,29 +1,59 @@
-"""A learner's guess over a figure: a line where a layer or value was guessed, or a drawn curve."""
+"""A learner's guess over a figure: a line where a layer or value was guessed, a drawn curve, or the
+bar of a guessed token."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
+
 from strata.charts.common import LABEL, Chart, Spec
+from strata.display.tokens import display_percent, distinct
 
 GUESS = "#c2185b"
 
 
 @dataclass(frozen=True)
+class GuessedToken:
+    """A guessed next token: its id, how it is shown, how many tokens are likelier (0 is best), and
+    its probability."""
+
+    token_id: int
+    label: str
+    rank: int
+    prob: float
+
+
+@dataclass(frozen=True)
 class Guess:
-    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), or a
-    curve of (layer, value) points."""
+    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), a
+    curve of (layer, value) points, a next token among bars, or the position of a token in a column
+    of cells."""
 
     figure: str
     axis: str
     values: tuple[float, ...] = ()
     points: tuple[tuple[int, float], ...] = ()
+    token: GuessedToken | None = None
+    position: int | None = None
 
 
 def with_guess(chart: Chart, guess: Guess) -> Chart:
-    """The chart with the guess over it, in a colour of its own, named in the subtitle."""
+    """The chart with the guess over it, in a colour of its own, named in the subtitle. A token that
+    is not among the bars gets one; a figure without bars of tokens, or without cells of the
+    position, stays as it is."""
+    if (
+        guess.position is not None
+        and not (chart.frame.get("position", pd.Series()) == guess.position).any()
+    ):
+        return chart
+    if guess.token is not None:
+        if "token_id" not in chart.frame:
+            return chart
+        chart = _with_bar(chart, guess.token)
     spec = dict(chart.spec)
     if "layer" not in spec:  # a single view becomes the first of several
         single: Spec = {
@@ -49,9 +79,46 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitleColor": LABEL,
         **more,
         "text": text,
-        "subtitle": ["Your guess is in magenta", *lines],
+        "subtitle": ["Your guess is in magenta", *_named(guess), *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
+
+
+def _named(guess: Guess) -> list[str]:
+    """A guessed token in words, on lines that go with a narrow figure."""
+    token = guess.token
+    if token is None:
+        return []
+    return [
+        f"“{token.label}”, {display_percent(token.prob, 2)}",
+        f"rank {token.rank:,} (0 is best)",
+    ]
+
+
+def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
+    """The chart of bars with one for this token, below the others unless it is among them. Columns:
+    token_id, label, order."""
+    frame = chart.frame
+    if token.token_id in set(frame["token_id"]):
+        return chart
+    facts = {
+        "token_id": token.token_id,
+        "label": distinct([*frame["label"], token.label])[-1],
+        "order": max(token.rank, len(frame)),
+        "rank": token.rank,
+        "value": token.prob,
+        "prob": token.prob,
+        "percent": display_percent(token.prob),
+        "logprob": math.log(token.prob) if token.prob else -math.inf,
+        "chosen": False,
+    }
+    row = {name: [facts.get(name)] for name in frame.columns}
+    added = pd.DataFrame(row).astype(
+        {name: kind for name, kind in frame.dtypes.items() if row[str(name)] != [None]}
+    )
+    room = (chart.height - 90) // max(1, len(frame))  # of a bar
+    frame = pd.concat([frame, added], ignore_index=True)
+    return replace(chart, frame=frame, height=chart.height + room)
 
 
 def _first_encodings(spec: Spec, shared: Spec) -> Spec:
@@ -64,6 +131,14 @@ def _first_encodings(spec: Spec, shared: Spec) -> Spec:
 
 
 def _marks(guess: Guess, axes: Spec) -> list[Spec]:
+    if guess.position is not None:
+        cell = {"type": "rect", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 2}
+        only = {"filter": {"field": "position", "equal": guess.position}}
+        return [{"transform": [only], "mark": cell, "encoding": axes}]
+    if guess.token is not None:
+        bar = {"type": "bar", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 3}
+        only = {"filter": {"field": "token_id", "equal": guess.token.token_id}}
+        return [{"transform": [only], "mark": bar, "encoding": axes}]
     if guess.points:
         rows = [{"guess_x": layer, "guess_y": value} for layer, value in guess.points]
         drawn = {"x": _channel("x", axes, "guess_x"), "y": _channel("y", axes, "guess_y")}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from strata.display.tokens import typed_word
 from strata.errors import InputError
 from strata.lessons import Option, Question
-from strata.lessons.answers import in_words, right_option, score
+from strata.lessons.answers import answer_in_words, guess_in_words, right_option, score
 
 KINDS = ("choice", "number", "layer", "block", "token")  # of questions that can be voted on
 LONGEST_WORD = 60  # characters of a ballot that is a word
@@ -81,19 +81,13 @@ class Asked(BaseModel):
         raise InputError("This is no answer to the question of the vote.")
 
     def in_words(self, guess: Any) -> str:
-        """A guess, or the answer, as it is read; "" for None."""
-        if guess is None:
-            return ""
-        if self.question.kind == "choice":
-            return self.question.options[guess].text
-        return str(guess) if self.question.kind == "token" else in_words(self.question, guess)
+        """A guess as it is read; "" for None."""
+        return "" if guess is None else guess_in_words(self.question, guess)
 
     @property
     def solution(self) -> str:
         """The answer in words, of a choice the right option; "" where nobody knows."""
-        if self.answer is None or self.question.kind != "choice":
-            return self.in_words(self.answer)
-        return "" if self.right is None else self.question.options[int(self.right)].text
+        return "" if self.right is None else answer_in_words(self.question, self.answer)
 
     def grade(self, guess: Any) -> str:
         """right, near, wrong or open, as a lesson grades it; "" for None."""

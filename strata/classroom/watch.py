@@ -55,8 +55,9 @@ def funnel(done: pd.DataFrame, lesson: str, n_steps: int) -> pd.DataFrame:
 
 def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     """A row for each learner and question: name, member, lesson, version, step, model, first
-    (guess), first_grade, revision, revision_grade, answer (as measured on the learner's own run),
-    at (of the first). A question asked of several runs has a row for each."""
+    (guess), first_grade, revision (given before the answer was told), revision_grade, answer (as
+    measured on the learner's own run), at (of the first). Guesses and answers are in words, a
+    position by its token. A question asked of several runs has a row for each."""
     columns = [
         *("name", "member", "lesson", "version", "step", "model"),
         *("first", "first_grade", "revision", "revision_grade", "answer", "at"),
@@ -65,13 +66,13 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     told = ("member", "name", "lesson", "step", "data", "at")
     for member, name, lesson, step, data, at in zip(*(guesses[c] for c in told), strict=True):
-        said, grade = _words(data["guess"]), data["verdict"]["grade"]
+        said, grade = _said(data), data["verdict"]["grade"]
         key = member, lesson, step, data["job"], data["version"]
         kept = found.get(key)
         if kept is None:
             of = (name, member, lesson, data["version"], step, data["model"])
             when = at.isoformat(timespec="seconds")
-            first = (*of, said, grade, "", "", _words(data["answer"]), when)
+            first = (*of, said, grade, "", "", data.get("told") or _words(data["answer"]), when)
             found[key] = dict(zip(columns, first, strict=True))
         else:
             kept |= {"revision": said, "revision_grade": grade}
@@ -94,16 +95,20 @@ def points(book: pd.DataFrame) -> pd.DataFrame:
 
 
 def answers(done: pd.DataFrame) -> pd.DataFrame:
-    """The first answers to each question, grouped: lesson, step, guess, grade, learners; the
-    questions that most got wrong first. Numbers are as typed, choices are numbers of options."""
+    """The first answers to each question, grouped: lesson, step, guess, said (in words), grade,
+    learners; the questions that most got wrong first. Of the guesses numbers are as typed, choices
+    are numbers of options."""
     first = done[done["kind"] == "guess"].drop_duplicates(["member", "lesson", "step"])
     if first.empty:
-        return pd.DataFrame(columns=["lesson", "step", "guess", "grade", "learners", "wrong"])
+        return pd.DataFrame(
+            columns=["lesson", "step", "guess", "said", "grade", "learners", "wrong"]
+        )
     book = first[["lesson", "step"]].assign(
         guess=[_words(data["guess"]) for data in first["data"]],
+        said=[_said(data) for data in first["data"]],
         grade=[data["verdict"]["grade"] for data in first["data"]],
     )
-    groups = book.groupby(["lesson", "step", "guess", "grade"], sort=False)
+    groups = book.groupby(["lesson", "step", "guess", "said", "grade"], sort=False)
     frame = groups.size().reset_index(name="learners")  # each learner once, see above
     wrong = book.assign(wrong=book["grade"] == "wrong").groupby(["lesson", "step"])["wrong"]
     frame = frame.join(wrong.sum(), on=["lesson", "step"])
@@ -118,6 +123,11 @@ def observations(done: pd.DataFrame) -> pd.DataFrame:
     text = [str(data["text"]).strip() for data in said["data"]]
     frame = said[["name", "lesson", "step", "at"]].assign(text=text)
     return frame[[bool(words) for words in text]].reset_index(drop=True)
+
+
+def _said(data: dict[str, Any]) -> str:
+    """A guess in words; as it was given where it was kept without any."""
+    return data.get("said") or _words(data["guess"])
 
 
 def _words(value: Any) -> str:

@@ -66,8 +66,8 @@ class Question(_Data):
     table on the learner's own run; `params` go to the view, `given` to the measure. In both the
     words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one,
     and in `params` "$top" for the id of the likeliest next token.
-    `answer` is written only for facts about the world. `right`, `close` and `wrong` are told after
-    the guess, and may name {guess} and {answer}.
+    `answer` is written only for facts about the world. When the answer is told, `why` follows, and
+    before it `right`, `close` or `wrong`, as the guess was; all may name {guess} and {answer}.
     """
 
     kind: Kind
@@ -90,6 +90,7 @@ class Question(_Data):
     right: str = ""
     close: str = ""
     wrong: str = ""
+    why: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> Question:
@@ -242,6 +243,12 @@ def filled(text: str, facts: Mapping[str, Any]) -> str:
 def without_terms(text: str) -> str:
     """Lesson text without the marks of terms."""
     return re.sub(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]", lambda m: m[2] or m[1], text).strip()
+
+
+def with_dollars(text: str) -> str:
+    """Markdown in which a dollar sign is one, and begins no formula."""
+    parts = re.split(r"(`[^`]*`)", text)  # in code a backslash would be seen
+    return "".join(part if part[:1] == "`" else part.replace("$", r"\$") for part in parts)
 
 
 def plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -107,33 +108,98 @@ def _holds(option: Option, answer: Any) -> bool:
     return bool(low <= answer < high)
 
 
-def in_words(question: Question, value: Any) -> str:
-    """A guess or an answer as the learner reads it."""
+def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
+    """A guess or an answer as the learner reads it; a position by its token, where `shown` has the
+    prompt's tokens made visible."""
     if value is None:
         return "nothing"
     if question.kind == "choice":
         chosen = value if isinstance(value, int) and not question.measure else None
         return question.options[chosen].text if chosen is not None else str(value)
     if question.kind == "ordering":
-        return ", ".join(question.options[int(i)].text for i in value)
+        return " > ".join(question.options[int(i)].text for i in value)
     if question.kind == "band":
-        return f"layers {value[0]} to {value[1]}" if isinstance(value, list) else f"layer {value}"
+        low, high = value if isinstance(value, list) else (value, value)
+        return f"layer {low}" if low == high else f"layers {low} to {high}"
     if question.kind == "curve":
         return ", ".join(f"{v:.2g}" for v in value)
     if question.kind == "token":
         return f"“{display_candidate(str(value))}”"
+    if question.kind == "position" and 0 <= value < len(shown):
+        return f"“{shown[value]}” (position {value})"
     if question.kind in ("layer", "block", "position"):
         return f"{question.kind} {value}"
     percent = question.unit == "%"
     number = f"{100 * value:.3g}%" if percent else f"{value:.4g}"
-    return number if percent or not question.unit else f"{number} {question.unit}"
+    if percent or not question.unit:
+        return number
+    return f"{number} {question.unit.removesuffix('s') if number == '1' else question.unit}"
 
 
-def score(question: Question, guess: Any, answer: Any, layers: Sequence[int] = ()) -> Verdict:
+def guess_in_words(question: Question, guess: Any, shown: Sequence[str] = ()) -> str:
+    """A guess as its learner reads it: of a choice the option, a word as it was typed."""
+    if question.kind == "choice":
+        return question.options[guess].text
+    return str(guess) if question.kind == "token" else in_words(question, guess, shown)
+
+
+def answer_in_words(question: Question, answer: Any, shown: Sequence[str] = ()) -> str:
+    """A measured answer as the learner reads it: of a choice the option that holds it, if one
+    does."""
+    if question.kind == "choice" and (best := right_option(question, answer)) is not None:
+        return question.options[best].text
+    if question.kind == "ordering" and answer is not None:
+        answer = by_size(answer)
+    return in_words(question, answer, shown)
+
+
+def by_size(answer: Sequence[float]) -> list[int]:
+    """The numbers of an ordering's options, the largest first."""
+    return sorted(range(len(answer)), key=lambda i: -answer[i])
+
+
+def start(question: Question, n_layers: int) -> Any:
+    """Where the field of an answer stands before it is moved, in the form of a guess; None where it
+    is empty then."""
+    if question.kind in ("layer", "block"):
+        return n_layers // 2
+    if question.kind == "band":
+        return [n_layers // 3, 2 * n_layers // 3]
+    if question.kind == "ordering":
+        return list(range(len(question.options)))
+    if question.kind == "curve":
+        return [(question.low + question.high) / 2] * len(curve_layers(question, n_layers))
+    if question.kind == "number":
+        room = question.high - question.low
+        step = question.step or room / 100
+        return question.low + round(room / 2 / step) * step
+    return None
+
+
+def has_second_try(question: Question, n_layers: int, n_tokens: int) -> bool:
+    """Whether more than one answer is left after a wrong one: where it is not, the word "wrong"
+    tells the answer."""
+    n_answers = {
+        "choice": len(question.options),
+        "ordering": math.factorial(len(question.options)),
+        "position": n_tokens,
+        "layer": n_layers + 1,
+        "block": n_layers,
+    }
+    return n_answers.get(question.kind, 3) > 2
+
+
+def score(
+    question: Question,
+    guess: Any,
+    answer: Any,
+    layers: Sequence[int] = (),
+    shown: Sequence[str] = (),
+) -> Verdict:
     """What to say of a guess beside the measured answer; what was right comes first.
 
     A choice's guess is the number of its option, a band's is [from, to], an ordering's the options'
-    numbers from large to small, a curve's its values at `layers`.
+    numbers from large to small, a curve's its values at `layers`. `shown`: see `in_words`.
     """
     if answer is None:
         return Verdict("open", "This run has no answer to this, so no guess is right or wrong.")
@@ -142,32 +208,43 @@ def score(question: Question, guess: Any, answer: Any, layers: Sequence[int] = (
         "token": _token,
         "band": _band,
         "ordering": _ordering,
-        "curve": _curve,
+        "curve": partial(_curve, layers=layers),
     }
-    grade, words = judges.get(question.kind, _number)(question, guess, answer, layers)
+    said = answer_in_words(question, answer, shown)
+    grade, words = judges.get(question.kind, _number)(question, guess, answer, said)
     if not question.measure:  # a fact of the world
         words = words.replace("Measured here:", "The answer:")
     own = {"right": question.right, "near": question.close, "wrong": question.wrong}.get(grade, "")
-    said = answer
-    if question.kind == "ordering":
-        said = sorted(range(len(answer)), key=lambda i: -answer[i])
-    facts = {"guess": in_words(question, guess), "answer": in_words(question, said)}
-    if question.kind == "choice":
-        facts["guess"] = question.options[guess].text
-    return Verdict(grade, " ".join(filter(None, (words, filled(own, facts)))))
+    facts = {"guess": guess_in_words(question, guess, shown), "answer": said}
+    if question.kind == "token":
+        facts["guess"] = in_words(question, guess)
+    told = (words, filled(own, facts), filled(question.why, facts))
+    return Verdict(grade, " ".join(filter(None, told)))
 
 
-def _choice(question: Question, guess: int, answer: Any, layers: Sequence[int]) -> Judged:
+def told(question: Question, answer: Any, shown: Sequence[str] = ()) -> str:
+    """What to say of the measured answer to who has guessed nothing."""
+    if answer is None:
+        return "This run has no answer to this."
+    said = answer_in_words(question, answer, shown)
+    best = right_option(question, answer) if question.kind == "choice" else None
+    first = "Measured here" if question.measure else "The answer"
+    why = "" if best is None else question.options[best].why
+    more = filled(question.why or question.right, {"answer": said})
+    return " ".join(filter(None, (f"{first}: {said}.", why, more)))
+
+
+def _choice(question: Question, guess: int, answer: Any, said: str) -> Judged:
     best, why = right_option(question, answer), question.options[guess].why
     if best is None:
         return "open", f"Measured here: {answer}. None of the options says that. {why}"
     if best == guess:
-        return "right", f"Yes: {question.options[best].text}. {why}"
-    return "wrong", f"{why} Measured here: {question.options[best].text}."
+        return "right", f"Yes: {said}. {why}"
+    return "wrong", f"{why} Measured here: {said}."
 
 
-def _number(question: Question, guess: float, answer: float, layers: Sequence[int]) -> Judged:
-    off, said = abs(guess - answer), in_words(question, answer)
+def _number(question: Question, guess: float, answer: float, said: str) -> Judged:
+    off = abs(guess - answer)
     near = max(question.near, question.tolerance)
     if question.kind in ("layer", "block") and not near:
         near = 2
@@ -181,8 +258,8 @@ def _number(question: Question, guess: float, answer: float, layers: Sequence[in
     return "wrong", f"It is {side}. Measured here: {said}."
 
 
-def _token(question: Question, guess: str, answer: str, layers: Sequence[int]) -> Judged:
-    said, one, other = in_words(question, answer), typed_word(guess), str(answer).strip()
+def _token(question: Question, guess: str, answer: str, said: str) -> Judged:
+    one, other = typed_word(guess), str(answer).strip()
     if one == other:
         return "right", f"Yes: {said}."
     if one and (one.casefold() == other.casefold() or other.startswith(one)):
@@ -190,9 +267,8 @@ def _token(question: Question, guess: str, answer: str, layers: Sequence[int]) -
     return "wrong", f"Measured here: {said}."
 
 
-def _band(question: Question, guess: list[int], answer: int, layers: Sequence[int]) -> Judged:
+def _band(question: Question, guess: list[int], answer: int, said: str) -> Judged:
     low, high = guess
-    said = in_words(question, answer)
     if low <= answer <= high:
         if question.tolerance and high - low > question.tolerance:
             return "near", f"It lies in your band, a wide one. Measured here: {said}."
@@ -203,19 +279,22 @@ def _band(question: Question, guess: list[int], answer: int, layers: Sequence[in
     return "wrong", f"It is {'later' if answer > high else 'earlier'}. Measured here: {said}."
 
 
-def _ordering(question: Question, guess: list[int], answer: list[float], _: Any) -> Judged:
+def _ordering(question: Question, guess: list[int], answer: list[float], said: str) -> Judged:
     pairs = [(a, b) for i, a in enumerate(guess) for b in guess[i + 1 :]]
     good = sum(answer[a] >= answer[b] for a, b in pairs)
-    best = in_words(question, sorted(range(len(answer)), key=lambda i: -answer[i]))
     if good == len(pairs):
-        return "right", f"Yes, from large to small: {best}."
+        return "right", f"Yes, from large to small: {said}."
     first = f"{good} of {len(pairs)} pairs are the right way round. "
     grade: Grade = "near" if good >= 2 * len(pairs) / 3 else "wrong"
-    return grade, f"{first}Measured here, from large to small: {best}."
+    return grade, f"{first}Measured here, from large to small: {said}."
 
 
 def _curve(
-    question: Question, guess: list[float], answer: list[float], layers: Sequence[int]
+    question: Question,
+    guess: list[float],
+    answer: list[float],
+    said: str,
+    layers: Sequence[int],
 ) -> Judged:
     real = np.array([answer[layer] for layer in layers])
     drawn = np.array(guess)

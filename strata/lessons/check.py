@@ -16,7 +16,7 @@ from strata.corpus.examples import DEFAULT
 from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
 from strata.errors import StrataError
-from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read
+from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read, rules
 from strata.lessons.answers import find_measure, measured, resolved, right_option
 from strata.lessons.report import plain
 
@@ -63,9 +63,14 @@ def _written(lesson: Lesson, stems: set[str]) -> Iterator[str]:
             if term.lower() not in terms:
                 yield f"{where}: the term {term!r} is not in the glossary"
         yield from (f"{where}: {reason}" for reason in _readable(plain(step.text)))
+        yield from (f"{where}: {reason}" for reason in rules.becomes_markdown(step))
+        yield from (f"{where}: {reason}" for reason in rules.points_at_hidden(step))
         question = step.question
         if question is None:
             continue
+        for reason in (rules.lacks_a_why(question), rules.is_on_the_screen(step, page)):
+            if reason:
+                yield f"{where}: {reason}"
         if question.figure and not any(re.fullmatch(known, question.figure) for known in figures):
             yield f"{where}: the page {page} has no figure {question.figure!r}"
         yield from (f"{where}: {reason}" for reason in _callable(question))
@@ -117,8 +122,11 @@ def _measured(lesson: Lesson, engine: LocalEngine, model: str) -> Iterator[str]:
                 ask = partial(_ask, engine, model, prompt)
                 answer = measured(step.question, ask, about["n_layers"], len(tokens))
                 reason = unfit(step.question, answer, about["n_layers"], len(tokens))
+                reason = reason or rules.stands_right(step.question, answer, about["n_layers"])
                 if reason:
                     yield f"step {number}: {reason}"
+                told = rules.tells(step, answer, list(tokens["shown"]))
+                yield from (f"step {number}: {reason}" for reason in told)
         except StrataError as error:
             yield f"step {number}: {str(error).rstrip('.')}"
         except Exception as error:  # a measure with parameters that do not go with this run
@@ -216,4 +224,5 @@ unit = "%"
 tolerance = 0.1            # right within this
 near = 0.25                # a near miss within this
 figure = "next_tokens"     # the guess is drawn on this figure
+why = "What is left is shared by all other tokens."   # said with the answer
 '''

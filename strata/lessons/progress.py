@@ -7,7 +7,7 @@ import json
 import math
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,9 +26,11 @@ from strata.storage.outbox import Letter, Outbox
 from strata.storage.tables import EventRow, FigureRow
 
 LOCAL = "local"  # the one learner of a laptop
+NOT_YET = "That is not it. Take a hint, or think again: the answer comes after your second try."
 LONGEST = 4_000  # characters of an observation
 FRESH = 2.0  # seconds for which a learner's events are not looked up again
 _REMEMBERED = 1_000  # learners
+At = tuple[int, str, str]  # a step, the key of the run it is asked of, and the lesson's version
 _LATEST = ("figure", "code", "run")
 _TABLES: dict[str, type[EventRow | FigureRow]] = {"events": EventRow, "figures": FigureRow}
 
@@ -36,7 +38,12 @@ _TABLES: dict[str, type[EventRow | FigureRow]] = {"events": EventRow, "figures":
 @dataclass(frozen=True)
 class Guess:
     """One commitment: what was guessed, what was measured on the run it was given for (`model`,
-    `job`: the run's key), and what was said of it. `version` is the lesson file's."""
+    `job`: the run's key), and what was said of it. `version` is the lesson file's; `said` and
+    `told` are guess and answer in words, a position by its token.
+
+    A wrong first guess leaves a second one, until which, or until a look, its learner reads no
+    answer: `answer` is None then, and the verdict says no more than that it was wrong.
+    """
 
     step: int
     attempt: int
@@ -46,6 +53,13 @@ class Guess:
     guess: Any
     answer: Any
     verdict: Verdict
+    said: str = ""
+    told: str = ""
+
+    @property
+    def at(self) -> At:
+        """The step and the run that it is about."""
+        return self.step, self.job, self.version
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,9 @@ class Note:
 class Progress:
     """What learners did, as events, each seen with the learner's own code only.
 
-    Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "hint"
-    {"taken"}, "observation" {"text"}. An event that is told twice is kept once.
+    Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "look"
+    {"job", "version"}, "hint" {"taken"}, "observation" {"text"}. An event that is told twice is
+    kept once.
 
     With a `folder` it goes on while the database is away: what is told is kept there until it can
     be stored, and what was known is remembered. Without one AwayError is raised.
@@ -81,12 +96,33 @@ class Progress:
         """Keep a guess; the same attempt at the same run is kept once, the first counts."""
         data = asdict(guess)
         step = data.pop("step")
-        again = f"{guess.attempt} {guess.job}"
+        again = f"{guess.attempt} {guess.job} {guess.version}"
         self._add([_event(learner, lesson, step, "guess", data, again)])
 
     def guesses(self, learner: str, lesson: str) -> list[Guess]:
-        """All guesses of a learner in a lesson, in the order in which they were made."""
-        return [read_guess(e) for e in self._events(learner, lesson) if e.kind == "guess"]
+        """All guesses of a learner in a lesson, in the order in which they were made, as their
+        learner may read them."""
+        made = [read_guess(e) for e in self._events(learner, lesson) if e.kind == "guess"]
+        looked = self.looked(learner, lesson)
+        tries = Counter(g.at for g in made)
+        hidden: dict[str, Any] = {"answer": None, "told": "", "verdict": Verdict("wrong", NOT_YET)}
+        return [
+            g if is_over([g], g.at in looked) or tries[g.at] > 1 else replace(g, **hidden)
+            for g in made
+        ]
+
+    def look(self, learner: str, lesson: str, at: At) -> None:
+        """Keep that a learner has had the answer of a step shown on a run: what they say of it from
+        then on is no prediction."""
+        step, job, version = at
+        data = {"job": job, "version": version}
+        self._add([_event(learner, lesson, step, "look", data, f"{job} {version}")])
+
+    def looked(self, learner: str, lesson: str) -> set[At]:
+        """The steps, and on which runs, whose answers a learner has had shown."""
+        events = [e for e in self._events(learner, lesson) if e.kind == "look"]
+        told = ((e.step, json.loads(e.data)) for e in events)
+        return {(step, data["job"], data["version"]) for step, data in told}
 
     def note(self, learner: str, lesson: str, step: int, **changes: Any) -> None:
         """Keep what changed of a step's `Note`; without any change, that the step was visited."""
@@ -329,6 +365,12 @@ def _event(
         "data": json.dumps(data),
         "at": datetime.now(UTC).isoformat(),
     }
+
+
+def is_over(mine: Sequence[Guess], looked: bool) -> bool:
+    """Whether the answer is told to who has guessed `mine` of a step's run, and looked or not: a
+    wrong first guess leaves a second one."""
+    return looked or len(mine) > 1 or any(guess.verdict.grade != "wrong" for guess in mine)
 
 
 def read_guess(event: EventRow | _Event) -> Guess:

@@ -12,8 +12,8 @@ from typing import Any
 import nbformat
 
 from strata.display.tokens import display_text
-from strata.lessons import Lesson, Step, filled, plain, without_terms
-from strata.lessons.answers import in_words
+from strata.lessons import Lesson, Step, filled, plain, with_dollars, without_terms
+from strata.lessons.answers import guess_in_words
 from strata.lessons.pictures import as_pictures, name_of
 from strata.lessons.progress import Guess, Note
 
@@ -83,20 +83,22 @@ def as_html(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note])
 def as_notebook(lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note]) -> str:
     """The same as a Jupyter notebook, with the programs as cells to run."""
     form = nbformat.v4
-    cells = [form.new_markdown_cell(f"# {lesson.title}\n\n{lesson.summary}")]
+    cells = [form.new_markdown_cell(f"# {quoted(lesson.title)}\n\n{quoted(lesson.summary)}")]
     for number, step in enumerate(lesson.steps):
         facts, note = _facts(number, notes), notes.get(number)
         facts = {name: quoted(str(value)) for name, value in facts.items()}
-        lines = [f"## {number + 1}. {step.title}", filled(without_terms(step.text), facts)]
+        said, title = with_dollars(without_terms(step.text)), quoted(step.title)
+        lines = [f"## {number + 1}. {title}", filled(said, facts)]
         if note and note.run:
             lines.append(quoted(_run_in_words(note.run)))
         if step.question is not None:
-            lines.append(f"**{filled(without_terms(step.question.ask), facts)}**")
+            asked = with_dollars(without_terms(step.question.ask))
+            lines.append(f"**{filled(asked, facts)}**")
         for guess in _of(number, guesses):
             lines += [f"- {quoted(line)}" for line in _guess_in_words(step, guess)]
         if note and note.observation:
-            said = note.observation.splitlines()
-            lines.append("\n".join(f"> {quoted(line)}" for line in said))
+            seen = note.observation.splitlines()
+            lines.append("\n".join(f"> {quoted(line)}" for line in seen))
         cell = form.new_markdown_cell("\n\n".join(lines))
         if note and note.figure:
             picture = base64.b64encode(note.figure.encode()).decode()
@@ -144,13 +146,11 @@ def _of(number: int, guesses: Sequence[Guess]) -> list[Guess]:
 
 
 def _guess_in_words(step: Step, guess: Guess) -> tuple[str, str]:
-    question, said = step.question, guess.guess
-    if question is None:
-        words = str(said)
-    elif question.kind == "choice":
-        known = isinstance(said, int) and said < len(question.options)
-        words = question.options[said].text if known else str(said)
-    else:
-        words = in_words(question, said)
+    question, words = step.question, guess.said or str(guess.guess)
+    if not guess.said and question is not None:  # kept before guesses were kept in words
+        of_option = question.kind != "choice" or (
+            isinstance(guess.guess, int) and guess.guess < len(question.options)
+        )
+        words = guess_in_words(question, guess.guess) if of_option else words
     first = "Prediction" if guess.attempt == 0 else "Second try"
     return f"{first}: {plain(words)}", f"{plain(guess.verdict.words)} ({guess.model})"

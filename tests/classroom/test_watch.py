@@ -77,6 +77,21 @@ def test_the_gradebook_keeps_first_answer_and_revision(done: pd.DataFrame) -> No
     assert pd.to_datetime(book["at"]).notna().all()
 
 
+def test_guesses_and_answers_are_kept_in_words(database: Database) -> None:
+    """A position by its token, as its run had it; the teacher has the answer before the learner."""
+    roster, progress = Roster(database), Progress(database)
+    group = roster.create("3b")
+    ann = roster.join(group.code, "Ann")[0].id
+    wrong = Verdict("wrong", "No.")
+    said = replace(GUESS, guess=0, answer=2, verdict=wrong, said="“The” (position 0)")
+    progress.commit(ann, "l", replace(said, told="“·of” (position 2)"))
+    done = watch.events(database, group.id)
+    [row] = watch.gradebook(done).to_dict("records")
+    assert (row["first"], row["answer"]) == ("“The” (position 0)", "“·of” (position 2)")
+    [group_of] = watch.answers(done).to_dict("records")
+    assert (group_of["guess"], group_of["said"]) == ("0", "“The” (position 0)")
+
+
 def test_points_are_of_questions_that_were_graded(done: pd.DataFrame) -> None:
     book = watch.gradebook(done)
     opinion = book.iloc[[2]].assign(step=4, first_grade="open")

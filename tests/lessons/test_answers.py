@@ -14,13 +14,17 @@ from strata.concepts.predictions import measures
 from strata.errors import InputError
 from strata.lessons import Question
 from strata.lessons.answers import (
+    answer_in_words,
     curve_layers,
     find_measure,
+    guess_in_words,
+    has_second_try,
     in_words,
     measured,
     resolved,
     right_option,
     score,
+    told,
 )
 from strata.model import Model
 
@@ -89,7 +93,7 @@ def test_an_ordering_asks_for_each_option() -> None:
     verdict = score(asked, [0, 2, 1], answer)
     assert verdict.grade == "wrong"
     assert verdict.words.startswith("0 of 3 pairs")
-    assert "layer 1, layer 2, layer 0" in verdict.words
+    assert "layer 1 > layer 2 > layer 0" in verdict.words
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), np.float64("nan"), []])
@@ -197,6 +201,61 @@ def test_a_neighbouring_position_is_not_nearly_right() -> None:
     assert score(question("position"), 4, 4).grade == "right"
 
 
+def test_a_position_is_named_by_its_token() -> None:
+    shown = ["The", "·capital", "·of"]
+    verdict = score(question("position", why="So {guess}, not {answer}."), 0, 2, (), shown)
+    said = "It is later. Measured here: “·of” (position 2). So “The” (position 0), not "
+    assert verdict.words == f"{said}“·of” (position 2)."
+    assert in_words(question("position"), 7, shown) == "position 7", "of another run"
+    assert guess_in_words(question("position"), 1, shown) == "“·capital” (position 1)"
+
+
+def test_guess_and_answer_in_words() -> None:
+    choice, order = question("choice", options=OPTIONS), question("ordering", options=OPTIONS)
+    assert guess_in_words(choice, 1) == answer_in_words(choice, 0.7) == "large"
+    assert answer_in_words(order, [0.1, 0.9]) == guess_in_words(order, [1, 0]) == "large > small"
+    assert guess_in_words(question("token"), "dog") == "dog"
+    assert answer_in_words(question("token"), " dog") == "“·dog”"
+    assert guess_in_words(question("number", unit="%"), 0.25) == "25%"
+
+
+def test_why_is_said_whatever_was_guessed() -> None:
+    asked = question("number", near=0.2, right="Good.", wrong="Not so.", why="It is {answer}.")
+    said = [score(asked, guess, 0.5).words for guess in (0.5, 0.6, 0.9)]
+    assert said[0] == "Yes. Measured here: 0.5. Good. It is 0.5."
+    assert said[1] == "Close. Measured here: 0.5. It is 0.5."
+    assert said[2] == "It is less. Measured here: 0.5. Not so. It is 0.5."
+
+
+def test_who_guessed_nothing_is_told_the_answer_and_why() -> None:
+    assert told(question("number", why="It is {answer}."), 0.5) == "Measured here: 0.5. It is 0.5."
+    assert told(question("choice", options=OPTIONS), 0.7).startswith("Measured here: large. It is")
+    fact = Question.model_validate({"kind": "token", "ask": "?", "answer": "Paris"})
+    assert told(fact, "Paris") == "The answer: “Paris”."
+    assert told(fact, None) == "This run has no answer to this."
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_layers", "n_tokens", "left"),
+    [
+        (question("choice", options=OPTIONS), 30, 9, False),
+        (question("choice", options=[*OPTIONS, {"text": "c", "why": "."}]), 30, 9, True),
+        (question("ordering", options=OPTIONS), 30, 9, False),
+        (question("position"), 30, 2, False),
+        (question("position"), 30, 3, True),
+        (question("layer"), 1, 9, False),
+        (question("block"), 2, 9, False),
+        (question("block"), 3, 9, True),
+        (question("token"), 1, 1, True),
+        (question("number"), 1, 1, True),
+    ],
+)
+def test_where_one_answer_is_left_wrong_would_tell_it(
+    asked: Question, n_layers: int, n_tokens: int, left: bool
+) -> None:
+    assert has_second_try(asked, n_layers, n_tokens) is left
+
+
 def test_a_curve_by_distance_and_shape() -> None:
     asked, real = question("curve"), [layer / 30 for layer in range(31)]
     layers = curve_layers(asked, 30)
@@ -221,7 +280,10 @@ def test_few_layers_are_each_asked_once() -> None:
 
 def test_words_of_values() -> None:
     assert in_words(question("number", unit="nats"), 1.23456) == "1.235 nats"
+    assert in_words(question("number", unit="tokens"), 1) == "1 token"
+    assert in_words(question("number", unit="tokens"), 21) == "21 tokens"
     assert in_words(question("band"), [3, 7]) == "layers 3 to 7"
+    assert in_words(question("band"), [3, 3]) == in_words(question("band"), 3) == "layer 3"
     assert in_words(question("token"), " a") == "“·a”"
     assert in_words(question("token"), " ⟨F0 9F⟩") == "“·⟨F0 9F⟩”"
     assert score(question("token"), "·⟨F0 9F⟩", " ⟨F0 9F⟩").grade == "right"

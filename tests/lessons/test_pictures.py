@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from strata.charts.guess import Guess, with_guess
+from strata.charts.guess import Guess, GuessedToken, with_guess
+from strata.charts.lens import cell_bars
 from strata.lessons import pictures
 from strata.lessons.pictures import as_pictures, name_of
 from strata.ui.anatomy.record import as_spec
@@ -30,6 +33,41 @@ def test_every_form_can_be_drawn_with_a_guess_on_it(monkeypatch: pytest.MonkeyPa
         assert name_of(picture) == " ".join(chart.alt.split())
         assert ("Your guess is in magenta" in picture) is (guess is not None)
         assert (picture.count("#c2185b") > 0) is (guess is not None)
+
+
+@pytest.mark.parametrize("token_id", [7, 99])
+def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: int) -> None:
+    token = GuessedToken(token_id, "·a", 1_234, 0.00042)
+    cell = pd.DataFrame(
+        {"rank": [0, 1], "predicted": [" a", " b"], "logit": [2.0, 1.0], "prob": [0.7, 0.2]}
+    )
+    for chart in (FORMS["bars"](), cell_bars(cell, cell, "here", writes=False)):
+        n_bars = len(chart.frame)
+        chart = replace(chart, frame=chart.frame.assign(token_id=[7, *range(8, 7 + n_bars)]))
+        drawn = with_guess(chart, Guess("figure", "x", token=token))
+        [picture] = as_pictures([as_spec(drawn)])
+        for line in ("Your guess is in magenta", "“·a”, 0.04%", "rank 1,234 (0 is best)"):
+            assert line in picture
+        assert picture.count('stroke="#c2185b"') == 1, "one bar of all"
+        assert len(drawn.frame) == n_bars + (token_id == 99)
+        row = drawn.frame[drawn.frame["token_id"] == token_id].iloc[0]
+        assert drawn.frame["label"].is_unique
+        assert len(chart.frame) == n_bars, "the page's own chart is as it was"
+        if token_id == 99:
+            assert row["order"] == drawn.frame["order"].max()
+            assert drawn.height > chart.height
+    other = FORMS["by_layer"]()
+    assert with_guess(other, Guess("figure", "x", token=token)) is other
+
+
+def test_a_guessed_position_is_a_column_of_cells() -> None:
+    chart = FORMS["heatmap"]()
+    [there, gone] = (with_guess(chart, Guess("figure", "x", position=p)) for p in (1, 99))
+    [picture] = as_pictures([as_spec(there)])
+    n_layers = chart.frame["layer"].nunique()
+    assert picture.count('stroke="#c2185b"') == n_layers
+    assert "Your guess is in magenta" in picture
+    assert gone is chart, "a token that the figure leaves out"
 
 
 def test_what_cannot_be_drawn_costs_only_itself() -> None:

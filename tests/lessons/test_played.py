@@ -56,11 +56,14 @@ async def play(url: str, lesson: Lesson) -> None:
             assert "look" in browser.widgets, step.title  # nobody has to answer
             # A page whose figure waits ends there, before its foot.
             assert ("table" in browser.widgets) is not step.hide, step.title
+            if step.hints:
+                await browser.press("hint")
             await answer(browser, step.question)
-            assert "commit_1" in browser.widgets, step.title  # told, and may try again
-            assert "look" not in browser.widgets, step.title
-        if step.hints:
-            await browser.press("hint")
+            if "commit_1" in browser.widgets:  # wrong: the answer comes after a second try
+                assert ("table" in browser.widgets) is not step.hide, step.title
+                await browser.press("look")
+            left = {"commit_0", "commit_1", "look", "hint"} & set(browser.widgets)
+            assert not left, f"{step.title}: what is told is not asked"
         assert {"table", "code", "download", "link"} <= set(browser.widgets), step.title
         assert "step_back" in browser.widgets
         assert f"lesson={lesson.stem}" in browser.query

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from strata.errors import InputError, StrataError
-from strata.lessons.answers import Verdict
-from strata.lessons.progress import LONGEST, Guess, Progress
+from strata.lessons.answers import Grade, Verdict
+from strata.lessons.progress import LONGEST, NOT_YET, Guess, Progress, is_over
 from strata.storage.database import Database
 
 GUESS = Guess(1, 0, "v1", "model", "job", [1, 0.5], {"a": 1}, Verdict("near", "Close: 日本 <b>."))
@@ -32,6 +32,49 @@ def test_the_first_of_two_equal_commits_counts(database: Database) -> None:
     store.commit("ann", "first", second)
     store.commit("ann", "first", other)
     assert store.guesses("ann", "first") == [GUESS, second, other]
+
+
+def test_a_wrong_first_guess_keeps_the_answer_back_until_the_second_or_a_look(
+    database: Database,
+) -> None:
+    """From all that its learner reads, the report too; the teacher's tables have it at once."""
+    store, wrong = Progress(database), Verdict("wrong", "It is 3.")
+    first = replace(GUESS, answer=3, verdict=wrong, said="one", told="three")
+    held = replace(first, answer=None, told="", verdict=Verdict("wrong", NOT_YET))
+    for who in ("ann", "bob"):
+        store.commit(who, "first", first)
+        assert store.guesses(who, "first") == [held]
+        assert not is_over(store.guesses(who, "first"), looked=False)
+    elsewhere = replace(first, job="another run", attempt=0)
+    store.commit("ann", "first", elsewhere)
+    second = replace(first, attempt=1, verdict=Verdict("wrong", "No."))
+    store.commit("ann", "first", second)
+    told = [first, replace(held, job="another run"), second]
+    assert store.guesses("ann", "first") == told, "each run by itself"
+    store.look("bob", "first", first.at)
+    store.look("bob", "first", first.at)
+    for each in (store, Progress(database)):
+        assert each.guesses("bob", "first") == [first]
+        assert each.looked("bob", "first") == {first.at}
+        assert each.looked("ann", "first") == set()
+    assert first.at == (1, "job", "v1")
+
+
+@pytest.mark.parametrize("grade", ["right", "near", "open"])
+def test_any_other_first_guess_is_answered(database: Database, grade: Grade) -> None:
+    store, given = Progress(database), replace(GUESS, verdict=Verdict(grade, "It is 3."))
+    store.commit("ann", "first", given)
+    assert store.guesses("ann", "first") == [given]
+    assert is_over([given], looked=False)
+    assert is_over([], looked=True)
+    assert not is_over([], looked=False)
+
+
+def test_a_lesson_that_has_changed_asks_anew(database: Database) -> None:
+    store, later = Progress(database), replace(GUESS, version="v2")
+    store.commit("ann", "first", GUESS)
+    store.commit("ann", "first", later)
+    assert store.guesses("ann", "first") == [GUESS, later]
 
 
 def test_notes_change_one_by_one(database: Database) -> None:

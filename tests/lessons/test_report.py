@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from strata.lessons import Lesson
 from strata.lessons.answers import Verdict
-from strata.lessons.progress import Guess, Note
+from strata.lessons.progress import NOT_YET, Guess, Note
 from strata.lessons.report import as_html, as_notebook, drawn, plain, quoted
 from strata.ui.anatomy.record import as_spec
 from tests.charts.forms import bars
@@ -122,6 +122,27 @@ def test_a_figure_says_in_words_what_it_said_on_its_page() -> None:
     page = Tags()
     page.feed(as_html(LESSON, [], old))
     assert page.alts == ["The figure of step 2"]
+
+
+def test_money_and_titles_are_no_markup_in_a_notebook() -> None:
+    step = LESSON.steps[0].model_copy(update={"title": "2 * 3", "text": "For $3 and $5, `$x`."})
+    lesson = LESSON.model_copy(update={"title": "*A* $1", "steps": (step,)})
+    first, second = nbformat.reads(as_notebook(lesson, [], {}), as_version=4).cells
+    assert first.source.startswith(r"# \*A\* \$1")
+    assert second.source == "## 1. 2 \\* 3\n\nFor \\$3 and \\$5, `$x`."
+
+
+def test_an_answer_that_was_not_told_yet_is_not_in_the_report() -> None:
+    held = replace(GUESSES[0], answer=None, verdict=Verdict("wrong", NOT_YET), said="A")
+    page = Tags()
+    page.feed(as_html(LESSON, [held], NOTES))
+    assert f"Prediction: A{NOT_YET} (tiny)" in page.text
+    assert "Measured" not in page.text
+
+
+def test_a_guess_is_told_in_the_words_in_which_it_was_kept() -> None:
+    said = replace(GUESSES[0], guess=1, said="“·a” (position 1)")
+    assert "Prediction: “·a” (position 1)" in as_html(LESSON, [said], {})
 
 
 def test_a_lesson_that_was_only_begun() -> None:

@@ -97,6 +97,44 @@ def test_a_hidden_step_tells_nothing_of_the_model(addresses: tuple[str, str], st
     run_apart(compared(addresses, lessons()[stem]))
 
 
+async def guessed_wrongly(addresses: tuple[str, str], lesson: Lesson) -> None:
+    twins = Twins(*addresses)
+    await twins.do("open", "lessons")
+    if twins.shows(f"forget_{lesson.stem}"):  # another test has looked
+        await twins.do("switch", f"sure_{lesson.stem}", True)
+        await twins.do("press", f"forget_{lesson.stem}")
+    await twins.do("press", f"open_{lesson.stem}")
+    if twins.shows("set_up"):
+        await twins.do("press", "set_up")
+    await twins.do("write", f"guess_{lesson.stem}_0_0", "elephant")
+    await twins.do("press", "commit_0")
+    assert twins.shows("commit_1"), "wrong on both"
+    assert twins.differs == [], "and no more than that it is"
+    await twins.do("press", "hint")
+    await twins.do("turn_to", "hidden_states")
+    assert twins.differs == [], "nor does another page tell it now"
+    await twins.do("press", "back_to_lesson")
+    assert twins.differs == []
+    await twins.do("turn_to", "lessons")
+    assert twins.shows(f"forget_{lesson.stem}")
+    await twins.do("press", f"open_{lesson.stem}")
+    await twins.do("write", f"guess_{lesson.stem}_0_1", "elephant")
+    await twins.do("press", "commit_1")
+    assert twins.shows("commit_1"), "the first guess again is no second try"
+    await twins.do("write", f"guess_{lesson.stem}_0_1", "·dog")
+    await twins.do("press", "commit_1")
+    assert twins.differs
+    for one in twins.pair:
+        told = [said for said in one.sent if "Your guess is in magenta" in said]
+        assert len(told) == 1, "the guessed token has its bar"
+        assert "dog" in told[0]
+    await twins.do("close")
+
+
+def test_a_wrong_guess_is_told_to_be_wrong_and_nothing_else(addresses: tuple[str, str]) -> None:
+    run_apart(guessed_wrongly(addresses, lessons()["predictions"]))
+
+
 async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
     number = next(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
     here = f"lesson={lesson.stem}&step_of_lesson={number + 1}"

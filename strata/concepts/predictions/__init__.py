@@ -2,13 +2,20 @@
 
 from strata.concepts import Concept
 from strata.concepts.predictions import measures, script
-from strata.concepts.predictions.tables import entropy, factual, followed, next_token, surprisal
+from strata.concepts.predictions.tables import (
+    chances,
+    entropy,
+    factual,
+    followed,
+    next_token,
+    surprisal,
+)
 
 CONCEPT = Concept(
     title="Predictions",
     question="What does the model expect next, and how well did it foresee this text?",
     order=1,
-    views=(next_token, surprisal, followed, entropy, factual),
+    views=(next_token, chances, surprisal, followed, entropy, factual),
     script=script.script,
     icon=":material/casino:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from strata.concepts import quick
 from strata.concepts.run import check_count, check_position
+from strata.concepts.target import check_token
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -43,6 +44,28 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
             "rank": torch.searchsorted(-top, -top).numpy(),
             "token_id": token_ids.numpy(),
             "predicted": list(model.decode(token_ids, after=trace.token_ids[: position + 1])),
+            "prob": logprob.exp().numpy(),
+            "logprob": logprob.numpy(),
+        }
+    )
+
+
+@quick
+def chances(
+    model: Model, trace: Trace, position: int, token_ids: Sequence[int] = ()
+) -> pd.DataFrame:
+    """Some tokens as the next one after `position`, in the columns of `next_token`: a row each, in
+    the order given. InputError where `position` or a token does not exist."""
+    position = check_position(trace, position)
+    logits = trace.logits[position].double()  # (V,)
+    ids = torch.tensor([check_token(i, len(logits)) for i in token_ids], dtype=torch.long)  # (n,)
+    chosen = logits[ids]  # (n,)
+    logprob = chosen - logits.logsumexp(dim=-1)  # (n,)
+    return pd.DataFrame(
+        {
+            "rank": (logits > chosen[:, None]).sum(dim=-1).numpy(),
+            "token_id": ids.numpy(),
+            "predicted": list(model.decode(ids, after=trace.token_ids[: position + 1])),
             "prob": logprob.exp().numpy(),
             "logprob": logprob.numpy(),
         }

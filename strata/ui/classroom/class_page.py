@@ -170,13 +170,14 @@ def _lesson(done: pd.DataFrame, lesson: Lesson) -> None:
 
 
 def _answer(lesson: Lesson, row: object) -> str:
-    """An answer as it is counted: of a choice the option, of a number its range; as it was given
-    where the lesson has changed since."""
-    guess, number = str(row.guess), int(row.step)  # type: ignore[attr-defined]
+    """An answer as it is counted: of a choice the option, of a number its range, else as its
+    learner reads it; so too where the lesson has changed since."""
+    guess, said = str(row.guess), str(row.said)  # type: ignore[attr-defined]
+    number = int(row.step)  # type: ignore[attr-defined]
     question = lesson.steps[number - 1].question if number <= len(lesson.steps) else None
     if question is None or question.kind not in ("choice", "number"):
-        return guess
+        return said
     try:
         return Asked(question=question).counted_as(json.loads(guess))
     except (ValueError, TypeError, IndexError):
-        return guess
+        return said

@@ -21,7 +21,7 @@ from strata.lessons.answers import measured
 from strata.ui.anatomy import ask, style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
-from strata.ui.lessons.lesson import Run
+from strata.ui.lessons.run import Run
 from strata.ui.server.learner import database, roster
 from strata.ui.server.resources import models
 from strata.weights.fitting import menu_title

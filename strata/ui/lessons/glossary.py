@@ -6,7 +6,7 @@ import html
 import re
 
 from strata.errors import StrataError
-from strata.lessons import glossary
+from strata.lessons import glossary, with_dollars
 
 
 def explained(text: str) -> str:
@@ -25,7 +25,5 @@ def explained(text: str) -> str:
             return shown
         return f'<abbr title="{html.escape(meaning, quote=True)}">{shown}</abbr>'
 
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;")
-    parts = re.split(r"(`[^`]*`)", escaped)  # in code a backslash would be seen
-    escaped = "".join(part if part[:1] == "`" else part.replace("$", r"\$") for part in parts)
+    escaped = with_dollars(text.replace("&", "&amp;").replace("<", "&lt;"))
     return re.sub(r"\[\[([^\]]+)\]\]", abbreviation, escaped)

@@ -10,9 +10,11 @@ import streamlit as st
 
 from strata.classroom.codes import read_code
 from strata.lessons import Lesson, lessons, problems
+from strata.lessons.outcome import outcome
 from strata.lessons.report import as_html, as_notebook, drawn, quoted
 from strata.ui.anatomy import record, style
-from strata.ui.anatomy.place import go
+from strata.ui.anatomy.place import Place, go
+from strata.ui.lessons.lesson import come_to
 from strata.ui.server.learner import is_local, learner, progress, seat
 
 _REPORTS: dict[str, tuple[Callable[..., str], str, Any]] = {
@@ -34,17 +36,62 @@ def show() -> None:
     found = lessons()
     if here is not None and here.group is not None and here.group.lessons:
         found = {stem: found[stem] for stem in here.group.lessons if stem in found}
+    finished = found.get(st.session_state.get("finished", ""))
+    if finished is not None:
+        _finished(finished, found)
     for number, lesson in enumerate(found.values(), 1):
         _lesson(number, lesson, found)
+
+
+def _finished(lesson: Lesson, found: dict[str, Lesson]) -> None:
+    """How the lesson that was just finished went, what to look at again, and what comes next."""
+    how = outcome(lesson, progress().guesses(learner(), lesson.stem))
+    with st.container(border=True, key="finished"):
+        st.markdown(f"#### You have finished “{quoted(lesson.title)}”")
+        st.text(how.in_words)
+        if how.again:
+            st.markdown("**Look at these again:**")
+            with st.container(horizontal=True):
+                for step in how.again:
+                    st.button(
+                        f"{step + 1}\\. {quoted(lesson.steps[step].title)}",
+                        on_click=partial(_to_step, lesson, step),
+                        key=f"again_{step}",
+                    )
+        after = _next(lesson, found)
+        if after is None:
+            st.text("These were all lessons. Now try your own texts on any page.")
+            return
+        st.button(
+            f"Next lesson: {quoted(after.title)}",
+            on_click=partial(go, after.stem),
+            type="primary",
+            icon=":material/arrow_forward:",
+            key="next_lesson",
+        )
+
+
+def _to_step(lesson: Lesson, step: int) -> None:
+    go(lesson.stem, step)
+    come_to(Place(lesson, step))
+
+
+def _next(lesson: Lesson, found: dict[str, Lesson]) -> Lesson | None:
+    """The lesson to go on with: the next one, or the first before it, that was not seen to its
+    end."""
+    stems = list(found)
+    here = stems.index(lesson.stem)
+    for stem in [*stems[here + 1 :], *stems[:here]]:
+        if len(progress().notes(learner(), stem)) < len(found[stem].steps):
+            return found[stem]
+    return None
 
 
 def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
     guesses = progress().guesses(learner(), lesson.stem)
     notes = progress().notes(learner(), lesson.stem)
     seen = {step for step in notes if step < len(lesson.steps)}
-    asked = sum(step.question is not None for step in lesson.steps)
-    answered = {guess.step for guess in guesses}
-    right = {guess.step for guess in guesses if guess.verdict.grade == "right"}
+    how = outcome(lesson, guesses)
     latest = list(notes)[-1] if notes else 0
     with st.container(border=True, key=f"lesson_{lesson.stem}"):
         words, way = st.columns([5, 1], vertical_alignment="center")
@@ -56,13 +103,18 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
             told += [f"best after “{title}”" for title in before]
             if notes:
                 told.append(
-                    f"{len(seen)} steps seen, {len(answered)} of {asked} questions answered, "
-                    f"{len(right)} right"
+                    f"{len(seen)} steps seen, {len(how.answered)} of {len(how.asked)} questions "
+                    f"answered, {len(how.right) + len(how.second)} right"
                 )
             st.caption(" · ".join(told))
             if notes:
                 st.progress(len(seen) / len(lesson.steps))
-        done = len(seen) == len(lesson.steps)
+            done = len(seen) == len(lesson.steps)
+            if done:
+                st.caption(
+                    "*Again* keeps your answers and shows them at their steps. To predict anew, "
+                    "delete them under *Report*."
+                )
         label = "Again" if done else "Continue" if notes else "Start"
         way.button(
             label,

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from strata.lessons import Question
-from strata.lessons.answers import curve_layers
+from strata.lessons.answers import curve_layers, start
 from strata.lessons.report import quoted
 
 
@@ -15,7 +15,7 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     """The learner's guess as it stands, as `strata.lessons.answers.score` takes it; None where
     there is none yet. `shown`: the prompt's tokens, made visible."""
     texts = [option.text for option in question.options]
-    kind = question.kind
+    kind, begins = question.kind, start(question, n_layers)
     if kind == "choice":
         labels = list(map(quoted, texts))  # of a radio they are Markdown
         return st.radio(
@@ -24,15 +24,14 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "token":
         return st.text_input("Your answer: a word or token", key=key).strip() or None
     if kind == "layer":
-        return _slider("Your answer: a layer", 0, n_layers, n_layers // 2, key=key)
+        return _slider("Your answer: a layer", 0, n_layers, begins, key=key)
     if kind == "block" and n_layers == 1:
         st.text("Your answer: block 0, the only one")
         return 0
     if kind == "block":
-        return _slider("Your answer: a block", 0, n_layers - 1, n_layers // 2, key=key)
+        return _slider("Your answer: a block", 0, n_layers - 1, begins, key=key)
     if kind == "band":
-        ends = (n_layers // 3, 2 * n_layers // 3)
-        band = _slider("Your answer: from layer to layer", 0, n_layers, ends, key=key)
+        band = _slider("Your answer: from layer to layer", 0, n_layers, tuple(begins), key=key)
         return band and list(band)
     if kind == "ordering":
         return _ordering(texts, key)
@@ -46,7 +45,7 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
             format_func=lambda i: f"{i} {shown[i]}",
             key=key,
         )
-    return _number(question, key)
+    return _number(question, key, begins)
 
 
 def _slider(label: str, *limits: Any, key: str) -> Any:
@@ -68,14 +67,13 @@ def _slider(label: str, *limits: Any, key: str) -> Any:
     return None if waits else value
 
 
-def _number(question: Question, key: str) -> float | None:
+def _number(question: Question, key: str, begins: float) -> float | None:
     low, high = question.low, question.high
     percent = question.unit == "%"
     scale = 100 if percent else 1
     step = question.step or (high - low) / 100
     unit = f" ({question.unit})" if question.unit else ""
-    middle = low + round((high - low) / 2 / step) * step
-    limits = tuple(float(value) * scale for value in (low, high, middle, step))
+    limits = tuple(float(value) * scale for value in (low, high, begins, step))
     if all(value.is_integer() for value in limits):
         limits = tuple(map(int, limits))
     value = _slider(f"Your answer{unit}", *limits, key=key)

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 from strata.concepts.predictions import (
     CONCEPT,
+    chances,
     entropy,
     factual,
     followed,
@@ -56,6 +57,18 @@ def test_all_v_probabilities_sum_to_one() -> None:
     frame = next_token(decoder(), trace(vocabulary=50), 0, k=50)
     assert len(frame) == 50
     assert frame["prob"].sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_chances_of_named_tokens_are_their_rows_among_all() -> None:
+    run = trace(vocabulary=50)
+    every = next_token(decoder(), run, 1, k=50).set_index("token_id", drop=False)
+    frame = chances(decoder(), run, 1, [49, 0, 7])
+    assert frame["token_id"].tolist() == [49, 0, 7]
+    wanted = every.loc[[49, 0, 7]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(frame, wanted[list(frame)])
+    assert list(chances(decoder(), run, 1)) == list(frame)
+    with pytest.raises(InputError, match="Token 50 does not exist"):
+        chances(decoder(), run, 1, [50])
 
 
 def test_twenty_rows_unless_told() -> None:

@@ -1,0 +1,80 @@
+"""The learner's run as a lesson knows it: what a step's {names} stand for, what a question asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from strata.concepts.views import find_view, supplied
+from strata.engine import Job
+from strata.lessons import Option, Question, filled
+from strata.lessons.answers import resolved
+from strata.lessons.report import quoted
+from strata.ui.anatomy import ask
+from strata.ui.anatomy.page import tokens_of
+from strata.ui.lessons.glossary import explained
+
+
+@dataclass(frozen=True)
+class Run:
+    """The learner's run: which model and prompt, and what a lesson needs to know of it."""
+
+    model: str
+    prompt: str
+    about: dict[str, Any]
+    tokens: pd.DataFrame
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What {names} in a lesson's text stand for on this run."""
+        n_layers, shown = self.about["n_layers"], self.tokens["shown"]
+        return {
+            "model": self.about["title"],
+            "L": n_layers,
+            "layers": n_layers + 1,
+            "D": self.about["d_model"],
+            "V": f"{self.about['d_vocab']:,}",
+            "T": len(self.tokens),
+            "last": len(self.tokens) - 1,
+            "last_token": f"“{shown.iloc[-1]}”",
+            "first_token": f"“{shown.iloc[0]}”",
+        }
+
+    def in_markdown(self, text: str) -> str:
+        """Lesson text as Markdown, with what this run says as text in place of {names}."""
+        said = {name: quoted(str(value)) for name, value in self.facts.items()}
+        return filled(explained(text), said)
+
+    def filled(self, question: Question) -> Question:
+        """The question with what this run says in place of {names}, but for what it asks."""
+
+        def fill(thing: Question | Option, *names: str) -> dict[str, Any]:
+            return {name: filled(getattr(thing, name), self.facts) for name in names}
+
+        options = tuple(
+            option.model_copy(update=fill(option, "text", "why")) for option in question.options
+        )
+        said = fill(question, "right", "close", "wrong", "why")
+        return question.model_copy(update={**said, "options": options})
+
+    def job(self, question: Question) -> Job:
+        """The run that a question is about."""
+        params = resolved(question.params, self.about["n_layers"], len(self.tokens))
+        return self._job(question.view or "run.tokens", params)
+
+    def ask(self, view: str, **params: Any) -> pd.DataFrame:
+        """A view's table for this run."""
+        return ask.run(self._job(view, params))
+
+    def _job(self, view: str, params: dict[str, Any]) -> Job:
+        if "sample" in supplied(find_view(view)):  # of Strata's own passages, not of the prompt
+            return Job(view=view, model=self.model, sample={}, params=params)
+        return Job(view=view, model=self.model, prompt=self.prompt, params=params)
+
+
+def run_of(model: str, prompt: str) -> Run:
+    """What a learner has chosen. StrataError where it is refused."""
+    about = ask.until_ready(model)
+    return Run(model, prompt, about, tokens_of(model, prompt, about))

@@ -1,0 +1,58 @@
+"""A finished lesson is summed up by the first run of each question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from strata.lessons import Lesson
+from strata.lessons.answers import Verdict
+from strata.lessons.outcome import outcome
+from strata.lessons.progress import Guess
+from tests.lessons.test_progress import GUESS
+
+ASKED = {"kind": "token", "ask": "?", "answer": "a", "why": "So."}
+STEPS = [{"title": f"Step {n}", "text": "x", "question": ASKED} for n in range(6)]
+LESSON = Lesson.model_validate(
+    {
+        "stem": "mine",
+        "version": "v1",
+        "title": "Mine",
+        "summary": "s",
+        "minutes": 5,
+        "page": "predictions",
+        "step": [*STEPS, {"title": "Without", "text": "x"}],
+    }
+)
+
+
+def guess(step: int, grade: str, attempt: int = 0, **more: str) -> Guess:
+    verdict = Verdict(grade, "")  # type: ignore[arg-type]
+    return replace(GUESS, step=step, attempt=attempt, verdict=verdict, **more)
+
+
+def test_each_question_counts_once_by_its_first_run() -> None:
+    made = [
+        guess(0, "right"),
+        guess(1, "wrong"),
+        guess(1, "right", 1),
+        guess(2, "wrong"),
+        guess(2, "right", job="another run"),
+        guess(3, "near"),
+        guess(4, "right", version="v0"),
+        guess(5, "open"),
+        guess(6, "right"),  # where nothing is asked any more
+    ]
+    how = outcome(LESSON, made)
+    assert (how.asked, how.answered) == ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))
+    assert (how.right, how.second, how.nearly, how.open) == ((0,), (1,), (3,), (5,))
+    assert how.again == (2, 4), "wrong, or not answered"
+    assert how.in_words == (
+        "Of 6 questions: 1 right at once, 1 right on the second try, 1 nearly right, 1 wrong, "
+        "1 not answered."
+    )
+
+
+def test_a_lesson_without_questions() -> None:
+    none = LESSON.model_copy(update={"steps": LESSON.steps[-1:]})
+    assert outcome(none, []).in_words == "There was no question in it."
+    assert outcome(LESSON, []).again == (0, 1, 2, 3, 4, 5)
