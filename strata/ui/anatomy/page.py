@@ -27,6 +27,7 @@ from strata.engine import Job, Limits
 from strata.trace import Scale
 from strata.ui.anatomy import ask, made, record, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.expected import expect
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
 from strata.ui.server.resources import engine, models
@@ -103,10 +104,18 @@ class Page:
         program = with_reader(program, self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
-    def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
+    def ask(
+        self,
+        view: str,
+        prompts: tuple[str, ...] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
 
-        A refusal, StrataError, ends the page.
+        `meanwhile` draws what is there already, if there is a wait worth showing. A refusal,
+        StrataError, ends the page.
         """
         job = partial(
             Job,
@@ -118,7 +127,9 @@ class Page:
             edits=self.edits,
         )
         # `repr` tells 1 from True
-        return made.frame(self._key(view, prompts, repr(params)), lambda: ask.run(job()))
+        expected = expect(view, self.about, self.n_tokens, len(prompts), params)
+        key = self._key(view, prompts, repr(params))
+        return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 
     def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:
         """What `make` makes of this run and of `by`, which must say all that it depends on, made
@@ -224,8 +235,13 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
     """A chart in its place, with words for those who cannot see it, and its reading below.
 
     Returns what was clicked, where the chart has a selection: the fields of each chosen mark. With
-    another `number` it is another one, in which nothing has been clicked.
+    another `number` it is another one, in which nothing has been clicked. A chart without rows
+    would be an empty box: only its reading is shown.
     """
+    if chart.frame.empty:
+        if read:
+            reading(chart.reading)
+        return []
     guess = st.session_state.get("drawn_guess")
     if guess is not None and guess.figure == key:
         chart = with_guess(chart, guess)

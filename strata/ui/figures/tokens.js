@@ -6,6 +6,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     root.className = "root";
     parentElement.appendChild(root);
   }
+  const kept = root.querySelector(".strip");
+  const scrolled = kept ? kept.scrollTop : 0;
   const strip = document.createElement("div");
   strip.className = "strip";
   strip.setAttribute("role", "group");
@@ -17,7 +19,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.title = token.tip;
     button.setAttribute("aria-label", token.tip);
     button.setAttribute("aria-pressed", String(position === data.chosen));
-    button.style.setProperty("--level", token.level);
+    if (token.level === null) button.classList.add("none");
+    else button.style.setProperty("--level", token.level);
     button.onclick = () => setTriggerValue("chosen", position);
     strip.appendChild(button);
   });
@@ -25,6 +28,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   legend.className = "legend";
   const ramp = document.createElement("span");
   ramp.className = "ramp";
-  legend.append(data.low, ramp, data.high);
+  const none = document.createElement("span");
+  none.className = "ramp none";
+  legend.append(data.low, ramp, data.high, none, data.none);
   root.replaceChildren(strip, legend);
+  // The chosen token into view, inside the strip only: the page must not jump.
+  strip.scrollTop = scrolled;
+  const chosen = strip.children[data.chosen];
+  if (!chosen) return;
+  const [frame, place] = [strip.getBoundingClientRect(), chosen.getBoundingClientRect()];
+  if (place.bottom > frame.bottom - 4) strip.scrollTop += place.bottom - frame.bottom + 8;
+  if (place.top < frame.top + 4) strip.scrollTop -= frame.top - place.top + 8;
 }
