@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def said(run: Run) -> Iterator[Said]:
     leads = logits.argmax(axis=-1)  # (L + 1,)
     [answer] = run.model.decode([int(leads[-1])], after=run.trace.token_ids)
     first = int((leads == leads[-1]).argmax())
-    grid = run.named(tables.grid(run.model, run.trace, start=start))
+    grid = run.named(tables.grid(run.model, run.trace, start=start, k=1))
     claims = (
         f"“{display_candidate(answer)}”",
         f"after “{run.shown[-1]}” (position {run.last})",
@@ -50,7 +51,7 @@ def said(run: Run) -> Iterator[Said]:
 
 
 def _writes(run: Run, start: int) -> Iterator[Said]:
-    size = {"start": start, "width": WIDTH}
+    size: dict[str, Any] = {"start": start, "width": WIDTH, "k": 1}
     writes = run.trace.attn[:, run.last].double().norm(dim=-1).numpy()  # (L,)
     frame = run.named(tables.grid(run.model, run.trace, mode="attn_frozen_norm", **size))
     claims = (

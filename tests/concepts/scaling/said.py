@@ -49,7 +49,7 @@ def said(run: Run) -> Iterator[Said]:
     compared = words.compare_reading(both)
     prob = near(compared, 100 * math.exp(float(after.max())), 1)
     yield Said("compare_reading", compared, (f"“{display_candidate(top)}”", f"{prob}%"))
-    size = {"start": max(0, run.last - 15), "width": 16}
+    size = {"start": max(0, run.last - 3), "width": 4, "k": 1}
     before, with_edit = (grid(run.model, t, **size) for t in (run.trace, edited))
     other = int((before["token_id"].to_numpy() != with_edit["token_id"].to_numpy()).sum())
     claims = (
