@@ -17,7 +17,7 @@ from tests import small
 from tests.concepts.prompts import PROMPTS
 from tests.concepts.said import Run, Said, faults, sayers
 
-OF_BUNDLED = ("one token", "German", "a chat", "one word again")
+OF_BUNDLED = ("one token", "a chat")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,9 @@ def test_what_is_said_keeps_to_grammar_and_is_true(
 
 @pytest.mark.parametrize("name", OF_BUNDLED)
 def test_of_the_bundled_model_too(name: str, model: Model) -> None:
-    run = Run(model, PROMPTS[name])
-    wrong = [fault for sayer in sayers().values() for fault in judge(list(sayer(run)))]
+    run, every = Run(model, PROMPTS[name]), sayers()
+    del every["gaussian_baseline"]  # of samples, see tests/lessons/test_shipped.py
+    wrong = [fault for sayer in every.values() for fault in judge(list(sayer(run)))]
     assert not wrong, "\n".join(wrong)
 
 

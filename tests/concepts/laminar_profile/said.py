@@ -83,7 +83,7 @@ def _profile(run: Run, kept: dict[str, bool]) -> Iterator[Said]:
     states = run.hidden[:, left]
     states = unit(states - states.mean(axis=1, keepdims=True) if kept["center"] else states)
     cosines = np.array([(s @ s.T)[np.triu_indices(len(left), 1)] for s in states])
-    medians = np.nanmedian(cosines, axis=1)
+    medians = np.median(cosines, axis=1)  # NaN where no pair of a layer has a cosine
     claims = [f"of {n_pairs:,} pairs" if n_pairs > 1 else "of 1 pair"]
     if abs(medians).max() < 0.99:  # near 1 more digits are told
         claims.append(f"{two(medians[0])} at layer 0 to {two(medians[-1])} at layer")
