@@ -41,7 +41,7 @@ def paths(
     """
     limits = {
         name: _limits(frame if within is None else within, name, room)
-        for name, room in (("x", 0.08), ("y", 0.06))
+        for name, room in (("x", 0.08), ("y", 0.08))
     }
     colour = depth(
         scale=scale_of(DEPTH, domain=[0, n_layers]),

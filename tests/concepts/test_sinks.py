@@ -208,7 +208,7 @@ def test_where_all_are_sinks_there_are_no_others() -> None:
 
 
 def test_of_many_sinks_a_few_are_named() -> None:
-    frame = sinks(planted(*range(8)))
+    frame = sinks(planted(*range(8), tokens=20))
     said = note(frame, [f"t{i}" for i in range(20)])
     assert said.startswith(
         "“t0” (0), “t1” (1), “t2” (2), “t3” (3), “t4” (4) and 3 more tokens are "
