@@ -26,7 +26,9 @@ def draw_factors(
 
     def row() -> None:
         one = f"{title}, so far by {swept['factor'].iloc[0]:g}"
-        draw(sweep.factor_map(swept, quantity, one, words.map_reading(swept, shown)), "map_so_far")
+        said = words.map_reading(swept, shown)
+        # Its reading has the place of the one below, and no two things may have one.
+        draw(sweep.factor_map(swept, quantity, one, said), "map_so_far", read=False)
 
     place = st.empty()
     place.button(
