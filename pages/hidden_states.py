@@ -42,7 +42,7 @@ if one.open:
 
 if every.open:
     with every:
-        shown = show_sinks(page, "first", st.container())
+        shown = show_sinks(page, "first", st.container(), ever_some=True)
         cells = page.labelled(summary if shown else without_sinks(page, summary))
         cells["value"], sentence = cells["norm"], words.reading(summary, page.named(sinks))
         title = "Norm of the hidden state, by layer and token"

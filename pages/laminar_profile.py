@@ -40,7 +40,8 @@ if profiled.open:
             for view in ("statistics", "points")
         )
         readings = [
-            f"{words.profile_reading(statistics[title], points[title])} "
+            f"{title}: " * (len(runs) > 1)
+            + f"{words.profile_reading(statistics[title], points[title])} "
             + told(run, left_out=skip_sinks)
             for title, run in runs.items()
         ]

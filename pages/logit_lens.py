@@ -39,7 +39,7 @@ for (name, run), at in zip(runs.items(), positions.values(), strict=True):
         sentence = words.sentence(drawn, at, page.n_layers, seen.noun, seen.mistake)
         grid = lens_grid(drawn, display_text(run.prompt), sentence, *carried, up=seen.up)
         draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
-        reading(sentence, name)
+        reading(f"“{display_text(run.prompt)}”: " * (len(runs) > 1) + sentence, name)
     with details[name]:
         where = f"layer {layer} after {run.shown(at)} (position {at})"
         top, other = cells[name]

@@ -9,7 +9,8 @@ from strata.charts import bars, sweep
 from strata.concepts.scaling import measures, words
 from strata.display.tokens import display_candidate, display_lines, display_text
 from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
-from strata.ui.figures.edit import ask_at_length, block_slider, choose_edit, one_of
+from strata.ui.figures.edit import block_slider, choose_edit
+from strata.ui.figures.factors import draw_factors
 from strata.ui.figures.grid import draw_grid
 
 VIEWS = ("Block by block", "Every factor", "One block in detail")
@@ -46,13 +47,8 @@ if one.open:
 
 if every.open:
     with every:
-        quantity = one_of(every, "Colour", sweep.QUANTITIES, "colour")
-        leave = {"view": VIEWS[0]}
-        mapped = ask_at_length(page, "scaling.sweep", leave, factors=FACTORS, **asked)
-        title = f"{sweep.QUANTITIES[quantity]}: {target.shown}"
-        sentence = words.map_reading(mapped, target.shown)
-        draw(sweep.factor_map(mapped, quantity, title, sentence), "map")
-        tables["map"] = mapped
+        leave: dict[str, Any] = {"view": VIEWS[0]}
+        tables["map"] = draw_factors(page, target.shown, swept, leave, factors=FACTORS, **asked)
 
 if detail.open:
     with detail:
@@ -75,7 +71,8 @@ if detail.open:
         with right:
             size: dict[str, Any] = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
             before, after = [run.ask("logit_lens.grid", **size) for run in (page, edited)]
-            st.markdown("**The logit lens with the edit**, from the layer below it upwards")
+            few = f"; the last {COLUMNS} of {page.n_tokens} tokens" * (page.n_tokens > COLUMNS)
+            st.markdown(f"**The logit lens with the edit**, from the layer below it upwards{few}")
             sentence = words.grid_reading(before, after)
             title = f"{display_text(page.prompt, 40)}, {edit.noun} at block {block}"
             drawn = sweep.lens_after(before, after, block, title, sentence)

@@ -1,5 +1,7 @@
 """Trajectories: which way each token travels through the layers, and how far to trust the map."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -10,6 +12,7 @@ from strata.ui.anatomy.page import close_page, draw, open_page, reading, reading
 from strata.ui.figures import maps
 
 VIEWS = ("Activations and gradients", "Against chance", "Gradient norms", "Several prompts")
+GRADIENTS = "Gradients of the mean next-token loss"
 
 page = open_page("trajectories")
 dropped = words.DROPPED if readings_wait() else words.WHY_DROPPED
@@ -18,26 +21,20 @@ first, last = maps.span(page, tokens)
 settings = maps.settings(choose)
 both, chance, sizes, several = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 tables: dict[str, pd.DataFrame] = {}
-
-
-def asked(name: str, view: str, title: str, **changed: object) -> maps.Map:
-    """A map of this prompt, drawn with the settings, of which the chosen tokens are shown."""
-    frame = tables[name] = page.ask(f"trajectories.{view}", **{**settings, **changed})
-    return maps.Map(name.replace(" ", "_"), title, frame, frame["position"].between(first, last))
-
+asked = partial(maps.asked, page, tables, settings, (first, last))
 
 if both.open:
     with both:
         drawn = [asked("activations", "state_map", "Activations")]
+        there = partial(maps.meanwhile, page, drawn[0])
         if page.n_tokens > 1:
-            title = "Gradients of the mean next-token loss"
-            drawn.append(asked("gradients", "gradient_map", title))
+            drawn.append(asked("gradients", "gradient_map", GRADIENTS, meanwhile=there))
         maps.play(page, drawn)
-        if page.n_tokens > 1:
+        if page.n_tokens == 1:
+            st.info(words.TWO)
+        elif "gradients" in tables:
             few = words.silent(tables["gradients"], page.n_layers, page.n_tokens)
             st.caption(f"Gradients: {dropped}.{few}")
-        else:
-            st.info("A gradient needs a prompt of at least two tokens.")
         st.caption(words.CAVEAT)
 
 if chance.open:
@@ -46,16 +43,19 @@ if chance.open:
             for walk, place in enumerate(st.columns(2, gap="medium")):
                 what = "Random walk with the same steps" if walk else "Activations"
                 name = f"{'random walk' if walk else 'activations'} {method}"
+                changed = {"walk": bool(walk), "method": method.lower()}
                 with place:
-                    changed = {"walk": bool(walk), "method": method.lower()}
-                    drawn_map = asked(name, "state_map", f"{what}: {method}", **changed)
-                    maps.show(page, drawn_map)
-        other = {"method": "umap", "seed": settings["seed"] + 1}
-        again = asked("activations UMAP, next seed", "state_map", "", **other).frame
-        pair = tables["activations UMAP"], tables["random walk UMAP"]
-        reading(words.null_reading(*pair, again))
+                    if one := asked(name, "state_map", f"{what}: {method}", **changed):
+                        maps.show(page, one)
+        if {"activations UMAP", "random walk UMAP"} <= tables.keys():
+            other = {"method": "umap", "seed": settings["seed"] + 1}
+            if again := asked("activations UMAP, next seed", "state_map", "", **other):
+                pair = tables["activations UMAP"], tables["random walk UMAP"]
+                reading(words.null_reading(*pair, again.frame))
 
-if sizes.open:
+if sizes.open and page.n_tokens == 1:
+    sizes.info(words.TWO)
+elif sizes.open:
     with sizes:
         norms = tables["gradient norms"] = page.ask("trajectories.gradient_norms")
         scored = page.labelled(norms[norms["norm"] > 0])  # the others have no place on a log scale
@@ -74,9 +74,8 @@ if several.open:
         st.text("\n".join(f"{letter}: {display_text(prompt, 110)}" for letter, prompt in named))
         if not shared.empty:
             followed = maps.follow(shared, token)
-            joint = page.ask("trajectories.joint_map", prompts=prompts, **settings)
-            tables["joint map"] = joint
-            maps.play(page, [maps.joint(joint, followed)])
+            if joint := asked("joint map", "joint_map", "", prompts=prompts):
+                maps.play(page, [maps.joint(joint.frame, followed)])
         reading(words.contexts_reading(shared if shared.empty else followed), "_contexts")
 
 close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.display.tokens import display_candidate, with_shown
+from strata.display.tokens import digits, display_candidate, with_shown
 
 QUANTITIES = {  # what a cell's background or letters may carry
     "prob": "probability",
@@ -82,7 +82,7 @@ def scale_for(
     skip: Sequence[Collection[int]] = (),
 ) -> Scale:
     """The scale that several grids share. `skip`: the positions of each that do not decide it,
-    such as attention sinks, whose norms and writes are huge."""
+    such as attention sinks, whose norms and writes are huge: the upper end says how far they go."""
     if quantity == "nothing":
         return Scale(quantity, 1.0, "", "")
     if quantity in ("prob", "target_prob"):
@@ -93,7 +93,7 @@ def scale_for(
         return Scale(
             quantity, math.log(d_vocab), "0 nats, certain", f"{math.log(d_vocab):.1f} nats"
         )
-    frame = pd.concat(frames)
+    whole = frame = pd.concat(frames)
     if skip and quantity != "kl_to_final":
         others = pd.concat(
             [f[~f["position"].isin(out)] for f, out in zip(frames, skip, strict=True)]
@@ -101,11 +101,12 @@ def scale_for(
         frame = others if len(others) else frame
     largest = float(frame[quantity].abs().max())
     full = largest if largest > 0 else 1.0
-    number = f"{full:,.0f}" if full >= 100 else f"{full:.3g}"
+    most = float(whole[quantity].abs().max())
+    more = f" or more, up to {digits(most)}" if most > full else ""
     if quantity in _SIGNED:
-        return Scale(quantity, full, f"−{number}", f"+{number}")
+        return Scale(quantity, full, f"−{digits(full)}", f"+{digits(full)}{more}")
     unit = " nats" if quantity == "kl_to_final" else ""
-    return Scale(quantity, full, "0", f"{number}{unit}")
+    return Scale(quantity, full, "0", f"{digits(full)}{more}{unit}")
 
 
 def lens_grid(

@@ -161,7 +161,7 @@ def _title(title: str, *, mistaken: bool) -> Spec:
     lines = [
         "Points: pairs of tokens; far right: after the final norm",
         "Line and bars: median and middle half of all pairs",
-        "Grey band: 95 % of pairs of random vectors",
+        "Grey band: 95% of pairs of random vectors",
     ]
     if mistaken:  # as many lines as beside it, so that the axes stand at one height
         lines[2] = "Red: the cross is no pair, the ring a pair that was dropped"

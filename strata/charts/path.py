@@ -16,7 +16,8 @@ _HOVER: Spec = {
     "name": "hover",
     "select": {"type": "point", "fields": ["path"], "on": "pointerover", "clear": "pointerout"},
 }
-_WIDE, _HIGH = 340, 400  # pixels of the smallest map drawn: where names do not meet here
+_WIDE, _HIGH = 340, 320  # pixels of the smallest map drawn: names that do not meet here never do
+_FEW = 6  # paths: of more only the ends are named, since twice as many names would hide the paths
 _LETTER, _LINE = 7.2, 15  # pixels of a letter's width and of a line of text
 _PLACES = (12, -12, 27, -27, 42, -42, 57, -57, 72, -72, 87, -87, 102, -102)  # below, above, ...
 _GROUND = {"expr": "background"}  # behind a name, so that it can be read over paths
@@ -31,8 +32,8 @@ def paths(
     n_layers: int,
     within: pd.DataFrame | None = None,
 ) -> Chart:
-    """Each token's path in the depth colours, its name where it begins and, bold, where it ends.
-    Columns: path (one for each), label, layer, x, y.
+    """Each token's path in the depth colours, its name, bold, where it ends and, of up to six
+    paths, where it begins. Columns: path (one for each), label, layer, x, y.
 
     `within` (x, y) sets the limits where `frame` holds only the layers up to some. The axes of such
     a map mean nothing, so there are none. Names that would cover others stay away; pointing
@@ -40,7 +41,7 @@ def paths(
     """
     limits = {
         name: _limits(frame if within is None else within, name, room)
-        for name, room in (("x", 0.08), ("y", 0.06))
+        for name, room in (("x", 0.08), ("y", 0.08))
     }
     colour = depth(
         scale=scale_of(DEPTH, domain=[0, n_layers]),
@@ -119,7 +120,8 @@ def _named(frame: pd.DataFrame, limits: dict[str, tuple[float, float]]) -> pd.Da
     frame = frame.reset_index(drop=True)
     end = frame["layer"] == frame["layer"].max()
     named = frame.assign(end=end, name_y=float("nan"), thread=False)
-    begin = named[(named["layer"] == named["layer"].min()) & ~end]
+    few = named["path"].nunique() <= _FEW
+    begin = named[(named["layer"] == named["layer"].min()) & ~end & few]
     taken: list[tuple[float, float, float]] = []  # middle and half width, in pixels
     for row in [*named[end].itertuples(), *begin.itertuples()]:
         x = (row.x - left) / (right - left) * _WIDE

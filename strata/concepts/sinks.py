@@ -9,9 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from strata.concepts import quick
-from strata.display.tokens import digits
+from strata.display.tokens import digits, listed
 from strata.model.sinks import norms_of, ratios_to, typical_of, which
 from strata.trace import Trace
+
+_NAMED = 6  # sinks that a sentence names, the rest as a number
 
 
 @quick
@@ -57,7 +59,13 @@ def note(frame: pd.DataFrame, shown: Sequence[str], left_out: bool = False) -> s
     if frame.empty:
         return "No token of this prompt is an attention sink."
     names = [f"“{shown[position]}” ({position})" for position in frame["position"]]
-    listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+    out = ", and left out" if left_out else ""
+    one = len(names) == 1
+    kind = f"{'is an attention sink' if one else 'are attention sinks'} by norm"
+    if len(names) == len(shown):  # there are no others to compare with
+        whole = f"The only token, {names[0]}," if one else f"All {len(names)} tokens of this prompt"
+        return f"{whole} {kind}{out}."
+    if len(names) > _NAMED:
+        names[_NAMED - 1 :] = [f"{len(names) - _NAMED + 1} more tokens"]
     ratio = f"up to {digits(frame['ratio'].max())} times as long as the others"
-    kind = "is an attention sink" if len(names) == 1 else "are attention sinks"
-    return f"{listed} {kind}, {ratio}{', and left out' if left_out else ''}."
+    return f"{listed(names)} {kind}, {ratio}{out}."

@@ -18,6 +18,7 @@ SPACE, NEWLINE, TAB, EMPTY = "·", "↵", "⇥", "∅"
 SHORTENED = "…"
 DOTTED_CIRCLE = "◌"
 LONGEST = 32  # characters of a shown token
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _MARKS = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
 _AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE, "⟨"))
@@ -97,15 +98,22 @@ def display_text(text: str, longest: int = 60) -> str:
     """The end of a running text as one line of plain text, for use inside a sentence.
 
     Like `display_token`, but single spaces between words stay spaces, and what is cut, so that at
-    most `longest` characters of the text remain, is cut from its beginning.
+    most `longest` characters of the text remain, is cut from its beginning, between two words
+    unless a word is longer than half of that.
     """
-    tail = text if len(text) <= longest else text[-longest:].lstrip(" ")
+    tail = text if len(text) <= longest else _from_a_word(text[-longest - 1 :])
     pieces = _pieces(tail)
     for i in range(1, len(tail) - 1):
         if tail[i] == " " and tail[i - 1] != " " != tail[i + 1]:
             pieces[i] = " "
     shown = "".join(pieces) or EMPTY
     return shown if len(text) <= longest else SHORTENED + shown
+
+
+def _from_a_word(tail: str) -> str:
+    """The end of a text less its first character, and less the word that is then cut."""
+    begins = next((i for i, sign in enumerate(tail[: len(tail) // 2]) if sign.isspace()), 0)
+    return tail[begins + 1 :].lstrip(" ")
 
 
 def display_lines(text: str) -> str:
@@ -123,9 +131,28 @@ def distinct(labels: Iterable[str]) -> list[str]:
     return result
 
 
-def digits(value: float) -> str:
-    """A number for a sentence: three digits, or all of those before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def digits(value: float, n: int = 3) -> str:
+    """A number for a sentence: `n` digits, or all of those before the point; "1.2 × 10⁻⁷" where it
+    is that small, and a true minus."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace("-", "−")
+    number, _, power = f"{value:.{n}g}".partition("e")
+    times = f" × 10{str(int(power)).translate(_RAISED)}" if power else ""
+    return number.replace("-", "−") + times
+
+
+def part_of(count: int, total: int, noun: str) -> str:
+    """So many of some things, in words: "none of the 5 cells", "3 of 5 cells", "all 5 cells"."""
+    if total == 1:
+        return f"{count} of 1 {noun}"
+    if count == 0:
+        return f"none of the {total:,} {noun}s"
+    return f"all {total:,} {noun}s" if count == total else f"{count:,} of {total:,} {noun}s"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Some things as they stand in a sentence: "a, b and c"."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" and {parts[-1]}"
 
 
 def display_percent(prob: float, digits: int = 1) -> str:
@@ -134,6 +161,19 @@ def display_percent(prob: float, digits: int = 1) -> str:
     if 0 < 100 * prob < least / 2 * (1 - 1e-9):
         return f"<{least:.{digits}f}%"
     return f"{prob:.{digits}%}"
+
+
+def percent(prob: float) -> str:
+    """A probability in a sentence: whole per cent, but "0.40%", "less than 0.01%" and "more than
+    99%" at the ends."""
+    if prob < 0.005:
+        return display_percent(prob, 2).replace("<", "less than ")
+    return "more than 99%" if prob >= 0.995 else f"{prob:.0%}"
+
+
+def fixed(value: float, digits: int = 3) -> str:
+    """With so many digits, a true minus, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _pieces(text: str) -> list[str]:

@@ -88,7 +88,9 @@ def test_the_link_restores_the_view(page: Page, address: str) -> None:
     expect(reading(page)).to_contain_text("the largest MLP write is that of block")
     expect(page.locator(".st-key-reading_proof")).to_contain_text("61 parts through the frozen")
     page.get_by_role("tab", name="Where the target's logit comes from").click()
-    expect(page.locator(".st-key-reading_attribution")).to_contain_text("63 parts add up to")
+    expect(page.locator(".st-key-reading_attribution")).to_contain_text(
+        "61 parts and the biases add up to"
+    )
     page.reload()
     settled(page)
     expect(chart(page, "What adds to the logit of ·Paris at position 3")).to_be_visible()
@@ -190,7 +192,7 @@ def test_both_common_mistakes_say_what_they_do(page: Page, address: str) -> None
     visit(page, address, "?mistake=Norm+the+last+state+twice")
     expect(reading(page)).to_contain_text("Read the wrong way: ")
     mistake = page.locator(".st-key-reading_mistake")
-    expect(mistake).to_contain_text("changes 4 of 5 answers in the last row")
+    expect(mistake).to_contain_text("changes the answer at 4 of 5 positions of the last row")
     expect(cell(page, 30, 4)).not_to_have_text("·Paris")
     page.get_by_role("button", name="Options").click()
     choose(page, "A common mistake", "Leave the final norm out")

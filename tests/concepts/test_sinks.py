@@ -151,9 +151,9 @@ def test_the_note_names_them() -> None:
     shown = ["The", "·cat", "·sat", "."]
     frame = sinks(planted(0, 3))
     text = note(frame, shown, left_out=True)
-    assert text.startswith("“The” (0) and “.” (3) are attention sinks, up to ")
+    assert text.startswith("“The” (0) and “.” (3) are attention sinks by norm, up to ")
     assert text.endswith(", and left out.")
-    assert note(frame[:1], shown).startswith("“The” (0) is an attention sink, up to ")
+    assert note(frame[:1], shown).startswith("“The” (0) is an attention sink by norm, up to ")
     assert note(frame[:0], shown) == "No token of this prompt is an attention sink."
 
 
@@ -170,8 +170,48 @@ def test_reading_tells_a_sink_from_none() -> None:
     run = replace(trace(layers=3, tokens=4, d_model=4), hidden=hidden)
     assert words.reading(hidden_states.summary(run), sinks(run)) == (
         f"{text.format(' but the sinks')}position 0, "
-        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: an "
+        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: by norm an "
         "attention sink."
+    )
+
+
+def test_long_states_that_are_no_sinks_are_told_too() -> None:
+    """Columns that are bright in the figure, though below the tenfold of a sink."""
+    hidden = torch.ones(3, 12, 4)
+    hidden[1, 0], hidden[1, 4], hidden[2, 7] = 500, 8, 4
+    run = replace(trace(layers=3, tokens=12, d_model=4), hidden=hidden)
+    assert words.reading(hidden_states.summary(run), sinks(run)).endswith(
+        "by norm an attention sink. Positions 4 and 7 are long at some layer too, up to 8.0 times "
+        "the others, but not the tenfold that a sink is known by."
+    )
+    hidden[2, 7] = 1
+    run = replace(run, hidden=hidden)
+    said = words.reading(hidden_states.summary(run), sinks(run))
+    assert said.endswith(
+        "Position 4 is long at some layer too, up to 8.0 times the others, but not "
+        "the tenfold that a sink is known by."
+    )
+
+
+def test_where_all_are_sinks_there_are_no_others() -> None:
+    hidden = torch.ones(4, 3, 4)
+    hidden[2:] = 1_000
+    run = replace(trace(layers=4, tokens=3, d_model=4), hidden=hidden)
+    frame = sinks(run)
+    said = words.reading(hidden_states.summary(run), frame)
+    assert "250 times what steady growth would give: by norm an attention sink, and so are " in said
+    assert "others" not in said
+    assert note(frame, ["a", "b", "c"], left_out=True) == (
+        "All 3 tokens of this prompt are attention sinks by norm, and left out."
+    )
+    assert note(frame[:1], ["a"]) == "The only token, “a” (0), is an attention sink by norm."
+
+
+def test_of_many_sinks_a_few_are_named() -> None:
+    frame = sinks(planted(*range(8), tokens=20))
+    said = note(frame, [f"t{i}" for i in range(20)])
+    assert said.startswith(
+        "“t0” (0), “t1” (1), “t2” (2), “t3” (3), “t4” (4) and 3 more tokens are "
     )
 
 

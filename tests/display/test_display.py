@@ -1,5 +1,6 @@
 """Every character of a token can be seen, and none of them can do anything."""
 
+import math
 import sys
 import unicodedata
 
@@ -8,12 +9,17 @@ import pytest
 
 from strata.display.tokens import (
     LONGEST,
+    digits,
     display_bytes,
     display_candidate,
     display_percent,
     display_sampled,
     display_text,
     display_token,
+    fixed,
+    listed,
+    part_of,
+    percent,
     with_shown,
 )
 
@@ -109,6 +115,41 @@ def test_running_text_is_cut_at_its_beginning() -> None:
     assert display_text("The capital of France is", longest=9) == "…France is"
     assert display_text("The capital of France is", longest=10) == "…France is"
     assert display_text("abc", longest=3) == "abc"
+
+
+def test_a_running_text_is_cut_between_words() -> None:
+    text = "the beach at low tide, where he found it"
+    for longest in range(12, len(text)):
+        assert text.endswith(kept := display_text(text, longest)[1:])
+        assert text[-len(kept) - 1] == " "
+        assert longest / 2 <= len(kept) <= longest
+    assert display_text("Donaudampfschifffahrt", 8) == "…ifffahrt"
+    assert display_text("今天的天气很好", 3) == "…气很好"
+
+
+def test_numbers_in_sentences() -> None:
+    assert [
+        digits(x) for x in (0, 0.5, -12.345, 123.4, -23_456)
+    ] == "0 0.5 −12.3 123 −23,456".split()
+    assert digits(6.3e-7, 1) == "6 × 10⁻⁷"
+    shown = [percent(p) for p in (3e-5, 0.0012, 0.0051, 0.5, 0.9949, 0.9999, math.nan)]
+    assert shown == ["less than 0.01%", "0.12%", "1%", "50%", "99%", "more than 99%", "nan%"]
+    assert [fixed(x, 2) for x in (-0.001, -0.5, 1)] == ["0.00", "−0.50", "1.00"]
+
+
+def test_counts_in_sentences() -> None:
+    assert [part_of(n, 5, "cell") for n in (0, 3, 5)] == [
+        "none of the 5 cells",
+        "3 of 5 cells",
+        "all 5 cells",
+    ]
+    assert part_of(0, 1, "position") == "0 of 1 position"
+    assert part_of(1_000, 2_000, "cell") == "1,000 of 2,000 cells"
+    assert [listed(parts) for parts in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Every page opens for a model of one block and eight tokens: no slider of one value, no list of
-more tokens than there are."""
+"""Every page opens for a model of one block and eight tokens, and for a prompt of one token: no
+slider of one value, no list of more tokens than there are, no empty chart, no refusal, a foot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -55,6 +56,51 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
         st.session_state.setdefault(name, value)
     st.session_state["choice"] = Choice("small", prompt, st.container())
     runpy.run_path(path)
+
+
+EVERY = [
+    *((stem, {}) for stem in ("predictions", "logit_lens")),
+    *(("scaling", {"view": v}) for v in ("Block by block", "Every factor", "One block in detail")),
+    *(
+        ("hidden_states", {"view": view})
+        for view in ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
+    ),
+    ("laminar_profile", {}),
+    *(
+        ("laminar_profile", {"view": view, "center": center})
+        for view in ("Between layers", "Between tokens")
+        for center in (False, True)
+    ),
+    *(
+        ("trajectories", {"view": view, "method": method})
+        for view in ("Activations and gradients", "Gradient norms", "Several prompts")
+        for method in ("UMAP", "PCA")
+    ),
+    ("trajectories", {"view": "Against chance"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stem", "chosen"),
+    [("cat", *each) for each in EVERY]
+    + [("the cat", *each) for each in EVERY if each[0] in ("laminar_profile", "trajectories")],
+)
+def test_a_short_prompt_has_a_whole_page(
+    prompt: str, stem: str, chosen: dict[str, Any], small: None
+) -> None:
+    arguments = (str(PAGES / f"{stem}.py"), prompt, chosen)
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert not app.exception, app.exception[0].message
+    assert not app.error
+    assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
+    assert not [chart.proto.alt for chart in app.get("vega_lite_chart") if empty(chart.proto)]
+
+
+def empty(chart: Any) -> bool:
+    """Whether a chart has no rows, or none with a number."""
+    rows = pa.ipc.open_stream(chart.data.data).read_pandas()
+    numbers = [name for name in ("cosine", "value") if name in rows]
+    return rows.empty or any(rows[name].isna().all() for name in numbers)
 
 
 @pytest.mark.parametrize(

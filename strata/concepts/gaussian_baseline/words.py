@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from strata.concepts.gaussian_baseline.density import ks_distance, quantile
-from strata.display.tokens import display_sampled, display_text
+from strata.display.tokens import digits, display_sampled, display_text, fixed, percent
 
 PARTS = {"stream": "the residual stream", "attn": "the attention writes", "mlp": "the MLP writes"}
 SPIKES = (
@@ -28,8 +28,8 @@ def reading(frame: pd.DataFrame) -> str:
     """One sentence on `summary`: where the cosines lie, and how far that is from the baselines."""
     [row] = frame.itertuples()
     text = (
-        f"The cosines of {row.n_pairs:,} pairs have mean {_fixed(row.mean, 2)} and spread "
-        f"{row.spread:.2g}, as wide as for random directions in "
+        f"The cosines of {row.n_pairs:,} pairs have mean {fixed(row.mean, 2)} and spread "
+        f"{digits(row.spread, 2)}, as wide as for random directions in "
         f"{_number(row.effective_dimension)} dimensions. In distribution they are "
         f"{row.ks_full:.2f} from random directions in all {row.dims:,}"
     )
@@ -47,14 +47,14 @@ def compare(
     dimensions)."""
     [row] = numbers.itertuples()
     rows = [
-        ("Mean cosine", _fixed(row.mean), "0"),
+        ("Mean cosine", fixed(row.mean), "0"),
         ("Spread", f"{row.spread:.3f}", f"{1 / math.sqrt(d):.3f}"),
         ("Effective dimension", _number(row.effective_dimension), f"{d:,}"),
         ("Participation ratio", _number(row.participation_ratio), _number(1 / (1 / d + 1 / n))),
         (
             f"Cosine at {pair['quantile']:.1%}",
-            _fixed(pair["cosine"]),
-            _fixed(quantile(pair["quantile"], d)),
+            fixed(pair["cosine"]),
+            fixed(quantile(pair["quantile"], d)),
         ),
     ]
     named = {d: "these", int(row.best_dimension): "the nearest", int(row.dims): "all"}
@@ -85,7 +85,7 @@ def told(frame: pd.DataFrame) -> pd.DataFrame:
         {
             "states": frame["part"].map(PARTS).str.removeprefix("the "),
             "step": frame["step"].map(steps),
-            "mean": frame["mean"].map(_fixed),
+            "mean": frame["mean"].map(fixed),
             "effective dimension": frame["effective_dimension"].map(_number),
             "mean square × D": (frame["mean_square"] * d_model).map(_number),
             "step explains": [
@@ -163,10 +163,11 @@ def closest(frame: pd.DataFrame) -> str:
     if len(raw) < 2:
         return ""
     first, *others = raw.itertuples()
+    come, are = ("comes", "it is") if first.part == "stream" else ("come", "they are")
     rest = ", ".join(f"{PARTS[row.part]} {row.ks_best:.2f}" for row in others)
     return (
-        f"At this layer {PARTS[first.part]} come closest to a Gaussian of any dimension, as they "
-        f"are: distance {first.ks_best:.2f} ({rest})."
+        f"At this layer {PARTS[first.part]} {come} closest to a Gaussian of any dimension, as "
+        f"{are}: distance {first.ks_best:.2f} ({rest})."
     )
 
 
@@ -181,7 +182,7 @@ def whole(frame: pd.DataFrame) -> str:
     return (
         f"Over all layers {PARTS[part]} {'come' if part != 'stream' else 'comes'} closest to a "
         f"Gaussian of any dimension: median distance {first['ks_best']:.2f}"
-        f"{f' ({rest})' if rest else ''}, mean cosine {_fixed(first['mean'], 2)}, and a spread as "
+        f"{f' ({rest})' if rest else ''}, mean cosine {fixed(first['mean'], 2)}, and a spread as "
         f"in {_number(first['effective_dimension'])} of {dims:,} dimensions."
     )
 
@@ -197,7 +198,7 @@ def dimensions_reading(frame: pd.DataFrame, n: int) -> str:
     return (
         f"{within:.0%} of the dimensions have an excess kurtosis within ±{band:.2f}, where about "
         f"95% of Gaussian ones would lie; the heaviest tails are in dimension {top['dim']:.0f}, "
-        f"with {_number(top['kurtosis'])}, which holds {top['share']:.1%} of all variance."
+        f"with {_number(top['kurtosis'])}, which holds {percent(top['share'])} of all variance."
     )
 
 
@@ -213,11 +214,6 @@ def normality_reading(frame: pd.DataFrame, dim: int) -> str:
 
 def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.005 else ("none" if value > -0.005 else f"−{-value:.0%}")
-
-
-def _fixed(value: float, digits: int = 3) -> str:
-    """With so many digits, a true minus, and none before a zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.display.tokens import digits, with_shown
+from strata.display.tokens import digits, fixed, listed, percent, with_shown
+
+_LONG = 3.0  # times the usual norm: a column that is bright in the figure
 
 
 def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
-    """One sentence on `summary`: how norms grow with depth; and which tokens `sinks` found."""
+    """On `summary`: how norms grow with depth, and which tokens `sinks` found; one sentence, and
+    another where more tokens are long."""
     norms = frame.pivot(index="layer", columns="position", values="norm")  # (L + 1, T)
     others = norms.drop(columns=sinks["position"])
     few = 0 < len(sinks) < norms.shape[1]
@@ -21,15 +24,35 @@ def reading(frame: pd.DataFrame, sinks: pd.DataFrame) -> str:
     if sinks.empty:
         return text + "; no token is an attention sink."
     top = with_shown(sinks).iloc[int(sinks["ratio"].argmax())]
+    times = "the others" if few else "what steady growth would give"
     text += (
-        f"; position {top['position']}, “{top['shown']}”, reaches "
-        f"{digits(top['norm'])} at layer {top['layer']}, {digits(top['ratio'])} times the "
-        "others: an attention sink"
+        f"; position {top['position']}, “{top['shown']}”, reaches {digits(top['norm'])} at layer "
+        f"{top['layer']}, {digits(top['ratio'])} times {times}: by norm an attention sink"
     )
-    also = [str(position) for position in sinks["position"] if position != top["position"]]
-    if not also:
-        return text + "."
-    return f"{text}, and so {'is' if len(also) == 1 else 'are'} {', '.join(also)}."
+    if len(sinks) > 1:
+        also = [str(position) for position in sinks["position"] if position != top["position"]]
+        text += f", and so {'is' if len(also) == 1 else 'are'} {_numbers(also)}"
+    return f"{text}.{_long(norms.drop(columns=sinks['position']))}" if few else f"{text}."
+
+
+def _long(norms: pd.DataFrame) -> str:
+    """Of the norms (L + 1, T') of all tokens but sinks: which stand out, in a sentence; or ''."""
+    ratios = norms.div(norms.median(axis=1), axis=0).max()
+    most = ratios[ratios >= _LONG].sort_values(ascending=False)
+    if most.empty:
+        return ""
+    one = len(most) == 1
+    return (
+        f" {'Position' if one else 'Positions'} {_numbers([str(p) for p in most.index])} "
+        f"{'is' if one else 'are'} long at some layer too, up to {most.iloc[0]:.1f} times the "
+        "others, but not the tenfold that a sink is known by."
+    )
+
+
+def _numbers(positions: list[str], most: int = 6) -> str:
+    more = len(positions) - most + 1
+    shown = positions if len(positions) <= most else [*positions[: most - 1], f"{more} more"]
+    return listed(shown)
 
 
 def strip_reading(frame: pd.DataFrame, d_model: int) -> str:
@@ -56,7 +79,7 @@ def outliers_reading(frame: pd.DataFrame) -> str:
         return "Every token of this prompt is left out here."
     top = with_shown(frame).iloc[0]
     return (
-        f"Dimension {top['dim']} alone holds {top['share']:.0%} of the squared norm of "
+        f"Dimension {top['dim']} alone holds {percent(top['share'])} of the squared norm of "
         f"“{top['shown']}” at layer {top['layer']}."
     )
 
@@ -64,8 +87,11 @@ def outliers_reading(frame: pd.DataFrame) -> str:
 def final_norm_reading(frame: pd.DataFrame) -> str:
     """One sentence on `final_norm`, about the last position, which predicts the next token."""
     last = frame.iloc[-1]
-    return (
+    text = (
         f"The final norm takes the last state from a norm of {digits(last['norm_before'])} to "
-        f"{digits(last['norm_after'])} and turns it: the cosine between the two is "
-        f"{last['cosine']:.2f}."
+        f"{digits(last['norm_after'])}"
     )
+    if pd.isna(last["cosine"]):  # the head reads another width, or a state is zero
+        return f"{text}; between the two no cosine is defined."
+    turns = "turns it" if last["cosine"] < 0.99 else "hardly turns it"
+    return f"{text} and {turns}: the cosine between the two is {fixed(last['cosine'], 2)}."

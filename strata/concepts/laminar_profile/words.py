@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+
+from strata.display.tokens import listed
 
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
@@ -42,15 +45,26 @@ def between_tokens_reading(frame: pd.DataFrame, shown: Sequence[str], n_layers: 
     layers = different["layer"].unique()
     if len(layers) > 1:
         medians = different.groupby("layer")["cosine"].median()
-        listed = _listed(
+        named = listed(
             [f"{_cosine(m)} {_at(int(layer), n_layers)}" for layer, m in medians.items()]
         )
-        return f"The median cosine of two different tokens is {listed}." + few
+        return f"The median cosine of two different tokens is {named}." + few
     where = _at(int(layers[0]), n_layers)
+    if len(different) == 1:
+        [only] = different.to_dict("records")
+        return (
+            f"{where[0].upper()}{where[1:]} the states of {_both(only, shown)}, the only pair, "
+            f"have a cosine of {_cosine(only['cosine'])}.{few}"
+        )
     most, least = (
         different.iloc[int(which)]
         for which in (different["cosine"].argmax(), different["cosine"].argmin())
     )
+    if _cosine(most["cosine"]) == _cosine(least["cosine"]):
+        return (
+            f"{where[0].upper()}{where[1:]} all {_pairs(len(different))} of tokens have a cosine "
+            f"of {_cosine(most['cosine'])}.{few}"
+        )
     return (
         f"{where[0].upper()}{where[1:]} the states of {_both(most, shown)} are most alike, cosine "
         f"{_cosine(most['cosine'])}, those of {_both(least, shown)} least, "
@@ -70,7 +84,7 @@ def profile_reading(frame: pd.DataFrame, drawn: pd.DataFrame) -> str:
         f"The median cosine of {_pairs(pairs)} goes from {_cosine(first['median'])} at layer "
         f"{first['layer']} to {_cosine(last['median'])} at layer {last['layer']}, highest at layer "
         f"{top['layer']} ({_cosine(top['median'])}); after the final norm it is "
-        f"{_cosine(frame['median'].iloc[-1])}. Of pairs of random vectors, 95 % would lie between "
+        f"{_cosine(frame['median'].iloc[-1])}. Of pairs of random vectors, 95% would lie between "
         f"{_cosine(last['random_low'])} and {_cosine(last['random_high'])}."
     )
     undefined = frame[frame["n_pairs"] < pairs]
@@ -161,7 +175,7 @@ def index_bug_reading(
     verb = "shows" if len(false) == 1 else "show"
     return (
         f"{len(false)} of {len(titles)} panels {verb} something else than the title says: the one "
-        f"titled {names[title]} is really {names[i]}, and its cosines are off by up to "
+        f"titled “{names[title]}” is really “{names[i]}”, and its cosines are off by up to "
         f"{_cosine(off[title, i])}."
     )
 
@@ -188,7 +202,7 @@ def _named(position: int, shown: Sequence[str]) -> str:
     return f"“{shown[position]}” ({position})"
 
 
-def _both(row: pd.Series, shown: Sequence[str]) -> str:
+def _both(row: Mapping[str, Any] | pd.Series, shown: Sequence[str]) -> str:
     a, b = int(row["position_a"]), int(row["position_b"])
     return f"{_named(a, shown)} and {_named(b, shown)}"
 
@@ -203,7 +217,3 @@ def _of(row: pd.Series) -> str:
 
 def _pairs(count: int) -> str:
     return "1 pair" if count == 1 else f"{count:,} pairs"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from strata.display.tokens import display_candidate, with_shown
+from strata.display.tokens import digits, display_candidate, part_of, percent, with_shown
 
 
 def sentence(
@@ -28,21 +28,23 @@ def grid_reading(frame: pd.DataFrame, position: int, last: int) -> str:
     after = f"after “{cells['shown'].iloc[0]}” (position {position})"
     first = int(layers[leads.argmax()])
     settled = int(layers[len(leads) - int((~leads[::-1]).argmax())] if not leads.all() else 0)
-    sure = f"{cells['prob'].iloc[-1]:.0%} at the end"
+    sure = f"{percent(cells['prob'].iloc[-1])} at the end"
+    if first == last:
+        return f"{answer} leads at layer {last} only, the very last, {after}; {sure}."
     text = f"{answer} first leads at layer {first} of {last} {after}"
     if settled > first:
         return f"{text}, and for good from layer {settled} on; {sure}."
-    return f"{text}{', and stays ahead' if first < last else ', the very last'}; {sure}."
+    return f"{text}, and stays ahead; {sure}."
 
 
 def facts(cell: pd.DataFrame) -> str:
     """The numbers of one opened cell, in a few words."""
     row = cell.iloc[0]
-    words = [f"Norm {_number(row['norm'])}"]
+    words = [f"Norm {digits(row['norm'])}"]
     if not np.isnan(row["entropy"]):
         words.append(f"entropy {row['entropy']:.2f} nats")
         words.append(f"KL to the final {row['kl_to_final']:.2f} nats")
-    return ", ".join(words)
+    return f"{', '.join(words)}."
 
 
 def write_reading(frame: pd.DataFrame, position: int, noun: str) -> str:
@@ -50,11 +52,11 @@ def write_reading(frame: pd.DataFrame, position: int, noun: str) -> str:
     cells = frame[frame["position"] == position]
     largest = cells.iloc[int(cells["norm"].argmax())]
     smallest = cells.iloc[int(cells["norm"].argmin())]
+    least = f"; the smallest has norm {digits(smallest['norm'])} (block {smallest['layer'] - 1})"
     return (
         f"At position {position} the largest {noun} is that of block {largest['layer'] - 1}, of "
-        f"norm {_number(largest['norm'])}, and promotes "
-        f"“{display_candidate(largest['predicted'])}”; the smallest has norm "
-        f"{_number(smallest['norm'])} (block {smallest['layer'] - 1})."
+        f"norm {digits(largest['norm'])}, and promotes "
+        f"“{display_candidate(largest['predicted'])}”{least if len(cells) > 1 else ''}."
     )
 
 
@@ -65,14 +67,14 @@ def deltas_reading(own: pd.DataFrame, frozen: pd.DataFrame) -> str:
     ranks = (
         "Both rank the tokens of a write alike here, since this norm only rescales it"
         if not differ
-        else f"The two name different tokens in {differ:,} of {len(own):,} cells, since the norm's "
-        "bias counts in each write again"
+        else f"The two name different tokens in {part_of(differ, len(own), 'cell')}, since the "
+        "norm's bias counts in each write again"
     )
     return (
-        f"{ranks}; but its own norm blows every write up to the size of a whole state, that of "
+        f"{ranks}; but its own norm brings every write to the size of a whole state, that of "
         f"block {most['layer'] - 1} at position {most['position']}, of norm "
-        f"{_number(most['norm'])}, {_number(most['magnified'])} times: its {most['prob']:.0%} says "
-        "nothing of how much it matters."
+        f"{digits(most['norm'])}, {digits(most['magnified'])} times as large: the "
+        f"{percent(most['prob'])} that its first token gets says nothing of how much it matters."
     )
 
 
@@ -89,7 +91,7 @@ def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None =
     return (
         f"At position {position} “{display_candidate(best['predicted'])}” {moves} from rank "
         f"{worst['rank']:,} at layer {worst['layer']} to rank {best['rank']:,} with "
-        f"{_share(best['prob'])} at layer {last}."
+        f"{percent(best['prob'])} at layer {last}."
     )
 
 
@@ -102,12 +104,13 @@ def attribution_reading(
     block = "" if pd.isna(top["block"]) else f" of block {top['block']}"
     part = {"attn": "attention", "mlp": "the MLP", "norm_bias": "the norm's bias"}
     name = part.get(top["part"], f"the {str(top['part']).replace('_', ' ')}")
+    parts = int((~frame["part"].str.endswith("bias")).sum())
     total, end = float(frame["logit"].sum()), way.iloc[-1]
     capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
     return (
-        f"At position {position}, {len(frame)} parts add up to {total:.3f}{capped}; the model's "
-        f"own logit of “{display_candidate(end['predicted'])}” is {end['logit']:.3f} (rank "
-        f"{end['rank']:,}, {_share(end['prob'])}). {name[0].upper()}{name[1:]}{block} adds most, "
+        f"At position {position}, {parts} parts and the biases add up to {total:.3f}{capped}; the "
+        f"model's own logit of “{display_candidate(end['predicted'])}” is {end['logit']:.3f} (rank "
+        f"{end['rank']:,}, {percent(end['prob'])}). {name[0].upper()}{name[1:]}{block} adds most, "
         f"{top['logit']:+.2f}."
     )
 
@@ -115,30 +118,25 @@ def attribution_reading(
 def proof_reading(frame: pd.DataFrame, position: int, d_vocab: int) -> str:
     """One sentence on `proof`: both errors over the whole vocabulary."""
     output, total = frame.itertuples()
+    errors = output.error, total.error, total.tolerance
+    off, apart, allowed = (digits(error, 1) for error in errors)
     return (
-        f"Position {position}, all {d_vocab:,} logits: the last row of the grid is off the model's "
-        f"own by {output.error:.1g}; {total.terms} parts through the frozen norm and the biases "
-        f"add up to them, off by {total.error:.1g} ({total.tolerance:.1g} allowed)."
+        f"Position {position}, all {d_vocab:,} logits: the last row of the grid is off the "
+        f"model's own by {off}; {total.terms} parts through the frozen norm and the biases add up "
+        f"to them, off by {apart} ({allowed} allowed)."
     )
 
 
 def mistake_reading(frame: pd.DataFrame, mistake: str) -> str:
     """One sentence on `mistakes`."""
-    row = frame.set_index("mistake").loc[mistake]
+    [row] = frame[frame["mistake"] == mistake].to_dict("records")
     what = {
         "norm_twice": "Norming the last state a second time (transformers' own last hidden state "
         "is normed already)",
         "no_norm": "Leaving the final norm out",
     }[mistake]
     return (
-        f"{what} changes {row['changed']:.0f} of {row['positions']:.0f} answers in the last row, "
-        f"by {_number(row['kl'])} nats on average: this row is no longer the model's output."
+        f"{what} changes the answer at {part_of(row['changed'], row['positions'], 'position')} of "
+        f"the last row, and what it says by {digits(row['kl'])} nats on average: this row is no "
+        "longer the model's output."
     )
-
-
-def _share(prob: float) -> str:
-    return f"{prob:.0%}" if prob >= 0.01 else f"{prob:.1g}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or not np.isfinite(value) else f"{value:.3g}"

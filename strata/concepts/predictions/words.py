@@ -6,8 +6,8 @@ import pandas as pd
 
 from strata.display.tokens import (
     display_candidate,
-    display_percent,
     display_text,
+    percent,
     with_shown,
 )
 
@@ -15,11 +15,12 @@ from strata.display.tokens import (
 def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
     """One sentence on `next_token` and `entropy` after `context`, the text up to that position."""
     best, doubt = top.iloc[0], undecided.iloc[0]
-    choices = doubt["choices"]
+    choices = f"{doubt['choices']:,.{0 if doubt['choices'] >= 100 else 1}f}"
+    said = f"{choices} equally likely tokens" if choices != "1.0" else "a single possible token"
     return (
-        f"After “{display_text(context)}”, the model puts {_percent(best['prob'])} on "
+        f"After “{display_text(context)}”, the model puts {percent(best['prob'])} on "
         f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
-        f"that of {choices:,.{0 if choices >= 100 else 1}f} equally likely tokens."
+        f"that of {said}."
     )
 
 
@@ -30,7 +31,7 @@ def followed_reading(frame: pd.DataFrame) -> str:
     row = with_shown(frame).iloc[0]
     return (
         f"“{row['shown']}” really follows: rank {row['rank']:,}, "
-        f"{_percent(row['prob'])}, a surprisal of {row['surprisal']:.2f} nats."
+        f"{percent(row['prob'])}, a surprisal of {row['surprisal']:.2f} nats."
     )
 
 
@@ -48,8 +49,9 @@ def tips(frame: pd.DataFrame) -> list[str]:
 
 
 def tints(frame: pd.DataFrame) -> pd.Series:
-    """How deep each row of `surprisal` is tinted: 0 for 0 nats, 1 from 10 nats on."""
-    return (-frame["logprob"] / 10).clip(0, 1).fillna(0)
+    """How deep each row of `surprisal` is tinted: 0 for 0 nats, 1 from 10 nats on; missing for the
+    first token, which has none."""
+    return (-frame["logprob"] / 10).clip(0, 1)
 
 
 def surprisal_reading(frame: pd.DataFrame) -> str:
@@ -62,9 +64,3 @@ def surprisal_reading(frame: pd.DataFrame) -> str:
         f"{hardest['position']}: {-hardest['logprob']:.2f} nats, rank {hardest['rank']:,}; the "
         f"mean is {-frame['logprob'].mean():.2f} nats a token."
     )
-
-
-def _percent(prob: float) -> str:
-    if prob < 0.005:
-        return display_percent(prob, 2).replace("<", "less than ")
-    return "more than 99%" if prob >= 0.995 else f"{prob:.0%}"

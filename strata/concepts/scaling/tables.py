@@ -91,7 +91,8 @@ def compare(
 
 def last_block(model: Model, trace: Trace, target_id: int, factor: float) -> pd.DataFrame:
     """Scaling the whole stream after the last block, one row: block, factor, clean_logprob and
-    logprob of the target (nats), clean_top and top (the likeliest token without and with it).
+    logprob of the target (nats), clean_top and top (the likeliest token without and with it), ties
+    (how many tokens are as likely as `top`, itself counted).
 
     What follows is the final norm, which divides a state by its own size, so that a factor well
     above 0 cancels.
@@ -102,8 +103,10 @@ def last_block(model: Model, trace: Trace, target_id: int, factor: float) -> pd.
     clean, edited = (_logprobs(model.unembed(state)) for state in (last, last * number))
     best = [int(clean.argmax()), int(edited.argmax())]
     top = model.decode(best, after=trace.token_ids)
-    values = model.n_layers - 1, number, float(clean[target_id]), float(edited[target_id]), *top
-    columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top"]
+    ties = int((edited == edited.max()).sum())
+    both = float(clean[target_id]), float(edited[target_id])
+    values = model.n_layers - 1, number, *both, *top, ties
+    columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top", "ties"]
     return pd.DataFrame([values], columns=columns)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from strata.display.tokens import display_candidate
+from strata.display.tokens import display_candidate, display_percent, part_of, percent
 from strata.trace import Part
 
 PART_NAMES = {"stream": "the stream", "attn": "the attention write", "mlp": "the MLP write"}
@@ -20,27 +20,28 @@ def reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
     said = f"Multiplying {PART_NAMES[part]} by {factor:g}"
     if worst["logprob"] > clean - UNCHANGED:
         return f"{said} makes “{shown}” less likely after no block at all (clean: {_nats(clean)})."
-    kept = int((frame["rank"] == 0).sum())
+    kept = part_of(int((frame["rank"] == 0).sum()), len(frame), "edited run")
     return (
         f"{said} hurts “{shown}” most at block {worst['block']:.0f}: from {_nats(clean)} to "
-        f"{_nats(worst['logprob'])}, rank {worst['rank']:,.0f}; it comes first in {kept} of the "
-        f"{len(frame)} edited runs."
+        f"{_nats(worst['logprob'])}, rank {worst['rank']:,.0f}; it comes first in {kept}."
     )
 
 
 def clean_reading(frame: pd.DataFrame, shown: str) -> str:
     """One sentence on the clean run, of `sweep`."""
     clean = frame["clean_logprob"].iloc[0]
-    return f"Without an edit “{shown}” has {_nats(clean)}, a probability of {math.exp(clean):.2%}."
+    prob = percent(math.exp(clean))
+    return f"Without an edit “{shown}” has a log-probability of {_nats(clean)}, which is {prob}."
 
 
 def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
     """One sentence on `last_block`, and why."""
     row = frame.iloc[0]
     same = row["top"] == row["clean_top"]
-    first = f"“{display_candidate(row['top'])}” " + (
-        "stays first" if same else f"takes the place of “{display_candidate(row['clean_top'])}”"
-    )
+    top, clean_top = (display_candidate(row[name]) for name in ("top", "clean_top"))
+    first = f"“{top}” " + ("stays first" if same else f"takes the place of “{clean_top}”")
+    if row["ties"] > 1:
+        first = f"makes {row['ties']:,} tokens equally likely, more than any other"
     if abs(row["logprob"] - row["clean_logprob"]) < UNCHANGED and same:
         why = "the final norm divides a state by its own size, so the factor cancels"
     elif row["factor"] == 0:
@@ -50,14 +51,21 @@ def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
     else:
         why = "the final norm does not cancel this factor"
     before, after = (_nats(row[name], "z.4f") for name in ("clean_logprob", "logprob"))
+    moves = f"takes “{shown}” from {before} to {after}"
+    if before == after:
+        moves = f"leaves “{shown}” at {before}"
     return (
         f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, "
-        f"takes “{shown}” from {before} to {after} and {first}: {why}."
+        f"{moves} and {first}: {why}."
     )
 
 
 def map_reading(frame: pd.DataFrame, shown: str) -> str:
-    """One sentence on `sweep` at several factors."""
+    """One sentence on `sweep` at several factors; one of 1 is no edit."""
+    frame = frame[frame["factor"] != 1]
+    if frame.empty:
+        return "A factor of 1 changes nothing."
+    kept = part_of(int((frame["rank"] == 0).sum()), len(frame), "edited run")
     worst = frame.iloc[int(frame["logprob"].argmin())]
     best = frame.iloc[int(frame["logprob"].argmax())]
     gain = best["logprob"] - best["clean_logprob"]
@@ -67,9 +75,8 @@ def map_reading(frame: pd.DataFrame, shown: str) -> str:
         else "; no edit makes it likelier"
     )
     return (
-        f"“{shown}” comes first in {int((frame['rank'] == 0).sum())} of {len(frame)} edited runs; "
-        f"worst is a factor of {worst['factor']:g} at block {worst['block']:.0f}, "
-        f"{_nats(worst['logprob'] - worst['clean_logprob'], '+z.2f')}{help_}."
+        f"“{shown}” comes first in {kept}; worst is a factor of {worst['factor']:g} at block "
+        f"{worst['block']:.0f}, {_nats(worst['logprob'] - worst['clean_logprob'], '+z.2f')}{help_}."
     )
 
 
@@ -79,12 +86,13 @@ def compare_reading(frame: pd.DataFrame) -> str:
     names = [display_candidate(row["predicted"]) for row in (before, after)]
     if names[0] == names[1]:
         return (
-            f"“{names[0]}” stays first, at {before['prob']:.1%} instead of "
-            f"{before['clean_prob']:.1%}."
+            f"“{names[0]}” stays first, at {display_percent(before['prob'])} instead of "
+            f"{display_percent(before['clean_prob'])}."
         )
     return (
-        f"“{names[1]}” ({after['prob']:.1%}) comes first instead of “{names[0]}”, which falls from "
-        f"{before['clean_prob']:.1%} to {before['prob']:.1%}, rank {before['rank']:,}."
+        f"“{names[1]}” ({display_percent(after['prob'])}) comes first instead of “{names[0]}”, "
+        f"which falls from {display_percent(before['clean_prob'])} to "
+        f"{display_percent(before['prob'])}, rank {before['rank']:,}."
     )
 
 
@@ -95,9 +103,9 @@ def grid_reading(clean: pd.DataFrame, edited: pd.DataFrame) -> str:
         return "With the edit every layer still says what it says without it."
     last = clean["layer"].to_numpy() == clean["layer"].max()
     return (
-        f"With the edit {other.sum():,} of {len(other):,} cells say another token, the first at "
-        f"layer {clean['layer'][other].min()}; at the last layer {(other & last).sum()} of "
-        f"{last.sum()} positions do."
+        f"With the edit another token leads in {part_of(other.sum(), len(other), 'cell')}, first "
+        f"at layer {clean['layer'][other].min()}; at the last layer it does so at "
+        f"{part_of((other & last).sum(), last.sum(), 'position')}."
     )
 
 

@@ -52,6 +52,11 @@ def project(
         drawn, _ = _principal(points)  # (n, 2)
     elif method == "umap":
         layout = _layout(points, n_neighbors, min_dist, metric, n_epochs, seed)
+        if len(points) < _FEWEST:
+            raise InputError(
+                f"UMAP needs at least {_FEWEST} states and there are {len(points)}; PCA can draw "
+                "them."
+            )
         if progress:
             progress(0.0, "Finding the nearest neighbours")
         indices, distances = nearest(points, layout.n_neighbors, metric)
@@ -285,8 +290,6 @@ def _layout(
             raise InputError(f"{name} must be a whole number from {least} to {most:,}.")
     if not 0 <= min_dist <= 1:
         raise InputError("min_dist must be from 0 to 1.")
-    if len(points) < _FEWEST:
-        raise InputError(f"UMAP needs at least {_FEWEST} states and there are {len(points)}.")
     if metric == "cosine":
         directions = unit(points)
         if bool((directions - directions[0]).abs().amax() <= _SAME):

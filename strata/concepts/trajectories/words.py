@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts.trajectories.measures import smoothness
-from strata.display.tokens import display_token, with_shown
+from strata.display.tokens import digits, display_token, fixed, percent, with_shown
 
 LETTERS = "ABCD"  # of prompts that share a map
 CAVEAT = (
     "What may be read off: which states are near neighbours, as far as the trust goes. What may "
     "not: the distances between clusters, their sizes and places, and smoothness as such."
 )
+GRADES = (  # from which trust on what may be said of neighbours on a map
+    (0.95, "mostly are neighbours in truth"),
+    (0.8, "often are neighbours in truth, but far from always"),
+    (-math.inf, "often are no neighbours in truth"),
+)
 
+TWO = "A gradient needs a prompt of at least two tokens."
 DROPPED = "Without the last position"
 WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
 
@@ -46,11 +52,13 @@ def reading(frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     if math.isnan(first["trust"]):
         return "There are too few states here to judge the map."
-    near = "mostly are" if first["trust"] >= 0.95 else "often are not"
-    text = f"Trust {first['trust']:.3f} of 1: neighbours on the map {near} neighbours in truth"
+    near = next(said for least, said in GRADES if first["trust"] >= least)
+    text = f"Trust {first['trust']:.3f} of 1, where chance gives 0.5: neighbours on the map {near}"
     if not math.isnan(first["kept"]):
-        return f"{text}; two dimensions keep {first['kept']:.0%} of the variance."
-    return f"{text}; a typical step between layers is {smoothness(frame):.1%} of the map's width."
+        return f"{text}; two dimensions keep {percent(first['kept'])} of the variance."
+    if math.isnan(step := smoothness(frame)):
+        return f"{text}; all states are in one place on it."
+    return f"{text}; a typical step between layers is {step:.1%} of the map's width."
 
 
 def null_reading(frame: pd.DataFrame, walk: pd.DataFrame, again: pd.DataFrame) -> str:
@@ -64,19 +72,22 @@ def null_reading(frame: pd.DataFrame, walk: pd.DataFrame, again: pd.DataFrame) -
     return (
         f"A typical step is {ours:.1%} of the map's width and in a random walk {theirs:.1%}: "
         f"{smooth}. Another seed moves {disagreement(frame, again):.0%} of this picture "
-        "(0 %: the same map, 100 %: an unrelated one)."
+        "(0%: the same map, 100%: an unrelated one)."
     )
 
 
 def norms_reading(frame: pd.DataFrame) -> str:
     """One sentence on `gradient_norms`."""
+    if not frame["norm"].any():
+        return "Every gradient of this text is exactly zero, since the model foresaw each token."
     top = with_shown(frame).iloc[int(frame["norm"].argmax())]
     scored = frame[frame["position"] < frame["position"].max()]
     medians = scored.groupby("layer")["norm"].median()
     return (
         f"The loss depends most on “{top['shown']}” at position {top['position']}, "
-        f"layer {top['layer']} (norm {top['norm']:.2g}); a typical gradient goes from "
-        f"{medians.iloc[0]:.2g} at layer 0 to {medians.iloc[-1]:.2g} at layer {medians.index[-1]}."
+        f"layer {top['layer']} (norm {digits(top['norm'], 2)}); a typical gradient goes from "
+        f"{digits(medians.iloc[0], 2)} at layer 0 to {digits(medians.iloc[-1], 2)} at layer "
+        f"{medians.index[-1]}."
     )
 
 
@@ -88,8 +99,10 @@ def contexts_reading(frame: pd.DataFrame) -> str:
     pair = ["token", "prompt_a", "prompt_b", "position_a"]
     path = frame[(frame[pair] == top[pair]).all(axis=1)].set_index("layer")["cosine"]
     here, there = (LETTERS[top[name]] for name in ("prompt_a", "prompt_b"))
-    low = f"{top['cosine']:z.2f}".replace("-", "−")
-    return (
+    text = (
         f"The states of “{display_token(top['token'])}” in {here} and {there} have a cosine of "
-        f"{path.iloc[0]:.2f} at layer 0; it is lowest at layer {top['layer']}, {low}."
+        f"{fixed(path.iloc[0], 2)} at layer 0"
     )
+    if top["layer"] == 0:
+        return f"{text}, where it is lowest."
+    return f"{text}; it is lowest at layer {top['layer']}, {fixed(top['cosine'], 2)}."

@@ -13,6 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.engine import Future, Job
 from strata.errors import BusyError
+from strata.ui.anatomy.expected import Expected
 from strata.ui.server import turns
 from strata.ui.server.learner import seat
 from strata.ui.server.resources import engine, limit
@@ -51,38 +52,56 @@ def until_ready(model: str) -> dict[str, Any]:
     return facts | {"prompt_limit": min(n for n in limits if n is not None)}
 
 
-def run(job: Job, meanwhile: Callable[[], object] | None = None) -> pd.DataFrame:
+def run(
+    job: Job,
+    meanwhile: Callable[[], object] | None = None,
+    expected: Expected | None = None,
+) -> pd.DataFrame:
     """The job's table. Raises StrataError; a rerun in the meantime gives the job up.
 
-    `meanwhile` draws what belongs under the progress, once there is a wait worth showing.
+    `meanwhile` draws what belongs under the progress, once there is a wait worth showing;
+    `expected` says before how long it will be.
     """
     future = _submitted(job)
     try:
         if future.done():
             return future.result()
         with turns.let_others():
-            return _awaited(future, meanwhile)
+            return _awaited(future, meanwhile, expected)
     finally:
         if not future.done():
             future.cancel()
 
 
-def _awaited(future: Future, meanwhile: Callable[[], object] | None) -> pd.DataFrame:
+def _awaited(
+    future: Future, meanwhile: Callable[[], object] | None, expected: Expected | None
+) -> pd.DataFrame:
+    began = time.monotonic()  # of the work itself, once it is its turn
     _wait(future, _PATIENCE)
     if future.done():
         return future.result()
     place = st.empty()
     with place.container():
+        if expected is not None and expected.sentence:
+            st.caption(expected.sentence)
         bar = st.progress(0.0)
         if meanwhile is not None:
             meanwhile()
     looks = 0
     while not future.done():
-        bar.progress(*_waiting(future))
+        fraction, text = _waiting(future)
+        if future.position:
+            began = time.monotonic()
+        elif expected is not None:
+            text += expected.left(time.monotonic() - began, fraction)
+        bar.progress(fraction, text)
         _wait(future, _PATIENCE if looks < _CLOSELY else _LATER)
         looks += 1
     place.empty()
-    return future.result()
+    frame = future.result()
+    if expected is not None:
+        expected.took(time.monotonic() - began)
+    return frame
 
 
 def _wait(future: Future, glances: int) -> None:

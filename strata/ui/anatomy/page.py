@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
@@ -19,18 +18,17 @@ from strata.concepts import Concept
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.script import with_note, with_reader
 from strata.concepts.views import concepts
-from strata.display.files import as_csv, as_parquet
 from strata.display.terms import TERMS
-from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.engine import Job, Limits
 from strata.trace import Scale
 from strata.ui.anatomy import ask, made, record, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.expected import expect
+from strata.ui.anatomy.foot import close_page as close_page
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
 from strata.ui.server.resources import engine, models
-from strata.weights.catalogue import ModelCard
 from strata.weights.sources import cached_folder
 
 T = TypeVar("T")
@@ -108,10 +106,18 @@ class Page:
         program = with_reader(program, self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
-    def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
+    def ask(
+        self,
+        view: str,
+        prompts: tuple[str, ...] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
 
-        A refusal, StrataError, ends the page.
+        `meanwhile` draws what is there already, if there is a wait worth showing. A refusal,
+        StrataError, ends the page.
         """
         job = partial(
             Job,
@@ -123,7 +129,9 @@ class Page:
             edits=self.edits,
         )
         # `repr` tells 1 from True
-        return made.frame(self._key(view, prompts, repr(params)), lambda: ask.run(job()))
+        expected = expect(view, self.about, self.n_tokens, len(prompts), params)
+        key = self._key(view, prompts, repr(params))
+        return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 
     def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:
         """What `make` makes of this run and of `by`, which must say all that it depends on, made
@@ -158,6 +166,16 @@ def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame
 def _folder(model: str) -> str:
     """Where a model that has answered keeps its weights."""
     return str(cached_folder(models()[model]))
+
+
+def _whereabouts(card: ModelCard) -> str:
+    """For a script: what to do about a model that is a folder of this machine."""
+    if card.source != "bundled":
+        return "A folder of the machine that made this; elsewhere, put in your own copy of it."
+    return (
+        "The bundled model, where the machine that made this keeps it. On another machine, run\n"
+        f"`python -m strata fetch {card.id}` in a copy of Strata and put in what it prints."
+    )
 
 
 def open_page(stem: str) -> Page:
@@ -242,8 +260,13 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
     """A chart in its place, with words for those who cannot see it, and its reading below.
 
     Returns what was clicked, where the chart has a selection: the fields of each chosen mark. With
-    another `number` it is another one, in which nothing has been clicked.
+    another `number` it is another one, in which nothing has been clicked. A chart without rows
+    would be an empty box: only its reading is shown.
     """
+    if chart.frame.empty:
+        if read:
+            reading(chart.reading)
+        return []
     guess = st.session_state.get("drawn_guess")
     if guess is not None and guess.figure == key:
         chart = with_guess(chart, guess)
@@ -291,107 +314,3 @@ def reading(sentence: str, key: str = "") -> None:
     ):
         st.markdown(":material/menu_book: **Reading**", width="content")
         st.text(sentence)
-
-
-def close_page(
-    page: Page,
-    tables: Mapping[str, pd.DataFrame],
-    script: str,
-    arrays: Callable[[], bytes] | None = None,
-    proof: str = "run.check",
-) -> None:
-    """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
-    record.keep_code(script)
-    _proof(page, proof)
-    with st.container(horizontal=True, gap="small", key="foot"):
-        with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
-            if opened.open:
-                for name, frame in tables.items():
-                    st.markdown(f"**{name}** · {len(frame):,} rows")
-                    st.dataframe(_visible(frame), height=260, hide_index=True)
-        with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
-            if opened.open:
-                st.caption(
-                    "Plain transformers, no Strata: prints the numbers of this page. A comment "
-                    "says where another machine gets a model that is a folder on this one."
-                )
-                st.download_button(
-                    "Download script", script, f"{page.stem}.py", "text/x-python", on_click="ignore"
-                )
-                st.code(script, language="python", height=420)
-        with st.popover(
-            "Download", icon=":material/download:", on_change="rerun", key="download"
-        ) as opened:
-            if opened.open:
-                _downloads(page, tables, arrays)
-        with st.popover("Link", icon=":material/link:", on_change="rerun", key="link") as opened:
-            if opened.open:
-                st.caption(
-                    "This page with this model, prompt and settings. It works on this server only, "
-                    "which keeps your own text under the id in the link."
-                )
-                st.code(_address(), language=None, wrap_lines=True)
-
-
-def _whereabouts(card: ModelCard) -> str:
-    """For a script: what to do about a model that is a folder of this machine."""
-    if card.source != "bundled":
-        return "A folder of the machine that made this; elsewhere, put in your own copy of it."
-    return (
-        "The bundled model, where the machine that made this keeps it. On another machine, run\n"
-        f"`python -m strata fetch {card.id}` in a copy of Strata and put in what it prints."
-    )
-
-
-def _proof(page: Page, view: str) -> None:
-    """The identities, measured on this very run, green or red with the number."""
-    names = {
-        "lens": "last-layer lens = the model's logits",
-        "writes": "attention + MLP = what blocks added",
-        "read back": "tokens joined = the text",
-    }
-    with st.container(horizontal=True, gap="small", key="proof"):
-        about = f"{TERMS['lens']} {TERMS['writes']} {TERMS['read back']}"
-        st.markdown("**Proof of this run**", width="content", help=about)
-        for row in page.made(view, lambda: page.ask(view).to_dict("records")):
-            error = row["error"]
-            number = "not measured" if pd.isna(error) else f"off by {error:.2g}"
-            text = f"{names[row['identity']]}: {number}"
-            if not pd.isna(error):
-                text += f" ({row['tolerance']:g} allowed)"
-            if row["ok"]:
-                st.badge(text, icon=":material/check_circle:", color="green")
-            else:
-                st.badge(text, icon=":material/cancel:", color="red", help=row["reason"])
-    for sentence in page.about["switched_off"]:
-        st.caption(sentence)
-
-
-def _downloads(
-    page: Page, tables: Mapping[str, pd.DataFrame], arrays: Callable[[], bytes] | None
-) -> None:
-    for name, frame in tables.items():
-        stem = f"{page.stem}_{name}".replace(" ", "_")
-        st.markdown(f"**{name}**")
-        with st.container(horizontal=True):
-            st.download_button(
-                "CSV", partial(as_csv, frame), f"{stem}.csv", "text/csv", on_click="ignore"
-            )
-            st.download_button(
-                "Parquet", partial(as_parquet, frame), f"{stem}.parquet", on_click="ignore"
-            )
-    if arrays:
-        st.markdown("**all states and writes** (NumPy)")
-        st.download_button("NPZ", arrays, f"{page.stem}.npz", on_click="ignore")
-
-
-def _visible(frame: pd.DataFrame) -> pd.DataFrame:
-    """With tokens in their text-safe form; downloads keep them as they are."""
-    ways = {"token": display_token, "predicted": display_candidate}
-    return frame.assign(**{name: frame[name].map(ways[name]) for name in ways if name in frame})
-
-
-def _address() -> str:
-    base = (st.context.url or "").split("?")[0]
-    query = urlencode(st.query_params.to_dict())
-    return f"{base}?{query}" if query else base

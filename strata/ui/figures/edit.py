@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -80,22 +79,6 @@ def block_slider(page: Page, label: str, key: str, place: DeltaGenerator, worst:
         width="stretch",
     )
     return bounded_slider(label, 0, last, last // 2, key, slide)
-
-
-def ask_at_length(page: Page, view: str, leave: dict[str, Any], **params: Any) -> pd.DataFrame:
-    """Like `page.ask`, with a button to give up waiting; `leave` sets the widgets so that the page
-    does not ask again."""
-    place = st.empty()
-    place.button(
-        "Cancel",
-        on_click=st.session_state.update,
-        args=(leave,),
-        icon=":material/cancel:",
-        key=f"cancel_{view}",
-    )
-    frame = page.ask(view, **params)
-    place.empty()
-    return frame
 
 
 def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:

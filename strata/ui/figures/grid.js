@@ -124,7 +124,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     head.append(button);
   });
   root.replaceChildren(head, box, foot, tip);
+  const room = made("div", "room"); // beyond the last column
+  box.appendChild(room);
   if (kept) [box.scrollLeft, box.scrollTop] = scrolled;
+  else if (data.chosen[1] === null) box.scrollLeft = box.scrollWidth; // the prompt's end first
   const pressed = table.querySelector('[aria-pressed="true"]');
   if (pressed && focused) pressed.focus({ preventScroll: true });
   if (pressed) {
@@ -134,5 +137,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (place.left < frame.left + 60) box.scrollLeft -= frame.left + 60 - place.left;
     if (place.bottom > frame.bottom - 26) box.scrollTop += place.bottom - frame.bottom + 40;
     if (place.top < frame.top + 26) box.scrollTop -= frame.top + 40 - place.top;
+  }
+  // No column is cut by that of the layers: one of which a part is left there goes out of view.
+  const edge = table.querySelector(".corner").getBoundingClientRect().right;
+  const ends = [...table.querySelectorAll("thead .token")].map((name) => name.getBoundingClientRect());
+  const cut = ends.find((name) => name.left < edge - 1 && name.right > edge + 1);
+  if (cut) {
+    const further = Math.ceil(cut.right - edge);
+    const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+    if (left < further) room.style.width = further - left + "px";
+    box.scrollLeft += further;
   }
 }

@@ -44,7 +44,8 @@ MOST_PINS = 12
 
 def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None:
     """A grid whose cells are buttons: a click moves the sliders with the session-state keys
-    `layer` and `position` to that cell; without `position` to its layer only."""
+    `layer` and `position` to that cell; without `position` to its layer only, and the grid opens
+    at the prompt's end."""
 
     def choose() -> None:
         chosen = chosen_of(key)

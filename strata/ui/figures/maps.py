@@ -16,10 +16,11 @@ from strata.concepts.trajectories import words
 from strata.concepts.trajectories.neighbours import METRICS
 from strata.corpus.examples import BY_ID, EXAMPLES
 from strata.display.tokens import display_text, display_token, distinct
-from strata.errors import StrataError
+from strata.errors import InputError, ModelError, StrataError
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import PACE, played_slider, player
 from strata.ui.anatomy.page import Page, draw, reading
+from strata.ui.anatomy.style import say
 from strata.ui.server.learner import keep_prompt, kept_prompt
 
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
@@ -52,6 +53,12 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
     first, final = place.slider(
         "Tokens on the map, by position", 0, last, usual, key="span", bind="query-params"
     )
+    if (first, final) != (0, last):
+        why = "at first those of the notebook, since" if (first, final) == usual else "since"
+        place.caption(
+            f"{final - first + 1} of {last + 1} tokens are drawn, {why} many paths hide each "
+            "other; the map is made of all."
+        )
     return first, final
 
 
@@ -85,8 +92,32 @@ def settings(place: DeltaGenerator) -> dict[str, Any]:
     }
 
 
-def show(page: Page, drawn: Map, upto: float = math.inf, *, main: bool = False) -> None:
-    """A map with its reading, as far as a layer; `main` is one map of a page at most.
+def asked(
+    page: Page,
+    tables: dict[str, pd.DataFrame],
+    settings: dict[str, Any],
+    span: tuple[int, int],
+    name: str,
+    view: str,
+    title: str,
+    **changed: Any,
+) -> Map | None:
+    """A map drawn with the settings, of which the tokens of a span are shown; its table is put into
+    `tables`. None where there is nothing to map, which is said in its place."""
+    key = name.replace(" ", "_")
+    try:
+        frame = tables[name] = page.ask(f"trajectories.{view}", **{**settings, **changed})
+    except (InputError, ModelError) as error:
+        say("note", f"{title}: {error}" if title else str(error), key)
+        return None
+    return Map(key, title, frame, frame["position"].between(*span))
+
+
+def show(
+    page: Page, drawn: Map, upto: float = math.inf, *, main: bool = False, number: int = 0
+) -> None:
+    """A map with its reading, as far as a layer; `main` is one map of a page at most. One that is
+    drawn once more, until others are there, has a number and no reading.
 
     The page's tokens name the paths unless the map brings its own columns path and label.
     """
@@ -97,12 +128,25 @@ def show(page: Page, drawn: Map, upto: float = math.inf, *, main: bool = False) 
     sentence = words.reading(drawn.frame)
     kept = rows[["path", "label", "layer", "x", "y"]]
     chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
-    draw(chart, drawn.key, read=False)
-    reading(sentence, "" if main else f"_{drawn.key}")
+    draw(chart, drawn.key, read=False, number=number)
+    if not number:
+        reading(sentence, "" if main else f"_{drawn.key}")
 
 
-def play(page: Page, maps: Sequence[Map]) -> None:
-    """Maps beside each other, as far as one layer, which can be chosen and played."""
+def meanwhile(page: Page, drawn: Map | None) -> None:
+    """A map that is there already, while one beside it is being made."""
+    if drawn is not None:
+        place, _ = st.columns(2, gap="medium")
+        with place:
+            show(page, drawn, number=1)
+
+
+def play(page: Page, found: Sequence[Map | None]) -> None:
+    """Maps beside each other, as far as one layer, which can be chosen and played; those that could
+    not be made are left out."""
+    maps = [drawn for drawn in found if drawn is not None]
+    if not maps:
+        return
     playing = bool(st.session_state.get("layer_play"))
 
     @st.fragment(run_every=PACE if playing else None)

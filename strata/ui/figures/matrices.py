@@ -103,11 +103,16 @@ def _draw(
     also: pd.Series | None = None,
 ) -> Tables:
     """`ask` gives the cells of some numbers, `form` their charts, `read` the sentence on them;
-    `also` are cosines that the colours must reach too."""
+    `also` are cosines that the colours must reach too. Of a single token, or where no cosine is
+    defined, there is the sentence only."""
     tables = {"cosines": ask(chosen)}
     if mistaken:
         tables["by the loop's index"] = ask(list(range(len(chosen))))
     right, *wrong = tables.values()
+    alone = "position_a" in right and right["position_a"].nunique() == 1
+    if alone or right["cosine"].isna().all():  # there is nothing to see
+        reading(read(right))
+        return tables
     cosines = pd.concat([*(frame["cosine"] for frame in tables.values()), also])
     scale = _colours(cosines, by_hand, place, bar=len(chosen) > 1)
     sentence = read(right)

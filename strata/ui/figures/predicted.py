@@ -21,7 +21,7 @@ def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
         lambda: tokens_of_strip(
             page.tokens["shown"],
             tips=words.tips(foreseen),
-            levels=(-foreseen["logprob"] / 10).clip(0, 1).fillna(0),
+            levels=words.tints(foreseen),
         ),
     )
     token_strip(
@@ -30,6 +30,7 @@ def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
         title="The prompt's tokens by surprisal; choose one to see what the model expects next",
         low="Surprisal: 0 nats, foreseen",
         high="10 nats or more, a surprise",
+        none="no surprisal: nothing came before",
         slider="at",
     )
 

@@ -14,12 +14,14 @@ from strata.ui.anatomy.page import Page
 from strata.ui.figures.grid import Controls
 
 
-def show_sinks(page: Page, key: str, place: DeltaGenerator) -> bool:
-    """A switch by which attention sinks are shown too, and which tokens they are."""
+def show_sinks(page: Page, key: str, place: DeltaGenerator, *, ever_some: bool = False) -> bool:
+    """A switch by which attention sinks are shown too, and which tokens they are. `ever_some`:
+    where all tokens are sinks, the figure shows them all the same."""
     shown = place.toggle(
         "Show attention sinks too", key=key, bind="query-params", help=TERMS["attention sink"]
     )
-    place.text(told(page, left_out=not shown))
+    some = not ever_some or len(page.ask("hidden_states.sinks")) < page.n_tokens
+    place.text(told(page, left_out=not shown and some))
     return bool(shown)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -40,9 +40,16 @@ class SampledPage(Page):
             return f"passage {text + 1}"
         return f"“{list(passages.passages())[text]}”"
 
-    def ask(self, view: str, prompts: tuple[str, ...] = (), **params: Any) -> pd.DataFrame:
+    def ask(
+        self,
+        view: str,
+        prompts: tuple[str, ...] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
         """A view's table for this model and these texts, not for the prompt nor for others."""
-        return ask.run(_job(view, self.model, self.sample, self.texts, params))
+        return ask.run(_job(view, self.model, self.sample, self.texts, params), meanwhile)
 
     def _key(self, *what: Hashable) -> Hashable:
         return (super()._key(*what), repr(self.sample), self.texts)

@@ -35,7 +35,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.title = token.tip;
     button.setAttribute("aria-label", token.tip);
     button.setAttribute("aria-pressed", String(position === data.chosen));
-    button.style.setProperty("--level", token.level);
+    if (token.level === null) button.classList.add("none");
+    else button.style.setProperty("--level", token.level);
     button.onclick = () => setTriggerValue("chosen", position);
     button.onfocus = () => stop(button);
     return button;
@@ -52,12 +53,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
   legend.className = "legend";
   const ramp = document.createElement("span");
   ramp.className = "ramp";
-  legend.append(data.low, ramp, data.high);
+  const none = document.createElement("span");
+  none.className = "ramp none";
+  legend.append(data.low, ramp, data.high, none, data.none);
   root.replaceChildren(strip, legend);
   // Into view inside the strip only: the page must not jump.
   strip.scrollTop = before?.scrollTop ?? 0;
   const shown = buttons[focused] ?? buttons[data.chosen];
-  const below = shown ? shown.offsetTop + shown.offsetHeight + 4 - strip.clientHeight : 0;
-  if (shown) strip.scrollTop = Math.min(Math.max(strip.scrollTop, below), shown.offsetTop - 4);
+  if (shown) {
+    const [frame, place] = [strip, shown].map((each) => each.getBoundingClientRect());
+    if (place.bottom > frame.bottom - 4) strip.scrollTop += place.bottom - frame.bottom + 8;
+    if (place.top < frame.top + 4) strip.scrollTop -= frame.top - place.top + 8;
+  }
   buttons[focused]?.focus({ preventScroll: true });
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,15 +14,19 @@ Tokens = list[dict[str, Any]]
 
 
 def tokens_of_strip(shown: Iterable[str], tips: Iterable[str], levels: Iterable[float]) -> Tokens:
-    """The tokens of a strip: what is shown, a tip, and how deep the tint is (0 to 1)."""
+    """The tokens of a strip: what is shown, a tip, and how deep the tint is, 0 to 1; a token whose
+    level is missing (NaN) has none."""
     rows = zip(shown, tips, map(float, levels), strict=True)
-    return [{"shown": text, "tip": tip, "level": level} for text, tip, level in rows]
+    return [
+        {"shown": text, "tip": tip, "level": None if math.isnan(level) else level}
+        for text, tip, level in rows
+    ]
 
 
 def token_strip(
-    tokens: Tokens, chosen: int, *, title: str, low: str, high: str, slider: str
+    tokens: Tokens, chosen: int, *, title: str, low: str, high: str, none: str, slider: str
 ) -> None:
-    """Tokens as buttons.
+    """Tokens as buttons. The legend says what both ends of the tint mean, and tokens with `none`.
 
     A click moves the slider with the session-state key `slider` to the token's position.
     """
@@ -38,6 +43,7 @@ def token_strip(
         "title": title,
         "low": low,
         "high": high,
+        "none": none,
     }
     component("strata_tokens", __file__, ("tokens.js",), "tokens.css")(
         key=key, data=data, on_chosen_change=choose

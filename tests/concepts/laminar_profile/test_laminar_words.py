@@ -53,7 +53,7 @@ def drawn(n: int) -> pd.DataFrame:
 def test_profile_reading() -> None:
     assert words.profile_reading(NUMBERS, drawn(6)) == (
         "The median cosine of 6 pairs goes from −0.10 at layer 0 to 0.72 at layer 2, highest at "
-        "layer 1 (0.82); after the final norm it is 0.67. Of pairs of random vectors, 95 % would "
+        "layer 1 (0.82); after the final norm it is 0.67. Of pairs of random vectors, 95% would "
         "lie between −0.08 and 0.08."
     )
 
@@ -180,7 +180,7 @@ def test_index_bug_reading_names_the_worst_panel() -> None:
     really = chosen.index(worst)
     assert words.index_bug_reading(right, wrong, chosen, SHOWN) == (
         "2 of 3 panels show something else than the title says: the one titled "
-        f"t{worst} is really t{really}, and its cosines are off by up to {off[worst]:.2f}."
+        f"“t{worst}” is really “t{really}”, and its cosines are off by up to {off[worst]:.2f}."
     )
     same = layer_matrices(model, run, (0, 1))
     assert "every title is right" in words.index_bug_reading(same, same, [0, 1], SHOWN)

@@ -34,7 +34,7 @@ from strata.concepts.logit_lens import (
 from strata.concepts.logit_lens.rows import MODES, read
 from strata.concepts.logit_lens.scan import scan
 from strata.concepts.logit_lens.script import script
-from strata.display.tokens import display_candidate
+from strata.display.tokens import display_candidate, part_of
 from strata.engine import Job, Settings, open_engine
 from strata.errors import InputError
 from strata.model import Model
@@ -258,7 +258,8 @@ def test_norming_twice_is_what_transformers_last_state_invites(
         assert last["token_id"].tolist() == wrong.argmax(dim=-1).tolist()
     assert frame.loc["norm_twice", "changed"] > 0
     said = words.mistake_reading(frame.reset_index(), "norm_twice")
-    assert f"changes {frame.loc['norm_twice', 'changed']} of {ids.shape[1]} answers" in said
+    changed = part_of(frame.loc["norm_twice", "changed"], ids.shape[1], "position")
+    assert f"changes the answer at {changed} of the last row" in said
     said = words.sentence(drawn, 3, 30, "state", "no_norm")
     assert said.startswith("Read the wrong way: “")
     assert CONCEPT.measures["share_changed"](frame.reset_index()) == pytest.approx(
@@ -280,8 +281,7 @@ def test_paris(model: Model, france: Trace) -> None:
     assert measure["n_leaders"](frame, 4) == 7
     drawn = grid(model, france)
     assert words.sentence(drawn, 4, 30, "state") == (
-        "“·Paris” first leads at layer 30 of 30 after “·is” (position 4), the very last; 77% at "
-        "the end."
+        "“·Paris” leads at layer 30 only, the very last, after “·is” (position 4); 77% at the end."
     )
     assert "first leads at layer 19 of 30" in words.sentence(drawn, 1, 30, "state")
     paris = int(frame["token_id"].iloc[-1])
@@ -292,8 +292,8 @@ def test_paris(model: Model, france: Trace) -> None:
     assert measure["largest_part"](parts) == "mlp 29"
     ways = followed(model, france, 4, [paris])
     assert words.attribution_reading(parts, ways, 4) == (
-        "At position 4, 63 parts add up to 17.371; the model's own logit of “·Paris” is 17.371 "
-        "(rank 0, 77%). The MLP of block 29 adds most, +6.98."
+        "At position 4, 61 parts and the biases add up to 17.371; the model's own logit of "
+        "“·Paris” is 17.371 (rank 0, 77%). The MLP of block 29 adds most, +6.98."
     )
 
 

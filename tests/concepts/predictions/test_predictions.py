@@ -268,11 +268,6 @@ def test_surprisal_reading_names_the_least_foreseen() -> None:
     )
 
 
-def test_small_and_large_probabilities_are_not_rounded_to_nothing() -> None:
-    shown = [words._percent(p) for p in (3e-5, 0.0012, 0.0051, 0.5, 0.9949, 0.9999, math.nan)]
-    assert shown == ["less than 0.01%", "0.12%", "1%", "50%", "99%", "more than 99%", "nan%"]
-
-
 def test_measures() -> None:
     measures = CONCEPT.measures
     top = pd.DataFrame({"predicted": [" a", " b"], "prob": [0.4, 0.2]})

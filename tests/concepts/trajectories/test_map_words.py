@@ -36,10 +36,13 @@ def test_disagreement_is_scipys_procrustes() -> None:
 def test_readings_of_maps() -> None:
     good = path([(0, 0), (0, 1), (9, 9)]).assign(trust=0.9936, kept=math.nan, n_neighbors=5)
     assert words.reading(good).startswith(
-        "Trust 0.994 of 1: neighbours on the map mostly are neighbours in truth; a typical step"
+        "Trust 0.994 of 1, where chance gives 0.5: neighbours on the map mostly are neighbours in "
+        "truth; a typical step"
     )
+    fair = words.reading(good.assign(trust=0.934))
+    assert "neighbours on the map often are neighbours in truth, but far from always; a" in fair
     poor = words.reading(good.assign(trust=0.7, kept=0.281))
-    assert "often are not neighbours" in poor
+    assert "neighbours on the map often are no neighbours in truth; two" in poor
     assert poor.endswith("two dimensions keep 28% of the variance.")
     assert "too few states" in words.reading(good.assign(trust=math.nan))
     assert "smooth paths alone say nothing" in words.null_reading(good, good, good)

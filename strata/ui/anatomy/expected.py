@@ -1,0 +1,89 @@
+"""How long the works that take long will take on this machine, told before they begin.
+
+Each kind's work in seconds on a quiet core is a rough formula of its size; how many times as long
+it takes here is learnt from the works of that kind that this server has done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_LEAST = 5.0  # seconds: shorter waits need no word before
+_ON_A_CORE, _WEIGHT = 1.5, 0.5  # times as long, before the first; of the latest in a running mean
+_TOLD_BY_PROGRESS = 0.15  # from here on how far it is says more than what was expected
+# Seconds on a core: for a state, epoch and neighbour of UMAP; for two states whose distance is
+# taken, once to find neighbours and once to judge the map; for a token of an edited run and a
+# parameter of the blocks.
+_STEP, _DISTANCE, _PARAMETER = 9.5e-8, 4.3e-7, 1.7e-11
+_paces: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one work is expected to take."""
+
+    view: str
+    noun: str  # what it is, at the beginning of a sentence, with its verb
+    on_a_core: float  # seconds
+
+    @property
+    def seconds(self) -> float:
+        return self.on_a_core * _paces.get(self.view, _ON_A_CORE)
+
+    @property
+    def sentence(self) -> str:
+        """How long it will take; "" where that is not worth a word."""
+        return f"{self.noun} about {roughly(self.seconds)} here." if self.seconds >= _LEAST else ""
+
+    def left(self, elapsed: float, fraction: float) -> str:
+        """How long it still takes, to be put behind what is said of its progress."""
+        seconds = self.seconds - elapsed
+        if fraction > _TOLD_BY_PROGRESS:
+            seconds = elapsed * (1 - fraction) / fraction
+        return f", about {roughly(seconds)} left" if seconds >= _LEAST else ""
+
+    def took(self, seconds: float) -> None:
+        """It is done."""
+        pace = seconds / self.on_a_core
+        known = _paces.get(self.view, pace)
+        _paces[self.view] = known + _WEIGHT * (pace - known)
+
+
+def expect(
+    view: str, about: Mapping[str, Any], n_tokens: int, n_prompts: int, params: Mapping[str, Any]
+) -> Expected | None:
+    """What a page's work of a view is expected to take; None of those that are quick. `about`: the
+    model's facts; `n_prompts`: of a view that takes several, each as long as the page's own."""
+    n_layers = int(about["n_layers"])
+    if view in ("trajectories.state_map", "trajectories.gradient_map", "trajectories.joint_map"):
+        tokens = n_tokens * max(1, n_prompts)
+        states = tokens * (n_layers + 1)
+        steps = states * params["n_epochs"] * params["n_neighbors"] if _drawn(params) else 0
+        what = "the gradients of " if "gradient" in view else ""
+        noun = f"A map of {what}{_some(tokens, 'token')} takes"
+        return Expected(view, noun, steps * _STEP + states**2 * _DISTANCE)
+    if view == "scaling.sweep":
+        runs = n_layers * len(params["factors"])
+        parameters = 12 * about["d_model"] ** 2 * n_layers
+        verb = "takes" if runs == 1 else "take"
+        noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"
+        return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
+    return None
+
+
+def roughly(seconds: float) -> str:
+    """A time in words, no more exact than it is known."""
+    if seconds < 90:
+        step = 5 if seconds < 20 else 10
+        return f"{max(step, step * round(seconds / step))} seconds"
+    return f"{max(2, round(seconds / 60))} minutes"
+
+
+def _drawn(params: Mapping[str, Any]) -> bool:
+    return params["method"] == "umap"
+
+
+def _some(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,44 @@
+"""The map of every factor at every block, which takes long: with a way out, and what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from strata.charts import sweep
+from strata.concepts.scaling import words
+from strata.ui.anatomy.page import Page, draw
+from strata.ui.figures.edit import one_of
+
+
+def draw_factors(
+    page: Page, shown: str, swept: pd.DataFrame, leave: dict[str, Any], **asked: Any
+) -> pd.DataFrame:
+    """The map, and what it says of the target, `shown`; its table.
+
+    While it is computed the one row that is there, `swept`, is drawn, and a button gives up waiting
+    by `leave`, which sets the widgets so that the page does not ask again.
+    """
+    quantity = one_of(st.container(), "Colour", sweep.QUANTITIES, "colour")
+    title = f"{sweep.QUANTITIES[quantity]}: {shown}"
+
+    def row() -> None:
+        one = f"{title}, so far by {swept['factor'].iloc[0]:g}"
+        said = words.map_reading(swept, shown)
+        # Its reading has the place of the one below, and no two things may have one.
+        draw(sweep.factor_map(swept, quantity, one, said), "map_so_far", read=False)
+
+    place = st.empty()
+    place.button(
+        "Cancel",
+        on_click=st.session_state.update,
+        args=(leave,),
+        icon=":material/cancel:",
+        key="cancel_scaling.sweep",
+    )
+    mapped = page.ask("scaling.sweep", meanwhile=row, **asked)
+    place.empty()
+    draw(sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, shown)), "map")
+    return mapped

@@ -1,0 +1,105 @@
+"""What is said of the logit lens, and what must stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from strata.concepts.logit_lens import tables, words
+from strata.display.tokens import display_candidate
+from tests.concepts.said import Run, Said, chance, near, three
+
+WIDTH = 6
+
+
+def said(run: Run) -> Iterator[Said]:
+    start, n_layers = max(0, run.last + 1 - WIDTH), run.model.n_layers
+    states = run.trace.hidden[:, run.last].to(run.model.device)
+    with torch.inference_mode():
+        logits = run.model.unembed(states).double().cpu().numpy()  # (L + 1, V)
+    leads = logits.argmax(axis=-1)  # (L + 1,)
+    [answer] = run.model.decode([int(leads[-1])], after=run.trace.token_ids)
+    first = int((leads == leads[-1]).argmax())
+    grid = run.named(tables.grid(run.model, run.trace, start=start, k=1))
+    claims = (
+        f"“{display_candidate(answer)}”",
+        f"after “{run.shown[-1]}” (position {run.last})",
+        f"leads at layer {first}",
+        f"{chance(np.exp(run.logprobs[-1].max()))} at the end",
+    )
+    yield Said("sentence", words.sentence(grid, run.last, n_layers, "state"), claims)
+    wrong = words.sentence(grid, run.last, n_layers, "state", "no_norm")
+    yield Said("sentence", wrong, ("Read the wrong way: ",))
+    cell = tables.cell(run.model, run.trace, 1, run.last, k=1)
+    yield Said("facts", words.facts(cell), (f"Norm {three(run.norms[1, run.last])}, entropy",))
+    yield from _writes(run, start)
+    yield from _way(run, logits)
+    yield from _parts(run)
+    frame = tables.mistakes(run.model, run.trace)
+    for mistake in ("norm_twice", "no_norm"):
+        changed, n_tokens = int(frame.set_index("mistake")["changed"][mistake]), run.last + 1
+        counted = f"{changed} of {n_tokens} position"
+        if n_tokens > 1 and changed in (0, n_tokens):
+            counted = (
+                f"all {n_tokens} positions" if changed else f"none of the {n_tokens} positions"
+            )
+        claims = (f"changes the answer at {counted}",)
+        yield Said("mistake_reading", words.mistake_reading(frame, mistake), claims)
+
+
+def _writes(run: Run, start: int) -> Iterator[Said]:
+    size: dict[str, Any] = {"start": start, "width": WIDTH, "k": 1}
+    writes = run.trace.attn[:, run.last].double().norm(dim=-1).numpy()  # (L,)
+    frame = run.named(tables.grid(run.model, run.trace, mode="attn_frozen_norm", **size))
+    claims = (
+        f"attention write is that of block {writes.argmax()}, of norm {three(writes.max())},",
+        "promotes “",
+    )
+    if len(writes) > 1:
+        claims += (f"smallest has norm {three(writes.min())} (block {writes.argmin()})",)
+    said = words.sentence(frame, run.last, run.model.n_layers, "attention write")
+    yield Said("sentence", said, claims)
+    both = [
+        tables.grid(run.model, run.trace, mode=f"deltas_{norm}_norm", **size)
+        for norm in ("own", "frozen")
+    ]
+    most = both[0].loc[both[0]["magnified"].idxmax()]
+    delta = run.norms_of_deltas[most["layer"] - 1, most["position"]]
+    claims = (f"block {most['layer'] - 1} at position {most['position']}, of norm {three(delta)}",)
+    yield Said("deltas_reading", words.deltas_reading(*both), claims)
+
+
+def _way(run: Run, logits: np.ndarray) -> Iterator[Said]:
+    """On the token that comes third at the end."""
+    target = int(np.argsort(-logits[-1], kind="stable")[2])
+    ranks = (logits > logits[:, target, None]).sum(axis=-1)  # (L + 1,)
+    [text] = run.model.decode([target], after=run.trace.token_ids)
+    frame = tables.followed(run.model, run.trace, run.last, target_id=target)
+    claims = (
+        f"At position {run.last} “{display_candidate(text)}”",
+        f"from rank {ranks.max():,} at layer {ranks.argmax()}",
+        f"to rank {ranks[-1]:,} with {chance(np.exp(run.logprobs[-1, target]))} at layer",
+    )
+    said = words.followed_reading(frame, run.last, target)
+    yield Said("followed_reading", said, claims)
+
+
+def _parts(run: Run) -> Iterator[Said]:
+    target = int(run.logprobs[-1].argmax())
+    parts = tables.attribution(run.model, run.trace, target, run.last)
+    way = tables.followed(run.model, run.trace, run.last, token_ids=[target])
+    own = float(run.trace.logits[-1, target])
+    said = words.attribution_reading(parts, way, run.last)
+    claims = (
+        f"{2 * run.model.n_layers + 1} parts and the biases",
+        near(said, own, 3),
+        f"(rank 0, {chance(np.exp(run.logprobs[-1].max()))})",
+    )
+    yield Said("attribution_reading", said, claims)
+    proof = tables.proof(run.model, run.trace, run.last)
+    claims = (f"Position {run.last}, all {run.model.d_vocab:,} logits", "allowed)")
+    said = words.proof_reading(proof, run.last, run.model.d_vocab)
+    yield Said("proof_reading", said, claims)

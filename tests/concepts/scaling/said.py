@@ -1,0 +1,59 @@
+"""What is said of scaled blocks, and what must stand in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from strata.concepts.logit_lens.tables import grid
+from strata.concepts.scaling import tables, words
+from strata.display.tokens import display_candidate
+from strata.trace import Scale
+from tests.concepts.said import Run, Said, chance, near, two
+
+FACTORS = (0.5, 1.0)
+
+
+def said(run: Run) -> Iterator[Said]:
+    best = int(run.logprobs[-1].argmax())
+    [text] = run.model.decode([best], after=run.trace.token_ids)
+    shown, clean = display_candidate(text), float(run.logprobs[-1, best])
+    blocks = run.model.n_layers
+    edited = run.model.capture(run.text, [Scale(0, 0.5)])  # a whole run
+    after = edited.logits[-1].double().log_softmax(-1)
+    swept = tables.sweep(run.model, run.trace, best, FACTORS)
+    half = swept[swept["factor"] == 0.5]
+    assert math.isclose(half["logprob"].iloc[0], float(after[best]), abs_tol=5e-3)
+    worst = half.loc[half["logprob"].idxmin()]
+    kept = int((half["rank"] == 0).sum())
+    first = f"all {kept}" if kept == blocks > 1 else f"{kept} of" if kept else "of"
+    hurt = worst["logprob"] < clean - words.UNCHANGED
+    claims = (f"by 0.5 hurts “{shown}” most at block {worst['block']:.0f}", first)
+    none = (f"clean: {two(clean)} nats",)
+    yield Said("reading", words.reading(half, shown), claims if hurt else none)
+    claims = (f"“{shown}” has", f"{two(clean)} nats", chance(math.exp(clean)))
+    yield Said("clean_reading", words.clean_reading(swept, shown), claims)
+    claims = (
+        f"first in {first.removesuffix(' of')}" if kept else "first in",
+        f"{blocks} edited run",
+        f"a factor of 0.5 at block {worst['block']:.0f}",
+    )
+    yield Said("map_reading", words.map_reading(swept, shown), claims)
+    for factor in (0.8, 0.0):
+        frame = tables.last_block(run.model, run.trace, best, factor)
+        last = words.last_block_reading(frame, shown)
+        claims = (f"by {factor:g} after the last block, {blocks - 1}", near(last, clean, 4))
+        yield Said("last_block_reading", last, claims)
+    both = tables.compare(run.model, run.trace, 0, 0.5, k=3)
+    [top] = run.model.decode([int(after.argmax())], after=run.trace.token_ids)
+    compared = words.compare_reading(both)
+    prob = near(compared, 100 * math.exp(float(after.max())), 1)
+    yield Said("compare_reading", compared, (f"“{display_candidate(top)}”", f"{prob}%"))
+    size = {"start": max(0, run.last - 3), "width": 4, "k": 1}
+    before, with_edit = (grid(run.model, t, **size) for t in (run.trace, edited))
+    other = int((before["token_id"].to_numpy() != with_edit["token_id"].to_numpy()).sum())
+    claims = (
+        f"{other:,} cells" if other == len(before) else f"{other:,} of {len(before):,} cells",
+    )
+    same = ("every layer still says",)
+    yield Said("grid_reading", words.grid_reading(before, with_edit), claims if other else same)

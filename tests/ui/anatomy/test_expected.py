@@ -1,0 +1,104 @@
+"""What pages say before a long work, and while it goes on: how long it takes here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from strata.ui.anatomy import ask, expected
+from strata.ui.anatomy.expected import Expected, expect, roughly
+from tests.engine.fakes import Clock, Gate, engine, hold, job
+
+ABOUT = {"n_layers": 30, "d_model": 576}
+MAP = {"method": "umap", "n_epochs": 200, "n_neighbors": 50}
+
+
+@pytest.fixture(autouse=True)
+def nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected, "_paces", {})
+
+
+def test_a_time_is_told_no_more_exactly_than_it_is_known() -> None:
+    told = [roughly(seconds) for seconds in (5, 7.6, 19, 21, 44, 89, 95, 170, 400)]
+    assert told == [
+        *("5 seconds", "10 seconds", "20 seconds", "20 seconds", "40 seconds", "90 seconds"),
+        *("2 minutes", "3 minutes", "7 minutes"),
+    ]
+
+
+def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
+    long = expect("trajectories.state_map", ABOUT, 170, 0, MAP)
+    assert long is not None
+    assert 10 < long.on_a_core < 30  # measured: 17 s
+    assert long.sentence == f"A map of 170 tokens takes about {roughly(long.seconds)} here."
+    short = expect("trajectories.state_map", ABOUT, 5, 0, MAP)
+    assert short is not None
+    assert short.sentence == short.left(0.0, 0.0) == ""
+    two = expect("trajectories.joint_map", ABOUT, 170, 2, MAP)
+    assert two is not None
+    assert two.on_a_core > 2 * long.on_a_core
+    quick = expect("trajectories.state_map", ABOUT, 170, 0, {**MAP, "method": "pca"})
+    assert quick is not None
+    assert quick.on_a_core < long.on_a_core
+    runs = expect("scaling.sweep", ABOUT, 170, 0, {"factors": [0.0] * 9})
+    assert runs is not None
+    assert runs.sentence.startswith("270 edited runs of 170 tokens take about ")
+    assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
+
+
+def test_it_learns_from_what_earlier_works_of_the_kind_took() -> None:
+    work = Expected("a view", "It takes", 10.0)
+    assert work.seconds == 15
+    work.took(40.0)
+    assert Expected("a view", "It takes", 20.0).seconds == 80
+    work.took(20.0)
+    assert work.seconds == 30
+    assert Expected("another", "It takes", 10.0).seconds == 15
+
+
+def test_what_is_left_follows_the_progress_once_there_is_some() -> None:
+    work = Expected("a view", "It takes", 40.0)
+    assert work.left(0.0, 0.0) == ", about 60 seconds left"
+    assert work.left(20.0, 0.1) == ", about 40 seconds left"
+    assert work.left(20.0, 0.5) == ", about 20 seconds left"
+    assert work.left(59.0, 0.9) == ", about 5 seconds left"
+    assert work.left(59.0, 0.99) == work.left(80.0, 0.0) == ""
+
+
+def test_a_page_says_it_before_and_draws_what_is_there(
+    monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    shown: list[str] = []
+    clock = Clock()
+
+    def progress(fraction: float, text: str = "") -> None:
+        shown.append(text)
+        if len(shown) == 5:
+            clock.now += 30
+            gate.open.set()
+
+    place = SimpleNamespace(empty=lambda: None, container=lambda: Box())
+    drawn = SimpleNamespace(
+        empty=lambda: place,
+        caption=shown.append,
+        progress=lambda *args: SimpleNamespace(progress=progress),
+        session_state={},
+    )
+    monkeypatch.setattr(ask, "st", drawn)
+    monkeypatch.setattr(ask, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(ask, "learner", lambda: "ann")
+    work = Expected("plain", "A map of 170 tokens takes", 20.0)
+    with engine({"gate": gate.view}, clock=clock) as made:
+        monkeypatch.setattr(ask, "engine", lambda: made)
+        hold(made, gate)
+        assert len(ask.run(job("plain"), lambda: shown.append("drawn"), work)) == 1
+    assert shown[:2] == ["A map of 170 tokens takes about 30 seconds here.", "drawn"]
+    assert "about 30 seconds left" in shown[2]
+    assert work.seconds == 30  # as long as it took
+
+
+class Box:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc: object) -> None: ...
