@@ -9,13 +9,15 @@ from strata.errors import StrataError
 from strata.ui.anatomy import kept, place, record, sidebar, style
 from strata.ui.anatomy.page import Waiting
 from strata.ui.classroom import bring, class_page, follow, projector
-from strata.ui.lessons import lesson, lesson_list
+from strata.ui.lessons import lesson, lesson_list, welcome
 from strata.ui.server.learner import seat, time_zone
 
 
 def start() -> None:
-    """The bare address opens the first concept, keeping what the rest of the address asks for."""
-    st.switch_page(next(iter(pages.values())), query_params=st.query_params.to_dict())
+    """The bare address begins with a guess; one that asks for more opens the first concept."""
+    if asked := st.query_params.to_dict():
+        st.switch_page(next(iter(pages.values())), query_params=asked)
+    welcome.show()
 
 
 def concept() -> None:
@@ -43,7 +45,7 @@ if (step_before := place.follow_history()) is not None:
 at = place.current()
 style.apply(f"{at.lesson.stem} {at.number}" if at else "")
 # A default page would be found at the bare address only, not under its own name.
-root = st.Page(start, title="Strata", default=True, visibility="hidden")
+root = st.Page(start, title="Start", icon=":material/home:", default=True)
 lessons = st.Page(lesson_list.show, title="Lessons", icon=":material/school:", url_path="lessons")
 first = [root, lessons]
 try:
@@ -64,7 +66,7 @@ if here is not None and here.is_teacher:
 # One list: of a list in sections Streamlit makes markup that is none to who cannot see it.
 navigation = st.navigation([*first, *pages.values()], expanded=True)
 shown = at if at is not None and pages[at.page] == navigation else None
-if navigation != root:
+if navigation != root:  # the window of which is called Strata
     step = [f"{shown.lesson.title}, step {shown.number + 1}"] if shown else []
     style.name_window(*step, navigation.title)
 if here is not None and here.group is not None:
@@ -74,8 +76,9 @@ for name in ("figure_waits", "readings_wait", "drawn_guess"):
 record.begin(at if navigation in pages.values() else None)
 wanted = place.destination()
 if wanted is not None and wanted != navigation.url_path:
+    there = {page.url_path: page for page in (*first, *pages.values())}
     # Told no address, Streamlit refuses to clear what widgets have written into the old one.
-    st.switch_page(pages.get(wanted, lessons), query_params={})
+    st.switch_page(there.get(wanted, lessons), query_params={})
 try:
     if navigation in pages.values():
         with st.sidebar:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
@@ -14,168 +14,22 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts import Chart
 from strata.charts.guess import with_guess
-from strata.concepts import Concept
 from strata.concepts.run import ABOUT_THE_ANSWER
-from strata.concepts.script import with_note, with_reader
 from strata.concepts.views import concepts
+from strata.display.files import as_csv, as_parquet
 from strata.display.terms import TERMS
+from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
-from strata.engine import Job, Limits
-from strata.trace import Scale
-from strata.ui.anatomy import ask, made, record, style
+from strata.ui.anatomy import ask, record, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
-from strata.ui.anatomy.expected import expect
-from strata.ui.anatomy.foot import close_page as close_page
+from strata.ui.anatomy.opened import Page as Page
+from strata.ui.anatomy.opened import tokens_of as tokens_of
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
-from strata.ui.server.resources import engine, models
-from strata.weights.sources import cached_folder
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Page:
-    """One open page: its concept, and the model and prompt that the learner chose."""
-
-    stem: str
-    concept: Concept
-    model: str
-    prompt: str
-    about: dict[str, Any]
-    tokens: pd.DataFrame
-    edits: tuple[Scale, ...] = field(
-        default=(), kw_only=True
-    )  # made to every run that this page asks for
-
-    @property
-    def n_tokens(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def n_layers(self) -> int:
-        return int(self.about["n_layers"])
-
-    def shown(self, position: int) -> str:
-        """The token at a position in its text-safe form."""
-        return self.all_shown[position]
-
-    @cached_property
-    def all_shown(self) -> list[str]:
-        """All tokens in that form."""
-        return list(map(str, self.tokens["shown"]))
-
-    @property
-    def findings(self) -> list[dict[str, Any]]:
-        """The rows of `run.doctor`."""
-        return self.made("doctor", lambda: self.ask("run.doctor").to_dict("records"))
-
-    def text_up_to(self, position: int) -> str:
-        """The prompt as far as a position, that token included."""
-        return str(self.ask("run.text_up_to", position=position)["text"][0])
-
-    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """With shown, the token of each row in its text-safe form."""
-        return frame.assign(shown=self.tokens["shown"].to_numpy()[frame["position"].to_numpy(int)])
-
-    def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """With axis labels: the position, then the token, so that equal tokens stay apart."""
-        positions = frame["position"]
-        shown = self.tokens["shown"].to_numpy()[positions]
-        return frame.assign(label=positions.astype(str) + " " + shown)
-
-    @property
-    def labels(self) -> list[str]:
-        """Axis labels of all positions, see `labelled`."""
-        return [f"{position} {shown}" for position, shown in enumerate(self.all_shown)]
-
-    def up_to_width(self, *counts: int) -> list[int]:
-        """Those of some counts of dimensions that this model has."""
-        return [count for count in counts if count <= self.about["d_model"]]
-
-    def up_to_vocabulary(self, *counts: int) -> list[int]:
-        """Those of some counts of tokens that this model has, at least one."""
-        n_tokens: int = self.about["d_vocab"]
-        return [count for count in counts if count <= n_tokens] or [n_tokens]
-
-    def script(self, **choices: Any) -> str:
-        """The program with plain transformers that prints the numbers of this page."""
-        card = models()[self.model]
-        source = card.repository or _folder(self.model)
-        program = self.concept.script(source, card.revision, self.prompt, **choices)
-        program = with_reader(program, self.about["reader"])
-        return program if card.repository else with_note(program, _whereabouts(card))
-
-    def ask(
-        self,
-        view: str,
-        prompts: tuple[str, ...] = (),
-        *,
-        meanwhile: Callable[[], object] | None = None,
-        **params: Any,
-    ) -> pd.DataFrame:
-        """A view's table for this model and prompt, or for other prompts where a view takes them.
-
-        `meanwhile` draws what is there already, if there is a wait worth showing. A refusal,
-        StrataError, ends the page.
-        """
-        job = partial(
-            Job,
-            view=view,
-            model=self.model,
-            prompt=self.prompt,
-            prompts=prompts,
-            params=params,
-            edits=self.edits,
-        )
-        # `repr` tells 1 from True
-        expected = expect(view, self.about, self.n_tokens, len(prompts), params)
-        key = self._key(view, prompts, repr(params))
-        return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
-
-    def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:
-        """What `make` makes of this run and of `by`, which must say all that it depends on, made
-        once for all learners. `name` tells such things of a page apart; nobody may change them."""
-        return made.made(self._key(self.stem, name, *by), make)
-
-    def _key(self, *what: Hashable) -> Hashable:
-        return (self.model, self.prompt, self.edits, *what)
-
-    def beside(self, *, model: str | None = None, prompt: str | None = None) -> Page:
-        """The same page for another model or another prompt, to draw beside this one."""
-        other = replace(self, model=model or self.model, prompt=prompt or self.prompt)
-        other = replace(other, about=ask.until_ready(other.model))
-        return replace(other, tokens=tokens_of(other.model, other.prompt, other.about))
 
 
 class Waiting(Exception):
     """The page ends here until the learner of a lesson has committed a prediction."""
-
-
-def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame:
-    """`run.tokens` of a prompt, with no edits. InputError if it is longer than this learner's may
-    be, though another's has been answered."""
-    job = partial(Job, view="run.tokens", model=model, prompt=prompt)
-    engine().keep(model, prompt)
-    tokens = made.frame((model, prompt, "run.tokens"), lambda: ask.run(job()))
-    Limits(prompt_tokens=about["prompt_limit"]).check_tokens(len(tokens))
-    return tokens
-
-
-@lru_cache(maxsize=64)
-def _folder(model: str) -> str:
-    """Where a model that has answered keeps its weights."""
-    return str(cached_folder(models()[model]))
-
-
-def _whereabouts(card: ModelCard) -> str:
-    """For a script: what to do about a model that is a folder of this machine."""
-    if card.source != "bundled":
-        return "A folder of the machine that made this; elsewhere, put in your own copy of it."
-    return (
-        "The bundled model, where the machine that made this keeps it. On another machine, run\n"
-        f"`python -m strata fetch {card.id}` in a copy of Strata and put in what it prints."
-    )
 
 
 def open_page(stem: str) -> Page:
@@ -314,3 +168,97 @@ def reading(sentence: str, key: str = "") -> None:
     ):
         st.markdown(":material/menu_book: **Reading**", width="content")
         st.text(sentence)
+
+
+def close_page(
+    page: Page,
+    tables: Mapping[str, pd.DataFrame],
+    script: str,
+    arrays: Callable[[], bytes] | None = None,
+    proof: str = "run.check",
+) -> None:
+    """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
+    record.keep_code(script)
+    _proof(page, proof)
+    with st.container(horizontal=True, gap="small", key="foot"):
+        with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
+            if opened.open:
+                for name, frame in tables.items():
+                    st.markdown(f"**{name}** · {len(frame):,} rows")
+                    st.dataframe(_visible(frame), height=260, hide_index=True)
+        with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
+            if opened.open:
+                st.caption(
+                    "Plain transformers, no Strata: prints the numbers of this page. A comment "
+                    "says where another machine gets a model that is a folder on this one."
+                )
+                st.download_button(
+                    "Download script", script, f"{page.stem}.py", "text/x-python", on_click="ignore"
+                )
+                st.code(script, language="python", height=420)
+        with st.popover(
+            "Download", icon=":material/download:", on_change="rerun", key="download"
+        ) as opened:
+            if opened.open:
+                _downloads(page, tables, arrays)
+        with st.popover("Link", icon=":material/link:", on_change="rerun", key="link") as opened:
+            if opened.open:
+                st.caption(
+                    "This page with this model, prompt and settings. It works on this server only, "
+                    "which keeps your own text under the id in the link."
+                )
+                st.code(_address(), language=None, wrap_lines=True)
+
+
+def _proof(page: Page, view: str) -> None:
+    """The identities, measured on this very run, green or red with the number."""
+    names = {
+        "lens": "last-layer lens = the model's logits",
+        "writes": "attention + MLP = what blocks added",
+        "read back": "tokens joined = the text",
+    }
+    with st.container(horizontal=True, gap="small", key="proof"):
+        about = f"{TERMS['lens']} {TERMS['writes']} {TERMS['read back']}"
+        st.markdown("**Proof of this run**", width="content", help=about)
+        for row in page.made(view, lambda: page.ask(view).to_dict("records")):
+            error = row["error"]
+            number = "not measured" if pd.isna(error) else f"off by {error:.2g}"
+            text = f"{names[row['identity']]}: {number}"
+            if not pd.isna(error):
+                text += f" ({row['tolerance']:g} allowed)"
+            if row["ok"]:
+                st.badge(text, icon=":material/check_circle:", color="green")
+            else:
+                st.badge(text, icon=":material/cancel:", color="red", help=row["reason"])
+    for sentence in page.about["switched_off"]:
+        st.caption(sentence)
+
+
+def _downloads(
+    page: Page, tables: Mapping[str, pd.DataFrame], arrays: Callable[[], bytes] | None
+) -> None:
+    for name, frame in tables.items():
+        stem = f"{page.stem}_{name}".replace(" ", "_")
+        st.markdown(f"**{name}**")
+        with st.container(horizontal=True):
+            st.download_button(
+                "CSV", partial(as_csv, frame), f"{stem}.csv", "text/csv", on_click="ignore"
+            )
+            st.download_button(
+                "Parquet", partial(as_parquet, frame), f"{stem}.parquet", on_click="ignore"
+            )
+    if arrays:
+        st.markdown("**all states and writes** (NumPy)")
+        st.download_button("NPZ", arrays, f"{page.stem}.npz", on_click="ignore")
+
+
+def _visible(frame: pd.DataFrame) -> pd.DataFrame:
+    """With tokens in their text-safe form; downloads keep them as they are."""
+    ways = {"token": display_token, "predicted": display_candidate}
+    return frame.assign(**{name: frame[name].map(ways[name]) for name in ways if name in frame})
+
+
+def _address() -> str:
+    base = (st.context.url or "").split("?")[0]
+    query = urlencode(st.query_params.to_dict())
+    return f"{base}?{query}" if query else base

@@ -83,23 +83,30 @@ def _asked() -> tuple[str, int]:
 def go(stem: str, number: int = 0) -> None:
     """Go to a step of a lesson; "" ends the lesson. The frame then opens the step's page."""
     st.session_state[_KEY] = (stem, number)
-    st.session_state["lesson_goes"] = bool(stem)
+    step = current()
+    if step is not None:
+        to(step.page)
 
 
-def destination() -> str | None:
-    """The stem of the page that `go` or `to_list` asked for, once; "lessons" for the list."""
-    if st.session_state.pop("to_lessons", False):
-        return "lessons"
-    if st.session_state.pop("lesson_goes", False):
-        step = current()
-        return step.page if step else None
-    return None
+def to(address: str) -> None:
+    """Have the frame open another page, by its address."""
+    st.session_state["to_page"] = address
+
+
+def again() -> None:
+    """Go back to the step that this session is at."""
+    go(*st.session_state[_KEY])
 
 
 def to_list() -> None:
     """Leave the lesson for the page of all lessons."""
     go("")
-    st.session_state["to_lessons"] = True
+    to("lessons")
+
+
+def destination() -> str | None:
+    """The address of the page that was asked for, once."""
+    return st.session_state.pop("to_page", None)
 
 
 def offer(page: str) -> None:

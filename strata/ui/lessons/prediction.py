@@ -11,7 +11,6 @@ import streamlit as st
 
 from strata.charts.guess import Guess as Drawn
 from strata.charts.guess import GuessedToken
-from strata.display.tokens import display_candidate
 from strata.errors import StrataError
 from strata.lessons import Question, plain
 from strata.lessons.answers import (
@@ -191,21 +190,7 @@ def _is_shown(question: Question, run: Run) -> bool:
 
 
 def _token(question: Question, word: str, run: Run) -> GuessedToken | None:
-    """A guessed word as a next token, with a space before it or not: whichever is one token, and of
-    two the likelier; of a word of several tokens the first. None where this model cannot say."""
     view, asked = _RATED.get(question.view), _asked_at(question, run)
     if view is None or "position" not in asked:
         return None
-    try:
-        pieces = run.ask("run.target", word=word)
-        length = pieces.groupby("spelling")["position"].transform("size")
-        whole = pieces["position"].eq(0) & length.eq(length.min())
-        ids = [int(i) for i in pieces["token_id"][whole]]
-        rated = run.ask(view, position=asked["position"], token_ids=ids)
-    except StrataError:
-        return None
-    if "layer" in rated:
-        rated = rated[rated["layer"] == asked.get("layer", run.about["n_layers"])]
-    best = rated.sort_values("rank", kind="stable").iloc[0]
-    label = display_candidate(best["predicted"])
-    return GuessedToken(int(best["token_id"]), label, int(best["rank"]), float(best["prob"]))
+    return run.rated(word, asked["position"], view, asked.get("layer"))

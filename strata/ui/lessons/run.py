@@ -7,8 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from strata.charts.guess import GuessedToken
 from strata.concepts.views import find_view, supplied
+from strata.display.tokens import display_candidate
 from strata.engine import Job
+from strata.errors import StrataError
 from strata.lessons import Option, Question, filled
 from strata.lessons.answers import resolved
 from strata.lessons.report import quoted
@@ -67,6 +70,30 @@ class Run:
     def ask(self, view: str, **params: Any) -> pd.DataFrame:
         """A view's table for this run."""
         return ask.run(self._job(view, params))
+
+    def rated(
+        self,
+        word: str,
+        position: int,
+        view: str = "predictions.chances",
+        layer: int | None = None,
+    ) -> GuessedToken | None:
+        """A guessed word as the token after `position`, with a space before it or not: whichever is
+        one token, and of two the likelier; of a word of several tokens the first. None where this
+        model cannot say. A `view` of layers is read at `layer`, or at the last."""
+        try:
+            pieces = self.ask("run.target", word=word)
+            length = pieces.groupby("spelling")["position"].transform("size")
+            whole = pieces["position"].eq(0) & length.eq(length.min())
+            ids = [int(i) for i in pieces["token_id"][whole]]
+            found = self.ask(view, position=position, token_ids=ids)
+        except StrataError:
+            return None
+        if "layer" in found:
+            found = found[found["layer"] == (self.about["n_layers"] if layer is None else layer)]
+        best = found.sort_values("rank", kind="stable").iloc[0]
+        label = display_candidate(best["predicted"])
+        return GuessedToken(int(best["token_id"]), label, int(best["rank"]), float(best["prob"]))
 
     def _job(self, view: str, params: dict[str, Any]) -> Job:
         if "sample" in supplied(find_view(view)):  # of Strata's own passages, not of the prompt

@@ -1,0 +1,163 @@
+"""One open page: the model and prompt it is about, its tokens, and what it asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from strata.concepts import Concept
+from strata.concepts.script import with_note, with_reader
+from strata.display.tokens import distinct as distinct
+from strata.engine import Job, Limits
+from strata.trace import Scale
+from strata.ui.anatomy import ask, made
+from strata.ui.anatomy.expected import expect
+from strata.ui.server.resources import engine, models
+from strata.weights.catalogue import ModelCard
+from strata.weights.sources import cached_folder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One open page: its concept, and the model and prompt that the learner chose."""
+
+    stem: str
+    concept: Concept
+    model: str
+    prompt: str
+    about: dict[str, Any]
+    tokens: pd.DataFrame
+    edits: tuple[Scale, ...] = field(
+        default=(), kw_only=True
+    )  # made to every run that this page asks for
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.about["n_layers"])
+
+    def shown(self, position: int) -> str:
+        """The token at a position in its text-safe form."""
+        return self.all_shown[position]
+
+    @cached_property
+    def all_shown(self) -> list[str]:
+        """All tokens in that form."""
+        return list(map(str, self.tokens["shown"]))
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The rows of `run.doctor`."""
+        return self.made("doctor", lambda: self.ask("run.doctor").to_dict("records"))
+
+    def text_up_to(self, position: int) -> str:
+        """The prompt as far as a position, that token included."""
+        return str(self.ask("run.text_up_to", position=position)["text"][0])
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """With shown, the token of each row in its text-safe form."""
+        return frame.assign(shown=self.tokens["shown"].to_numpy()[frame["position"].to_numpy(int)])
+
+    def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """With axis labels: the position, then the token, so that equal tokens stay apart."""
+        positions = frame["position"]
+        shown = self.tokens["shown"].to_numpy()[positions]
+        return frame.assign(label=positions.astype(str) + " " + shown)
+
+    @property
+    def labels(self) -> list[str]:
+        """Axis labels of all positions, see `labelled`."""
+        return [f"{position} {shown}" for position, shown in enumerate(self.all_shown)]
+
+    def up_to_width(self, *counts: int) -> list[int]:
+        """Those of some counts of dimensions that this model has."""
+        return [count for count in counts if count <= self.about["d_model"]]
+
+    def up_to_vocabulary(self, *counts: int) -> list[int]:
+        """Those of some counts of tokens that this model has, at least one."""
+        n_tokens: int = self.about["d_vocab"]
+        return [count for count in counts if count <= n_tokens] or [n_tokens]
+
+    def script(self, **choices: Any) -> str:
+        """The program with plain transformers that prints the numbers of this page."""
+        card = models()[self.model]
+        source = card.repository or _folder(self.model)
+        program = self.concept.script(source, card.revision, self.prompt, **choices)
+        program = with_reader(program, self.about["reader"])
+        return program if card.repository else with_note(program, _whereabouts(card))
+
+    def ask(
+        self,
+        view: str,
+        prompts: tuple[str, ...] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
+        """A view's table for this model and prompt, or for other prompts where a view takes them.
+
+        `meanwhile` draws what is there already, if there is a wait worth showing. A refusal,
+        StrataError, ends the page.
+        """
+        job = partial(
+            Job,
+            view=view,
+            model=self.model,
+            prompt=self.prompt,
+            prompts=prompts,
+            params=params,
+            edits=self.edits,
+        )
+        # `repr` tells 1 from True
+        expected = expect(view, self.about, self.n_tokens, len(prompts), params)
+        key = self._key(view, prompts, repr(params))
+        return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
+
+    def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:
+        """What `make` makes of this run and of `by`, which must say all that it depends on, made
+        once for all learners. `name` tells such things of a page apart; nobody may change them."""
+        return made.made(self._key(self.stem, name, *by), make)
+
+    def _key(self, *what: Hashable) -> Hashable:
+        return (self.model, self.prompt, self.edits, *what)
+
+    def beside(self, *, model: str | None = None, prompt: str | None = None) -> Page:
+        """The same page for another model or another prompt, to draw beside this one."""
+        other = replace(self, model=model or self.model, prompt=prompt or self.prompt)
+        other = replace(other, about=ask.until_ready(other.model))
+        return replace(other, tokens=tokens_of(other.model, other.prompt, other.about))
+
+
+def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame:
+    """`run.tokens` of a prompt, with no edits. InputError if it is longer than this learner's may
+    be, though another's has been answered."""
+    job = partial(Job, view="run.tokens", model=model, prompt=prompt)
+    engine().keep(model, prompt)
+    tokens = made.frame((model, prompt, "run.tokens"), lambda: ask.run(job()))
+    Limits(prompt_tokens=about["prompt_limit"]).check_tokens(len(tokens))
+    return tokens
+
+
+@lru_cache(maxsize=64)
+def _folder(model: str) -> str:
+    """Where a model that has answered keeps its weights."""
+    return str(cached_folder(models()[model]))
+
+
+def _whereabouts(card: ModelCard) -> str:
+    """For a script: what to do about a model that is a folder of this machine."""
+    if card.source != "bundled":
+        return "A folder of the machine that made this; elsewhere, put in your own copy of it."
+    return (
+        "The bundled model, where the machine that made this keeps it. On another machine, run\n"
+        f"`python -m strata fetch {card.id}` in a copy of Strata and put in what it prints."
+    )

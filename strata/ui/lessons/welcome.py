@@ -1,0 +1,148 @@
+"""The first page: guess the next word of a line, see what the model expected, then three doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from strata import charts
+from strata.charts.guess import Guess, GuessedToken, with_guess
+from strata.display.tokens import display_candidate, display_percent, distinct
+from strata.errors import StrataError
+from strata.lessons import lessons
+from strata.lessons.report import quoted
+from strata.ui.anatomy import place, sidebar, style
+from strata.ui.anatomy.page import draw, reading
+from strata.ui.lessons.run import run_of
+from strata.ui.server.learner import is_local, seat
+
+# Begins as the example with the lighthouse does, and stops before the word that its author wrote.
+# No lesson asks about it.
+LINE = (
+    "The lighthouse keeper wrote one line in his book every evening, whatever the weather. When "
+    "the sea was calm he wrote the number of ships that had"
+)
+WRITTEN = "passed"
+_BARS = 8
+
+
+def show() -> None:
+    """Draw the page. No model is asked before the guess has been given."""
+    st.title("What happens inside a language model?", anchor=False)
+    with st.container(key="question"):
+        st.markdown(
+            "It says, again and again, what may come next. Strata opens it layer by layer and "
+            "shows on your own text how that comes about."
+        )
+    with st.container(border=True, key="first_guess"):
+        _guess()
+    if place.current() is not None:
+        st.button("Back to the lesson", on_click=place.again, key="back_to_lesson")
+    with st.container(horizontal=True, key="doors"):
+        _doors()
+
+
+def _guess() -> None:
+    st.markdown("**Guess the next word.**")
+    st.text(f"{LINE} …")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        word = st.text_input("Your word", key="first_word", max_chars=40, width=260).strip()
+        if st.button("Show the model's", type="primary", key="reveal"):
+            st.session_state["revealed"] = True
+    if not (word or st.session_state.get("revealed")):
+        return
+    try:
+        _told(word)
+    except StrataError as error:
+        style.say("refusal", str(error), "first")
+        return
+    _own_sentence()
+
+
+def _told(word: str) -> None:
+    """The model's next words for the line, and where the learner's is among them."""
+    sidebar.restore()
+    run = run_of(st.session_state.get("model") or sidebar.offered()[0], LINE)
+    last = len(run.tokens) - 1
+    top = run.ask("predictions.next_token", position=last, k=min(_BARS, run.about["d_vocab"]))
+    frame = top.assign(
+        label=distinct(map(display_candidate, top["predicted"])),
+        order=range(len(top)),
+        value=top["prob"],
+        chosen=top["predicted"].str.strip() == WRITTEN,
+    )
+    guessed = run.rated(word, last) if word else None
+    sentence = said(top, guessed)
+    chart = charts.bars(frame, f"What {run.about['title']} expects next", sentence)
+    if guessed is not None:
+        chart = with_guess(chart, Guess("first", "x", token=guessed))
+    draw(chart, "first", read=False)
+    reading(sentence, "_first")
+
+
+def said(top: pd.DataFrame, guessed: GuessedToken | None) -> str:
+    """What the model put first, where the guess is among it, and how the text really goes on."""
+    best = top.iloc[0]
+    words = [f"The model's first is “{display_candidate(best['predicted'])}”"]
+    words[0] += f", with {display_percent(best['prob'])}"
+    if guessed is None:
+        words[0] += "."
+    elif guessed.rank == 0:
+        words[0] += ", as you guessed."
+    else:
+        before = "one token" if guessed.rank == 1 else f"{guessed.rank:,} tokens"
+        chance = display_percent(guessed.prob, 2)
+        words[0] += f"; yours, “{guessed.label}”, comes after {before}, with {chance}."
+    words.append(f"The writer went on with “{WRITTEN}”")
+    among = top["predicted"].str.strip().eq(WRITTEN).any()
+    words[1] += ", the bar in orange." if among else ", which is not among these."
+    return " ".join(words)
+
+
+def _own_sentence() -> None:
+    """On with the learner's own text, to the page that shows all of this."""
+
+    def look() -> None:
+        if text := st.session_state["first_own"].strip():
+            sidebar.restore()
+            sidebar.take_prompt(text)
+            place.to("predictions")
+
+    st.text_area(
+        "Now a sentence of your own, without its last word",
+        key="first_own",
+        height=80,
+        placeholder="The best thing about winter is the",
+    )
+    st.button("Look inside", on_click=look, type="primary", key="first_look")
+
+
+def _doors() -> None:
+    here, first = seat(), next(iter(lessons().values()), None)
+    if first is not None:
+        what = f"{first.title} {first.minutes} minutes: predict, then look."
+        _door("Lesson 1", what, "Begin", partial(place.go, first.stem))
+    what = "Seven pages on one run: what it expects, carries, compares, and what an edit does."
+    _door("Look around", what, "Open", partial(place.to, "predictions"))
+    if here is not None and here.is_teacher:
+        what = "Codes, votes, who is where, what went wrong."
+        _door("Teach a class", what, "Open", partial(place.to, "class"))
+    elif here is None and is_local():
+        _door("Teach a class", "One server for 30 to 300, with votes and a gradebook.", "How", None)
+
+
+def _door(name: str, what: str, label: str, go: Callable[[], None] | None) -> None:
+    with st.container(border=True, key=f"door_{name.replace(' ', '_').lower()}"):
+        st.markdown(f"**{name}**")
+        st.markdown(quoted(what))
+        if go is not None:
+            st.button(label, on_click=go, key=f"{label} {name}")
+            return
+        with st.popover(label):
+            st.markdown("Start Strata with a secret of yours; the teacher then enters at `/teach`.")
+            st.code(
+                'STRATA_MODE=class STRATA_TEACHER_SECRET="…" streamlit run app.py', language=None
+            )
