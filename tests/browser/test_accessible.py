@@ -59,7 +59,9 @@ def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]
     page = windows(0).new_page()
     watch = Watch(page)
     page.goto(small_address)
+    expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
     idle(page)
+    assert in_both(page) == []
     yield page, watch
     page.close()
 

@@ -47,6 +47,8 @@ def test_a_page_can_be_opened_while_the_model_is_loaded(page: Page) -> None:
         assert early.status_code == 503
         assert early.json() == {"ready": False, "reason": "starting"}
         page.goto(address)  # the first request, too
+        expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
+        page.goto(f"{address}/predictions")
         frame_present(page)
         expect(page.get_by_role("heading", name=next(iter(TITLES.values())))).to_be_visible()
         settled(page)

@@ -7,7 +7,18 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.screen import Watch, chart, charts, go_to, no_exception, reading, settled, visit
+from tests.browser.screen import (
+    Watch,
+    chart,
+    charts,
+    go_to,
+    no_exception,
+    prompt_box,
+    reading,
+    settled,
+    sidebar,
+    visit,
+)
 
 STATISTICS = ("Variance by layer", "Norm by layer", "Mean by layer", "Excess kurtosis by layer")
 _NUMBER = r"off by (\d[\d.e+-]*) \(([\d.e+-]+) allowed\)"
@@ -77,9 +88,50 @@ def test_states_by_layer(page: Page, address: str) -> None:
     assert watch.outside(address) == []
 
 
+def test_the_first_page_is_a_guess_then_a_sentence_of_ones_own(page: Page, address: str) -> None:
+    watch = Watch(page)
+    page.goto(address)
+    word = page.get_by_role("textbox", name="Your word")
+    expect(word).to_be_visible()
+    expect(charts(page)).to_have_count(0)
+    word.fill("passed")
+    word.press("Enter")
+    expect(chart(page, "What SmolLM2 135M Instruct expects next")).to_be_visible()
+    said = page.locator(".st-key-reading_first")
+    expect(said).to_contain_text("The model's first is “·sailed”, with 40%")
+    expect(said).to_contain_text("yours, “·passed”, comes after one token, with 14.8%")
+    expect(said).to_contain_text("The writer went on with “passed”, the bar in orange.")
+    own = page.get_by_role("textbox", name="Now a sentence of your own")
+    own.fill("Two plus two is")
+    page.get_by_role("button", name="Look inside").click()
+    expect(page).to_have_url(re.compile("/predictions"))
+    settled(page)
+    expect(prompt_box(page)).to_have_value("Two plus two is")
+    expect(reading(page)).to_contain_text("After “Two plus two is”")
+    assert watch.complaints == []
+
+
+def test_doors_of_the_first_page(page: Page, small_address: str) -> None:
+    page.goto(small_address)
+    page.get_by_role("button", name="Show the model's").click()  # without a guess
+    expect(page.locator(".st-key-reading_first")).to_contain_text("The model's first is")
+    page.get_by_role("button", name="How").click()
+    expect(page.get_by_text("STRATA_MODE=class")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
+    sidebar(page).get_by_role("link", name="Start").click()
+    page.get_by_role("button", name="Back to the lesson").click()
+    expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
+    page.goto(f"{small_address}/?example=gold")  # a link that asks for more is no beginning
+    expect(page).to_have_url(re.compile("/predictions.*example=gold"))
+
+
 def test_from_page_to_page(page: Page, address: str) -> None:
     watch = Watch(page)
-    visit(page, f"{address}/")
+    page.goto(address)
+    page.get_by_role("button", name="Open").click()
+    settled(page)
     assert page.url == f"{address}/predictions"
     go_to(page, "hidden_states")
     expect(chart(page, "Hidden-state activations")).to_be_visible()
