@@ -7,6 +7,8 @@ size, `SIGNED` has its neutral point at zero.
 
 from __future__ import annotations
 
+import json
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +46,25 @@ class Chart:
         """Words for those who cannot see the figure."""
         title = self.spec["title"]
         return f"{title if isinstance(title, str) else title['text']}. {self.reading}"
+
+
+_LETTER = 7.6  # pixels of a title's letter, on average
+_WIDTHS = (150, 200, 260, 330, 420, 540)  # pixels
+
+
+def fitted(spec: Spec) -> Spec:
+    """The spec with its title on as many lines as its width asks for: Vega would cut it."""
+    title = spec["title"]
+    text = title if isinstance(title, str) else title["text"]
+    if not isinstance(text, str) or len(text) * _LETTER <= _WIDTHS[0]:
+        return spec
+    choices = [json.dumps(text)]
+    for width in reversed(_WIDTHS):  # a step narrower than what is meant, so that it holds
+        if width < len(text) * _LETTER:
+            lines = textwrap.wrap(text, int(width / _LETTER), break_long_words=False)
+            choices.append(f"width < {width * 1.28:.0f} ? {json.dumps(lines)} : {choices[-1]}")
+    more = {} if isinstance(title, str) else title
+    return {**spec, "title": {**more, "text": {"expr": choices[-1]}}}
 
 
 def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:

@@ -49,7 +49,9 @@ class Concept:
     `sample` and `progress` are supplied by the engine, all others come from the job. `measures`
     answer lesson questions: `(frame, **params) -> value`. `script(source, revision, prompt,
     **params)` is a self-contained program with plain transformers that reproduces the numbers on
-    the screen.
+    the screen. `plain` says in two or three words beside the title what the page is about, `why` in
+    a sentence under the question what it is good for, `looks_at` which parts of the model it is
+    about, of "text", "tokens", "blocks" and "next".
     """
 
     title: str
@@ -59,3 +61,6 @@ class Concept:
     script: Callable[..., str]
     icon: str = ":material/layers:"
     measures: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    plain: str = ""
+    looks_at: tuple[str, ...] = ()
+    why: str = ""

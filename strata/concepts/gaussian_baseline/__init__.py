@@ -36,6 +36,10 @@ __all__ = [
 CONCEPT = Concept(
     title="Gaussian baseline",
     question="Are a model's states spread like random directions, and in how many dimensions?",
+    plain="chance",
+    looks_at=("blocks",),
+    why="A cosine of 0.3 says nothing by itself: one must know what directions drawn by "
+    "chance would give.",
     order=4,
     views=(
         histogram,

@@ -17,6 +17,10 @@ from strata.concepts.sinks import sinks
 CONCEPT = Concept(
     title="Hidden states",
     question="What does the model carry from layer to layer for each token?",
+    plain="what it carries",
+    looks_at=("tokens", "blocks"),
+    why="Between the words that go in and the word that comes out there is nothing but these "
+    "lists of numbers.",
     order=2,
     views=(
         activations,

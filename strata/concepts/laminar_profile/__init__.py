@@ -16,6 +16,10 @@ from strata.concepts.laminar_profile.tables import (
 CONCEPT = Concept(
     title="Laminar profile",
     question="How alike are the states of a prompt, from layer to layer and from token to token?",
+    plain="what is alike",
+    looks_at=("tokens", "blocks"),
+    why="If two states point the same way the model may treat them alike; this is how one "
+    "looks for that, and how one is misled.",
     order=3,
     views=(
         between_layers,

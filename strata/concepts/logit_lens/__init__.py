@@ -18,6 +18,10 @@ from strata.concepts.logit_lens.tables import (
 CONCEPT = Concept(
     title="Logit lens",
     question="What would the model say if it stopped at this layer?",
+    plain="reads midway",
+    looks_at=("blocks", "next"),
+    why="The answer is not there at once. One can watch it come, layer by layer, and see "
+    "which part of the model wrote it.",
     order=5,
     views=(
         lens,

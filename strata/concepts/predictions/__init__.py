@@ -14,6 +14,10 @@ from strata.concepts.predictions.tables import (
 CONCEPT = Concept(
     title="Predictions",
     question="What does the model expect next, and how well did it foresee this text?",
+    plain="what comes next",
+    looks_at=("tokens", "next"),
+    why="All that a language model ever does is this. Everything on the other pages is there "
+    "to make it.",
     order=1,
     views=(next_token, chances, surprisal, followed, entropy, factual),
     script=script.script,

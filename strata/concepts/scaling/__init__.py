@@ -7,6 +7,10 @@ from strata.concepts.scaling.tables import compare, last_block, places, sweep
 CONCEPT = Concept(
     title="Scaling",
     question="What becomes of the prediction when one block's output is scaled?",
+    plain="turns parts down",
+    looks_at=("blocks", "next"),
+    why="Whether a part matters is best asked by changing it, and nothing else, and watching "
+    "what becomes of the answer.",
     order=6,
     views=(sweep, compare, last_block, places),
     script=script.script,

@@ -28,6 +28,10 @@ __all__ = [
 CONCEPT = Concept(
     title="Trajectories",
     question="Which way does each token travel through the layers?",
+    plain="its path",
+    looks_at=("tokens", "blocks"),
+    why="One picture of every token's way through the model, and how far such a picture can "
+    "be believed.",
     order=7,
     views=(trajectories, state_map, gradient_map, joint_map, gradient_norms, contexts),
     script=script.script,

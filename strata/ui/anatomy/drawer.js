@@ -28,7 +28,14 @@ const toTheTop = () => {
 };
 
 // On a phone the sidebar lies over the page: it closes once a page or a prompt is asked for.
+// What a page is about, beside its name in the navigation, which Streamlit draws when it will.
+const plain = document.createElement("style");
+
 export default function ({ data }) {
+  plain.textContent = Object.entries(data?.plain ?? {})
+    .map(([page, words]) => `[data-testid=stSidebarNavLink][href$="/${page}"]::after {content: ${JSON.stringify(words)}}`)
+    .join("\n");
+  if (!plain.isConnected) document.head.appendChild(plain);
   if (step !== null && data?.step !== step) requestAnimationFrame(toTheTop);
   step = data?.step ?? "";
   const asked = "[data-testid=stSidebar] a, [data-testid=stSidebar] [data-testid=stBaseButton-primary]";

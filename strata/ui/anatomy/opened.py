@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
 
 import pandas as pd
+from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts import Concept
 from strata.concepts.script import with_note, with_reader
@@ -36,6 +37,7 @@ class Page:
     edits: tuple[Scale, ...] = field(
         default=(), kw_only=True
     )  # made to every run that this page asks for
+    map_place: DeltaGenerator | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def n_tokens(self) -> int:

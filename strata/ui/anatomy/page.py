@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts import Chart
+from strata.charts.common import fitted
 from strata.charts.guess import with_guess
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
@@ -20,8 +21,9 @@ from strata.display.files import as_csv, as_parquet
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
-from strata.ui.anatomy import ask, record, style
+from strata.ui.anatomy import ask, record, sidebar, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import tokens_of as tokens_of
 from strata.ui.anatomy.place import offer
@@ -39,14 +41,18 @@ def open_page(stem: str) -> Page:
     """
     concept = concepts()[stem].CONCEPT
     with st.container(horizontal=True, vertical_alignment="center", key="title"):
-        st.title(concept.title, anchor=False)
+        st.title(concept.title, anchor=False, width="content")
+        drawn = style.room(40, "map")
         offer(stem)
     with st.container(key="question"):
         st.markdown(concept.question)
+        if concept.why:
+            st.caption(concept.why)
+    sidebar.prompt_on_page()
     choice: Choice = st.session_state["choice"]
     about = ask.until_ready(choice.model)
     tokens = tokens_of(choice.model, choice.prompt, about)
-    page = Page(stem, concept, choice.model, choice.prompt, about, tokens)
+    page = Page(stem, concept, choice.model, choice.prompt, about, tokens, map_place=drawn)
     found = page.findings
     waits = st.session_state.get("figure_waits")
     if waits:  # and so does all else that tells what the model says
@@ -61,6 +67,7 @@ def open_page(stem: str) -> Page:
             style.say(row["severity"], row["message"], "appended_here")
     say_if_older(page)
     if waits:
+        draw_map(page)
         style.say("note", "The figure waits for your prediction.", "waits")
         raise Waiting
     return page
@@ -132,7 +139,7 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
             None,
             # By name, so that they are there when the figure is first laid out: an axis without
             # rows has no ends, and the browser complains of each.
-            {**chart.spec, "data": {"name": "rows"}, "datasets": {"rows": chart.table}},
+            {**fitted(chart.spec), "data": {"name": "rows"}, "datasets": {"rows": chart.table}},
             width="stretch",
             height=chart.height,
             key=f"{key}_{number}" if number else key,
@@ -179,6 +186,7 @@ def close_page(
 ) -> None:
     """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
     record.keep_code(script)
+    draw_map(page)  # last, since it shows where the sliders are
     _proof(page, proof)
     with st.container(horizontal=True, gap="small", key="foot"):
         with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:

@@ -114,23 +114,32 @@ def _example_note() -> str:
     return example.note if example else ""
 
 
-def _box(name: str) -> str:
-    """The key of the box that shows `st.session_state[name]`, a new one where something else than
-    the box has changed it: a browser that has not heard of that yet still sends the old value, as
-    if the learner had chosen it."""
+def prompt_on_page() -> None:
+    """The prompt once more, under the question: on a phone, where the sidebar is put away."""
+    with st.container(key="prompt_here"):
+        key = _box("here", "text")
+        text = st.session_state.text
+        st.text_area("Prompt", text, key=key, height=80, on_change=_type_here, args=(key,))
+        st.button("Look inside", width="stretch", key="look_here")
+
+
+def _box(name: str, of: str = "") -> str:
+    """The key of a box that shows `st.session_state[of or name]`, a new one where something else
+    than the box has changed it: a browser that has not heard of that yet still sends the old value,
+    as if the learner had chosen it."""
     number, shown = st.session_state.get(f"{name}_box", (0, None))
-    if shown != st.session_state[name]:
+    if shown != st.session_state[of or name]:
         number += 1
-        st.session_state[f"{name}_box"] = number, st.session_state[name]
+        st.session_state[f"{name}_box"] = number, st.session_state[of or name]
     return f"{name}_{number}"
 
 
-def _take(name: str, key: str) -> bool:
+def _take(name: str, key: str, of: str = "") -> bool:
     """Keep what was put into a box, if this is still the box, and it is one of its choices."""
     number, _ = st.session_state[f"{name}_box"]
     if key != f"{name}_{number}" or (name == "example" and st.session_state[key] not in _NAMES):
         return False
-    st.session_state[name] = st.session_state[key]
+    st.session_state[of or name] = st.session_state[key]
     st.session_state[f"{name}_box"] = number, st.session_state[key]
     return True
 
@@ -148,6 +157,11 @@ def take_prompt(text: str) -> None:
 
 def _type(key: str) -> None:
     if _take("text", key):
+        _take_text()
+
+
+def _type_here(key: str) -> None:
+    if _take("here", key, "text"):
         _take_text()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.concepts.views import concepts
 from strata.ui.anatomy.component import component
 from strata.ui.server.index import ROOMS
 
@@ -28,8 +30,14 @@ def apply(step: str = "") -> None:
     st.logo(_LOGO, size="large")
     with st.container(key="drawer"):
         component("strata_drawer", __file__, ("drawer.js",))(
-            key="closes_drawer", data={"step": step}
+            key="closes_drawer", data={"step": step, "plain": plain()}
         )
+
+
+@cache
+def plain() -> dict[str, str]:
+    """What each page is about in two or three words, by its address."""
+    return {stem: module.CONCEPT.plain for stem, module in concepts().items()}
 
 
 def name_window(*parts: str) -> None:

@@ -180,8 +180,8 @@ def _colours(page: Page, mode: str) -> tuple[dict[str, Any], bool]:
             bind="query-params",
         )
         for name, label, default in (
-            ("back", "Background carries", "norm"),
-            ("front", "Letters carry", choices[0]),
+            ("back", "Background carries", choices[0]),
+            ("front", "Letters carry", "norm"),
         )
     }
     label = "Let attention sinks stretch the norm scale"
