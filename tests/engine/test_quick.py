@@ -22,7 +22,7 @@ from strata.trace import ModelCheck, Scale, Trace
 from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
 
 # Of parameters without a default.
-CHOICES = {"position": 0, "layer": 0, "token_id": 0, "word": "Paris"}
+CHOICES = {"token_ids": [5, 7], "position": 0, "layer": 0, "token_id": 0, "word": "Paris"}
 ASKED_FOR = {"model", "trace", "prompt", "edits"}
 QUICK = [name for name, view in views().items() if is_quick(view)]
 

@@ -52,7 +52,7 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
 
     from strata.ui.anatomy.sidebar import Choice
 
-    for name, value in chosen.items():
+    for name, value in {"text": prompt, **chosen}.items():
         st.session_state.setdefault(name, value)
     st.session_state["choice"] = Choice("small", prompt, st.container())
     runpy.run_path(path)
@@ -98,7 +98,7 @@ def test_a_short_prompt_has_a_whole_page(
 
 def empty(chart: Any) -> bool:
     """Whether a chart has no rows, or none with a number."""
-    rows = pa.ipc.open_stream(chart.data.data).read_pandas()
+    rows = pa.ipc.open_stream(chart.datasets[0].data.data).read_pandas()
     numbers = [name for name in ("cosine", "value") if name in rows]
     return rows.empty or any(rows[name].isna().all() for name in numbers)
 

@@ -51,9 +51,7 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
 
 
 @quick
-def chances(
-    model: Model, trace: Trace, position: int, token_ids: Sequence[int] = ()
-) -> pd.DataFrame:
+def chances(model: Model, trace: Trace, position: int, token_ids: Sequence[int]) -> pd.DataFrame:
     """Some tokens as the next one after `position`, in the columns of `next_token`: a row each, in
     the order given. InputError where `position` or a token does not exist."""
     position = check_position(trace, position)

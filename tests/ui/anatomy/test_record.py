@@ -42,7 +42,7 @@ def progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progre
 
 def chart(reading: str, marks: int = 1) -> Chart:
     some: Any = strip(pd.DataFrame({"value": [1.0, 2.0], "label": ["a", "b"]}), "value", "label")
-    return replace(some, reading=reading, spec={"layer": [{"mark": reading}] * marks})
+    return replace(some, reading=reading, spec={"title": "", "layer": [{"mark": reading}] * marks})
 
 
 def show(place: Place | None, reading: str, marks: int = 1, run: str = "m Paris") -> None:
