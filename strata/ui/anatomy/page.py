@@ -134,7 +134,8 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
     record.keep_figure(chart, key)
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
-    with style.room(chart.height, key):
+    name = f"{key}_{number}" if number else key
+    with style.room(chart.height, name):
         drawn: Any = st.vega_lite_chart(
             None,
             # By name, so that they are there when the figure is first laid out: an axis without
@@ -142,7 +143,7 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
             {**fitted(chart.spec), "data": {"name": "rows"}, "datasets": {"rows": chart.table}},
             width="stretch",
             height=chart.height,
-            key=f"{key}_{number}" if number else key,
+            key=name,
             alt=chart.alt,
             on_select="rerun" if selections else "ignore",
         )
