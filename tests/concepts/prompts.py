@@ -5,15 +5,9 @@ Short and long, other languages and scripts, code, sums, words again and again, 
 
 from __future__ import annotations
 
-_LIGHTHOUSE = (
-    "The lighthouse keeper wrote one line in his book every evening, whatever the weather. When "
-    "the sea was calm he wrote the number of ships that had passed. When it was rough he wrote the "
-    "height of the waves, which he guessed by counting the wet steps of the tower. In forty years "
-    "he missed a single day. A storm had carried the book out of the window, and he went down to "
-    "the beach at low tide to look for it. He found it among the stones, swollen with salt water, "
-    "with a small crab asleep between two pages. He dried it by the stove, and that night he wrote "
-    "two lines: one for the ships, and one for the crab. "
-)
+from strata.corpus.examples import BY_ID
+
+_LIGHTHOUSE = BY_ID["long"].prompt.partition("The next morning")[0]
 
 PROMPTS = {
     # short
