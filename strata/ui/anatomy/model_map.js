@@ -17,7 +17,7 @@ function element(tag, name, text) {
 
 // At most so many bars stand for all; the marked one is the bar that the chosen thing falls into.
 function bars(count, part, chosen) {
-  const row = element("span", "bars");
+  const row = element("span", "units");
   const drawn = Math.min(count, most[part]);
   const marked = chosen === null ? -1 : Math.floor((chosen * drawn) / count);
   for (let i = 0; i < drawn; i++) row.append(element("i", i === marked ? "here" : ""));

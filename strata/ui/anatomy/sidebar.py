@@ -116,11 +116,18 @@ def _example_note() -> str:
 
 def prompt_on_page() -> None:
     """The prompt once more, under the question: on a phone, where the sidebar is put away."""
-    with st.container(key="prompt_here"):
-        key = _box("here", "text")
-        text = st.session_state.text
-        st.text_area("Prompt", text, key=key, height=80, on_change=_type_here, args=(key,))
-        st.button("Look inside", width="stretch", key="look_here")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="prompt_here"):
+        key, text = _box("here", "text"), st.session_state.text
+        st.text_area(
+            "Prompt",
+            text,
+            key=key,
+            height=68,
+            on_change=_type_here,
+            args=(key,),
+            label_visibility="collapsed",
+        )
+        st.button("Look", key="look_here")
 
 
 def _box(name: str, of: str = "") -> str:
