@@ -182,7 +182,13 @@ _CELL: Spec = {
             "type": "nominal",
             "sort": {"field": "order", "op": "min"},
             "title": None,
-            "axis": {"labelLimit": 150, "labelFontSize": 12, "ticks": False, "domain": False},
+            "axis": {
+                "labelLimit": 150,
+                "labelFontSize": 12,
+                "labelOverlap": False,
+                "ticks": False,
+                "domain": False,
+            },
         },
         "tooltip": [
             tip("label", "Token"),

@@ -57,11 +57,20 @@ CONTRAST = """all => {
 }"""
 WIDTHS = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
   .map(each => each.scrollWidth - each.clientWidth)"""
-# Name, left, top, right and bottom of each element that can be seen.
+# Name, left, top, right and bottom of what can be seen of each element: a box that scrolls hides
+# what is beyond its ends.
 BOXES = """all => all.filter(each => each.checkVisibility({visibilityProperty: true}))
-  .map(each => [each.innerText || each.ariaLabel, each.getBoundingClientRect()])
-  .filter(([, box]) => box.width && box.height)
-  .map(([name, box]) => [name, box.left, box.top, box.right, box.bottom])"""
+  .map(each => {
+    let {left, top, right, bottom} = each.getBoundingClientRect();
+    for (let at = each; at; at = at.parentElement ?? at.getRootNode().host) {
+      if (at === each || getComputedStyle(at).overflowX === "visible") continue;
+      const box = at.getBoundingClientRect();
+      [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+      [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+    }
+    return [each.innerText || each.ariaLabel, left, top, right, bottom];
+  })
+  .filter(([, left, top, right, bottom]) => left < right && top < bottom)"""
 LEGIBLE = (  # what is read on every page
     "h1",
     ".st-key-question p",
