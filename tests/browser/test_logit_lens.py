@@ -13,7 +13,7 @@ from tests.browser import screen
 from tests.browser.screen import chart, eventually_asks, query, reading, settled, slider
 
 SVG = "{http://www.w3.org/2000/svg}"
-PARIS = "“·Paris” first leads at layer 30 of 30 after “·is” (position 4)"
+PARIS = "“·Paris” leads at layer 30 only, the very last, after “·is” (position 4)"
 
 
 def visit(page: Page, address: str, query: str = "") -> None:
