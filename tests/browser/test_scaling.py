@@ -25,7 +25,7 @@ def test_the_sweep_of_the_notebook_comes_first(page: Page, address: str) -> None
     expect(figure.locator("svg")).to_contain_text("Clean: −0.26")
     expect(figure.locator("svg .mark-symbol path")).to_have_count(30)
     last = page.locator(".st-key-reading_last")
-    expect(last).to_contain_text("takes “·Paris” from −0.2581 nats to −0.2581 nats")
+    expect(last).to_contain_text("leaves “·Paris” at −0.2581 nats and “·Paris” stays first")
     expect(last).to_contain_text("the final norm divides a state by its own size")
     likeliest = chart(page, "Without an edit: the likeliest next tokens")
     expect(likeliest.locator("svg .mark-rect path")).to_have_count(21)
