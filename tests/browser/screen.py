@@ -37,7 +37,8 @@ def type_prompt(page: Page, text: str) -> None:
 
 
 def prompt_box(page: Page) -> Locator:
-    return page.get_by_role("textbox", name="Prompt")
+    """The one in the sidebar; on a phone there is another one on the page."""
+    return sidebar(page).get_by_role("textbox", name="Prompt")
 
 
 def sidebar(page: Page) -> Locator:

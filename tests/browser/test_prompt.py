@@ -214,5 +214,12 @@ def test_on_a_phone_the_drawer_closes_to_show_the_result(browser: Browser, addre
         page.reload()
         expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
         expect(drawer).not_to_be_in_viewport()
+        # And without the drawer: the prompt is on the page.
+        here = page.get_by_test_id("stMain").get_by_role("textbox", name="Prompt")
+        expect(here).to_have_value(OWN)
+        here.fill("The sky is")
+        page.get_by_role("button", name="Look", exact=True).click()
+        expect(chart(page, "Hidden-state activations of ·is (position 2)")).to_be_visible()
+        expect(here).to_have_value("The sky is")
     finally:
         context.close()
