@@ -143,6 +143,7 @@ def test_an_observation_in_a_lesson(ann: tuple[Page, Watch], hosted: Hosted, num
         page.goto(
             f"{hosted.url}/{LESSON.page_of(SEEN)}?lesson={LESSON.stem}&step_of_lesson={SEEN + 1}"
         )
+        page.locator(".st-key-look button").click()  # what was seen is asked for once it is
         expect(box).to_be_visible()
         idle(page)
     box.fill(text)
