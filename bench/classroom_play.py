@@ -23,7 +23,10 @@ THINK = 10.0, 20.0  # seconds between two actions, uniform
 _ANSWERING = 1.0, 3.0  # seconds from setting an answer to committing it
 _ONWARD = 0.2  # of the view changes: to the lesson's next step
 _POSITION = 0.5  # of the other view changes: another token
-_OTHERS = ("guess_", "example_", "text", "observation_", "here_", "model", "positions", "seed", "second")
+_OTHERS = (
+    *("guess_", "example_", "text", "here_", "observation_", "model"),
+    *("positions", "seed", "second"),
+)
 _WRITING = "goes_on"  # what is opened to have the model write
 _NOT_VIEWS = (*_OTHERS, "more", _WRITING, "typed_", "download", "link", "watched_")
 
