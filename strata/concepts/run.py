@@ -73,10 +73,14 @@ def tokens(model: Model, trace: Trace) -> pd.DataFrame:
 def text_up_to(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     """What the model has read at a position, that token included: one row, text.
 
-    A character that is not complete yet is "�". InputError where `position` does not exist.
+    A character that is not complete yet is its bytes so far, "⟨F0 9F⟩". InputError where `position`
+    does not exist.
     """
     ids = trace.token_ids[: check_position(trace, position) + 1].tolist()
-    return pd.DataFrame({"text": [model.texts.text(ids)]})
+    text, (_, begun) = model.texts.text(ids), model.texts.context(ids)
+    if begun:
+        text = text.removesuffix("�") + display_bytes(begun)
+    return pd.DataFrame({"text": [text]})
 
 
 @quick

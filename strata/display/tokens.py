@@ -23,6 +23,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MARKS = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
 _AMBIGUOUS = frozenset((SPACE, NEWLINE, TAB, EMPTY, DOTTED_CIRCLE, "⟨"))
 _BYTES = re.compile(r"(⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩)")  # as `display_bytes` writes them
+_BEGUN = re.compile(_BYTES.pattern + "$")
 _PLAIN = re.compile(rf"[!-~]{{1,{LONGEST}}}")  # printable ASCII but the space: shown as it is
 # Invisible, though neither control nor format characters: fillers, selectors, blank Braille.
 _INVISIBLE = re.compile(
@@ -139,6 +140,15 @@ def digits(value: float, n: int = 3) -> str:
     number, _, power = f"{value:.{n}g}".partition("e")
     times = f" × 10{str(int(power)).translate(_RAISED)}" if power else ""
     return number.replace("-", "−") + times
+
+
+def display_context(text: str) -> str:
+    """`display_text` of what a model has read, whose last character may have only begun, "⟨F0 9F⟩"
+    (`run.text_up_to`)."""
+    found = _BEGUN.search(text)
+    if not found:
+        return display_text(text)
+    return (display_text(text[: found.start()]) if found.start() else "") + found[0]
 
 
 def part_of(count: int, total: int, noun: str) -> str:

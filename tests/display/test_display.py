@@ -12,6 +12,7 @@ from strata.display.tokens import (
     digits,
     display_bytes,
     display_candidate,
+    display_context,
     display_percent,
     display_sampled,
     display_text,
@@ -196,3 +197,10 @@ def test_a_table_keeps_what_a_page_shows_of_its_tokens() -> None:
     assert with_shown(frame)["shown"].tolist() == ["·a", "∅"]
     named = frame.assign(shown=["·a", "⟨E6⟩"])
     assert with_shown(named)["shown"].tolist() == ["·a", "⟨E6⟩"]
+
+
+def test_a_context_ends_in_what_has_begun() -> None:
+    assert display_context("I love ⟨F0 9F⟩") == "I love·⟨F0 9F⟩"
+    assert display_context("I ⟨F0 9F⟩ love") == "I \\u{27E8}F0 9F⟩ love"
+    assert display_context("I love you") == "I love you"
+    assert display_context("⟨E2⟩") == "⟨E2⟩"

@@ -6,7 +6,7 @@ import pandas as pd
 
 from strata.display.tokens import (
     display_candidate,
-    display_text,
+    display_context,
     percent,
     with_shown,
 )
@@ -18,7 +18,7 @@ def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
     choices = f"{doubt['choices']:,.{0 if doubt['choices'] >= 100 else 1}f}"
     said = f"{choices} equally likely tokens" if choices != "1.0" else "a single possible token"
     return (
-        f"After “{display_text(context)}”, the model puts {percent(best['prob'])} on "
+        f"After “{display_context(context)}”, the model puts {percent(best['prob'])} on "
         f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
         f"that of {said}."
     )
