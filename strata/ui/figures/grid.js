@@ -139,13 +139,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (place.top < frame.top + 26) box.scrollTop -= frame.top + 40 - place.top;
   }
   // No column is cut by that of the layers: one of which a part is left there goes out of view.
-  const edge = table.querySelector(".corner").getBoundingClientRect().right;
-  const ends = [...table.querySelectorAll("thead .token")].map((name) => name.getBoundingClientRect());
-  const cut = ends.find((name) => name.left < edge - 1 && name.right > edge + 1);
-  if (cut) {
+  // Again whenever the grid has another width, which changes how far it can be moved.
+  const whole = () => {
+    const edge = table.querySelector(".corner").getBoundingClientRect().right;
+    const ends = [...table.querySelectorAll("thead .token")].map((name) => name.getBoundingClientRect());
+    const cut = ends.find((name) => name.left < edge - 1 && name.right > edge + 1);
+    if (!cut) return;
     const further = Math.ceil(cut.right - edge);
     const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
-    if (left < further) room.style.width = further - left + "px";
+    if (left < further) room.style.width = room.offsetWidth + further - left + "px";
     box.scrollLeft += further;
-  }
+  };
+  whole();
+  new ResizeObserver(whole).observe(box);
 }
