@@ -135,7 +135,8 @@ def test_at_the_foot_and_on_the_list_of_lessons(watched: tuple[Page, Watch]) -> 
     link.click()
     expect(page.get_by_role("heading", name="Lessons", level=1)).to_be_visible()
     idle(page)
-    assert found + in_both(page) == []
+    found += in_both(page)
+    assert found == [], "\n".join(found)
     assert watch.complaints == []
 
 

@@ -15,6 +15,7 @@ from tests.browser.screen import (
     Watch,
     charts,
     go_to,
+    idle,
     no_exception,
     prompt_box,
     said,
@@ -91,10 +92,9 @@ def test_every_answer_has_the_security_headers(address: str, path: str) -> None:
 def test_an_unknown_address_shows_the_first_page(page: Page, address: str) -> None:
     watch = Watch(page)
     page.goto(f"{address}/no_such_page")
-    page.wait_for_url(f"{address}/predictions")
+    expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
     page.keyboard.press("Escape")  # Streamlit's own word on it, which may be gone by now
-    frame_present(page)
-    settled(page)
+    idle(page)
     no_exception(page)
     assert [text for text in watch.complaints if "does not seem to exist" not in text] == []
     go_to(page, "hidden_states")

@@ -204,7 +204,7 @@ def close_page(
                 st.download_button(
                     "Download script", script, f"{page.stem}.py", "text/x-python", on_click="ignore"
                 )
-                st.code(script, language="python", height=420)
+                st.code(script, language="python", wrap_lines=True)
         with st.popover(
             "Download", icon=":material/download:", on_change="rerun", key="download"
         ) as opened:
