@@ -154,7 +154,7 @@ def test_beside_a_lesson(watched: tuple[Page, Watch], small_address: str) -> Non
     answer(page, question)
     page.locator(".st-key-hint button").click()
     expect(panel(page)).to_contain_text("A nudge.")
-    settled(page)
+    idle(page)
     found += in_both(page)
     look(page, "light")
     page.goto(f"{small_address}/lessons")
