@@ -46,12 +46,15 @@ def words_of(step: Step) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+def _with_hints(step: Step) -> dict[str, str]:
+    return {**words_of(step), **{f"hint {n}": hint for n, hint in enumerate(step.hints, 1)}}
+
+
 def points_at_hidden(step: Step) -> Iterator[str]:
     """Sentences that send the learner to a figure which waits for the prediction."""
     if not step.hide:
         return
-    hints = {f"hint {number}": hint for number, hint in enumerate(step.hints, 1)}
-    for name, text in {**words_of(step), **hints}.items():
+    for name, text in _with_hints(step).items():
         for sentence in re.split(r"(?<=[.!?])\s+", plain(text)):
             if (found := _POINTS.search(sentence)) and not _NOT_NOW.search(sentence):
                 yield (
@@ -62,8 +65,7 @@ def points_at_hidden(step: Step) -> Iterator[str]:
 
 def becomes_markdown(step: Step) -> Iterator[str]:
     """What an author typed as it is meant, and Markdown reads otherwise."""
-    hints = {f"hint {number}": hint for number, hint in enumerate(step.hints, 1)}
-    for name, text in {**words_of(step), **hints}.items():
+    for name, text in _with_hints(step).items():
         if name == "title":
             continue  # shown as typed
         bare = re.sub(r"`[^`\n]*`", "``", without_terms(text))

@@ -15,6 +15,7 @@ CENTRED = (
     "Take from each state the mean of its layer over the tokens. A token that is an attention "
     "sink rules that mean, unless it is left out."
 )
+STANDS = "stands"  # where the sliders of this run of a page stand, by their keys
 _EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
 # For so many seconds after the last layer a browser may not have heard that the play is over: it
@@ -60,6 +61,12 @@ def pressed(button: Callable[..., bool], label: str, key: str, *, primary: bool 
     return time.monotonic() - state.pop(kept, -math.inf) < _EXPECTED
 
 
+def stands(key: str, value: int) -> int:
+    """Note where a slider of the page stands, for the small model beside its title; the value."""
+    st.session_state.setdefault(STANDS, {})[key] = value
+    return value
+
+
 def bounded_slider(
     label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
 ) -> int:
@@ -68,13 +75,13 @@ def bounded_slider(
     so. The address keeps the choice."""
     if low == high:  # a slider of one value is an error
         place.text(f"{label}: {low}, the only one")
-        return low
+        return stands(key, low)
     state, kept = st.session_state, f"{key}_most"
     had_all = state.get(key) == state.get(kept) and default == high
     if key in state and (had_all or not low <= state[key] <= high):
         state[key] = default
     state[kept] = high
-    return int(place.slider(label, low, high, default, key=key, bind="query-params"))
+    return stands(key, int(place.slider(label, low, high, default, key=key, bind="query-params")))
 
 
 def one_of_counts(
@@ -110,4 +117,4 @@ def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, pla
             st.session_state[f"{key}_ended"] = time.monotonic()
             st.rerun()
         st.session_state[key] += 1
-    return int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    return stands(key, int(place.slider(label, 0, last, last, key=key, bind="query-params")))

@@ -39,7 +39,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.setAttribute("aria-label", `${name(data)}. ${data.tips[part]}`);
     const drawn =
       part === "tokens" ? bars(data.tokens, part, data.position)
-      : part === "blocks" ? bars(data.blocks, part, data.layer === null ? null : Math.max(0, data.layer - 1))
+      : part === "blocks" ? bars(data.blocks, part, data.block)
       : element("span", "sign", part === "text" ? "Aa" : "?");
     button.append(drawn, element("span", "name", name(data)));
     button.onclick = (event) => {

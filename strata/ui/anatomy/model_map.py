@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from strata.ui.anatomy import place
 from strata.ui.anatomy.component import chosen_of, component
+from strata.ui.anatomy.controls import STANDS
 from strata.ui.anatomy.opened import Page
 
 _KEY = "model_map"
+# Of a slider over layers or blocks, by its key, where the bar of block 0 stands.
+_FIRST = {"layer": 1, "at_layer": 1, "block": 0}
 TIPS = {
     "text": "The prompt, which the tokenizer cuts into tokens.",
     "tokens": "Each token has a state of its own at every layer. A click chooses one.",
-    "blocks": "Each block adds to the states; layer n leaves block n - 1. A click chooses a layer.",
+    "blocks": "Each block adds to the states; layer n leaves block n - 1. A click chooses one.",
     "next": "The last state becomes a probability for each token that may come next.",
 }
 
@@ -22,23 +26,16 @@ TIPS = {
 def draw_map(page: Page) -> None:
     """Draw it. A click moves a slider of the page, where there is one, or opens the page that looks
     at that part."""
-    state, last = st.session_state, page.n_tokens - 1
-    position, layer = state.get("at"), state.get("layer")
-    if (
-        not isinstance(position, int)
-        or not 0 <= position <= last
-        or state.get("at_of", ("",))[0] != page.prompt
-    ):
-        position = last
-    if not isinstance(layer, int) or not 0 <= layer <= page.n_layers:
-        layer = None
-    where = f"layer {layer}, token {position}" if layer is not None else f"token {position}"
+    stands: dict[str, int] = st.session_state.get(STANDS, {})
+    at, key = stands.get("at"), _of_blocks(stands)
+    where = [f"{'block' if key == 'block' else 'layer'} {stands[key]}"] if key else []
+    where += [] if at is None else [f"token {at}"]
     data = {
         "tokens": page.n_tokens,
         "blocks": page.n_layers,
-        "position": position,
-        "layer": layer,
-        "where": f"You are at {where}",
+        "position": at,
+        "block": max(0, stands[key] - _FIRST[key]) if key else None,
+        "where": f"You are at {', '.join(where)}" if where else "",
         "looks_at": list(page.concept.looks_at),
         "tips": TIPS,
     }
@@ -46,7 +43,7 @@ def draw_map(page: Page) -> None:
     def choose() -> None:
         chosen = chosen_of(_KEY)
         if isinstance(chosen, list) and len(chosen) == 2:
-            _go(page, *chosen)
+            _go(page, stands, *chosen)
 
     if page.map_place is not None:
         with page.map_place:
@@ -54,18 +51,17 @@ def draw_map(page: Page) -> None:
             made(key=_KEY, data=data, on_chosen_change=choose)
 
 
-def _go(page: Page, part: Any, along: Any) -> None:
+def _of_blocks(stands: Mapping[str, int]) -> str | None:
+    return next((key for key in _FIRST if key in stands), None)
+
+
+def _go(page: Page, stands: Mapping[str, int], part: Any, along: Any) -> None:
     """To what was clicked: `along` a part, from 0 to 1, or None where it was chosen by a key."""
-    state, sliders = (
-        st.session_state,
-        {"tokens": ("at", page.n_tokens - 1), "blocks": ("layer", page.n_layers)},
-    )
-    if not isinstance(part, str):
-        return
-    slider, last = sliders.get(part, ("", 0))
-    if slider in state and isinstance(along, int | float) and 0 <= along <= 1:
-        first = 1 if part == "blocks" else 0
-        state[slider] = min(last, first + int(along * (last + 1 - first)))
+    is_place, key = isinstance(along, int | float) and 0 <= along <= 1, _of_blocks(stands)
+    if part == "tokens" and "at" in stands and is_place:
+        st.session_state["at"] = min(page.n_tokens - 1, int(along * page.n_tokens))
+    elif part == "blocks" and key and is_place:
+        st.session_state[key] = min(page.n_layers - 1, int(along * page.n_layers)) + _FIRST[key]
     elif part == "next" and "next" not in page.concept.looks_at:
         place.to("predictions")
     elif part in ("tokens", "blocks") and part not in page.concept.looks_at:

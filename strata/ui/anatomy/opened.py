@@ -12,7 +12,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts import Concept
 from strata.concepts.script import with_note, with_reader
-from strata.display.tokens import distinct as distinct
 from strata.engine import Job, Limits
 from strata.trace import Scale
 from strata.ui.anatomy import ask, made

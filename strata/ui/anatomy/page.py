@@ -23,6 +23,7 @@ from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.controls import STANDS, stands
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import tokens_of as tokens_of
@@ -40,6 +41,7 @@ def open_page(stem: str) -> Page:
     Raises StrataError when the model cannot be had or the prompt is refused; the frame shows it.
     """
     concept = concepts()[stem].CONCEPT
+    st.session_state[STANDS] = {}
     with st.container(horizontal=True, vertical_alignment="center", key="title"):
         st.title(concept.title, anchor=False, width="content")
         drawn = style.room(40, "map")
@@ -93,7 +95,7 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     last = page.n_tokens - 1
     if last == 0:
         place.text(f"{label}: the only one, {page.shown(0)}")
-        return 0
+        return stands(key, 0)
     # Not bound to the address by Streamlit: that would take the position of the prompt before from
     # there whenever the length of the slider changes.
     state, asked, context = st.session_state, st.query_params.get(key, ""), get_script_run_ctx()
@@ -114,7 +116,7 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     chosen = int(place.slider(label, 0, last, default, key=key, help=TERMS["token"]))
     remember(key, None if chosen == last else str(chosen))
     state[f"{key}_of"] = page.prompt, page.stem, chosen
-    return chosen
+    return stands(key, chosen)
 
 
 def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[dict[str, Any]]:

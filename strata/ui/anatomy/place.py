@@ -93,11 +93,6 @@ def to(address: str) -> None:
     st.session_state["to_page"] = address
 
 
-def again() -> None:
-    """Go back to the step that this session is at."""
-    go(*st.session_state[_KEY])
-
-
 def to_list() -> None:
     """Leave the lesson for the page of all lessons."""
     go("")

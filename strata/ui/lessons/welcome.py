@@ -39,8 +39,9 @@ def show() -> None:
         )
     with st.container(border=True, key="first_guess"):
         _guess()
-    if place.current() is not None:
-        st.button("Back to the lesson", on_click=place.again, key="back_to_lesson")
+    if (at := place.current()) is not None:
+        here = partial(place.go, at.lesson.stem, at.number)
+        st.button("Back to the lesson", on_click=here, key="back_to_lesson")
     with st.container(horizontal=True, key="doors"):
         _doors()
 

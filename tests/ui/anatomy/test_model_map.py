@@ -1,7 +1,8 @@
-"""A click on the small model: which slider it moves, and where to."""
+"""The small model: where it says one is, which slider a click moves, and where to."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,19 +11,21 @@ import streamlit as st
 
 from strata.concepts.views import concepts
 from strata.ui.anatomy import model_map, place
+from strata.ui.anatomy.controls import STANDS
+
+ALL = {"at": 0, "layer": 0}
 
 
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    kept: dict[str, Any] = {"at": 0, "layer": 0}
+    kept: dict[str, Any] = dict(ALL)
     monkeypatch.setattr(st, "session_state", kept)
     return kept
 
 
 def page(*looks_at: str) -> Any:
-    return SimpleNamespace(
-        n_tokens=5, n_layers=30, concept=SimpleNamespace(looks_at=looks_at), prompt="x"
-    )
+    concept = SimpleNamespace(looks_at=looks_at)
+    return SimpleNamespace(n_tokens=5, n_layers=30, concept=concept, map_place=nullcontext())
 
 
 @pytest.mark.parametrize(
@@ -32,27 +35,59 @@ def page(*looks_at: str) -> Any:
 def test_a_click_chooses_a_token_and_a_layer(
     state: dict[str, Any], along: float, position: int, layer: int
 ) -> None:
-    model_map._go(page("tokens", "blocks"), "tokens", along)
-    model_map._go(page("tokens", "blocks"), "blocks", along)
-    assert (state["at"], state["layer"]) == (position, layer)
+    model_map._go(page("tokens", "blocks"), ALL, "tokens", along)
+    model_map._go(page("tokens", "blocks"), ALL, "blocks", along)
+    assert state == {"at": position, "layer": layer}
+
+
+def test_a_slider_over_blocks_is_moved_to_the_block_itself(state: dict[str, Any]) -> None:
+    model_map._go(page("blocks"), {"block": 3}, "blocks", 0.5)
+    assert state["block"] == 15
 
 
 def test_without_a_slider_it_opens_the_page_that_looks_there(state: dict[str, Any]) -> None:
-    state.clear()
-    model_map._go(page("next"), "tokens", 0.5)
+    model_map._go(page("next"), {}, "tokens", 0.5)  # though another page's slider is remembered
+    assert state["at"] == 0
     assert place.destination() == "hidden_states"
-    model_map._go(page("blocks"), "next", 0.5)
+    model_map._go(page("blocks"), {}, "next", 0.5)
     assert place.destination() == "predictions"
-    model_map._go(page("next"), "next", 0.5)
-    model_map._go(page("tokens"), "text", 0.5)
+    model_map._go(page("next"), {}, "next", 0.5)
+    model_map._go(page("tokens"), {}, "text", 0.5)
     assert place.destination() is None
 
 
 @pytest.mark.parametrize("along", [None, "0.5", 7, -1, float("nan"), [0.5]])
 def test_what_no_click_sends_moves_nothing(state: dict[str, Any], along: object) -> None:
-    model_map._go(page("tokens", "blocks", "next"), "tokens", along)
-    model_map._go(page("tokens", "blocks", "next"), ["tokens"], 0.5)
-    assert state == {"at": 0, "layer": 0}
+    model_map._go(page("tokens", "blocks", "next"), ALL, "tokens", along)
+    model_map._go(page("tokens", "blocks", "next"), ALL, ["tokens"], 0.5)
+    assert state == ALL
+
+
+@pytest.mark.parametrize(
+    ("stands", "where", "position", "block"),
+    [
+        ({}, "", None, None),
+        ({"at": 4}, "You are at token 4", 4, None),
+        ({"at": 4, "layer": 15}, "You are at layer 15, token 4", 4, 14),
+        ({"at_layer": 0}, "You are at layer 0", None, 0),
+        ({"block": 29}, "You are at block 29", None, 29),
+    ],
+)
+def test_it_says_where_the_sliders_of_this_page_stand(
+    state: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    stands: dict[str, int],
+    where: str,
+    position: int | None,
+    block: int | None,
+) -> None:
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(model_map, "component", lambda *_: lambda data, **_more: drawn.append(data))
+    state[STANDS] = stands
+    model_map.draw_map(page("tokens"))
+    assert [(each["where"], each["position"], each["block"]) for each in drawn] == [
+        (where, position, block)
+    ]
 
 
 def test_every_concept_says_what_it_looks_at() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import streamlit as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from strata.concepts.views import concepts
+from strata.ui.anatomy import style
 from strata.ui.server import index
 
 
@@ -31,5 +35,16 @@ def test_a_file_is_none_of_its(client: TestClient, name: str) -> None:
     assert client.get(f"/{name}").status_code == 404
 
 
-def test_every_room_has_its_rule() -> None:
-    assert all(f"st-key-room{tall}_" in index.STYLE for tall in index.ROOMS)
+@pytest.mark.parametrize("height", [-5, 0, 19, 333, 380, 5000])
+def test_a_room_has_a_rule_of_at_most_its_height(
+    monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    keys: list[str] = []
+    monkeypatch.setattr(st, "container", lambda key: keys.append(key))
+    style.room(height, "figure")
+    found = re.search(
+        rf'\[class\*="st-key-{keys[0][:-6]}"\] {{ min-height: (\d+)px; }}', index.STYLE
+    )
+    assert found
+    assert int(found[1]) <= max(0, height)
+    assert int(found[1]) > min(height, 880) - 20
