@@ -7,7 +7,6 @@ size, `SIGNED` has its neutral point at zero.
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,23 +47,21 @@ class Chart:
         return f"{title if isinstance(title, str) else title['text']}. {self.reading}"
 
 
-_LETTER = 7.6  # pixels of a title's letter, on average
-_WIDTHS = (150, 200, 260, 330, 420, 540)  # pixels
+_LINE = 32  # letters of a title that fit the narrowest place in which a figure stands, a phone
 
 
 def fitted(spec: Spec) -> Spec:
-    """The spec with its title on as many lines as its width asks for: Vega would cut it."""
+    """The spec with a long title on lines of about the same length, since Vega cuts what is wider
+    than the figure. The same at every width: Vega makes no room for lines that come later."""
     title = spec["title"]
     text = title if isinstance(title, str) else title["text"]
-    if not isinstance(text, str) or len(text) * _LETTER <= _WIDTHS[0]:
+    if not isinstance(text, str) or len(text) <= _LINE:
         return spec
-    choices = [json.dumps(text)]
-    for width in reversed(_WIDTHS):  # a step narrower than what is meant, so that it holds
-        if width < len(text) * _LETTER:
-            lines = textwrap.wrap(text, int(width / _LETTER), break_long_words=False)
-            choices.append(f"width < {width * 1.28:.0f} ? {json.dumps(lines)} : {choices[-1]}")
+    fewest = textwrap.wrap(text, _LINE)
+    even = (textwrap.wrap(text, width) for width in range(len(text) // len(fewest), _LINE))
+    lines = next((each for each in even if len(each) == len(fewest)), fewest)
     more = {} if isinstance(title, str) else title
-    return {**spec, "title": {**more, "text": {"expr": choices[-1]}}}
+    return {**spec, "title": {**more, "text": lines}}
 
 
 def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:

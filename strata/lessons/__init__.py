@@ -27,6 +27,7 @@ from strata.errors import StrataError
 FOLDER = Path(__file__).resolve().parents[2] / "lessons"
 GLOSSARY = "glossary.toml"
 
+MOST_POINTS = 9  # at which a curve is drawn by hand
 _FRESH = 0.5  # seconds for which a folder is not looked at again: a page asks several times a run
 
 Value = bool | int | float | str
@@ -83,7 +84,7 @@ class Question(_Data):
     low: float = 0.0  # where the answer field begins and ends; a layer's or block's is the model's
     high: float = 1.0
     step: float | None = None
-    points: int = Field(5, ge=3, le=9)  # of a curve: how many layers the learner draws it at
+    points: int = Field(5, ge=3, le=MOST_POINTS)  # of a curve: layers that it is drawn at
     unit: str = ""
     figure: str = ""  # key of the figure on which the guess is drawn
     axis: Literal["x", "y"] = "x"  # of that figure, on which a single guess lies

@@ -15,7 +15,7 @@ from scipy import stats
 from strata.concepts.views import concepts
 from strata.display.tokens import display_candidate, typed_word
 from strata.errors import InputError
-from strata.lessons import Option, Question, filled
+from strata.lessons import MOST_POINTS, Option, Question, filled
 
 Grade = Literal["right", "near", "wrong", "open"]
 Judged = tuple[Grade, str]
@@ -122,7 +122,10 @@ def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
         low, high = value if isinstance(value, list) else (value, value)
         return f"layer {low}" if low == high else f"layers {low} to {high}"
     if question.kind == "curve":
-        return ", ".join(f"{v:.2g}" for v in value)
+        said = [f"{round(v, 2) + 0.0:g}".replace("-", "−") for v in value]
+        if len(said) <= MOST_POINTS:
+            return ", ".join(said)
+        return ", ".join(f"{said[i]} at layer {i}" for i in (0, len(said) // 2, len(said) - 1))
     if question.kind == "token":
         return f"“{display_candidate(str(value))}”"
     if question.kind == "position" and 0 <= value < len(shown):

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from strata.lessons import lessons
+from tests.browser import driver
 from tests.browser.axe import faults
 from tests.browser.driver import DESK, Windows
 from tests.browser.screen import (
@@ -55,15 +56,16 @@ TOO_SMALL = """() => {
 
 @pytest.fixture(scope="module")
 def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]]:
-    """One page, in which all others are come to by the navigation."""
-    page = windows(0).new_page()
+    """One page, in which all others are come to by the navigation; of a browser of its own, since
+    the browser remembers that a phone puts the sidebar away."""
+    page = windows(1).new_page()
     watch = Watch(page)
     page.goto(small_address)
     expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
     idle(page)
     assert in_both(page) == []
     yield page, watch
-    page.close()
+    driver.forget(page)
 
 
 def look(page: Page, ground: str) -> None:
@@ -143,6 +145,7 @@ def test_at_the_foot_and_on_the_list_of_lessons(watched: tuple[Page, Watch]) -> 
 def test_beside_a_lesson(watched: tuple[Page, Watch], small_address: str) -> None:
     page, watch = watched
     look(page, "light")
+    forget(page, small_address, "predictions")
     start(page, small_address, "predictions")
     page.locator(".st-key-step_on button").click()
     expect(panel(page)).to_contain_text("step 2 ")

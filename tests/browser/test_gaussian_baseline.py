@@ -68,7 +68,7 @@ def test_every_view_has_its_figure_and_conclusion(
 def test_a_point_can_be_clicked_again_once_another_is_typed(page: Page, small_address: str) -> None:
     visit(page, small_address, "?view=Dimensions&dim=7")
     number = page.get_by_role("spinbutton", name="Dimension")
-    points = chart(page, "Residual stream").locator("[aria-roledescription=point]")
+    points = chart(page, "Residual stream").locator("svg g.mark-symbol").first.locator("path")
     for _ in range(2):
         points.nth(12).click(force=True)  # others may lie over its edge
         expect(number).to_have_value("12")

@@ -7,10 +7,17 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
-from tests.browser.driver import on_a_small_model  # noqa: F401
+from tests.browser.driver import DESK, on_a_small_model  # noqa: F401
 from tests.browser.screen import chart, strip, token
+from tests.browser.test_look import PHONE
 
 LONG = "?example=long"
+INSIDE = """([element, box]) => {
+  const place = element.getBoundingClientRect();
+  const frame = element.closest(box).getBoundingClientRect();
+  return place.top >= frame.top - 1 && place.bottom <= frame.bottom + 1
+    && place.left >= frame.left - 1 && place.right <= frame.right + 1;
+}"""
 
 
 def grid(page: Page) -> Locator:
@@ -33,15 +40,7 @@ def cut(table: Locator) -> list[str]:
 
 def inside(element: Locator, box: str) -> bool:
     """Whether all of an element is in view in the box that scrolls it."""
-    return element.evaluate(
-        """(element, box) => {
-            const place = element.getBoundingClientRect();
-            const frame = element.closest(box).getBoundingClientRect();
-            return place.top >= frame.top - 1 && place.bottom <= frame.bottom + 1
-                && place.left >= frame.left - 1 && place.right <= frame.right + 1;
-        }""",
-        box,
-    )
+    return element.page.evaluate(INSIDE, [element.element_handle(), box])
 
 
 def test_the_strip_shows_the_chosen_token(page: Page, address: str) -> None:
@@ -50,6 +49,9 @@ def test_the_strip_shows_the_chosen_token(page: Page, address: str) -> None:
     expect(chosen).to_be_visible()
     assert strip(page).evaluate("strip => strip.scrollHeight > strip.clientHeight + 20")
     assert inside(chosen, ".strip")
+    page.set_viewport_size(PHONE)  # another width, other rows
+    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".strip"])
+    page.set_viewport_size(DESK)
     assert page.evaluate("document.scrollingElement.scrollTop") == 0
     # The first token has no surprisal, and does not look like one that was foreseen.
     expect(token(page, 0)).to_have_class("none")
@@ -63,6 +65,10 @@ def test_the_grid_of_the_lens_cuts_no_column(page: Page, address: str) -> None:
     chosen = grid(page).locator('[aria-pressed="true"]')
     expect(chosen).to_be_visible()
     assert inside(chosen, ".box")
+    page.set_viewport_size(PHONE)
+    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".box"])
+    assert cut(grid(page)) == []
+    page.set_viewport_size(DESK)
     assert grid(page).evaluate("table => table.closest('.box').scrollLeft") > 0
     assert cut(grid(page)) == []
 

@@ -283,6 +283,9 @@ def test_words_of_values() -> None:
     assert in_words(question("number", unit="tokens"), 1) == "1 token"
     assert in_words(question("number", unit="tokens"), 21) == "21 tokens"
     assert in_words(question("band"), [3, 7]) == "layers 3 to 7"
+    assert in_words(question("curve"), [-0.25, 0.5, 1]) == "−0.25, 0.5, 1"
+    many = [4.1e-25, *[0.123] * 14, 0.5, *[0.6] * 14, 0.987]  # by layer: the reader wants a few
+    assert in_words(question("curve"), many) == "0 at layer 0, 0.5 at layer 15, 0.99 at layer 30"
     assert in_words(question("band"), [3, 3]) == in_words(question("band"), 3) == "layer 3"
     assert in_words(question("token"), " a") == "“·a”"
     assert in_words(question("token"), " ⟨F0 9F⟩") == "“·⟨F0 9F⟩”"

@@ -1,6 +1,6 @@
 // The model as a row of four parts; the ones that the page looks at stand out, and where the sliders
 // are is marked. Numbers only: nothing of the text is drawn.
-const most = { tokens: 40, blocks: 48 };
+const most = { tokens: 24, blocks: 32 };
 const names = {
   text: () => "text",
   tokens: (d) => (d.tokens === 1 ? "1 token" : `${d.tokens} tokens`),

@@ -130,16 +130,16 @@ export default function ({ data, parentElement, setTriggerValue }) {
   else if (data.chosen[1] === null) box.scrollLeft = box.scrollWidth; // the prompt's end first
   const pressed = table.querySelector('[aria-pressed="true"]');
   if (pressed && focused) pressed.focus({ preventScroll: true });
-  if (pressed) {
-    // Into view inside the box only: the page must not jump.
+  // The chosen cell comes into view, inside the box only: the page must not jump.
+  const chosen = () => {
+    if (!pressed) return;
     const [frame, place] = [box.getBoundingClientRect(), pressed.getBoundingClientRect()];
     if (place.right > frame.right) box.scrollLeft += place.right - frame.right + 8;
     if (place.left < frame.left + 60) box.scrollLeft -= frame.left + 60 - place.left;
     if (place.bottom > frame.bottom - 26) box.scrollTop += place.bottom - frame.bottom + 40;
     if (place.top < frame.top + 26) box.scrollTop -= frame.top + 40 - place.top;
-  }
+  };
   // No column is cut by that of the layers: one of which a part is left there goes out of view.
-  // Again whenever the grid has another width, which changes how far it can be moved.
   const whole = () => {
     const edge = table.querySelector(".corner").getBoundingClientRect().right;
     const ends = [...table.querySelectorAll("thead .token")].map((name) => name.getBoundingClientRect());
@@ -150,6 +150,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (left < further) room.style.width = room.offsetWidth + further - left + "px";
     box.scrollLeft += further;
   };
-  whole();
-  new ResizeObserver(whole).observe(box);
+  // Whenever the grid has another size, which changes what is in view. An observer calls at once.
+  new ResizeObserver(() => (chosen(), whole())).observe(box);
 }

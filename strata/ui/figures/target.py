@@ -55,7 +55,7 @@ def choose_target(page: Page, place: DeltaGenerator) -> Target:
     shown = [display_candidate(token) for token in options.values()]
     labels = dict(zip(options, distinct([f"{shown[0]} (the top-1)", *shown[1:]]), strict=True))
     chosen = place.selectbox(
-        "Target: choose a token or type a word",
+        "Target: a token or a word",
         list(options),
         format_func=lambda choice: labels.get(choice, choice),
         accept_new_options=True,

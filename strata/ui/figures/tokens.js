@@ -57,13 +57,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   none.className = "ramp none";
   legend.append(data.low, ramp, data.high, none, data.none);
   root.replaceChildren(strip, legend);
-  // Into view inside the strip only: the page must not jump.
   strip.scrollTop = before?.scrollTop ?? 0;
+  buttons[focused]?.focus({ preventScroll: true });
   const shown = buttons[focused] ?? buttons[data.chosen];
-  if (shown) {
+  if (!shown) return;
+  // Into view inside the strip only, since the page must not jump; whenever the strip has another
+  // size, which changes the rows. An observer calls at once, too.
+  new ResizeObserver(() => {
     const [frame, place] = [strip, shown].map((each) => each.getBoundingClientRect());
     if (place.bottom > frame.bottom - 4) strip.scrollTop += place.bottom - frame.bottom + 8;
     if (place.top < frame.top + 4) strip.scrollTop -= frame.top - place.top + 8;
-  }
-  buttons[focused]?.focus({ preventScroll: true });
+  }).observe(strip);
 }

@@ -66,7 +66,7 @@ def test_chances_of_named_tokens_are_their_rows_among_all() -> None:
     assert frame["token_id"].tolist() == [49, 0, 7]
     wanted = every.loc[[49, 0, 7]].reset_index(drop=True)
     pd.testing.assert_frame_equal(frame, wanted[list(frame)])
-    assert list(chances(decoder(), run, 1)) == list(frame)
+    assert list(chances(decoder(), run, 1, [])) == list(frame)
     with pytest.raises(InputError, match="Token 50 does not exist"):
         chances(decoder(), run, 1, [50])
 
