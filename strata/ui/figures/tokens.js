@@ -51,11 +51,16 @@ export default function ({ data, parentElement, setTriggerValue }) {
   strip.append(...buttons);
   const legend = document.createElement("div");
   legend.className = "legend";
+  const part = (...inner) => {
+    const made = document.createElement("span");
+    made.append(...inner);
+    return made;
+  };
   const ramp = document.createElement("span");
   ramp.className = "ramp";
   const none = document.createElement("span");
   none.className = "ramp none";
-  legend.append(data.low, ramp, data.high, none, data.none);
+  legend.append(part(data.low, ramp, data.high), part(none, data.none));
   root.replaceChildren(strip, legend);
   strip.scrollTop = before?.scrollTop ?? 0;
   buttons[focused]?.focus({ preventScroll: true });
