@@ -122,7 +122,8 @@ def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
         low, high = value if isinstance(value, list) else (value, value)
         return f"layer {low}" if low == high else f"layers {low} to {high}"
     if question.kind == "curve":
-        said = [f"{round(v, 2) + 0.0:g}".replace("-", "−") for v in value]
+        scale, sign = (100, "%") if question.unit == "%" else (1, "")
+        said = [f"{round(v * scale, 2) + 0.0:g}{sign}".replace("-", "−") for v in value]
         if len(said) <= MOST_POINTS:
             return ", ".join(said)
         return ", ".join(f"{said[i]} at layer {i}" for i in (0, len(said) // 2, len(said) - 1))
@@ -315,8 +316,8 @@ def _curve(
         shape += f"{layers[worst + 1]} it {up}. "
     ends = np.sign(drawn[-1] - drawn[0]) == np.sign(real[-1] - real[0])
     if not shape and ends:
-        shape = "You had right where it ends compared with where it begins. "
-    far = f"On average your points are {off:.0%} of its range away from it."
+        shape = "From the first layer to the last your line goes the right way. "
+    far = f"On average it is off by {off:.0%} of the measured line's height, lowest to highest."
     tolerance = question.tolerance or 0.15
     if off <= tolerance:
         return "right", f"{shape}{far}"

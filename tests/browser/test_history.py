@@ -60,3 +60,22 @@ def test_tabs_and_pages_are_on_the_way_back_and_settings_are_not(page: Page, add
     page.go_back()
     expect(page.get_by_role("tab", name="One token")).to_have_attribute("aria-selected", "true")
     expect(page).not_to_have_url(re.compile("view="))
+
+
+def test_from_the_first_page_and_back(page: Page, address: str) -> None:
+    """It has no state in its address, with which it would mean another page."""
+    page.goto(address)
+    page.get_by_role("textbox", name="Your word").fill("came")
+    page.keyboard.press("Enter")
+    own = page.locator(".st-key-first_own textarea")
+    expect(own).to_be_visible()
+    idle(page)
+    own.fill("I should like to")
+    page.locator(".st-key-first_look button").click()
+    expect(page.get_by_role("heading", name="Predictions", level=1)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/predictions\?prompt="))
+    assert page.get_by_test_id("stMain").evaluate("main => main.scrollTop") == 0
+    idle(page)
+    page.go_back()
+    expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
+    assert page.url.removesuffix("/") == address.removesuffix("/")

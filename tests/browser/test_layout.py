@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.driver import DESK
-from tests.browser.screen import TITLES, idle, settled, sidebar, visit
+from tests.browser.screen import TITLES, chart, idle, settled, sidebar, visit
 
 LAPTOP: ViewportSize = {"width": 1024, "height": 768}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -53,6 +53,16 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
         assert box["width"] >= 260
     if stem != "predictions":
         return
+    # Beside a long page it stays in view, and from its answer one comes to the figure.
+    figure = page.locator(".st-key-to_figure button")
+    page.set_viewport_size(DESK)
+    page.locator(".st-key-foot").scroll_into_view_if_needed()
+    expect(next_step).to_be_in_viewport(ratio=1)
+    page.set_viewport_size(PHONE)
+    figure.click()
+    expect(chart(page, "What may follow")).to_be_in_viewport(ratio=0.9)
+    expect(figure).not_to_be_in_viewport()
+    page.set_viewport_size(LAPTOP)
     # At the width of a laptop the step stands above, unless the sidebar makes room for it.
     title = page.get_by_role("heading", name=TITLES[stem], level=1)
     beside = "([a, b]) => a.getBoundingClientRect().right < b.getBoundingClientRect().left"

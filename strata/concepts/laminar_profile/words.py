@@ -76,7 +76,7 @@ def profile_reading(frame: pd.DataFrame, drawn: pd.DataFrame) -> str:
     """One sentence on `statistics`, and another where `points` draws only a sample."""
     layers = frame[~frame["normed"].astype(bool)].dropna()
     if layers.empty:
-        return "No pair of tokens is left to compare: keep the sinks, or use a longer prompt."
+        return "There is no pair of tokens to compare: use a longer prompt, or keep the sinks."
     first, last = layers.iloc[0], layers.iloc[-1]
     top = layers.iloc[int(layers["median"].argmax())]
     pairs = int(frame["n_pairs"].max())

@@ -1,3 +1,10 @@
+// A page and a step of a lesson begin at their top.
+let step = null;
+const toTheTop = () => {
+  for (const part of ["[data-testid=stMain]", "[data-testid=stLayoutWrapper]:has(> .st-key-lesson_step)"])
+    document.querySelector(part)?.scrollTo({ top: 0 });
+};
+
 // What the way back leads through: a step of a lesson, a page, a tab. Streamlit makes an entry of
 // the history for each change of an address, and none for a tab; so the way back of a lesson would
 // be ten presses long. Here a press or key of the learner makes at most one.
@@ -6,12 +13,15 @@ const [push, replace] = [history.pushState.bind(history), history.replaceState.b
 let acted = "";
 const note = (state, title, url) => {
   const [here, there] = [new URL(location.href), new URL(url ?? location.href, location.href)];
+  // The first page has no state of its own: with one, its address would mean another page.
+  if (here.pathname === there.pathname && here.pathname.endsWith("/") && !here.search) return;
   const names = acted === "tab" ? [...stops, "view"] : stops;
   const elsewhere =
     here.pathname !== there.pathname ||
     names.some((name) => here.searchParams.get(name) !== there.searchParams.get(name));
   (acted && elsewhere ? push : replace)(state, title, url);
   if (elsewhere) acted = "";
+  if (here.pathname !== there.pathname) toTheTop();
 };
 if (!history.byStops) {
   const act = ({ target }) => (acted = target?.closest?.("[role=tab]") ? "tab" : "other");
@@ -19,13 +29,6 @@ if (!history.byStops) {
   addEventListener("popstate", () => (acted = ""), true);
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
-
-// A new step of a lesson begins at its top.
-let step = null;
-const toTheTop = () => {
-  for (const part of ["[data-testid=stMain]", "[data-testid=stLayoutWrapper]:has(> .st-key-lesson_step)"])
-    document.querySelector(part)?.scrollTo({ top: 0 });
-};
 
 // On a phone the sidebar lies over the page: it closes once a page or a prompt is asked for.
 // What a page is about, beside its name in the navigation, which Streamlit draws when it will.

@@ -157,5 +157,5 @@ def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], not
         text += ", each one's first token left out"
     if about["n_sinks"]:
         text += f" and {about['n_sinks']:,} more attention sinks"
-    text += f"; seed {sample['seed']}. The prompt on the left plays no part on this page."
+    text += f"; seed {sample['seed']}. Your prompt plays no part on this page."
     return f"{text} {note[:1].upper()}{note[1:]}." if note else text

@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from strata.concepts.views import concepts
+from strata.display.tokens import display_text
 from strata.errors import StrataError
 from strata.lessons import plain
 from strata.lessons.answers import resolved
@@ -77,7 +78,8 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     if not (wanted or (step.prompt and step.prompt != prompt)):
         done.add((place.lesson.stem, place.number))
         if step.prompt or step.settings:
-            st.caption(":material/check: The page is set up for this step.")
+            text = f" Its text: “{quoted(display_text(prompt, 120))}”" if step.prompt else ""
+            st.caption(f":material/check: The page is set up for this step.{text}")
         return True
     again = (place.lesson.stem, place.number) in done
     words = f"Set up the page: “{step.prompt}”" if step.prompt else "Set up the page for this step"

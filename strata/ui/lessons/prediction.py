@@ -25,6 +25,7 @@ from strata.lessons.answers import (
 )
 from strata.lessons.progress import At, Guess, is_over
 from strata.ui.anatomy import style
+from strata.ui.anatomy.component import component
 from strata.ui.anatomy.place import Place
 from strata.ui.lessons.questions import answer_field
 from strata.ui.lessons.run import Run
@@ -52,6 +53,9 @@ def predict(
             _draw_on_figure(question, mine[-1], run)
         else:
             _told_without(question, run)
+        component("strata_to_figure", __file__, ("to_figure.js",), "to_figure.css")(
+            key="to_figure", data={"figure": question.figure or "title"}
+        )
         return False
     hints()
     _field(place, question, run, at, mine, ready)
@@ -86,7 +90,7 @@ def _field(
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
     guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
     pressed = st.button(
-        "Keep this second try" if mine else "Commit my prediction",
+        "Commit my second try" if mine else "Commit my prediction",
         type="primary" if ready else "secondary",
         # What is being typed comes with the press itself.
         disabled=not ready or (guess is None and question.kind != "token"),

@@ -63,7 +63,7 @@ def _slider(label: str, *limits: Any, key: str) -> Any:
         value = slide(label, *limits, key=key, on_change=moved)
         if waits:  # after it, since a slider that changes its place loses the keyboard
             with st.container(key=f"unmoved_{key}"):
-                st.caption("Move it to where you expect the answer")
+                st.caption("Tap or drag on the line, where you expect the answer")
     return None if waits else value
 
 
@@ -109,10 +109,12 @@ def _curve(question: Question, key: str, n_layers: int) -> list[float] | None:
     st.caption("Your answer: one slider a layer; one that you do not move counts as the middle.")
     middle = (question.low + question.high) / 2
     step = question.step or (question.high - question.low) / 50
-    values = [
-        _slider(f"Layer {layer}", question.low, question.high, middle, step, key=f"{key}_{layer}")
-        for layer in layers
-    ]
+    limits = question.low, question.high, middle, step
+    form = "percent" if question.unit == "%" else None
+    with st.container(key=f"curve_{key}"):
+        values = [
+            _slider(f"Layer {layer}", *limits, form, key=f"{key}_{layer}") for layer in layers
+        ]
     if all(value is None for value in values):
         return None
     return [middle if value is None else value for value in values]

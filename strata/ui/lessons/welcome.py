@@ -126,7 +126,7 @@ def _doors() -> None:
     if first is not None:
         what = f"{first.title} {first.minutes} minutes: predict, then look."
         _door("Lesson 1", what, "Begin", partial(place.go, first.stem))
-    what = "Seven pages on one run: what it expects, carries, compares, and what an edit does."
+    what = "Seven pages: what it expects, carries, compares, and what an edit does."
     _door("Look around", what, "Open", partial(place.to, "predictions"))
     if here is not None and here.is_teacher:
         what = "Codes, votes, who is where, what went wrong."

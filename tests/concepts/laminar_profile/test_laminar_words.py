@@ -78,7 +78,7 @@ def test_profile_reading_says_what_is_not_drawn_and_what_has_no_cosine() -> None
 def test_profile_reading_without_pairs(tokens: int) -> None:
     run = trace(tokens=tokens)
     frame, none = statistics(norm_model(), run), points(norm_model(), run)
-    assert "keep the sinks" in words.profile_reading(frame, none)
+    assert "use a longer prompt, or keep the sinks" in words.profile_reading(frame, none)
     assert "nothing to get wrong" in words.unique_bug_reading(frame, frame)
 
 
