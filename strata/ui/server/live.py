@@ -156,6 +156,9 @@ async def cast(request: Request) -> JSONResponse:
     except StrataError:
         wrong = "Not kept yet: the class's database does not answer. It is tried again."
         return JSONResponse({"wrong": wrong}, 503)
+    if not desk.progress.is_durable:
+        wrong = "Not kept yet: the server can write neither to its database nor to its disk."
+        return JSONResponse({"wrong": f"{wrong} It is tried again."}, 503)
     return JSONResponse({"kept": True})
 
 
