@@ -157,7 +157,10 @@ class Progress:
 
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
-        self._add([_event(learner, vote_id, round_, "vote", {"guess": guess}, again)])
+        ballot = _event(learner, vote_id, round_, "vote", {"guess": guess}, again)
+        waiting = self._outbox.letters(learner) if self._outbox else []
+        if all(row.get("key") != ballot["key"] for each in waiting for row in each.get("rows", ())):
+            self._add([ballot])
 
     def notes(self, learner: str, lesson: str, drawn: bool = False) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last. Figure, code and

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy.orm import Session
 
+from strata.storage import lines
 from strata.storage.database import PAUSE, AwayError, Database
 
 # A change, JSON's kinds of values only. "learner": whose it is. "replaces": where there is one, of
@@ -27,7 +27,9 @@ Letter = dict[str, Any]
 
 _IDLE = 20.0  # seconds between two looks for what a process left behind
 _AT_ONCE = 100  # letters in one transaction
-_ROOM = 16 << 20  # bytes of letters that were replaced, after which the file is written anew
+# Bytes that are taken of the disk beforehand: what a large class does in some minutes, with its
+# figures. After so many the file is written anew, without what was replaced.
+_ROOM = 16 << 20
 
 _log = logging.getLogger("strata")
 
@@ -54,17 +56,22 @@ class Outbox:
         place = database.place.split("@")[-1]  # a new password leads to the same database
         self._name = sha256(place.encode()).hexdigest()[:12]
         self._path = folder / f"{self._name}-{secrets.token_hex(8)}.jsonl"
+        self._room = self._path.with_suffix(".room")  # becomes the file with the first letter
+        self._reserved = False
         self._held: FileLock | None = None  # while it is held, no other process takes the file
         self._waiting: dict[str, Letter] = {}
         self._number = 0
         self._learners: Counter[str] = Counter()
-        self._filed = True  # whether all that waits is in the file
-        self._grown = 0  # bytes in the file
+        self._missing: dict[str, None] = {}  # of what waits, what is not in the file, in order
+        self._said = False  # in the log: that something would be lost
+        self._grown = 0  # bytes of letters in the file
         self._lock, self._sending = RLock(), Lock()
         self._asked: deque[_Asked] = deque()  # to be sent by whoever has the turn next
         self._turn = Lock()
         self._wake, self._closed = Event(), Event()
         self._take_over()
+        if not self._waiting:
+            self._reserve()
         self.flush()  # the first page is not to say that something waits where nothing need
         atexit.register(self.close)
         Thread(target=self._run, name="outbox", daemon=True).start()
@@ -96,7 +103,7 @@ class Outbox:
     @property
     def is_durable(self) -> bool:
         """Whether what waits would outlive this process."""
-        return self._filed
+        return not self._missing
 
     def letters(self, learner: str) -> list[Letter]:
         """A learner's changes that wait, in order."""
@@ -124,7 +131,8 @@ class Outbox:
                     self._sent(batch)
 
     def close(self) -> None:
-        """Send what can be sent, and leave the rest to the next process."""
+        """Send what can be sent, and leave the rest to the next process. The log says how much is
+        lost, where neither the database nor the disk takes it."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -132,6 +140,10 @@ class Outbox:
         atexit.unregister(self.close)
         self.flush()
         with self._lock:
+            self._file()
+            if self._missing:
+                _log.error("Changes of learners that are lost with this process: %d", len(self._missing))
+            self._room.unlink(missing_ok=True)
             if self._held is not None:
                 self._held.release()
                 if not self._waiting:
@@ -184,9 +196,8 @@ class Outbox:
         if self._database.away:
             with suppress(AwayError), self._database.session():
                 pass
-        if not self._filed:
-            with self._lock:
-                self._write_anew()
+        with self._lock:
+            self._file()
 
     def _first(self) -> list[tuple[str, Letter]]:
         with self._lock:
@@ -201,7 +212,7 @@ class Outbox:
                 return False
             except Exception as error:
                 aside = self._folder / f"{self._name}-refused.txt"
-                if not _append(aside, _line(letter)):
+                if not lines.append(aside, _line(letter)):
                     return False
                 kind = type(error.__cause__ or error).__name__
                 _log.error("A change was refused (%s) and set aside in %s", kind, aside)
@@ -214,51 +225,102 @@ class Outbox:
                 if self._waiting.get(key) is letter:  # else it was replaced meanwhile
                     self._remove(key)
             if not self._waiting:
-                self._path.unlink(missing_ok=True)
-                self._filed, self._grown = True, 0
+                self._empty()
 
     # -- keeping ------------------------------------------------------------------------------
 
     def _keep(self, letter: Letter) -> None:
         with self._lock:
             self._put(letter)
-            line = _line(letter)
-            if self._filed and self._hold() and _append(self._path, line):
-                self._grown += len(line)
-                if self._grown < _ROOM:
-                    return
-            self._write_anew()
+            self._file()
+
+    def _file(self) -> None:
+        """Bring into the file what is not in it; log where that has begun to fail, or to succeed."""
+        if self._missing and self._begin():
+            content = b"".join(_line(self._waiting[key]) for key in self._missing)
+            if lines.write(self._path, content, self._grown):
+                self._grown += len(content)
+                self._missing.clear()
+        if self._missing or self._grown >= _ROOM:  # else, where there is no room, it goes on so
+            self._written_anew()
+        if self._missing and not self._said:
+            _log.error(
+                "Neither the database nor the disk (%s) takes what learners do: it is lost if "
+                "this process ends now",
+                self._folder,
+            )
+        elif self._said and not self._missing:
+            _log.warning("What learners do is kept on the disk again, or stored")
+        self._said = bool(self._missing)
 
     def _put(self, letter: Letter) -> None:
         self._number += 1
         key = letter.get("replaces") or str(self._number)
         self._remove(key)
         self._waiting[key] = letter
+        self._missing[key] = None
         self._learners[letter["learner"]] += 1
 
     def _remove(self, key: str) -> None:
+        self._missing.pop(key, None)
         old = self._waiting.pop(key, None)
         if old is not None:
             self._learners[old["learner"]] -= 1
             if not self._learners[old["learner"]]:
                 del self._learners[old["learner"]]
 
-    def _write_anew(self) -> None:
-        """Put all that waits into the file, at once or not at all."""
-        new = self._path.with_suffix(".new")
-        self._filed = False
+    def _reserve(self) -> None:
+        self._reserved = self._hold() and lines.reserve(self._room, _ROOM)
+
+    def _begin(self) -> bool:
+        """Whether there can be a file, marked as that of a process that lives; in the reserved room
+        if there is some."""
+        if not self._hold():
+            return False
+        if self._reserved:
+            self._reserved = False
+            with suppress(OSError):
+                self._room.replace(self._path)
+                lines.sync(self._folder)
+        return True
+
+    def _empty(self) -> None:
+        """Leave no letter in the file, and its room for the next one."""
         try:
-            if self._hold():
-                new.unlink(missing_ok=True)
-                lines = b"".join(map(_line, self._waiting.values()))
-                if _append(new, lines):
-                    new.replace(self._path)
-                    _sync(self._folder)
-                    self._filed, self._grown = True, 0
-                else:
-                    new.unlink(missing_ok=True)
-        except OSError:
+            kept = self._grown and self._path.stat().st_size >= _ROOM
+            if kept and lines.write(self._path, bytes(self._grown), 0):
+                self._path.replace(self._room)
+                self._reserved = True
+            else:
+                self._path.unlink(missing_ok=True)
+        except OSError:  # it is not there, or the folder is not
             pass
+        self._grown = 0
+        if not self._reserved:
+            self._reserve()
+
+    def _written_anew(self) -> bool:
+        """Whether all that waits is in the file now: it is put there at once or not at all."""
+        content = b"".join(map(_line, self._waiting.values()))
+        new = self._path.with_suffix(".new")
+        try:
+            if not self._hold():
+                return False
+            if self._reserved and len(content) <= _ROOM:
+                self._reserved, new = False, self._room
+            else:
+                new.unlink(missing_ok=True)
+                lines.reserve(new, _ROOM)
+            if not lines.write(new, content, 0):
+                new.unlink(missing_ok=True)
+                return False
+            new.replace(self._path)
+            lines.sync(self._folder)
+        except OSError:
+            return False
+        self._grown = len(content)
+        self._missing.clear()
+        return True
 
     def _hold(self) -> bool:
         """Whether the file is marked as that of a process that lives."""
@@ -274,65 +336,42 @@ class Outbox:
 
     def _take_over(self) -> None:
         """Make what a process left behind, which is not there any more, wait here."""
-        for path in sorted(self._folder.glob(f"{self._name}-*.jsonl")):
-            if path == self._path:
+        for path in sorted(self._folder.glob(f"{self._name}-*.[jr]*")):  # .jsonl before .room
+            if path in (self._path, self._room):
                 continue
             lock = FileLock(path.with_suffix(".lock"), thread_local=False)
             try:
                 with lock.acquire(timeout=0), self._lock:
-                    if path.exists() and self._copy(path):
-                        path.unlink()
+                    if path == path.with_suffix(".room") or (path.exists() and self._copy(path)):
+                        path.unlink(missing_ok=True)
                         path.with_suffix(".lock").unlink(missing_ok=True)
             except (OSError, Timeout):
                 continue
 
     def _copy(self, path: Path) -> bool:
         """Put the letters of a file before those that wait; whether they are in the file here."""
-        before, mine = dict(self._waiting), list(self._waiting.values())
+        before, mine = (dict(self._waiting), dict(self._missing)), list(self._waiting.values())
         self._waiting.clear()
         self._learners.clear()
-        for line in path.read_bytes().splitlines():
+        for line in lines.read(path):
             try:
                 letter = json.loads(line)
                 self._put(letter)
             except (ValueError, TypeError, KeyError):  # cut off where the process was killed
-                _append(self._folder / f"{self._name}-refused.txt", line + b"\n")
+                lines.append(self._folder / f"{self._name}-refused.txt", line + b"\n")
         for letter in mine:
             self._put(letter)
-        self._write_anew()
-        if not self._filed:
-            self._waiting = before
-            self._learners = Counter(letter["learner"] for letter in before.values())
-        return self._filed
+        if not self._waiting or self._written_anew():
+            return True
+        if not mine and self._hold():  # a full disk still gives a file another name
+            path.replace(self._path)
+            self._grown = self._path.read_bytes().rfind(b"\n") + 1
+            self._missing.clear()
+            return True
+        self._waiting, self._missing = before
+        self._learners = Counter(letter["learner"] for letter in self._waiting.values())
+        return False
 
 
 def _line(letter: Letter) -> bytes:
     return json.dumps(letter).encode("ascii") + b"\n"
-
-
-def _append(path: Path, content: bytes) -> bool:
-    """Whether the content is now on the disk."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        is_new = os.fstat(file).st_size == 0
-        try:
-            while content:
-                content = content[os.write(file, content) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        if is_new:
-            _sync(path.parent)
-    except OSError:
-        return False
-    return True
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable too; Windows has no such thing."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

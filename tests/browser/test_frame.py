@@ -60,7 +60,10 @@ def test_a_page_can_be_opened_while_the_model_is_loaded(page: Page) -> None:
             if late.status_code == 200:
                 break
             time.sleep(0.1)
-        assert (late.status_code, late.json()) == (200, {"ready": True, "reason": "ready"})
+        assert (late.status_code, late.json()) == (
+            200,
+            {"ready": True, "reason": "ready", "kept": True, "waiting": 0},
+        )
 
 
 def test_without_a_model_the_frame_says_why(page: Page, tmp_path: Path) -> None:

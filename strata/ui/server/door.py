@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +22,8 @@ from strata.classroom.roster import SEAT_HOURS, Roster, Seat
 from strata.errors import InputError, StrataError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import shared
+from strata.ui.server.door_pages import join_page, page, warning
+from strata.ui.server.origin import changes, is_foreign
 
 COOKIE = "strata_seat"
 # For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
@@ -105,6 +107,9 @@ class Door:
             await self.app(scope, receive, send)
             return
         connection, path = HTTPConnection(scope), str(scope["path"])  # not what its Host says
+        if changes(connection) and is_foreign(connection):
+            await _refuse(scope, receive, send, "This came from a page of another site.")
+            return
         if path in _OPEN or path in reception.accounts or path.startswith("/static/"):
             await self.app(scope, receive, send)
             return
@@ -136,7 +141,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
         return
     body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
-    await _page("Strata", body, status=403)(scope, receive, send)
+    await page("Strata", body, status=403)(scope, receive, send)
 
 
 async def join(request: Request) -> Response:
@@ -144,7 +149,7 @@ async def join(request: Request) -> Response:
     asked = request.query_params
     next_page = _local(asked.get("next", ""))
     if request.method != "POST":
-        return _form(asked.get("code", ""), "", next_page)
+        return join_page(asked.get("code", ""), "", next_page)
     assert reception is not None
     typed = await _typed(request)
     code, name, resume = (typed.get(each, "") for each in ("code", "name", "resume"))
@@ -159,16 +164,16 @@ async def join(request: Request) -> Response:
         token = await run_in_threadpool(reception.roster.seat, member.id)
     except InputError as error:
         reception.wrong_codes.take(whose)
-        return _form(code, name, next_page, str(error))
+        return join_page(code, name, next_page, str(error))
     except StrataError:
-        return _form(code, name, next_page, "The class's database does not answer; try again.")
+        return join_page(code, name, next_page, "The class's database does not answer; try again.")
     if not new:
         return _seat(RedirectResponse(next_page, 303), request, token, SEAT_HOURS)
     body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this one
       forgets you, this code brings your work back. Write it down; it is shown this once.</p>
       <p class=code id=resume>{new}</p>
       <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
-    return _seat(_page("You are in", body), request, token, SEAT_HOURS)
+    return _seat(page("You are in", body), request, token, SEAT_HOURS)
 
 
 async def teach(request: Request) -> Response:
@@ -206,9 +211,9 @@ def teachers_page(wrong: str = "") -> Response:
     by_account = ""
     if reception.accounts:
         by_account = f'<p><a class=button href="{reception.accounts[0]}">Sign in</a></p>'
-    body = f"""{_warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
+    body = f"""{warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
       <p><a href="/join">I am a learner</a></p>"""
-    return _page("For the teacher", body, status=403 if wrong else 200)
+    return page("For the teacher", body, status=403 if wrong else 200)
 
 
 async def leave(request: Request) -> Response:
@@ -216,11 +221,12 @@ async def leave(request: Request) -> Response:
     if request.method != "POST":
         body = """<p>Your answers are kept. To come back you need your resume code.</p>
           <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
-        return _page("Leave the class?", body)
+        return page("Leave the class?", body)
     if reception is not None:
         await run_in_threadpool(reception.forget, request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/join", 303)
-    answer.delete_cookie(COOKIE)
+    if COOKIE in request.cookies:
+        answer.delete_cookie(COOKIE)
     return answer
 
 
@@ -263,46 +269,3 @@ def _seat(answer: Response, request: Request, token: str, hours: float) -> Respo
     )
     answer.headers["cache-control"] = "no-store"
     return answer
-
-
-def _form(code: str, name: str, next_page: str, wrong: str = "") -> Response:
-    body = f"""{_warning(wrong)}<form method=post action="/join?next={escape(quote(next_page))}">
-      <label>Class code <input name=code value="{escape(code)}" maxlength=40 autocomplete=off
-        autocapitalize=none spellcheck=false></label>
-      <label>Your name, as your teacher knows you <input name=name value="{escape(name)}"
-        maxlength=60 autocomplete=off></label>
-      <button>Join</button>
-      <details{" open" if wrong and not code else ""}><summary>I was here before</summary>
-      <label>Resume code <input name=resume maxlength=40 autocomplete=off autocapitalize=none
-        spellcheck=false></label><button>Come back</button></details></form>
-      <p>No account, no e-mail. Your teacher sees your name, your answers and the prompts that you
-      type; nobody else in the class does.</p><p><a href="/teach">I teach this class</a></p>"""
-    return _page("Join your class", body, status=403 if wrong else 200)
-
-
-def _warning(wrong: str) -> str:
-    return f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
-
-
-def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    return HTMLResponse(_FRAME.format(title=escape(title), body=body), status)
-
-
-_FRAME = """<!doctype html><html lang=en><meta charset=utf-8>
-<meta name=viewport content="width=device-width, initial-scale=1"><title>{title} · Strata</title>
-<style>
-:root {{ color-scheme: light dark;
-  --back: #fff; --ink: #1f2330; --line: #c9c9d6; --main: #5a45c9; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --back: #14161c; --ink: #e8e9ee; --line: #4a4d5a; --main: #8f82f4; }} }}
-body {{ background: var(--back); color: var(--ink); font: 1.05rem/1.5 system-ui, sans-serif;
-  max-width: 26rem; margin: 8vh auto; padding: 0 1.2rem; }}
-h1 {{ font-size: 1.7rem; }} label {{ display: block; margin: 1rem 0; }}
-input {{ font: inherit; width: 100%; box-sizing: border-box; padding: .55rem; margin-top: .25rem;
-  border: 1px solid var(--line); border-radius: .4rem; background: var(--back); color: inherit; }}
-button, .button {{ font: inherit; font-weight: 600; padding: .55rem 1.4rem; border: 0;
-  border-radius: .4rem; background: #5a45c9; color: #fff; text-decoration: none; cursor: pointer; }}
-.code {{ font: 600 1.6rem ui-monospace, monospace; letter-spacing: .06em; }}
-.wrong {{ border-left: .3rem solid #d4472f; padding-left: .8rem; }} a {{ color: var(--main); }}
-a.button {{ color: #fff; }} details {{ margin-top: 1.6rem; }}
-</style><h1>{title}</h1>{body}</html>"""

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
@@ -112,10 +111,6 @@ async def _watch() -> None:
 async def listen(socket: WebSocket) -> None:
     """A browser's socket: its class's screen now, and again whenever it has changed."""
     seat, here = await _seat(socket), desk
-    origin, own = urlsplit(socket.headers.get("origin", "")).netloc, socket.headers.get("host")
-    if origin and origin != own:  # another site's page; the cookie would not be sent either
-        await socket.close(1008)
-        return
     if here is None or seat is None or seat.group is None or seat.member is None:
         await socket.close(1013 if here is None else 1008)
         return
@@ -161,6 +156,9 @@ async def cast(request: Request) -> JSONResponse:
     except StrataError:
         wrong = "Not kept yet: the class's database does not answer. It is tried again."
         return JSONResponse({"wrong": wrong}, 503)
+    if not desk.progress.is_durable:
+        wrong = "Not kept yet: the server can write neither to its database nor to its disk."
+        return JSONResponse({"wrong": f"{wrong} It is tried again."}, 503)
     return JSONResponse({"kept": True})
 
 

@@ -73,11 +73,15 @@ class SecurityHeaders:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """200 once the default model has answered a real prompt; until then 503 with the reason."""
-    return JSONResponse(
-        {"ready": readiness.ready, "reason": readiness.reason},
-        status_code=200 if readiness.ready else 503,
-    )
+    """200 once the default model has answered a real prompt; until then 503 with the reason.
+
+    With `?kept` 503 also while what learners do would be lost with the server. Not without it: a
+    proxy that took all servers of a full disk out of service would help nobody.
+    """
+    durable, waiting = readiness.kept()
+    said = {"ready": readiness.ready, "reason": readiness.reason}
+    well = readiness.ready and (durable or "kept" not in request.query_params)
+    return JSONResponse({**said, "kept": durable, "waiting": waiting}, 200 if well else 503)
 
 
 def _start() -> None:
@@ -88,7 +92,8 @@ def _start() -> None:
         print("  Strata: the teacher enters at /teach of this address", flush=True)
     from strata.ui.server.learner import progress
 
-    progress()  # sends what a server before this one could not store
+    kept = progress()  # sends what a server before this one could not store
+    readiness.kept = lambda: (kept.is_durable, kept.waiting())
     from strata.ui.server.resources import warm_up  # takes seconds: torch and transformers
 
     warm_up()

@@ -186,3 +186,64 @@ def test_a_server_without_classes_has_no_door(
 ) -> None:
     monkeypatch.setattr(door, "reception", None)
     assert client.get("/predictions").text == "a page"
+
+
+FOREIGN = (
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://testserver:8080"},
+    {"origin": "http://testserver.evil.example"},
+    {"origin": "http://testserver:x"},
+    {"origin": ""},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site", "origin": "http://testserver"},
+)
+OWN = (
+    {},
+    {"origin": "http://testserver"},
+    {"origin": "https://testserver:443"},  # a proxy speaks TLS to the browser
+    {"origin": "http://testserver", "sec-fetch-site": "same-origin"},
+)
+
+
+@pytest.mark.parametrize("said", FOREIGN, ids=str)
+def test_a_form_of_another_site_changes_nothing(
+    client: TestClient, group: Class, said: dict[str, str]
+) -> None:
+    """Nor do the answer's cookies: such a form comes without any, and would put some there."""
+    for path, form in (
+        ("/join", {"code": group.code, "name": "Eve"}),
+        ("/teach", {"secret": SECRET}),
+        ("/leave", {}),
+        ("/_stcore/upload_file/x/y", {}),
+    ):
+        answer = client.post(path, data=form, headers=said)
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
+    assert door.reception
+    assert door.reception.roster.members(group.id) == []
+    join(client, group)
+    client.post("/leave", headers=said)
+    assert client.get("/predictions").text == "a page"  # by a link one still comes from anywhere
+    assert client.get("/predictions", headers=said).text == "a page"
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/_stcore/stream", headers=said),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("said", OWN, ids=str)
+def test_its_own_forms_do(client: TestClient, group: Class, said: dict[str, str]) -> None:
+    form = {"code": group.code, "name": "Ann"}
+    answer = client.post("/join", data=form, headers=said)
+    assert answer.status_code == 200
+    with client.websocket_connect("/_stcore/stream", headers=said) as opened:
+        assert opened.receive_text() == "open"
+    assert "set-cookie" in client.post("/leave", headers=said).headers
+    assert "set-cookie" not in client.post("/leave", headers=said).headers  # nothing to give back
+
+
+def test_pages_with_forms_let_the_browser_say_whose_they_are(client: TestClient) -> None:
+    for path in ("/join", "/teach", "/leave"):
+        assert client.get(path).headers["referrer-policy"] == "same-origin"

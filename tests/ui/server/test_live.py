@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +258,40 @@ def test_a_database_that_is_away_asks_for_another_try(
         sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
         assert sent.status_code == 503
         assert "Not kept yet" in sent.json()["wrong"]
+
+
+def test_a_ballot_in_memory_only_is_not_called_kept_and_waits_once(
+    client: TestClient,
+    group: Class,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the database nor the disk can be written: the browser goes on trying."""
+    assert live.desk
+    (tmp_path / "outbox").write_text("in the way")
+    progress = Progress(database, tmp_path / "outbox")
+    monkeypatch.setattr(live.desk, "progress", progress)
+    assert progress._outbox
+    ann, _ = seated(client, group, "Ann")
+    vote = Votes(database).open(group.id, OWN)
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+
+        def away(letters: object) -> None:
+            raise AwayError("It is away.")
+
+        monkeypatch.setattr(progress._outbox, "_send", away)
+        for _ in range(3):
+            sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
+            assert sent.status_code == 503
+            assert "Not kept yet" in sent.json()["wrong"]
+        assert progress.waiting() == 1
+        monkeypatch.undo()
+        (tmp_path / "outbox").unlink()
+    progress.close()
+    assert progress.waiting() == 0
 
 
 @pytest.mark.parametrize(

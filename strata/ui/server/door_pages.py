@@ -1,0 +1,53 @@
+"""What the door shows: plain pages without scripts, since nothing else answers without a seat."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import quote
+
+from starlette.responses import HTMLResponse, Response
+
+
+def join_page(code: str, name: str, next_page: str, wrong: str = "") -> Response:
+    body = f"""{warning(wrong)}<form method=post action="/join?next={escape(quote(next_page))}">
+      <label>Class code <input name=code value="{escape(code)}" maxlength=40 autocomplete=off
+        autocapitalize=none spellcheck=false></label>
+      <label>Your name, as your teacher knows you <input name=name value="{escape(name)}"
+        maxlength=60 autocomplete=off></label>
+      <button>Join</button>
+      <details{" open" if wrong and not code else ""}><summary>I was here before</summary>
+      <label>Resume code <input name=resume maxlength=40 autocomplete=off autocapitalize=none
+        spellcheck=false></label><button>Come back</button></details></form>
+      <p>No account, no e-mail. Your teacher sees your name, your answers and the prompts that you
+      type; nobody else in the class does.</p><p><a href="/teach">I teach this class</a></p>"""
+    return page("Join your class", body, status=403 if wrong else 200)
+
+
+def warning(wrong: str) -> str:
+    return f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
+
+
+def page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    # With `no-referrer`, as all else has it, a browser would say of its forms `Origin: null`.
+    headers = {"referrer-policy": "same-origin"}
+    return HTMLResponse(_FRAME.format(title=escape(title), body=body), status, headers)
+
+
+_FRAME = """<!doctype html><html lang=en><meta charset=utf-8>
+<meta name=viewport content="width=device-width, initial-scale=1"><title>{title} · Strata</title>
+<style>
+:root {{ color-scheme: light dark;
+  --back: #fff; --ink: #1f2330; --line: #c9c9d6; --main: #5a45c9; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --back: #14161c; --ink: #e8e9ee; --line: #4a4d5a; --main: #8f82f4; }} }}
+body {{ background: var(--back); color: var(--ink); font: 1.05rem/1.5 system-ui, sans-serif;
+  max-width: 26rem; margin: 8vh auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; }} label {{ display: block; margin: 1rem 0; }}
+input {{ font: inherit; width: 100%; box-sizing: border-box; padding: .55rem; margin-top: .25rem;
+  border: 1px solid var(--line); border-radius: .4rem; background: var(--back); color: inherit; }}
+button, .button {{ font: inherit; font-weight: 600; padding: .55rem 1.4rem; border: 0;
+  border-radius: .4rem; background: #5a45c9; color: #fff; text-decoration: none; cursor: pointer; }}
+.code {{ font: 600 1.6rem ui-monospace, monospace; letter-spacing: .06em; }}
+.wrong {{ border-left: .3rem solid #d4472f; padding-left: .8rem; }} a {{ color: var(--main); }}
+a.button {{ color: #fff; }} details {{ margin-top: 1.6rem; }}
+</style><h1>{title}</h1>{body}</html>"""
