@@ -9,7 +9,7 @@ import pytest
 
 from strata.charts.common import fitted
 
-LONG = 'What may follow “·"quoted" \\ word”, after a text that goes on and on, at position 1,234'
+LONG = 'What may follow “␣"quoted" \\ word”, after a text that goes on and on, at position 1,234'
 
 
 def lines_at(width: int, spec: dict) -> list[str]:

@@ -18,7 +18,7 @@ from strata.charts.guess import with_guess
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
-from strata.display.terms import TERMS
+from strata.display.terms import PROOF
 from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
@@ -29,6 +29,7 @@ from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import tokens_of as tokens_of
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
+from strata.ui.anatomy.table import show_table as show_table
 
 
 class Waiting(Exception):
@@ -113,7 +114,7 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
         state[key] = last
     linked, default = state.get(f"{key}_linked", ("", last))
     default = default if linked == page.prompt else last
-    chosen = int(place.slider(label, 0, last, default, key=key, help=TERMS["token"]))
+    chosen = int(place.slider(label, 0, last, default, key=key))
     remember(key, None if chosen == last else str(chosen))
     state[f"{key}_of"] = page.prompt, page.stem, chosen
     return stands(key, chosen)
@@ -196,7 +197,7 @@ def close_page(
             if opened.open:
                 for name, frame in tables.items():
                     st.markdown(f"**{name}** · {len(frame):,} rows")
-                    st.dataframe(_visible(frame), height=260, hide_index=True)
+                    show_table(_visible(frame), height=260)
         with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
             if opened.open:
                 st.caption(
@@ -229,8 +230,7 @@ def _proof(page: Page, view: str) -> None:
         "read back": "tokens joined = the text",
     }
     with st.container(horizontal=True, gap="small", key="proof"):
-        about = f"{TERMS['lens']} {TERMS['writes']} {TERMS['read back']}"
-        st.markdown("**Proof of this run**", width="content", help=about)
+        st.markdown("**Proof of this run**", width="content", help=" ".join(PROOF.values()))
         for row in page.made(view, lambda: page.ask(view).to_dict("records")):
             error = row["error"]
             number = "not measured" if pd.isna(error) else f"off by {error:.2g}"
