@@ -4,7 +4,7 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts.hidden_states import words
-from strata.display.terms import TERMS
+from strata.ui.anatomy.controls import one_of_counts
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading, show_table
 from strata.ui.figures.sinks import show_sinks, without_sinks
 
@@ -52,9 +52,7 @@ if outlying.open:
         skip, many = st.columns([3, 1], vertical_alignment="bottom")
         hide = not show_sinks(page, "with_first", skip)
         counts = page.up_to_width(5, 10, 20, 50)
-        n = many.select_slider(
-            "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
-        )
+        n = one_of_counts("Outlier dimensions", counts, 10, key="n", place=many)
         outliers = page.ask("hidden_states.outliers", n=n, skip_first=False, skip_sinks=hide)
         sentence = words.outliers_reading(page.named(outliers))
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")

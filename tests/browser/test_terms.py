@@ -10,7 +10,17 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from strata.display.terms import TERMS
 from strata.lessons import glossary
 from tests.browser.driver import DESK, PATIENCE
-from tests.browser.screen import Watch, chart, idle, reading, settled, slider, type_prompt, visit
+from tests.browser.screen import (
+    Watch,
+    chart,
+    eventually_asks,
+    idle,
+    reading,
+    settled,
+    slider,
+    type_prompt,
+    visit,
+)
 from tests.browser.test_lessons import panel
 
 TIP = "#term-tip"
@@ -112,11 +122,17 @@ def test_a_term_is_explained_to_pointer_keyboard_and_finger(
     assert watch.complaints == []
 
 
-def test_words_of_a_prompt_are_no_terms(page: Page, small_address: str) -> None:
+def test_words_of_a_prompt_are_no_terms_and_its_slider_says_what_moved_it(
+    page: Page, small_address: str
+) -> None:
     visit(page, f"{small_address}/predictions")
+    slider(page, "Predict what follows").press("ArrowLeft")
+    eventually_asks(page, at="3")
     type_prompt(page, "kurtosis of UMAP: “an attention sink” median")
     expect(reading(page)).to_contain_text("UMAP")
     settled(page)
+    moved = "Moved from 3 to 12: this is the last token of another text."
+    expect(page.get_by_test_id("stMain").get_by_text(moved)).to_be_visible()
     expect(chart(page, "What may follow")).to_be_visible()
     expect(term(page, "entropy").first).to_be_visible()
     page.wait_for_timeout(300)

@@ -23,7 +23,7 @@ from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
-from strata.ui.anatomy.controls import STANDS, stands
+from strata.ui.anatomy.controls import STANDS, move, stands, told_moved
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import tokens_of as tokens_of
@@ -107,17 +107,20 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[f"{key}_linked"] = page.prompt, min(kept, last)
     if prompt != page.prompt:
-        state[key] = last
+        if kept == state.get(f"{key}_end", last):  # the last token, as it was
+            state[key] = last
+        else:
+            move(key, last, "this is the last token of another text", kept)
     elif stem != page.stem or key not in state:  # each page has its own slider
         state[key] = kept
     if not 0 <= state[key] <= last:
-        state[key] = last
+        move(key, last, f"this text has {page.n_tokens} tokens")
     linked, default = state.get(f"{key}_linked", ("", last))
     default = default if linked == page.prompt else last
     chosen = int(place.slider(label, 0, last, default, key=key))
     remember(key, None if chosen == last else str(chosen))
-    state[f"{key}_of"] = page.prompt, page.stem, chosen
-    return stands(key, chosen)
+    state[f"{key}_of"], state[f"{key}_end"] = (page.prompt, page.stem, chosen), last
+    return stands(key, told_moved(key, chosen, place))
 
 
 def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[dict[str, Any]]:
