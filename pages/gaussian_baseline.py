@@ -5,7 +5,7 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts.gaussian_baseline import density, words
-from strata.ui.anatomy.page import close_page, draw, open_page, reading
+from strata.ui.anatomy.page import close_page, draw, open_page, reading, show_table
 from strata.ui.figures import sampled_states
 from strata.ui.figures.texts import sampled
 
@@ -41,7 +41,8 @@ if spread.open:
             chart = charts.histogram(bins, baseline, pair["cosine"], title, sentence)
             draw(chart, "histogram", read=False)
         compared = words.compare(numbers, order, pair, d, page.n_states)
-        detail.dataframe(compared, hide_index=True, column_config=sampled_states.COMPARED)
+        with detail:
+            show_table(compared, sampled_states.COMPARED)
         if d == 1:
             st.caption(words.SPIKES)
         sampled_states.show_pair(page, pair)
@@ -60,7 +61,7 @@ if steps.open:
             with place:
                 chart = charts.histogram(bins, baseline, None, step, sentence, small=True)
                 draw(chart, f"step_{step}", read=False)
-        st.dataframe(words.told(three), hide_index=True)
+        show_table(words.told(three))
         reading(f"{sentence} {words.closest(three)}")
         tables = {"three steps": three}
 

@@ -4,8 +4,8 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts.hidden_states import words
-from strata.display.terms import TERMS
-from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.anatomy.controls import one_of_counts
+from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading, show_table
 from strata.ui.figures.sinks import show_sinks, without_sinks
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
@@ -26,8 +26,7 @@ if one.open:
         points = strip.assign(x=strip["layer"] + strip["jitter"])
         subject = f"Hidden-state activations of {page.shown(position)} (position {position})"
         sentence = words.strip_reading(strip, page.about["d_model"])
-        about = "Every number of this token's hidden state, a column of points for each layer."
-        st.caption(about, help=f"{TERMS['hidden state']} {TERMS['statistics']}")
+        st.caption("Every number of this token's hidden state, a column of points for each layer.")
         figure, detail = st.columns([5, 3], gap="medium")
         with figure:
             draw(charts.strip(points, subject, sentence, symlog=symlog), "strip", read=False)
@@ -53,9 +52,7 @@ if outlying.open:
         skip, many = st.columns([3, 1], vertical_alignment="bottom")
         hide = not show_sinks(page, "with_first", skip)
         counts = page.up_to_width(5, 10, 20, 50)
-        n = many.select_slider(
-            "Dimensions", counts, 10, key="n", bind="query-params", help=TERMS["outlier dimension"]
-        )
+        n = one_of_counts("Outlier dimensions", counts, 10, key="n", place=many)
         outliers = page.ask("hidden_states.outliers", n=n, skip_first=False, skip_sinks=hide)
         sentence = words.outliers_reading(page.named(outliers))
         draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
@@ -67,8 +64,7 @@ if norm.open:
         sentence = words.final_norm_reading(ends)
         draw(charts.before_and_after(page.labelled(ends), sentence), "ends")
         st.caption(
-            "transformers' own last hidden state is *after* the norm; all others here are before.",
-            help=f"{TERMS['final norm']} Cosine: {TERMS['cosine']}",
+            "transformers' own last hidden state is *after* the norm; all others here are before."
         )
         tables["final norm"] = ends
 
@@ -77,12 +73,14 @@ if out.open:
         came_out = page.ask("hidden_states.output_facts")
         config = page.ask("hidden_states.config_table")
         facts, built = st.columns(2, gap="large")
-        facts.markdown("**What the run returned**")
-        facts.dataframe(came_out, hide_index=True, column_config={"fact": {"width": 175}})
-        facts.markdown("**Its tokens**")
-        facts.dataframe(page.tokens[["position", "token_id", "shown"]], hide_index=True)
-        built.markdown("**How the model is built**")
-        built.dataframe(config, hide_index=True, height=520)
+        with facts:
+            st.markdown("**What the run returned**")
+            show_table(came_out, {"fact": {"width": 175}})
+            st.markdown("**Its tokens**")
+            show_table(page.tokens[["position", "token_id", "shown"]])
+        with built:
+            st.markdown("**How the model is built**")
+            show_table(config, height=520)
         tables |= {"output": came_out, "configuration": config}
 
 kept = {"position": position, "n_outliers": n, "skip_sinks": hide}

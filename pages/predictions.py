@@ -7,7 +7,7 @@ from strata.corpus.examples import FACTS
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_percent
 from strata.ui.anatomy.controls import one_of_counts
-from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
+from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading, show_table
 from strata.ui.figures.predicted import bars, continuation, surprisal_strip
 
 page = open_page("predictions")
@@ -19,8 +19,7 @@ k = one_of_counts("Top tokens", counts, 10, key="k", place=how_many)
 foreseen = page.ask("predictions.surprisal")
 surprisal_strip(page, page.named(foreseen), position)
 st.caption(
-    "A token's colour is its own surprisal; click one to see what the model expects after it.",
-    help=TERMS["surprisal"],
+    "A token's colour is its own surprisal; click one to see what the model expects after it."
 )
 
 top = page.ask("predictions.next_token", position=position, k=k)
@@ -43,10 +42,10 @@ with detail:
         rank, prob = st.columns(2)
         rank.metric("Likelier tokens", f"{real['rank'][0]:,}", help=TERMS["rank"])
         shown = display_percent(real["prob"][0], 2)
-        prob.metric("Probability", shown, help=TERMS["probability"])
+        prob.metric("Probability", shown)
         st.caption("The bar in orange, if it is among these, is this token.")
     nats = f"{undecided['entropy'][0]:.2f} nats"
-    st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
+    st.metric("Entropy of the prediction", nats)
 reading(sentence)
 
 n_tokens = continuation(page)
@@ -55,10 +54,9 @@ with st.expander(
 ) as facts:
     if facts.open:
         known = page.ask("predictions.factual", prompts=FACTS)
-        st.dataframe(
+        show_table(
             known.assign(predicted=known["predicted"].map(display_candidate)),
-            hide_index=True,
-            column_config={"prob": st.column_config.ProgressColumn("probability", max_value=1.0)},
+            {"prob": st.column_config.ProgressColumn("probability", max_value=1.0)},
         )
 
 tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}

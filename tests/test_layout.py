@@ -30,7 +30,7 @@ ROOMS = {
     "lessons": "nouns display storage corpus concepts engine",
     "classroom": "nouns display storage lessons",
     "commands": "nouns weights model corpus engine lessons classroom",
-    "ui/server": "nouns runtime weights storage model engine lessons classroom",
+    "ui/server": "nouns runtime display weights storage model engine lessons classroom",
     "ui/anatomy": "nouns display charts weights corpus concepts engine lessons classroom ui/server",
     "ui/figures": "nouns display charts corpus concepts concepts/* engine ui/server ui/anatomy",
     "ui/lessons": "nouns display charts concepts engine lessons classroom ui/server ui/anatomy",

@@ -1,6 +1,6 @@
 """The chart forms: a table in, a chart out. What a form's charts share is built once.
 
-Axes of tokens carry the position in front of the token ("3 ·is"): equal labels would merge and
+Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and
 hide data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
 `cosine` (matrices of cosines), `curve` (a number by layer), `distribution` (how values are spread),
 `funnel` (a class in a lesson), `grid` (tokens and layers, two quantities a cell), `laminar` (pairs

@@ -27,7 +27,7 @@ def target(model: Model, word: str) -> pd.DataFrame:
     position (0 is the word's first token), token_id, token, shown.
 
     `spelling` is the text that was cut up, " insect" before "insect"; equal cuts are told once. The
-    word may be typed as pages show it, "·insect".
+    word may be typed as pages show it, "␣insect".
     InputError for an empty word, or one that this tokenizer does not know.
     """
     bare = typed_word(word) or word

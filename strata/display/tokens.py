@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import pandas as pd
 
-SPACE, NEWLINE, TAB, EMPTY = "·", "↵", "⇥", "∅"
+SPACE, NEWLINE, TAB, EMPTY = "␣", "↵", "⇥", "∅"
+_DOT = "·"  # what stood for a space before, in links and in what learners have typed
 SHORTENED = "…"
 DOTTED_CIRCLE = "◌"
 LONGEST = 32  # characters of a shown token
@@ -36,7 +37,7 @@ _INVISIBLE = re.compile(
 def display_token(token: str) -> str:
     """A token as one short line of plain text in which every character can be seen.
 
-    Every space is "·", a line feed "↵", a tab "⇥", the empty token "∅". Control, format and
+    Every space is "␣", a line feed "↵", a tab "⇥", the empty token "∅". Control, format and
     bidirectional characters, other kinds of space, invisible characters, lone surrogates,
     private-use and unassigned code points are written as \\u{...}, and so are these marks where a
     token really holds them. A combining mark with no letter before it sits on "◌". U+FFFD stays
@@ -81,12 +82,13 @@ def display_candidate(text: str) -> str:
 
 
 def typed_word(text: str) -> str:
-    """A word as it was typed for a token: without spaces, and without the dot that pages draw for
-    the one before it; of the marks of line breaks and tabs alone, these."""
+    """A word as it was typed for a token: without spaces, and without the mark that pages draw for
+    the one before it, or once drew; of the marks of line breaks and tabs alone, these."""
     bare = text.strip()
     if bare and not bare.strip(NEWLINE + TAB):
         return bare.replace(NEWLINE, "\n").replace(TAB, "\t")
-    return bare.removeprefix(SPACE).strip() or bare
+    word = bare[1:] if bare.startswith((SPACE, _DOT)) else bare
+    return word.strip() or bare
 
 
 def with_shown(frame: pd.DataFrame) -> pd.DataFrame:

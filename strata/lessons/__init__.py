@@ -221,19 +221,21 @@ def _all(found: tuple[tuple[Path, int], ...]) -> tuple[dict[str, Lesson], list[s
 
 @cached(TTLCache(4, _FRESH), lock=Lock(), key=folder)
 def glossary() -> dict[str, str]:
-    """Terms and what they mean: those of the pages, and of `glossary.toml` beside the lessons."""
-    path = folder() / GLOSSARY
-    path = path if path.exists() else FOLDER / GLOSSARY
-    try:
-        return _terms(path, path.stat().st_mtime_ns)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise LessonError(f"{path.name} cannot be read ({error}).") from error
+    """Terms in small letters and what they mean: those of the pages and of `glossary.toml`, and
+    those of the file of this name beside lessons of one's own. LessonError if one is unreadable."""
+    known = dict(TERMS)
+    for path in dict.fromkeys((FOLDER / GLOSSARY, folder() / GLOSSARY)):
+        if path.exists():
+            try:
+                known |= _terms(path, path.stat().st_mtime_ns)
+            except (OSError, tomllib.TOMLDecodeError) as error:
+                raise LessonError(f"{path.name} cannot be read ({error}).") from error
+    return known
 
 
 @lru_cache(maxsize=4)
 def _terms(path: Path, changed: int) -> dict[str, str]:
-    terms: dict[str, str] = tomllib.loads(path.read_text("utf-8"))
-    return TERMS | terms
+    return {term.lower(): said for term, said in tomllib.loads(path.read_text("utf-8")).items()}
 
 
 def filled(text: str, facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from strata.display.tokens import SPACE
 from strata.lessons import Question, Step, plain, without_terms
 from strata.lessons.answers import answer_in_words, curve_layers, in_words, score, start
 
@@ -99,7 +100,7 @@ def _told_in(text: str, question: Question, answer: Any, shown: Sequence[str]) -
     if kind == "token":
         word = str(answer).strip()
         # A sign, or a word such as "is", stands in every text: only where it is quoted it tells.
-        sure = re.escape(word) if re.search(r"\w{4}", word) else rf"“·?{re.escape(word)}”"
+        sure = re.escape(word) if re.search(r"\w{4}", word) else rf"“{SPACE}?{re.escape(word)}”"
         return word if re.search(rf"(?<!\w){sure}(?!\w)", text, re.IGNORECASE) else ""
     if kind == "choice":
         return said if len(said) > 3 and said.casefold() in text.casefold() else ""

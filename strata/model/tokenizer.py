@@ -274,4 +274,4 @@ def _apart(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 
 def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() and unicodedata.category(c) != "Zs" else "·" for c in text)
+    return "".join(c if c.isprintable() and unicodedata.category(c) != "Zs" else "␣" for c in text)

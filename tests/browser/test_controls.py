@@ -53,17 +53,17 @@ def test_a_token_is_chosen_by_mouse_and_by_keyboard(page: Page, address: str) ->
     visit(page, f"{address}/predictions")
     expect(token(page, 4)).to_have_attribute("aria-pressed", "true")
     expect(token(page, 1)).to_have_attribute(
-        "title", re.compile(r"Position 1, ·capital: surprisal")
+        "title", re.compile(r"Position 1, ␣capital: surprisal")
     )
 
     token(page, 2).click()
     expect(reading(page)).to_contain_text("After “The capital of”")
     expect(slider(page, POSITION)).to_have_attribute("aria-valuetext", "2")
-    expect(chart(page, "What may follow ·of at position 2")).to_be_visible()
+    expect(chart(page, "What may follow ␣of at position 2")).to_be_visible()
     expect(token(page, 2)).to_have_attribute("aria-pressed", "true")
     expect(token(page, 4)).to_have_attribute("aria-pressed", "false")
     eventually_asks(page, at="2")
-    followed = page.get_by_text("“·France” really follows: rank")
+    followed = page.get_by_text("“␣France” really follows: rank")
     expect(followed).to_be_visible()
     idle(page)
 
@@ -77,7 +77,7 @@ def test_a_token_is_chosen_by_mouse_and_by_keyboard(page: Page, address: str) ->
     page.keyboard.press("ArrowRight")
     expect(reading(page)).to_contain_text("After “The capital”")
     expect(token(page, 1)).to_have_attribute("aria-pressed", "true")
-    expect(chart(page, "What may follow ·capital at position 1")).to_be_visible()
+    expect(chart(page, "What may follow ␣capital at position 1")).to_be_visible()
     no_exception(page)
 
 
@@ -94,11 +94,11 @@ def test_top_tokens_continuation_and_facts(page: Page, address: str) -> None:
     written = page.get_by_test_id("stCode").first
     expect(written).to_have_count(0)  # it is written only where somebody looks
     page.get_by_text("Let it go on").click()
-    expect(written).to_contain_text("·Paris.")
+    expect(written).to_contain_text("␣Paris.")
     length = slider(page, "Tokens to write")
     length.focus()
     page.keyboard.press("Home")
-    expect(written).to_have_text("·Paris")
+    expect(written).to_have_text("␣Paris")
     eventually_asks(page, more="1")
 
     idle(page)
@@ -124,7 +124,7 @@ def test_every_view_of_the_hidden_states_draws(page: Page, address: str) -> None
 
     choose("All tokens")
     heat = chart(page, "Norm of the hidden state")
-    expect(heat.locator("svg")).to_contain_text("1 ·capital")
+    expect(heat.locator("svg")).to_contain_text("1 ␣capital")
     expect(heat.locator("svg")).not_to_contain_text("0 The")
     expect(reading(page)).to_contain_text("an attention sink")
     page.get_by_text("Show attention sinks too").click()
@@ -154,7 +154,7 @@ def test_every_view_of_the_hidden_states_draws(page: Page, address: str) -> None
     expect(charts(page)).to_have_count(0)
 
     page.get_by_role("tab", name="One token").click()
-    strip = chart(page, "Hidden-state activations of ·is (position 4)")
+    strip = chart(page, "Hidden-state activations of ␣is (position 4)")
     expect(strip).to_be_visible()
     slider(page, "Token at position").focus()
     page.keyboard.press("Home")

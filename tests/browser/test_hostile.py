@@ -66,7 +66,7 @@ def test_hostile_prompts_stay_text_on_both_pages(page: Page, small_address: str)
             if stem == "predictions":
                 expect(reading(page)).to_contain_text(f"try {i}.”")
                 if text.isascii() and text.isprintable():
-                    expect(strip(page)).to_have_text(text.replace(" ", "·"))
+                    expect(strip(page)).to_have_text(text.replace(" ", "␣"))
             else:
                 view = page.get_by_role("tab", name=VIEWS[i % len(VIEWS)])
                 view.click()

@@ -36,16 +36,16 @@ def asks(page: Page, **wanted: str) -> None:
 def test_a_point_that_is_clicked_says_which_pair_it_is(page: Page, address: str) -> None:
     visit(page, address)
     expect(reading(page)).to_contain_text("The median cosine of 6 pairs goes from −0.10 at layer 0")
-    expect(page.get_by_text("The⟦·capital⟧·of⟦·France⟧·is")).to_be_visible()
+    expect(page.get_by_text("The⟦␣capital⟧␣of⟦␣France⟧␣is")).to_be_visible()
     points = chart(page, "Laminar profile").locator("svg g.mark-symbol").first.locator("path")
     expect(points).to_have_count(32 * 6)
-    points.nth(1).hover()  # at layer 0, of “·capital” and “·France”
-    expect(page.locator("#vg-tooltip-element")).to_contain_text("3 ·France")
+    points.nth(1).hover()  # at layer 0, of “␣capital” and “␣France”
+    expect(page.locator("#vg-tooltip-element")).to_contain_text("3 ␣France")
     points.nth(1).click()
     expect(page.get_by_text("The pair that you clicked")).to_be_visible()
-    expect(page.get_by_text("The⟦·capital⟧·of⟦·France⟧·is")).to_be_visible()
+    expect(page.get_by_text("The⟦␣capital⟧␣of⟦␣France⟧␣is")).to_be_visible()
     expect(
-        page.get_by_text("At layer 0 “·capital” (1) and “·France” (3) have a cosine of")
+        page.get_by_text("At layer 0 “␣capital” (1) and “␣France” (3) have a cosine of")
     ).to_be_visible()
 
 
@@ -95,10 +95,10 @@ def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, address: str
 
 def test_the_loops_index_beside_the_chosen_token(page: Page, address: str) -> None:
     visit(page, address, "?view=Between+layers&tokens=0.4&wrong=true")
-    expect(chart(page, "Token 4 ·is (really 1 ·capital)")).to_be_visible()
+    expect(chart(page, "Token 4 ␣is (really 1 ␣capital)")).to_be_visible()
     expect(reading(page)).to_contain_text("1 of 2 panels shows something else than the title says")
     toggle(page, "One, large").click()
-    expect(chart(page, "Token 4 ·is")).to_have_count(1)
+    expect(chart(page, "Token 4 ␣is")).to_have_count(1)
     expect(chart(page, "Cosine with the layer before")).to_be_visible()
 
 

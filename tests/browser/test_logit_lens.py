@@ -13,7 +13,7 @@ from tests.browser import screen
 from tests.browser.screen import chart, eventually_asks, query, reading, settled, slider
 
 SVG = "{http://www.w3.org/2000/svg}"
-PARIS = "“·Paris” leads at layer 30 only, the very last, after “·is” (position 4)"
+PARIS = "“␣Paris” leads at layer 30 only, the very last, after “␣is” (position 4)"
 
 
 def visit(page: Page, address: str, query: str = "") -> None:
@@ -45,44 +45,44 @@ def test_a_cell_tells_on_hover_and_stays_open_on_click(page: Page, address: str)
     expect(columns).to_have_count(2 * 5)  # above and below
     cell(page, 24, 1).hover()
     tip = page.locator(".tip")
-    expect(tip).to_contain_text("Layer 24, position 1 ·capital")
-    expect(tip).to_contain_text(re.compile(r"·of \d+\.\d%"))
+    expect(tip).to_contain_text("Layer 24, position 1 ␣capital")
+    expect(tip).to_contain_text(re.compile(r"␣of \d+\.\d%"))
     expect(tip).to_contain_text(re.compile(r"norm \d"))
     cell(page, 24, 1).click()
-    expect(chart(page, "Layer 24 after ·capital (position 1)")).to_be_visible()
+    expect(chart(page, "Layer 24 after ␣capital (position 1)")).to_be_visible()
     expect(cell(page, 24, 1)).to_have_attribute("aria-pressed", "true")
-    expect(reading(page)).to_contain_text("“·of” first leads at layer 19 of 30")
+    expect(reading(page)).to_contain_text("“␣of” first leads at layer 19 of 30")
     eventually_asks(page, layer="24", at="1")
     page.mouse.move(0, 0)
     expect(tip).to_be_hidden()
     cell(page, 24, 1).focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
-    expect(tip).to_contain_text("Layer 25, position 2 ·of")
+    expect(tip).to_contain_text("Layer 25, position 2 ␣of")
     page.keyboard.press("Enter")
-    expect(chart(page, "Layer 25 after ·of (position 2)")).to_be_visible()
+    expect(chart(page, "Layer 25 after ␣of (position 2)")).to_be_visible()
 
 
 def test_pins_are_followed_and_kept_in_the_link(page: Page, address: str) -> None:
     visit(page, address)
     lines = chart(page, "Rank through the layers")
-    expect(lines.locator("svg")).to_contain_text("·capital")  # it led somewhere
-    page.get_by_role("button", name="·London", exact=True).click()
-    expect(lines.locator("svg")).to_contain_text("·London")
-    expect(lines.locator("svg")).not_to_contain_text("·capital")
+    expect(lines.locator("svg")).to_contain_text("␣capital")  # it led somewhere
+    page.get_by_role("button", name="␣London", exact=True).click()
+    expect(lines.locator("svg")).to_contain_text("␣London")
+    expect(lines.locator("svg")).not_to_contain_text("␣capital")
     expect(page).to_have_url(re.compile(r"[?&]pins=\d+(&|$)"))
     screen.go_to(page, "predictions")
     screen.go_to(page, "logit_lens")
-    expect(lines.locator("svg")).to_contain_text("·London")
+    expect(lines.locator("svg")).to_contain_text("␣London")
     page.reload()
-    expect(lines.locator("svg")).to_contain_text("·London")
-    expect(lines.locator("svg")).not_to_contain_text("·capital")
+    expect(lines.locator("svg")).to_contain_text("␣London")
+    expect(lines.locator("svg")).not_to_contain_text("␣capital")
 
 
 def test_the_link_restores_the_view(page: Page, address: str) -> None:
     visit(page, address, "?mode=MLP+writes%2C+frozen+norm&depth=down&layer=12&at=3&stride=4")
     asked = query(page)
-    expect(chart(page, "Layer 12 after ·France (position 3)")).to_be_visible()
+    expect(chart(page, "Layer 12 after ␣France (position 3)")).to_be_visible()
     layers = grid(page).get_by_role("rowheader").all_text_contents()
     assert layers == ["1", "5", "9", "13", "17", "21", "25", "29", "30"]
     expect(reading(page)).to_contain_text("the largest MLP write is that of block")
@@ -93,7 +93,7 @@ def test_the_link_restores_the_view(page: Page, address: str) -> None:
     )
     page.reload()
     settled(page)
-    expect(chart(page, "What adds to the logit of ·Paris at position 3")).to_be_visible()
+    expect(chart(page, "What adds to the logit of ␣Paris at position 3")).to_be_visible()
     assert asked.items() <= query(page).items()
 
 
@@ -110,10 +110,10 @@ def test_the_window_moves_over_a_long_prompt(page: Page, small_address: str) -> 
     expect(page.get_by_role("button", name="Show position 0 here")).to_have_count(0)
     slider(page, "tokens, from position").focus()
     page.keyboard.press("ArrowRight")
-    expect(columns.first).to_contain_text("1·lighthouse")
+    expect(columns.first).to_contain_text("1␣lighthouse")
     eventually_asks(page, at="0", **{"from": "1"})
     page.reload()
-    expect(columns.first).to_contain_text("1·lighthouse")
+    expect(columns.first).to_contain_text("1␣lighthouse")
 
 
 def test_two_prompts_have_one_scale_and_a_cell_each(page: Page, address: str) -> None:
@@ -128,8 +128,8 @@ def test_two_prompts_have_one_scale_and_a_cell_each(page: Page, address: str) ->
     legends = page.locator(".legend").all_text_contents()
     assert legends[0] == legends[1] != alone
     cell(page, 28, 7, "Colosseum").click()
-    expect(chart(page, "Layer 28 after ·the (position 7)")).to_be_visible()
-    expect(chart(page, "Layer 28 after ·is (position 4)")).to_be_visible()
+    expect(chart(page, "Layer 28 after ␣the (position 7)")).to_be_visible()
+    expect(chart(page, "Layer 28 after ␣is (position 4)")).to_be_visible()
     eventually_asks(page, layer="28", at_second="7")
     assert "Colosseum" not in page.url
     page.reload()
@@ -168,7 +168,7 @@ def test_the_grid_leaves_as_a_picture(page: Page, address: str, kind: str, tmp_p
     root = ElementTree.parse(file).getroot()
     tips = [cell.findtext(f"{SVG}title", "") for cell in root.iter(f"{SVG}rect")]
     assert sum(tip.startswith("Layer ") for tip in tips) == 31 * 5
-    assert "·Paris" in [(text.text or "") for text in root.iter(f"{SVG}text")]
+    assert "␣Paris" in [(text.text or "") for text in root.iter(f"{SVG}text")]
     assert root.findtext(f"{SVG}desc", "").startswith("The logit lens of “The capital of France")
     fills = {each.get("fill") for each in root.iter(f"{SVG}rect")}
     assert len(fills) > 20
@@ -178,9 +178,9 @@ def test_the_grid_leaves_as_a_picture(page: Page, address: str, kind: str, tmp_p
 def test_the_top_1_stays_the_target_whatever_the_prompt(page: Page, address: str) -> None:
     visit(page, address)
     target = page.get_by_role("combobox", name=re.compile("Target"))
-    expect(target).to_have_value("·Paris (the top-1)")
+    expect(target).to_have_value("␣Paris (the top-1)")
     screen.type_prompt(page, "The opposite of hot is")
-    expect(target).to_have_value("·cold (the top-1)")
+    expect(target).to_have_value("␣cold (the top-1)")
     expect(page.get_by_text("tokens here")).to_have_count(0)
     target.click()
     target.fill("Rapinoe")
@@ -193,10 +193,10 @@ def test_both_common_mistakes_say_what_they_do(page: Page, address: str) -> None
     expect(reading(page)).to_contain_text("Read the wrong way: ")
     mistake = page.locator(".st-key-reading_mistake")
     expect(mistake).to_contain_text("changes the answer at 4 of 5 positions of the last row")
-    expect(cell(page, 30, 4)).not_to_have_text("·Paris")
+    expect(cell(page, 30, 4)).not_to_have_text("␣Paris")
     page.get_by_role("button", name="Options").click()
     choose(page, "A common mistake", "Leave the final norm out")
     expect(mistake).to_contain_text("Leaving the final norm out changes")
     choose(page, "A common mistake", "None")
     expect(mistake).to_have_count(0)
-    expect(cell(page, 30, 4)).to_have_text("·Paris")
+    expect(cell(page, 30, 4)).to_have_text("␣Paris")

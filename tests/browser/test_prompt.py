@@ -59,7 +59,7 @@ def test_own_text_is_kept_by_address_reload_and_page(page: Page, address: str) -
     settled(page)
 
     go_to(page, "hidden_states")
-    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
     expect(prompt_box(page)).to_have_value(OWN)
     assert (path(page), query(page)) == ("/hidden_states", asked)
 
@@ -68,11 +68,11 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(newcomer: Newcomer, add
     page = newcomer()
     visit(page, f"{address}/hidden_states")
     type_prompt(page, OWN)
-    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
     slider(page, "Token at position").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    expect(chart(page, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣hot (position 3)")).to_be_visible()
     page.get_by_text("Logarithmic values").click()
     eventually_asks(page, at="3", log="false")
     link = popover(page, "Link").locator("code").inner_text()
@@ -82,7 +82,7 @@ def test_a_link_opens_elsewhere_with_prompt_and_controls(newcomer: Newcomer, add
     guest = newcomer()
     visit(guest, link)
     expect(prompt_box(guest)).to_have_value(OWN)
-    expect(chart(guest, "Hidden-state activations of ·hot (position 3)")).to_be_visible()
+    expect(chart(guest, "Hidden-state activations of ␣hot (position 3)")).to_be_visible()
     toggle = guest.get_by_test_id("stCheckbox").filter(has_text="Logarithmic")
     expect(toggle.locator("input")).not_to_be_checked()
 
@@ -187,11 +187,11 @@ def test_a_prompt_typed_just_before_changing_the_page_is_kept(page: Page, addres
     for message in held:
         release[-1](message)
     expect(page.get_by_role("heading", name="Hidden states", level=1)).to_be_visible()
-    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
     expect(prompt_box(page)).to_have_value(OWN)
     expect(example_box(page)).to_have_value("Your own text")
     page.reload()  # the link names what was on the screen
-    expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
     expect(prompt_box(page)).to_have_value(OWN)
 
 
@@ -210,16 +210,16 @@ def test_on_a_phone_the_drawer_closes_to_show_the_result(browser: Browser, addre
         opener.click()
         drawer.get_by_role("link", name="Hidden states").click()
         expect(drawer).not_to_be_in_viewport()
-        expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+        expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
         page.reload()
-        expect(chart(page, "Hidden-state activations of ·never (position 5)")).to_be_visible()
+        expect(chart(page, "Hidden-state activations of ␣never (position 5)")).to_be_visible()
         expect(drawer).not_to_be_in_viewport()
         # And without the drawer: the prompt is on the page.
         here = page.get_by_test_id("stMain").get_by_role("textbox", name="Prompt")
         expect(here).to_have_value(OWN)
         here.fill("The sky is")
         page.get_by_role("button", name="Look", exact=True).click()
-        expect(chart(page, "Hidden-state activations of ·is (position 2)")).to_be_visible()
+        expect(chart(page, "Hidden-state activations of ␣is (position 2)")).to_be_visible()
         expect(here).to_have_value("The sky is")
     finally:
         context.close()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser import screen
 from tests.browser.screen import Watch, chart, eventually_asks, reading, settled, slider
 
-PARIS = "hurts “·Paris” most at block 2: from −0.26 nats to −1.44 nats, rank 0"
+PARIS = "hurts “␣Paris” most at block 2: from −0.26 nats to −1.44 nats, rank 0"
 
 
 def visit(page: Page, address: str, query: str = "") -> None:
@@ -21,11 +21,11 @@ def test_the_sweep_of_the_notebook_comes_first(page: Page, address: str) -> None
     watch = Watch(page)
     visit(page, address)
     expect(reading(page)).to_contain_text(f"Multiplying the stream by 0.8 {PARIS}")
-    figure = chart(page, "·Paris with the stream × 0.8 at one block")
+    figure = chart(page, "␣Paris with the stream × 0.8 at one block")
     expect(figure.locator("svg")).to_contain_text("Clean: −0.26")
     expect(figure.locator("svg .mark-symbol path")).to_have_count(30)
     last = page.locator(".st-key-reading_last")
-    expect(last).to_contain_text("leaves “·Paris” at −0.2581 nats and “·Paris” stays first")
+    expect(last).to_contain_text("leaves “␣Paris” at −0.2581 nats and “␣Paris” stays first")
     expect(last).to_contain_text("the final norm divides a state by its own size")
     likeliest = chart(page, "Without an edit: the likeliest next tokens")
     expect(likeliest.locator("svg .mark-rect path")).to_have_count(21)
@@ -52,7 +52,7 @@ def test_the_link_restores_part_factor_positions_and_view(page: Page, small_addr
     settled(page)
     page.goto(page.url)
     expect(chart(page, title)).to_be_visible()
-    expect(page.get_by_text("4 ·is", exact=True).first).to_be_visible()
+    expect(page.get_by_text("4 ␣is", exact=True).first).to_be_visible()
 
 
 def test_one_block_in_detail(page: Page, address: str) -> None:
@@ -74,7 +74,7 @@ def test_a_long_map_says_how_far_it_is_and_can_be_given_up(page: Page, address: 
     page.get_by_role("tab", name="Every factor").click()
     expect(page.get_by_text("270 edited runs")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(chart(page, "·lighthouse with the stream × 0.8 at one block")).to_be_visible()
+    expect(chart(page, "␣lighthouse with the stream × 0.8 at one block")).to_be_visible()
     settled(page)
     expect(page.get_by_text("270 edited runs")).to_have_count(0)
     screen.no_exception(page)
@@ -82,14 +82,14 @@ def test_a_long_map_says_how_far_it_is_and_can_be_given_up(page: Page, address: 
 
 def test_the_map_in_every_colour(page: Page, address: str) -> None:
     visit(page, address, "?view=Every+factor")
-    cells = chart(page, "Change of the log-probability: ·Paris").locator(
+    cells = chart(page, "Change of the log-probability: ␣Paris").locator(
         "svg .mark-rect.role-mark path"
     )
     expect(cells).to_have_count(9 * 30)
     expect(reading(page)).to_contain_text("of 240 edited runs; worst is a factor of 0.5 at block 8")
     for name in ("Rank", "KL divergence"):
         page.get_by_role("radio", name=name, exact=True).click()
-        expect(chart(page, f"{name}: ·Paris")).to_be_visible()
+        expect(chart(page, f"{name}: ␣Paris")).to_be_visible()
 
 
 def test_a_word_of_several_tokens_is_followed_only_knowingly(page: Page, address: str) -> None:
@@ -99,7 +99,7 @@ def test_a_word_of_several_tokens_is_followed_only_knowingly(page: Page, address
     box.fill(" xylophone")
     page.keyboard.press("Enter")
     expect(page.get_by_text(re.compile("xylophone.* tokens"))).to_be_visible()
-    expect(reading(page)).to_contain_text("·Paris")
+    expect(reading(page)).to_contain_text("␣Paris")
     page.get_by_text(re.compile("^Follow its first token")).click()
-    expect(reading(page)).not_to_contain_text("·Paris")
-    expect(reading(page)).to_contain_text("“·x")
+    expect(reading(page)).not_to_contain_text("␣Paris")
+    expect(reading(page)).to_contain_text("“␣x")

@@ -52,14 +52,14 @@ def test_paris_at_77_percent(page: Page, address: str) -> None:
     watch = Watch(page)
     visit(page, f"{address}/predictions")
     expect(reading(page)).to_contain_text(
-        "After “The capital of France is”, the model puts 77% on “·Paris”"
+        "After “The capital of France is”, the model puts 77% on “␣Paris”"
     )
-    bars = chart(page, "What may follow ·is at position 4")
-    expect(bars).to_have_attribute("aria-label", re.compile("77% on “·Paris”"))
+    bars = chart(page, "What may follow ␣is at position 4")
+    expect(bars).to_have_attribute("aria-label", re.compile("77% on “␣Paris”"))
     written = [text.strip() for text in bars.locator("svg text").all_text_contents()]
-    labels = [text for text in written if text.startswith("·")]
+    labels = [text for text in written if text.startswith("␣")]
     numbers = [float(text[:-1]) for text in written if re.fullmatch(r"\d+\.\d%", text)]
-    assert labels[0] == "·Paris"
+    assert labels[0] == "␣Paris"
     assert numbers[0] == pytest.approx(77.3, abs=0.1)
     assert numbers == sorted(numbers, reverse=True)
     assert len(numbers) == 10
@@ -73,7 +73,7 @@ def test_paris_at_77_percent(page: Page, address: str) -> None:
 def test_states_by_layer(page: Page, address: str) -> None:
     watch = Watch(page)
     visit(page, f"{address}/hidden_states")
-    expect(chart(page, "Hidden-state activations of ·is (position 4)")).to_be_visible()
+    expect(chart(page, "Hidden-state activations of ␣is (position 4)")).to_be_visible()
     for title in STATISTICS:
         expect(chart(page, title)).to_be_visible()
         expect(chart(page, title).locator("svg")).to_contain_text(title)
@@ -98,8 +98,8 @@ def test_the_first_page_is_a_guess_then_a_sentence_of_ones_own(page: Page, addre
     word.press("Enter")
     expect(chart(page, "What SmolLM2 135M Instruct expects next")).to_be_visible()
     said = page.locator(".st-key-reading_first")
-    expect(said).to_contain_text("The model's first is “·sailed”, with 40.0%")
-    expect(said).to_contain_text("yours, “·passed”, comes after one token, with 14.79%")
+    expect(said).to_contain_text("The model's first is “␣sailed”, with 40.0%")
+    expect(said).to_contain_text("yours, “␣passed”, comes after one token, with 14.79%")
     expect(said).to_contain_text("The writer went on with “passed”, the bar in orange.")
     own = page.get_by_role("textbox", name="Now a sentence of your own")
     own.fill("Two plus two is")

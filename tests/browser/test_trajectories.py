@@ -31,7 +31,7 @@ def test_activations_and_gradients_beside_each_other(page: Page, address: str) -
     expect(points(page, "Activations").first).to_be_visible()
     assert points(page, "Activations").count() >= 31 * 5
     assert points(page, GRADIENTS).count() >= 31 * 4  # without the last position
-    expect(chart(page, GRADIENTS).locator("svg")).not_to_contain_text("4 ·is")
+    expect(chart(page, GRADIENTS).locator("svg")).not_to_contain_text("4 ␣is")
     expect(reading(page)).to_contain_text(re.compile(r"Trust 0\.9"))
     expect(page.get_by_text("its gradient is exactly 0")).to_be_visible()
     expect(page.get_by_text("What may be read off")).to_be_visible()
@@ -109,18 +109,18 @@ def test_a_token_is_followed_into_an_own_prompt_and_the_link_holds_ids(
     page.keyboard.press("Escape")  # the list of prompts
     followed = page.get_by_role("combobox", name=re.compile("Token that is followed"))
     followed.click()
-    page.get_by_role("option", name="·bat", exact=True).click()
+    page.get_by_role("option", name="␣bat", exact=True).click()
     figure = chart(page, "The same token in several prompts").locator("svg")
-    for name in ("A 3 ·bat", "B 3 ·bat"):
+    for name in ("A 3 ␣bat", "B 3 ␣bat"):
         expect(figure).to_contain_text(re.compile(name.replace("3", r"\d")))
-    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “·bat” in")
+    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “␣bat” in")
     expect(page).to_have_url(re.compile("with=bat2"))
     expect(page).to_have_url(re.compile("follow="))
     assert "Granny" not in page.url
     settled(page)
     page.goto(page.url)
     expect(page.get_by_text("C: Granny knitted a bat")).to_be_visible()
-    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “·bat” in")
+    expect(page.locator(".st-key-reading_contexts")).to_contain_text("The states of “␣bat” in")
 
 
 def test_the_worker_of_a_server_is_a_fresh_interpreter(page: Page, address: str) -> None:

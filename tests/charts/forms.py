@@ -15,14 +15,14 @@ from tests.concepts.by_hand import HOSTILE, trace
 from tests.concepts.laminar_profile.test_laminar_profile import norm_model
 
 READING = "It is so."
-TOKENS = ["The", "·cat", "·cat"]
+TOKENS = ["The", "␣cat", "␣cat"]
 LABELS = [f"{position} {token}" for position, token in enumerate(TOKENS)]
 
 
 def bars() -> Chart:
     frame = pd.DataFrame(
         {
-            "label": ["·a", "·b"],
+            "label": ["␣a", "␣b"],
             "order": [0, 1],
             "value": [0.9, 0.1],
             "logprob": np.log([0.9, 0.1]),

@@ -6,7 +6,7 @@ import pytest
 
 from strata.charts.common import fitted
 
-LONG = 'What may follow “·"quoted" \\ word”, after a text that goes on and on, at position 1,234'
+LONG = 'What may follow “␣"quoted" \\ word”, after a text that goes on and on, at position 1,234'
 
 
 @pytest.mark.parametrize("text", [LONG, "Gradients of the mean next-token loss", "word " * 30])

@@ -179,8 +179,8 @@ def test_a_curve_reads_its_ends() -> None:
 def test_outliers_name_their_place_and_all_layers_have_colours() -> None:
     chart = outliers()
     assert chart.frame["where"].tolist() == [
-        "dim 17, layer 2, token 1 ·cat",
-        "dim 9, layer 1, token 2 ·cat",
+        "dim 17, layer 2, token 1 ␣cat",
+        "dim 9, layer 1, token 2 ␣cat",
     ]
     colour = next(one for channel, one in encodings(chart.spec) if channel == "color")
     assert colour["scale"]["domain"] == [0, 3]

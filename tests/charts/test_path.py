@@ -18,7 +18,7 @@ from strata.charts.common import DEPTH, scale_of
 def a_map(tokens: int = 3, layers: int = 5, spread: float = 10.0) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows = [
-        (f"p{t}", f"{t} ·token", layer, *(spread * rng.standard_normal(2)))
+        (f"p{t}", f"{t} ␣token", layer, *(spread * rng.standard_normal(2)))
         for t in range(tokens)
         for layer in range(layers)
     ]

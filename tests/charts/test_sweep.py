@@ -28,7 +28,7 @@ def table(factors: list[float] = FACTORS, worst: float = -9.0) -> pd.DataFrame:
 
 def both() -> pd.DataFrame:
     columns = ["label", "order", "clean_prob", "prob", "clean_rank", "rank"]
-    rows = [("·a", 0, 0.8, 0.1, 0, 1), ("·b", 1, 0.1, 0.7, 1, 0)]
+    rows = [("␣a", 0, 0.8, 0.1, 0, 1), ("␣b", 1, 0.1, 0.7, 1, 0)]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -89,7 +89,7 @@ def test_the_lens_of_an_edited_run_begins_below_the_edit_and_marks_other_tokens(
     n = 4
     rows = pd.DataFrame({"layer": np.repeat(range(n), 2), "position": [0, 1] * n})
     rows = rows.assign(
-        token="·t", predicted="·p", token_id=range(2 * n), final_id=-5, norm=1.0, prob=0.5
+        token="␣t", predicted="␣p", token_id=range(2 * n), final_id=-5, norm=1.0, prob=0.5
     )
     rows = rows.assign(top="p 50%", other="")
     edited = rows.assign(token_id=rows["token_id"].mask(rows.index == 7, 99))

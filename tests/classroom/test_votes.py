@@ -52,7 +52,7 @@ def test_a_question_of_ones_own_needs_words_and_two_answers() -> None:
         (asked("layer"), 30, 30),
         (asked("block"), 29, 29),
         (asked("token", answer=" Paris"), " Paris\ud83d ", "Paris"),
-        (asked("token", answer=" Paris"), "·Paris", "Paris"),
+        (asked("token", answer=" Paris"), "␣Paris", "Paris"),
         (asked("token", answer=" ·"), "·", "·"),
     ],
 )

@@ -84,10 +84,10 @@ def test_guesses_and_answers_are_kept_in_words(database: Database) -> None:
     ann = roster.join(group.code, "Ann")[0].id
     wrong = Verdict("wrong", "No.")
     said = replace(GUESS, guess=0, answer=2, verdict=wrong, said="“The” (position 0)")
-    progress.commit(ann, "l", replace(said, told="“·of” (position 2)"))
+    progress.commit(ann, "l", replace(said, told="“␣of” (position 2)"))
     done = watch.events(database, group.id)
     [row] = watch.gradebook(done).to_dict("records")
-    assert (row["first"], row["answer"]) == ("“The” (position 0)", "“·of” (position 2)")
+    assert (row["first"], row["answer"]) == ("“The” (position 0)", "“␣of” (position 2)")
     [group_of] = watch.answers(done).to_dict("records")
     assert (group_of["guess"], group_of["said"]) == ("0", "“The” (position 0)")
 

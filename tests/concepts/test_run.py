@@ -76,7 +76,7 @@ def test_tokens_keep_the_text_and_show_it() -> None:
     assert frame["position"].tolist() == [0, 1, 2, 3]
     assert frame["token_id"].tolist() == [10, 11, 12, 13]
     assert frame["token"].tolist() == [" a", "\n", "\u202e", ""]
-    assert frame["shown"].tolist() == ["·a", "↵", "\\u{202E}", "⟨E2 0D⟩"]
+    assert frame["shown"].tolist() == ["␣a", "↵", "\\u{202E}", "⟨E2 0D⟩"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_only_the_last_position_answers() -> None:
 
 def test_an_unsure_model() -> None:
     assert codes(a_model(), a_trace(["The"], sure=0.5)) == ["unsure", "no_bos"]
-    assert "“·word” (3%)" in message(a_model(), a_trace(["The"], sure=0.5), "unsure")
+    assert "“␣word” (3%)" in message(a_model(), a_trace(["The"], sure=0.5), "unsure")
 
 
 def test_a_trailing_space() -> None:

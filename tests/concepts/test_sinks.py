@@ -148,7 +148,7 @@ def output_of(n_layers: int) -> object:
 
 
 def test_the_note_names_them() -> None:
-    shown = ["The", "·cat", "·sat", "."]
+    shown = ["The", "␣cat", "␣sat", "."]
     frame = sinks(planted(0, 3))
     text = note(frame, shown, left_out=True)
     assert text.startswith("“The” (0) and “.” (3) are attention sinks by norm, up to ")
@@ -170,7 +170,7 @@ def test_reading_tells_a_sink_from_none() -> None:
     run = replace(trace(layers=3, tokens=4, d_model=4), hidden=hidden)
     assert words.reading(hidden_states.summary(run), sinks(run)) == (
         f"{text.format(' but the sinks')}position 0, "
-        "“<img·src=x·onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: by norm an "
+        "“<img␣src=x␣onerror=alert(1)>”, reaches 1,000 at layer 1, 50 times the others: by norm an "
         "attention sink."
     )
 

@@ -19,13 +19,14 @@ def test_a_word_of_one_token_with_and_without_its_space(model: Model) -> None:
     assert list(frame) == ["spelling", "position", "token_id", "token", "shown"]
     assert frame["spelling"].tolist() == [" Paris", "Paris"]
     assert frame["token"].tolist() == [" Paris", "Paris"]
-    assert frame["shown"].tolist() == ["·Paris", "Paris"]
+    assert frame["shown"].tolist() == ["␣Paris", "Paris"]
     assert frame["token_id"].tolist() == [
         model.tokenizer.convert_tokens_to_ids(piece) for piece in ("ĠParis", "Paris")
     ]
     assert note(frame) == ""
     assert target(model, " Paris").equals(frame)
-    assert target(model, "·Paris").equals(frame), "as pages show it"
+    assert target(model, "␣Paris").equals(frame), "as pages show it"
+    assert target(model, "·Paris").equals(frame), "as links name it that are older"
 
 
 def test_the_marks_of_pages_are_what_they_stand_for(model: Model) -> None:
@@ -33,6 +34,7 @@ def test_the_marks_of_pages_are_what_they_stand_for(model: Model) -> None:
     assert "\t" in target(model, "⇥")["token"].tolist()
     assert "".join(target(model, "col·lecció")["token"][:9]).strip().startswith("col·l")
     assert target(model, "·")["token"].tolist()[-1] == "·", "alone it is itself"
+    assert target(model, "␣")["spelling"].tolist()[-1] == "␣"
 
 
 def test_a_word_of_several_tokens_is_named(model: Model) -> None:
@@ -42,16 +44,16 @@ def test_a_word_of_several_tokens_is_named(model: Model) -> None:
     assert pieces["position"].tolist() == list(range(len(pieces)))
     assert len(pieces) > 1
     said = note(frame)
-    assert said.startswith(f"“·Rapinoe” is {len(pieces)} tokens here, “{pieces['shown'].iloc[0]}”,")
+    assert said.startswith(f"“␣Rapinoe” is {len(pieces)} tokens here, “{pieces['shown'].iloc[0]}”,")
     assert "choose it knowingly" in said
 
 
 def test_parts_of_a_character_are_named_by_their_bytes(model: Model) -> None:
     frame = target(model, "🐱")
-    assert frame[frame["spelling"] == " 🐱"]["shown"].tolist() == ["·⟨F0 9F⟩", "⟨90⟩", "⟨B1⟩"]
-    assert "tokens here, “·⟨F0 9F⟩”, “⟨90⟩”, “⟨B1⟩”, and only" in note(frame)
+    assert frame[frame["spelling"] == " 🐱"]["shown"].tolist() == ["␣⟨F0 9F⟩", "⟨90⟩", "⟨B1⟩"]
+    assert "tokens here, “␣⟨F0 9F⟩”, “⟨90⟩”, “⟨B1⟩”, and only" in note(frame)
     [shown] = named(model, int(frame["token_id"][0]))["shown"]
-    assert shown == "·⟨F0 9F⟩"
+    assert shown == "␣⟨F0 9F⟩"
 
 
 def test_a_start_token_is_not_part_of_a_word() -> None:
@@ -83,7 +85,7 @@ def test_refused_words(model: Model, word: str, said: str) -> None:
 
 def test_a_token_by_its_id(model: Model) -> None:
     [row] = named(model, target(model, "Paris")["token_id"][0]).itertuples()
-    assert (row.token, row.shown) == (" Paris", "·Paris")
+    assert (row.token, row.shown) == (" Paris", "␣Paris")
     for wrong in (-1, model.d_vocab):
         with pytest.raises(InputError, match="0 to 49,151"):
             named(model, wrong)

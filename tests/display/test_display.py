@@ -28,9 +28,9 @@ from strata.display.tokens import (
 @pytest.mark.parametrize(
     ("token", "shown"),
     [
-        (" Paris", "·Paris"),
-        ("new york ", "new·york·"),
-        ("   ", "···"),
+        (" Paris", "␣Paris"),
+        ("new york ", "new␣york␣"),
+        ("   ", "␣␣␣"),
         ("\n", "↵"),
         ("\n\n", "↵↵"),
         ("\t", "⇥"),
@@ -53,12 +53,13 @@ from strata.display.tokens import (
         ("\ufe0f", "\\u{FE0F}"),
         ("\u3164", "\\u{3164}"),  # a filler: a letter that draws nothing
         ("\u2800", "\\u{2800}"),  # blank Braille
-        ("col\u00b7lega", "col\\u{00B7}lega"),  # a real middle dot is no space
+        ("col\u00b7lega", "col·lega"),
+        ("a␣b", "a\\u{2423}b"),  # a real mark of a space is none
         ("↵", "\\u{21B5}"),
         ("∅", "\\u{2205}"),
         ("⟨", "\\u{27E8}"),  # which begins a token's bytes
         ("\u0301", "◌\u0301"),
-        (" \u0301", "·◌\u0301"),  # nor does a mark sit on a sign that stands for a space
+        (" \u0301", "␣◌\u0301"),  # nor does a mark sit on a sign that stands for a space
         ("e\u0301", "e\u0301"),
         ("का", "का"),
         ("\ufffd", "\ufffd"),
@@ -81,7 +82,7 @@ def test_every_character_is_visible_alone() -> None:
         shown = display_token.__wrapped__(chr(number))
         assert shown.isprintable()
         assert " " not in shown
-        assert shown == chr(number) or shown[0] in "\\·↵⇥◌"
+        assert shown == chr(number) or shown[0] in "\\␣↵⇥◌"
         assert unicodedata.category(shown[0])[0] not in "MCZ"
 
 
@@ -100,16 +101,16 @@ def test_long_tokens_are_cut_and_never_inside_an_escape(token: str) -> None:
 
 def test_longest_that_is_not_cut() -> None:
     assert display_token("y" * 32) == "y" * 32
-    assert display_token(" " * 32) == "·" * 32
+    assert display_token(" " * 32) == "␣" * 32
     assert display_token("y" * 31 + " z") == "y" * 31 + "…"
 
 
 def test_running_text_keeps_single_spaces() -> None:
     assert display_text("The capital of France is") == "The capital of France is"
-    assert display_text(" two  spaces, end ") == "·two··spaces, end·"
+    assert display_text(" two  spaces, end ") == "␣two␣␣spaces, end␣"
     assert display_text("a\nb\u202ec") == "a↵b\\u{202E}c"
     assert display_text("") == "∅"
-    assert display_text(" ") == "·"
+    assert display_text(" ") == "␣"
 
 
 def test_running_text_is_cut_at_its_beginning() -> None:
@@ -176,31 +177,31 @@ def test_a_part_of_a_character_is_shown_by_its_bytes() -> None:
 
 def test_a_part_of_a_character_is_told_where_its_bytes_are_not_at_hand() -> None:
     assert display_sampled("") == "⟨part of a character⟩"
-    assert display_sampled(" a") == "·a"
+    assert display_sampled(" a") == "␣a"
 
 
 def test_a_row_without_a_token_is_told_in_a_word() -> None:
     assert display_candidate("") == "∅ no token"
-    assert display_candidate(" Paris") == "·Paris"
+    assert display_candidate(" Paris") == "␣Paris"
 
 
 def test_a_candidate_keeps_the_bytes_that_a_model_writes_out() -> None:
-    assert display_candidate(" ⟨F0 9F⟩") == "·⟨F0 9F⟩"
+    assert display_candidate(" ⟨F0 9F⟩") == "␣⟨F0 9F⟩"
     assert display_candidate("⟨80⟩\u0301") == "⟨80⟩◌\u0301"
-    assert display_candidate("⟨a⟩ ⟨F0") == "\\u{27E8}a⟩·\\u{27E8}F0", "a text that holds the sign"
-    assert display_candidate(" " * 29 + "⟨F0 9F⟩") == "·" * 29 + "⟨F…"
+    assert display_candidate("⟨a⟩ ⟨F0") == "\\u{27E8}a⟩␣\\u{27E8}F0", "a text that holds the sign"
+    assert display_candidate(" " * 29 + "⟨F0 9F⟩") == "␣" * 29 + "⟨F…"
     assert display_token("⟨F0⟩") == "\\u{27E8}F0⟩"
 
 
 def test_a_table_keeps_what_a_page_shows_of_its_tokens() -> None:
     frame = pd.DataFrame({"token": [" a", ""]})
-    assert with_shown(frame)["shown"].tolist() == ["·a", "∅"]
-    named = frame.assign(shown=["·a", "⟨E6⟩"])
-    assert with_shown(named)["shown"].tolist() == ["·a", "⟨E6⟩"]
+    assert with_shown(frame)["shown"].tolist() == ["␣a", "∅"]
+    named = frame.assign(shown=["␣a", "⟨E6⟩"])
+    assert with_shown(named)["shown"].tolist() == ["␣a", "⟨E6⟩"]
 
 
 def test_a_context_ends_in_what_has_begun() -> None:
-    assert display_context("I love ⟨F0 9F⟩") == "I love·⟨F0 9F⟩"
+    assert display_context("I love ⟨F0 9F⟩") == "I love␣⟨F0 9F⟩"
     assert display_context("I ⟨F0 9F⟩ love") == "I \\u{27E8}F0 9F⟩ love"
     assert display_context("I love you") == "I love you"
     assert display_context("⟨E2⟩") == "⟨E2⟩"

@@ -165,7 +165,8 @@ def test_a_choice_that_no_option_holds_is_open() -> None:
     [
         ("Paris", "right"),
         (" Paris ", "right"),
-        ("·Paris", "right"),
+        ("␣Paris", "right"),
+        ("·Paris", "right"),  # as a space was shown before
         ("paris", "near"),
         ("Par", "near"),
         ("Rome", "wrong"),
@@ -174,7 +175,7 @@ def test_a_choice_that_no_option_holds_is_open() -> None:
 def test_a_token(guess: str, grade: str) -> None:
     verdict = score(question("token"), guess, " Paris")
     assert verdict.grade == grade
-    assert "“·Paris”" in verdict.words
+    assert "“␣Paris”" in verdict.words
 
 
 @pytest.mark.parametrize(
@@ -202,12 +203,12 @@ def test_a_neighbouring_position_is_not_nearly_right() -> None:
 
 
 def test_a_position_is_named_by_its_token() -> None:
-    shown = ["The", "·capital", "·of"]
+    shown = ["The", "␣capital", "␣of"]
     verdict = score(question("position", why="So {guess}, not {answer}."), 0, 2, (), shown)
-    said = "It is later. Measured here: “·of” (position 2). So “The” (position 0), not "
-    assert verdict.words == f"{said}“·of” (position 2)."
+    said = "It is later. Measured here: “␣of” (position 2). So “The” (position 0), not "
+    assert verdict.words == f"{said}“␣of” (position 2)."
     assert in_words(question("position"), 7, shown) == "position 7", "of another run"
-    assert guess_in_words(question("position"), 1, shown) == "“·capital” (position 1)"
+    assert guess_in_words(question("position"), 1, shown) == "“␣capital” (position 1)"
 
 
 def test_guess_and_answer_in_words() -> None:
@@ -215,7 +216,7 @@ def test_guess_and_answer_in_words() -> None:
     assert guess_in_words(choice, 1) == answer_in_words(choice, 0.7) == "large"
     assert answer_in_words(order, [0.1, 0.9]) == guess_in_words(order, [1, 0]) == "large > small"
     assert guess_in_words(question("token"), "dog") == "dog"
-    assert answer_in_words(question("token"), " dog") == "“·dog”"
+    assert answer_in_words(question("token"), " dog") == "“␣dog”"
     assert guess_in_words(question("number", unit="%"), 0.25) == "25%"
 
 
@@ -287,7 +288,7 @@ def test_words_of_values() -> None:
     many = [4.1e-25, *[0.123] * 14, 0.5, *[0.6] * 14, 0.987]  # by layer: the reader wants a few
     assert in_words(question("curve"), many) == "0 at layer 0, 0.5 at layer 15, 0.99 at layer 30"
     assert in_words(question("band"), [3, 3]) == in_words(question("band"), 3) == "layer 3"
-    assert in_words(question("token"), " a") == "“·a”"
-    assert in_words(question("token"), " ⟨F0 9F⟩") == "“·⟨F0 9F⟩”"
-    assert score(question("token"), "·⟨F0 9F⟩", " ⟨F0 9F⟩").grade == "right"
+    assert in_words(question("token"), " a") == "“␣a”"
+    assert in_words(question("token"), " ⟨F0 9F⟩") == "“␣⟨F0 9F⟩”"
+    assert score(question("token"), "␣⟨F0 9F⟩", " ⟨F0 9F⟩").grade == "right"
     assert in_words(question("number"), None) == "nothing"

@@ -37,7 +37,7 @@ def test_every_form_can_be_drawn_with_a_guess_on_it(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("token_id", [7, 99])
 def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: int) -> None:
-    token = GuessedToken(token_id, "·a", 1_234, 0.00042)
+    token = GuessedToken(token_id, "␣a", 1_234, 0.00042)
     cell = pd.DataFrame(
         {"rank": [0, 1], "predicted": [" a", " b"], "logit": [2.0, 1.0], "prob": [0.7, 0.2]}
     )
@@ -46,7 +46,7 @@ def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: 
         chart = replace(chart, frame=chart.frame.assign(token_id=[7, *range(8, 7 + n_bars)]))
         drawn = with_guess(chart, Guess("figure", "x", token=token))
         [picture] = as_pictures([as_spec(drawn)])
-        for line in ("Your guess is in magenta", "“·a”, 0.04%", "rank 1,234 (0 is best)"):
+        for line in ("Your guess is in magenta", "“␣a”, 0.04%", "rank 1,234 (0 is best)"):
             assert line in picture
         assert picture.count('stroke="#c2185b"') == 1, "one bar of all"
         assert len(drawn.frame) == n_bars + (token_id == 99)

@@ -141,8 +141,8 @@ def test_an_answer_that_was_not_told_yet_is_not_in_the_report() -> None:
 
 
 def test_a_guess_is_told_in_the_words_in_which_it_was_kept() -> None:
-    said = replace(GUESSES[0], guess=1, said="“·a” (position 1)")
-    assert "Prediction: “·a” (position 1)" in as_html(LESSON, [said], {})
+    said = replace(GUESSES[0], guess=1, said="“␣a” (position 1)")
+    assert "Prediction: “␣a” (position 1)" in as_html(LESSON, [said], {})
 
 
 def test_a_lesson_that_was_only_begun() -> None:

@@ -9,7 +9,7 @@ import pytest
 from strata.lessons import Question, Step
 from strata.lessons.rules import lacks_a_why, stands_right, tells
 
-SHOWN = ["The", "·cat", "·sat"]
+SHOWN = ["The", "␣cat", "␣sat"]
 
 
 def question(kind: str, **fields: Any) -> Question:

@@ -121,7 +121,7 @@ async def guessed_wrongly(addresses: tuple[str, str], lesson: Lesson) -> None:
     await twins.do("write", f"guess_{lesson.stem}_0_1", "elephant")
     await twins.do("press", "commit_1")
     assert twins.shows("commit_1"), "the first guess again is no second try"
-    await twins.do("write", f"guess_{lesson.stem}_0_1", "·dog")
+    await twins.do("write", f"guess_{lesson.stem}_0_1", "␣dog")
     await twins.do("press", "commit_1")
     assert twins.differs
     for one in twins.pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -15,6 +16,7 @@ CENTRED = (
     "Take from each state the mean of its layer over the tokens. A token that is an attention "
     "sink rules that mean, unless it is left out."
 )
+_MOVED = "moved_sliders"  # value and why of each that was not moved by the learner
 STANDS = "stands"  # where the sliders of this run of a page stand, by their keys
 _EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
@@ -67,6 +69,34 @@ def stands(key: str, value: int) -> int:
     return value
 
 
+def move(key: str, value: Any, why: str, was: Any = None) -> None:
+    """Give the control of this key another value than the learner's, before it is drawn, and keep
+    why, for `told_moved`. `was`: what it was, if the session has forgotten that."""
+    state = st.session_state
+    was = state.get(key) if was is None else was
+    if was is not None and was != value:
+        text = f"Moved from {_in_words(was)} to {_in_words(value)}: {why}."
+        state.setdefault(_MOVED, {})[key] = value, text
+    state[key] = value
+
+
+def told_moved(key: str, value: Any, place: DeltaGenerator) -> Any:
+    """The value of a slider, below which it is said what moved it and why, until somebody moves
+    it again."""
+    moved = st.session_state.get(_MOVED, {})
+    if key in moved:
+        to, text = moved[key]
+        if to == value:
+            place.caption(text)
+        else:
+            del moved[key]
+    return value
+
+
+def _in_words(value: Any) -> str:
+    return "–".join(map(str, value)) if isinstance(value, tuple | list) else f"{value}"
+
+
 def bounded_slider(
     label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
 ) -> int:
@@ -79,9 +109,10 @@ def bounded_slider(
     state, kept = st.session_state, f"{key}_most"
     had_all = state.get(key) == state.get(kept) and default == high
     if key in state and (had_all or not low <= state[key] <= high):
-        state[key] = default
+        move(key, default, f"here it goes from {low} to {high}")
     state[kept] = high
-    return stands(key, int(place.slider(label, low, high, default, key=key, bind="query-params")))
+    chosen = int(place.slider(label, low, high, default, key=key, bind="query-params"))
+    return stands(key, told_moved(key, chosen, place))
 
 
 def one_of_counts(
@@ -92,7 +123,10 @@ def one_of_counts(
     if len(counts) == 1:
         return counts[0]
     default = max((count for count in counts if count <= usual), default=counts[0])
-    return int(place.select_slider(label, counts, default, key=key, bind="query-params"))
+    if st.session_state.get(key, default) not in counts:
+        move(key, default, f"here there are at most {counts[-1]}")
+    chosen = int(place.select_slider(label, counts, default, key=key, bind="query-params"))
+    return int(told_moved(key, chosen, place))
 
 
 def player(key: str, last: int, place: DeltaGenerator) -> bool:
@@ -110,11 +144,14 @@ def player(key: str, last: int, place: DeltaGenerator) -> bool:
 def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, playing: bool) -> int:
     """The slider itself, in a fragment that is rerun every `PACE` seconds while it plays."""
     if st.session_state.get(key, last) > last:  # chosen for a deeper model
-        st.session_state[key] = last
+        move(key, last, f"this model has {last} layers")
     if playing and key in st.session_state:
         if st.session_state[key] == last:
             st.session_state[f"{key}_play"] = False
             st.session_state[f"{key}_ended"] = time.monotonic()
             st.rerun()
         st.session_state[key] += 1
-    return stands(key, int(place.slider(label, 0, last, last, key=key, bind="query-params")))
+    chosen = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    if playing:
+        place.caption("Play moves it, layer by layer.")
+    return stands(key, told_moved(key, chosen, place))

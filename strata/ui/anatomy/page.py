@@ -18,17 +18,18 @@ from strata.charts.guess import with_guess
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
-from strata.display.terms import TERMS
+from strata.display.terms import PROOF
 from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
 from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
-from strata.ui.anatomy.controls import STANDS, stands
+from strata.ui.anatomy.controls import STANDS, move, stands, told_moved
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import tokens_of as tokens_of
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
+from strata.ui.anatomy.table import show_table as show_table
 
 
 class Waiting(Exception):
@@ -106,17 +107,20 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[f"{key}_linked"] = page.prompt, min(kept, last)
     if prompt != page.prompt:
-        state[key] = last
+        if kept == state.get(f"{key}_end", last):  # the last token, as it was
+            state[key] = last
+        else:
+            move(key, last, "this is the last token of another text", kept)
     elif stem != page.stem or key not in state:  # each page has its own slider
         state[key] = kept
     if not 0 <= state[key] <= last:
-        state[key] = last
+        move(key, last, f"this text has {page.n_tokens} tokens")
     linked, default = state.get(f"{key}_linked", ("", last))
     default = default if linked == page.prompt else last
-    chosen = int(place.slider(label, 0, last, default, key=key, help=TERMS["token"]))
+    chosen = int(place.slider(label, 0, last, default, key=key))
     remember(key, None if chosen == last else str(chosen))
-    state[f"{key}_of"] = page.prompt, page.stem, chosen
-    return stands(key, chosen)
+    state[f"{key}_of"], state[f"{key}_end"] = (page.prompt, page.stem, chosen), last
+    return stands(key, told_moved(key, chosen, place))
 
 
 def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[dict[str, Any]]:
@@ -196,7 +200,7 @@ def close_page(
             if opened.open:
                 for name, frame in tables.items():
                     st.markdown(f"**{name}** · {len(frame):,} rows")
-                    st.dataframe(_visible(frame), height=260, hide_index=True)
+                    show_table(_visible(frame), height=260)
         with st.popover("Code", icon=":material/code:", on_change="rerun", key="code") as opened:
             if opened.open:
                 st.caption(
@@ -229,8 +233,7 @@ def _proof(page: Page, view: str) -> None:
         "read back": "tokens joined = the text",
     }
     with st.container(horizontal=True, gap="small", key="proof"):
-        about = f"{TERMS['lens']} {TERMS['writes']} {TERMS['read back']}"
-        st.markdown("**Proof of this run**", width="content", help=about)
+        st.markdown("**Proof of this run**", width="content", help=" ".join(PROOF.values()))
         for row in page.made(view, lambda: page.ask(view).to_dict("records")):
             error = row["error"]
             number = "not measured" if pd.isna(error) else f"off by {error:.2g}"

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.concepts.scaling.words import PART_NAMES
 from strata.trace import Part, Scale
 from strata.ui.anatomy.address import remember, whole_number
-from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.controls import bounded_slider, told_moved
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.target import Target, choose_target
 
@@ -52,6 +52,7 @@ def choose_edit(page: Page) -> Edit:
     factor = how_much.slider(
         "By the factor", 0.0, 2.0, 0.8, 0.05, key="factor", bind="query-params"
     )
+    told_moved("factor", factor, how_much)
     return Edit(target, part, factor, _positions(page, where))
 
 

@@ -15,7 +15,7 @@ from strata.concepts.sinks import note
 from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
-from strata.ui.anatomy.controls import bounded_slider, one_of_counts
+from strata.ui.anatomy.controls import bounded_slider, move, one_of_counts, told_moved
 from strata.ui.anatomy.page import Page, say_if_older
 from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
@@ -87,7 +87,11 @@ def window(page: Page, width: int, key: str, place: DeltaGenerator, position: in
         return 0
     state = st.session_state
     if state.get(f"{key}_of", page.prompt) != page.prompt or not 0 <= state.get(key, last) <= last:
-        state[key] = last
+        if state.get(key) == state.get(f"{key}_end"):  # the end, as it was
+            state[key] = last
+        else:
+            move(key, last, f"these are the last {width} tokens of this text")
+    state[f"{key}_end"] = last
     state[f"{key}_of"] = page.prompt
 
     # Not at once when the token is moved: what is set while the browser changes the address makes
@@ -97,6 +101,7 @@ def window(page: Page, width: int, key: str, place: DeltaGenerator, position: in
 
     label = f"{width} of {page.n_tokens} tokens, from position"
     start = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    told_moved(key, start, place)
     if not start <= position < start + width:
         label = f"Show position {position} here"
         place.button(

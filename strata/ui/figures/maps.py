@@ -18,7 +18,7 @@ from strata.corpus.examples import BY_ID, EXAMPLES
 from strata.display.tokens import display_text, display_token, distinct
 from strata.errors import InputError, ModelError, StrataError
 from strata.ui.anatomy.address import remember, whole_number
-from strata.ui.anatomy.controls import PACE, played_slider, player
+from strata.ui.anatomy.controls import PACE, move, played_slider, player, told_moved
 from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import say
 from strata.ui.server.learner import keep_prompt, kept_prompt
@@ -46,13 +46,18 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
         place.text(f"Tokens drawn: the only one, {page.shown(0)}")
         return 0, 0
     usual = _SEEDS_OWN if last >= _SEEDS_OWN[1] else (0, last)
-    known = st.session_state.get("span", usual)
-    if st.session_state.get("span_of", page.prompt) != page.prompt or known[1] > last:
-        st.session_state["span"] = usual
-    st.session_state["span_of"] = page.prompt
+    state = st.session_state
+    known = state.get("span", usual)
+    if state.get("span_of", page.prompt) != page.prompt or known[1] > last:
+        if tuple(known) == state.get("span_usual"):  # as it is at first, for this text too
+            state["span"] = usual
+        else:
+            move("span", usual, f"this is another text, of {last + 1} tokens")
+    state["span_of"], state["span_usual"] = page.prompt, usual
     first, final = place.slider(
         "Tokens on the map, by position", 0, last, usual, key="span", bind="query-params"
     )
+    told_moved("span", (first, final), place)
     if (first, final) != (0, last):
         why = "at first those of the notebook, since" if (first, final) == usual else "since"
         place.caption(

@@ -14,7 +14,7 @@ from strata.concepts.laminar_profile import words
 from strata.concepts.laminar_profile.measures import steps
 from strata.concepts.laminar_profile.tables import most_alike
 from strata.ui.anatomy.controls import CENTRED, several
-from strata.ui.anatomy.page import Page, draw, draw_row, reading
+from strata.ui.anatomy.page import Page, draw, draw_row, reading, show_table
 
 Tables = dict[str, pd.DataFrame]
 
@@ -72,10 +72,9 @@ def draw_token_matrices(
         label = page.labels.__getitem__
         st.markdown("**Most alike tokens**")
         pair = {"token": top["position_a"].map(label), "other token": top["position_b"].map(label)}
-        st.dataframe(
+        show_table(
             pd.DataFrame({**pair, "cosine": top["cosine"]}),
-            hide_index=True,
-            column_config={"cosine": st.column_config.NumberColumn(format="%.3f")},
+            {"cosine": st.column_config.NumberColumn(format="%.3f")},
         )
 
     form = partial(charts.token_matrices, names=names, labels=page.labels)

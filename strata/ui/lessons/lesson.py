@@ -15,6 +15,7 @@ from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.component import component
+from strata.ui.anatomy.controls import move
 from strata.ui.anatomy.place import Place, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.prediction import predict, told_before, where
@@ -98,7 +99,8 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
     settings = resolved(step.settings, n_layers, 1)
-    st.session_state.update(settings)
+    for key, value in settings.items():
+        move(key, value, "this step of the lesson begins so")
     if "at" in settings:  # chosen for this prompt, see `position_slider`
         st.session_state["at_of"] = step.prompt or prompt, place.page, settings["at"]
     if step.prompt:

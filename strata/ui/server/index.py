@@ -1,11 +1,13 @@
 """The one HTML file with which the address of every page answers: Streamlit's, told where its
-server is and how pages look. A style that comes with a page's run comes after its first elements,
-which then jump.
+server is, how pages look and what the terms on them mean. A style that comes with a page's run
+comes after its first elements, which then jump; and what is the same in every run need not be sent
+with each.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import json
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -14,6 +16,10 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from streamlit import file_util
 
+from strata.display.terms import forms
+from strata.errors import StrataError
+from strata.lessons import glossary
+
 # At /scaling its script cannot tell whether "scaling" is a page or a folder that holds the app, and
 # asks for two files below it, in vain, before it asks where they are.
 _WHERE = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL(".", location).href}</script>'
@@ -21,10 +27,12 @@ _HEAD, _TITLE, _END = "<head>", "<title>Streamlit</title>", "</body>"
 
 ROOMS = range(0, 900, 20)  # pixels that `style.room` may keep for what is yet to come
 _ANATOMY = Path(__file__).parents[1] / "anatomy"
-_FILES = ("style.css", "access.css", "layout.css", "loading.css")
+_FILES = ("style.css", "access.css", "layout.css", "loading.css", "terms.css", "space.css")
 STYLE = "".join((_ANATOMY / name).read_text("utf-8") for name in _FILES) + "".join(
     f'[class*="st-key-room{tall}_"] {{ min-height: {tall}px; }}' for tall in ROOMS
 )
+
+_SCRIPT = (_ANATOMY / "terms.js").read_text("utf-8")
 
 
 class _Name(Convertor[str]):
@@ -39,16 +47,28 @@ class _Name(Convertor[str]):
         return value
 
 
-@cache
-def _index() -> str:
+@lru_cache(maxsize=4)
+def _index(terms: str) -> str:
     html = (Path(file_util.get_static_dir()) / "index.html").read_text("utf-8")
     # At the end, so that of rules of the same weight ours hold.
-    html = html.replace(_END, f"<style>{STYLE}</style>{_END}")
+    html = html.replace(_END, f"<style>{STYLE}</style>{terms}{_END}")
     return html.replace(_HEAD, _HEAD + _WHERE, 1).replace(_TITLE, "<title>Strata</title>", 1)
 
 
+def _terms() -> str:
+    """The script that explains terms, and those it explains; none if they cannot be read."""
+    try:
+        known = glossary()
+    except StrataError:
+        return ""
+    told = forms(known)
+    said = json.dumps({"forms": told, "meanings": {term: known[term] for term in told.values()}})
+    inert = said.replace("<", r"\u003c")  # nothing in it ends the script
+    return f'<script>window.strataTerms = {inert}</script><script type="module">{_SCRIPT}</script>'
+
+
 async def _page(request: Request) -> HTMLResponse:
-    return HTMLResponse(_index(), headers={"cache-control": "no-cache"})
+    return HTMLResponse(_index(_terms()), headers={"cache-control": "no-cache"})
 
 
 register_url_convertor("page_name", _Name())

@@ -226,7 +226,7 @@ def test_comparison_with_the_baseline() -> None:
 
 def test_contexts_mark_the_token_and_bracket_the_next() -> None:
     pair = pd.Series({"before_a": "the cat", "token_a": " sat", "next_a": " on"})
-    assert words.context(pair, "a") == "the cat »·sat« [·on]"
+    assert words.context(pair, "a") == "the cat »␣sat« [␣on]"
     pair = pd.Series({"before_b": "", "token_b": "\u202ex", "next_b": None})
     assert words.context(pair, "b") == " »\\u{202E}x« [end of the text]"
 

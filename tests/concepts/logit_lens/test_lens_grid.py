@@ -281,7 +281,7 @@ def test_paris(model: Model, france: Trace) -> None:
     assert measure["n_leaders"](frame, 4) == 7
     drawn = grid(model, france)
     assert words.sentence(drawn, 4, 30, "state") == (
-        "“·Paris” leads at layer 30 only, the very last, after “·is” (position 4); 77% at the end."
+        "“␣Paris” leads at layer 30 only, the very last, after “␣is” (position 4); 77% at the end."
     )
     assert "first leads at layer 19 of 30" in words.sentence(drawn, 1, 30, "state")
     paris = int(frame["token_id"].iloc[-1])
@@ -293,7 +293,7 @@ def test_paris(model: Model, france: Trace) -> None:
     ways = followed(model, france, 4, [paris])
     assert words.attribution_reading(parts, ways, 4) == (
         "At position 4, 61 parts and the biases add up to 17.371; the model's own logit of "
-        "“·Paris” is 17.371 (rank 0, 77%). The MLP of block 29 adds most, +6.98."
+        "“␣Paris” is 17.371 (rank 0, 77%). The MLP of block 29 adds most, +6.98."
     )
 
 
@@ -303,10 +303,10 @@ def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
     front = scale_for([frame], "prob", model.d_vocab)
     drawn = lens_grid(frame, "The grid", "It says so.", back, front)
     assert drawn.layers == list(range(30, -1, -1))
-    assert [column["shown"] for column in drawn.columns][1:3] == ["·capital", "·of"]
+    assert [column["shown"] for column in drawn.columns][1:3] == ["␣capital", "␣of"]
     corner = drawn.cells[0][4]
-    assert (corner["shown"], corner["same"], corner["front"]) == ("·Paris", True, 0.773)
-    assert corner["tip"].startswith("Layer 30, position 4 ·is\n·Paris 77.3%\n")
+    assert (corner["shown"], corner["same"], corner["front"]) == ("␣Paris", True, 0.773)
+    assert corner["tip"].startswith("Layer 30, position 4 ␣is\n␣Paris 77.3%\n")
     assert drawn.cells[10][0]["back"] == 1, "the sink is beyond the scale"
     assert drawn.alt == "The logit lens of “The grid”. It says so."
     whole = scale_for([frame], "norm", model.d_vocab)

@@ -231,7 +231,7 @@ def test_reading(model: Model) -> None:
     run = model.capture(FRANCE)
     text = words.reading(FRANCE, next_token(model, run, 4), entropy(run, 4))
     assert text == (
-        "After “The capital of France is”, the model puts 77% on “·Paris”; its entropy, "
+        "After “The capital of France is”, the model puts 77% on “␣Paris”; its entropy, "
         "1.48 nats, is that of 4.4 equally likely tokens."
     )
 
@@ -263,7 +263,7 @@ def test_surprisal_reading_names_the_least_foreseen() -> None:
         }
     )
     assert words.surprisal_reading(frame) == (
-        "Foreseen least was “·c” at position 2: 4.00 nats, rank 1,234; the mean is 2.50 nats a "
+        "Foreseen least was “␣c” at position 2: 4.00 nats, rank 1,234; the mean is 2.50 nats a "
         "token."
     )
 
@@ -362,5 +362,5 @@ def test_tips_name_each_token_and_what_it_cost(model: Model) -> None:
     assert shown[0] == "Position 0, The: nothing came before it"
     capital = frame.iloc[1]
     assert shown[1] == (
-        f"Position 1, ·capital: surprisal {-capital['logprob']:.2f} nats, rank {capital['rank']:,}"
+        f"Position 1, ␣capital: surprisal {-capital['logprob']:.2f} nats, rank {capital['rank']:,}"
     )

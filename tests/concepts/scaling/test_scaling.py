@@ -198,18 +198,18 @@ def a_sweep(*logprobs: float, factor: float = 0.8, clean: float = -1.0) -> pd.Da
 
 
 def test_reading_names_the_block_that_hurts_most() -> None:
-    assert words.reading(a_sweep(-1.5, -3.25, -1.0), "·Paris") == (
-        "Multiplying the stream by 0.8 hurts “·Paris” most at block 1: from −1.00 nats to −3.25 "
+    assert words.reading(a_sweep(-1.5, -3.25, -1.0), "␣Paris") == (
+        "Multiplying the stream by 0.8 hurts “␣Paris” most at block 1: from −1.00 nats to −3.25 "
         "nats, rank 1; it comes first in 1 of 3 edited runs."
     )
-    assert "after no block at all" in words.reading(a_sweep(-1.0, -0.9), "·Paris", "mlp")
+    assert "after no block at all" in words.reading(a_sweep(-1.0, -0.9), "␣Paris", "mlp")
 
 
 @pytest.mark.parametrize(
     ("factor", "logprob", "top", "why"),
     [
         (0.8, -0.2601, " a", "stays first: the final norm divides"),
-        (0.0, -9.0, " b", "“·b” takes the place of “·a”: the final norm has nothing left"),
+        (0.0, -9.0, " b", "“␣b” takes the place of “␣a”: the final norm has nothing left"),
         (-1.0, -9.0, " b", "not its direction"),
         (0.001, -0.5, " a", "does not cancel this factor"),
     ],
@@ -217,33 +217,33 @@ def test_reading_names_the_block_that_hurts_most() -> None:
 def test_last_block_reading_says_why(factor: float, logprob: float, top: str, why: str) -> None:
     columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top", "ties"]
     row = pd.DataFrame([(29, factor, -0.26, logprob, " a", top, 1)], columns=columns)
-    said = words.last_block_reading(row, "·Paris")
+    said = words.last_block_reading(row, "␣Paris")
     assert f"from −0.2600 nats to −{-logprob:.4f} nats" in said
     assert why in said
-    tied = words.last_block_reading(row.assign(ties=1_234), "·Paris")
+    tied = words.last_block_reading(row.assign(ties=1_234), "␣Paris")
     assert "and makes 1,234 tokens equally likely, more than any other: the final" in tied
-    same = words.last_block_reading(row.assign(logprob=-0.26), "·Paris")
-    assert "leaves “·Paris” at −0.2600 nats and “·" in same
+    same = words.last_block_reading(row.assign(logprob=-0.26), "␣Paris")
+    assert "leaves “␣Paris” at −0.2600 nats and “␣" in same
 
 
 def test_other_readings() -> None:
     frame = pd.concat([a_sweep(-1.5, -3.25), a_sweep(-0.5, -1.0, factor=2.0)])
-    assert words.map_reading(frame, "·Paris") == (
-        "“·Paris” comes first in 2 of 4 edited runs; worst is a factor of 0.8 at block 1, −2.25 "
+    assert words.map_reading(frame, "␣Paris") == (
+        "“␣Paris” comes first in 2 of 4 edited runs; worst is a factor of 0.8 at block 1, −2.25 "
         "nats; best is 2 at block 0, +0.50 nats."
     )
     unedited = pd.concat([frame, a_sweep(-1.0, -1.0, factor=1.0)])
-    assert words.map_reading(unedited, "·Paris") == words.map_reading(frame, "·Paris")
+    assert words.map_reading(unedited, "␣Paris") == words.map_reading(frame, "␣Paris")
     assert "no edit makes it likelier" in words.map_reading(a_sweep(-1.5), "x")
-    assert words.clean_reading(frame, "·Paris") == (
-        "Without an edit “·Paris” has a log-probability of −1.00 nats, which is 37%."
+    assert words.clean_reading(frame, "␣Paris") == (
+        "Without an edit “␣Paris” has a log-probability of −1.00 nats, which is 37%."
     )
     columns = ["token_id", "predicted", "clean_prob", "prob", "clean_rank", "rank"]
     both = pd.DataFrame([(1, " a", 0.8, 0.1, 0, 2), (2, " b", 0.1, 0.6, 1, 0)], columns=columns)
     assert words.compare_reading(both) == (
-        "“·b” (60.0%) comes first instead of “·a”, which falls from 80.0% to 10.0%, rank 2."
+        "“␣b” (60.0%) comes first instead of “␣a”, which falls from 80.0% to 10.0%, rank 2."
     )
-    assert words.compare_reading(both.assign(rank=[0, 1])).startswith("“·a” stays first")
+    assert words.compare_reading(both.assign(rank=[0, 1])).startswith("“␣a” stays first")
     clean = pd.DataFrame({"layer": [0, 0, 1, 1, 2, 2], "token_id": [1, 2, 3, 4, 5, 6]})
     assert words.grid_reading(clean, clean.assign(token_id=[1, 2, 3, 7, 5, 8])) == (
         "With the edit another token leads in 2 of 6 cells, first at layer 1; at the last layer it "

@@ -361,7 +361,7 @@ def test_script_reproduces_pca_in_every_kind_of_family(
 def test_hostile_tokens_are_shown_safely() -> None:
     frame = gradient_norms(trace(), torch.randn(4, 6, 16).abs() * torch.eye(6)[0][None, :, None])
     assert HOSTILE[0] not in words.norms_reading(frame)
-    assert "<img·src=x" in words.norms_reading(frame)
+    assert "<img␣src=x" in words.norms_reading(frame)
 
 
 def test_traces_are_only_read() -> None:

@@ -97,6 +97,10 @@ class Slide:
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state = state
+        self.told: list[str] = []
+
+    def caption(self, text: str) -> None:
+        self.told.append(text)
 
     def slider(self, label: str, low: int, high: int, default: int, *, key: str, **_: Any) -> int:
         return self.state.setdefault(key, default)
@@ -121,3 +125,42 @@ def test_the_last_layer_of_a_part_is_no_choice_of_all(state: dict[str, Any]) -> 
     state["layer"] = 30
     assert controls.bounded_slider("Layer", 1, 30, 15, "layer", place) == 30
     assert controls.bounded_slider("Layer", 0, 40, 20, "layer", place) == 30
+
+
+def test_a_slider_that_was_moved_says_so_until_it_is_moved_again(state: dict[str, Any]) -> None:
+    place: Any = Slide(state)
+
+    def drawn(high: int) -> tuple[int, list[str]]:
+        place.told = []
+        return controls.bounded_slider("Block", 0, high, high // 2, "block", place), place.told
+
+    assert drawn(29) == (14, []), "a default moves nothing"
+    state["block"] = 25
+    assert drawn(29) == (25, []), "nor does the learner's own hand"
+    moved = "Moved from 25 to 6: here it goes from 0 to 12."
+    assert drawn(12) == (6, [moved])
+    assert drawn(12) == (6, [moved]), "also when something else starts the page anew"
+    state["block"] = 7
+    assert drawn(12) == (7, [])
+    state["block"] = 6
+    assert drawn(12) == (6, []), "what is back is the learner's"
+
+
+def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
+    place: Any = Slide(state)
+    controls.move("factor", 0.5, "this step of the lesson begins so")
+    controls.told_moved("factor", 0.5, place)
+    assert place.told == [], "nobody has seen it elsewhere"
+    controls.move("factor", 2.0, "this step of the lesson begins so")
+    controls.told_moved("factor", 2.0, place)
+    controls.move("span", (0, 4), "this is another text, of 5 tokens", (10, 19))
+    controls.told_moved("span", (0, 4), place)
+    state["layer"] = 30
+    controls.played_slider("Layer", "layer", 12, place, playing=False)
+    controls.played_slider("Layer", "layer", 13, place, playing=True)
+    assert place.told == [
+        "Moved from 0.5 to 2.0: this step of the lesson begins so.",
+        "Moved from 10–19 to 0–4: this is another text, of 5 tokens.",
+        "Moved from 30 to 12: this model has 12 layers.",
+        "Play moves it, layer by layer.",
+    ]

@@ -16,10 +16,10 @@ TOP = pd.DataFrame({"predicted": [" sailed", " passed"], "prob": [0.4, 0.15]})
 @pytest.mark.parametrize(
     ("guessed", "words"),
     [
-        (None, "The model's first is “·sailed”, with 40.0%. "),
-        (GuessedToken(1, "·sailed", 0, 0.4), "is “·sailed”, with 40.0%, as you guessed. "),
-        (GuessedToken(2, "·passed", 1, 0.15), "; yours, “·passed”, comes after one token, with 15"),
-        (GuessedToken(3, "·sunk", 1234, 0.0001), "“·sunk”, comes after 1,234 tokens, with 0.01%. "),
+        (None, "The model's first is “␣sailed”, with 40.0%. "),
+        (GuessedToken(1, "␣sailed", 0, 0.4), "is “␣sailed”, with 40.0%, as you guessed. "),
+        (GuessedToken(2, "␣passed", 1, 0.15), "; yours, “␣passed”, comes after one token, with 15"),
+        (GuessedToken(3, "␣sunk", 1234, 0.0001), "“␣sunk”, comes after 1,234 tokens, with 0.01%. "),
     ],
 )
 def test_the_guess_is_placed_among_the_models(guessed: GuessedToken | None, words: str) -> None:

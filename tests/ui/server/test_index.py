@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from strata.concepts.views import concepts
+from strata.lessons import LessonError
 from strata.ui.anatomy import style
 from strata.ui.server import index
 
@@ -23,11 +25,27 @@ def client() -> TestClient:
 def test_a_page_comes_with_its_style(client: TestClient, name: str) -> None:
     answer = client.get(f"/{name}")
     assert answer.status_code == 200
-    assert answer.text.index('id="root"') < answer.text.index(
-        f"<style>{index.STYLE}</style></body>"
-    )
+    style, end = f"<style>{index.STYLE}</style>", answer.text.index("</body>")
+    assert answer.text.index('id="root"') < answer.text.index(style) < end
+    assert answer.text.index(style) < answer.text.index("window.strataTerms") < end
     assert "<title>Strata</title>" in answer.text
     assert "BACKEND_BASE_URL" in answer.text
+
+
+def test_a_meaning_of_a_term_is_no_markup(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "</script><script>alert(1)</script>"
+    monkeypatch.setattr(index, "glossary", lambda: {"token": hostile, "<b>": "x"})
+    text = client.get("/scaling").text
+    assert hostile not in text
+    assert json.dumps(hostile).replace("<", "\\u003c") in text
+
+    def unreadable() -> dict[str, str]:
+        raise LessonError("glossary.toml cannot be read.")
+
+    monkeypatch.setattr(index, "glossary", unreadable)
+    assert "strataTerms" not in client.get("/scaling").text, "the page is there all the same"
 
 
 @pytest.mark.parametrize("name", ["favicon.png", "static/js/index.js", "predictions/x", "a-b"])
