@@ -7,8 +7,9 @@ from strata.corpus.examples import FACTS
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_percent
 from strata.ui.anatomy.controls import one_of_counts
-from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
-from strata.ui.figures.predicted import bars, continuation, surprisal_strip
+from strata.ui.anatomy.page import close_page, open_page, position_slider, reading
+from strata.ui.figures.next_tokens import next_tokens
+from strata.ui.figures.predicted import continuation, surprisal_strip
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -31,11 +32,10 @@ sentence = page.made(
     lambda: words.reading(page.text_up_to(position), top, undecided),
     *(position, k),
 )
-subject = f"What may follow {page.shown(position)} at position {position}"
 
 figure, detail = st.columns([2, 1], gap="large")
 with figure:
-    draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
+    next_tokens(page, top, position, sentence)
 with detail:
     st.markdown("**What really followed**")
     st.text(words.followed_reading(page.named(real)))

@@ -7,6 +7,7 @@ import pandas as pd
 from strata.display.tokens import (
     display_candidate,
     display_context,
+    display_text,
     percent,
     with_shown,
 )
@@ -21,6 +22,15 @@ def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
         f"After “{display_context(context)}”, the model puts {percent(best['prob'])} on "
         f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
         f"that of {said}."
+    )
+
+
+def typed_reading(text: str, top: pd.DataFrame) -> str:
+    """One sentence on `upcoming` of a text that is being typed."""
+    best = top.iloc[0]
+    return (
+        f"As you type, after “{display_text(text, 40)}”: “{display_candidate(best['predicted'])}”, "
+        f"{percent(best['prob'])}. The rest of the page waits for “Look inside”."
     )
 
 

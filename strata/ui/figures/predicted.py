@@ -35,20 +35,15 @@ def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
     )
 
 
-def bars(page: Page, top: pd.DataFrame, position: int, subject: str, sentence: str) -> Chart:
-    """The top next tokens; the chosen bar is the one that really followed."""
-    followed = page.tokens["token_id"].iloc[position + 1 : position + 2]
-
-    def made() -> Chart:
-        frame = top.assign(
-            label=distinct(map(display_candidate, top["predicted"])),
-            order=range(len(top)),
-            value=top["prob"],
-            chosen=top["token_id"].isin(followed),
-        )
-        return charts.bars(frame, subject, sentence)
-
-    return page.made("bars", made, position, len(top))
+def bars(top: pd.DataFrame, subject: str, sentence: str, followed: int | None = None) -> Chart:
+    """The top next tokens, each to be clicked; in orange the id that really followed."""
+    frame = top.assign(
+        label=distinct(map(display_candidate, top["predicted"])),
+        order=range(len(top)),
+        value=top["prob"],
+        chosen=top["token_id"] == followed,
+    )
+    return charts.bars(frame, subject, sentence, picks=True)
 
 
 def continuation(page: Page) -> int:
