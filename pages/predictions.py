@@ -49,7 +49,7 @@ with detail:
     st.metric("Entropy of the prediction", nats, help=TERMS["entropy"])
 reading(sentence)
 
-n_tokens = continuation(page)
+written = continuation(page)
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
 ) as facts:
@@ -62,4 +62,5 @@ with st.expander(
         )
 
 tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}
-close_page(page, tables, page.script(position=position, k=k, n_tokens=n_tokens, prompts=FACTS))
+script = page.script(position=position, k=k, prompts=FACTS, **written.choices)
+close_page(page, tables | written.tables, script)

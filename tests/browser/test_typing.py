@@ -15,6 +15,7 @@ from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from tests.browser.screen import (
     chart,
+    eventually_asks,
     idle,
     no_exception,
     popover,
@@ -24,6 +25,7 @@ from tests.browser.screen import (
     said,
     settled,
     sidebar,
+    slider,
     strip,
     token,
     visit,
@@ -142,6 +144,40 @@ def test_a_bar_or_a_choice_appends_its_token(page: Page, address: str) -> None:
     expect(reading(page)).to_contain_text("After “The capital of Spain”")
     bar(page, ",")
     expect(reading(page)).to_contain_text("After “I ❤ 🌍,”")
+    no_exception(page)
+
+
+def test_a_seed_writes_the_same_again(page: Page, small_address: str) -> None:
+    visit(page, f"{small_address}/predictions?more=6")
+    written = page.get_by_test_id("stCode").first
+    expect(page.get_by_text("Greedy: always the likeliest token")).to_be_visible()
+    greedy = written.inner_text()
+    page.get_by_role("radio", name="Sampled").click()
+    expect(page.get_by_text("softmax(logits / 1)")).to_be_visible()
+    eventually_asks(page, write="Sampled")
+    idle(page)
+    first = written.inner_text()
+    page.get_by_label("Seed").fill("8")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Seed 8 draws the same text")).to_be_visible()
+    expect(written).not_to_have_text(first)
+    idle(page)
+    second = written.inner_text()
+    assert len({greedy, first, second}) == 3
+    slider(page, "Temperature").focus()
+    page.keyboard.press("ArrowLeft")
+    eventually_asks(page, more="6", write="Sampled", temperature="0.9", draw="8")
+    expect(page.get_by_text("softmax(logits / 0.9)")).to_be_visible()
+    idle(page)
+    third = written.inner_text()
+    code = popover(page, "Code").get_by_test_id("stCode")
+    for line in ("N_TOKENS = 6", "TEMPERATURE = 0.9", "SEED = 8"):
+        expect(code).to_contain_text(line)
+
+    visit(page, page.url)
+    expect(page.get_by_text("softmax(logits / 0.9)")).to_be_visible()
+    assert written.inner_text() == third
+    expect(popover(page, "Table")).to_contain_text("continuation")
     no_exception(page)
 
 

@@ -34,6 +34,16 @@ def typed_reading(text: str, top: pd.DataFrame) -> str:
     )
 
 
+def way_of_writing(temperature: float, seed: int) -> str:
+    """How the tokens of a continuation were chosen, in a sentence or two."""
+    if not temperature:
+        return "Greedy: always the likeliest token, so it is the same text every time."
+    return (
+        f"Sampled: each token is drawn from softmax(logits / {temperature:g}). Seed {seed} draws "
+        "the same text every time, another seed another one."
+    )
+
+
 def followed_reading(frame: pd.DataFrame) -> str:
     """One sentence on `followed`."""
     if frame.empty:
