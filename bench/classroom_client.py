@@ -112,11 +112,14 @@ class Browser:
         state.string_array_value.data.append(option)
         return await self._change(state)
 
-    async def write(self, key: str, text: str) -> float:
-        """A field's text, an option's words, or a tab's label."""
+    async def write(self, key: str, text: str, press: str = "") -> float:
+        """A field's text, an option's words, or a tab's label; `press`: the button of its form."""
         state = self._state(key)
         state.string_value = text
-        return await self._change(state)
+        if not press:
+            return await self._change(state)
+        self._states[state.id] = state
+        return await self.press(press)
 
     async def switch(self, key: str, on: bool) -> float:
         """A toggle, or whether something is open."""

@@ -171,7 +171,7 @@ class Learner:
             place=self.dice.choice(_PLACES),
             thing=self.dice.choice(_THINGS),
         )
-        await self._write("new prompt", box, text)
+        await self._try("new prompt", self.browser.write(box, text, "look_inside"), box)
 
     async def text_written(self) -> None:
         """How the model goes on: open that, or choose another length."""

@@ -53,19 +53,22 @@ class Visitor:
         """Open a tab; seconds until the page is complete again."""
         return self.write(key, label)
 
-    def write(self, key: str, text: str) -> float:
-        """Put text into a field; seconds until the page is complete again."""
-        return self._change(WidgetState(id=self._ids[key], string_value=text))
+    def write(self, key: str, text: str, press: str = "") -> float:
+        """Put text into a field, and `press` the button of its form, if it is in one; seconds until
+        the page is complete again."""
+        state = WidgetState(id=self._ids[key], string_value=text)
+        pressed = [WidgetState(id=self._ids[press], trigger_value=True)] if press else []
+        return self._change(state, *pressed)
 
-    def _change(self, state: WidgetState) -> float:
+    def _change(self, state: WidgetState, *pressed: WidgetState) -> float:
         self._states[state.id] = state
-        return self._run()
+        return self._run(*pressed)
 
-    def _run(self) -> float:
+    def _run(self, *pressed: WidgetState) -> float:
         message = BackMsg()
         client = message.rerun_script
         client.page_name, client.query_string = self._page, self._query
-        client.widget_states.widgets.extend(self._states.values())
+        client.widget_states.widgets.extend([*self._states.values(), *pressed])
         self._ids = {}
         start = time.perf_counter()
         self._socket.send(message.SerializeToString())

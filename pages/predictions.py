@@ -7,8 +7,9 @@ from strata.corpus.examples import FACTS
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_percent
 from strata.ui.anatomy.controls import one_of_counts
-from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading, show_table
-from strata.ui.figures.predicted import bars, continuation, surprisal_strip
+from strata.ui.anatomy.page import close_page, open_page, position_slider, reading, show_table
+from strata.ui.figures.next_tokens import next_tokens
+from strata.ui.figures.predicted import continuation, surprisal_strip
 
 page = open_page("predictions")
 choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
@@ -30,11 +31,10 @@ sentence = page.made(
     lambda: words.reading(page.text_up_to(position), top, undecided),
     *(position, k),
 )
-subject = f"What may follow {page.shown(position)} at position {position}"
 
 figure, detail = st.columns([2, 1], gap="large")
 with figure:
-    draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
+    next_tokens(page, top, position, sentence)
 with detail:
     st.markdown("**What really followed**")
     st.text(words.followed_reading(page.named(real)))
@@ -48,7 +48,7 @@ with detail:
     st.metric("Entropy of the prediction", nats)
 reading(sentence)
 
-n_tokens = continuation(page)
+written = continuation(page)
 with st.expander(
     "Does it know anything? Its top answer to a few facts", on_change="rerun"
 ) as facts:
@@ -60,4 +60,5 @@ with st.expander(
         )
 
 tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}
-close_page(page, tables, page.script(position=position, k=k, n_tokens=n_tokens, prompts=FACTS))
+script = page.script(position=position, k=k, prompts=FACTS, **written.choices)
+close_page(page, tables | written.tables, script)

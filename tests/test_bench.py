@@ -154,7 +154,7 @@ def test_a_page_that_refuses_is_not_timed(small_address: str) -> None:
         assert visitor.last > 30
         assert visitor.slide("at", 3) > 0
         with pytest.raises(RuntimeError, match="did not run to its end"):
-            visitor.write("text_1", "")  # the first of its boxes
+            visitor.write("text_1", "", "look_inside")  # the first of its boxes
 
 
 def test_alternatives_take_turns() -> None:

@@ -63,11 +63,25 @@ _BARS: Spec = {
 }
 
 
-def bars(frame: pd.DataFrame, title: str, reading: str) -> Chart:
-    """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool)."""
+# A click anywhere in a bar's row is one on the bar, which may be a hair's breadth.
+_PICKED: Spec = {
+    "mark": {"type": "bar", "opacity": 0, "cursor": "pointer"},
+    "encoding": {"x": {"datum": 0}, "x2": {"datum": 1.12}},
+    "params": [{"name": "picked", "select": {"type": "point", "fields": ["token_id"]}}],
+}
+
+
+def bars(frame: pd.DataFrame, title: str, reading: str, *, picks: bool = False) -> Chart:
+    """Next tokens as horizontal bars. Columns: label, order, value, logprob, chosen (bool).
+
+    `picks`: a click in a bar's row selects it, by its column token_id.
+    """
     height = 90 + max(12, 32 - len(frame) // 3) * len(frame)
     frame = frame.assign(percent=frame["value"].map(display_percent))
-    return Chart(frame, {**_BARS, "title": title}, reading, height)
+    spec = {**_BARS, "title": title}
+    if picks:
+        spec["layer"] = [*_BARS["layer"], _PICKED]
+    return Chart(frame, spec, reading, height)
 
 
 _OUTLIERS: Spec = {

@@ -142,14 +142,19 @@ def continuation(
     n_tokens: int = 20,
     edits: tuple[Scale, ...] = (),
     progress: Callable[[float, str], None] | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """What the model writes next, always taking its top-1: one row, text.
+    """What the model writes next: one row, text. Always its top-1 at `temperature` 0; above, drawn
+    from softmax(logits / temperature), the same for the same `seed`.
 
-    At most `n_tokens` tokens, fewer if the model ends the text; InputError unless `n_tokens` is
-    one of 1 to 200. `progress` is called at each token and may raise, which ends the writing.
+    At most `n_tokens` tokens, fewer if the model ends the text. InputError unless `n_tokens` is one
+    of 1 to 200 and `temperature` and `seed` are numbers from 0 on. `progress` is called at each
+    token and may raise, which ends the writing.
     """
     n_tokens = check_count("The length of a continuation", n_tokens, LONGEST_CONTINUATION)
-    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits, progress)]})
+    drawn = {"temperature": temperature, "seed": seed}
+    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits, progress, **drawn)]})
 
 
 _FINDINGS = {  # code: severity, message

@@ -19,6 +19,9 @@ TERMS = {
     "get 100%.",
     "greedy": "The likeliest token is added to the prompt, the model reads on, and so again, until "
     "it ends the text.",
+    "temperature": "The logits are divided by it before they become the probabilities that a token "
+    "is drawn from: below 1 the likeliest gain, above 1 the others do.",
+    "seed": "Where the row of random numbers begins: the same one draws the same tokens again.",
     "hidden state": "The list of numbers (activations) that the model carries for one token at one "
     "layer; layer 0 is what enters the first block, layer n what leaves block n.",
     "state": "Short for hidden state: the list of numbers that the model carries for one token at "

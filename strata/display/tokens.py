@@ -81,6 +81,12 @@ def display_candidate(text: str) -> str:
     return _line(pieces)
 
 
+def is_text(candidate: str) -> bool:
+    """Whether what a token would add to a text, as `decode` of a model writes it, is text that can
+    be typed: neither a part of a character nor no token at all."""
+    return bool(candidate) and "\ufffd" not in candidate and not _BYTES.search(candidate)
+
+
 def typed_word(text: str) -> str:
     """A word as it was typed for a token: without spaces, and without the mark that pages draw for
     the one before it, or once drew; of the marks of line breaks and tabs alone, these."""

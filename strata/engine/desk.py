@@ -148,9 +148,12 @@ class Desk:
         """A place in the queue, or beside those who wait for the same. With `at_once` a new work
         needs no place: whoever asked has it computed now.
 
-        The learner's older job of the same view makes way. BusyError if there is no place or the
-        learner has used up what they may ask for; InputError for too many tokens.
+        The learner's older job of the same view makes way, and so do spare works of the model for
+        any other. BusyError if there is no place or the learner has used up what they may ask for;
+        InputError for too many tokens.
         """
+        if not new.spare:
+            self._shed(new.line)
         flights = self._learners.get(learner, {}) if learner is not None else {}
         for work in [*new.line.works, *(f.work for f in flights.values())]:
             if work is not None:
@@ -162,13 +165,15 @@ class Desk:
             )
         work = self.works.get(new.key)
         if work is None:
-            bucket = self._bucket(limits)
-            if learner is not None and bucket is not None:
-                self._require_attempt(bucket, learner)
+            if new.spare:
+                self._require_idle(new.line, older)
+            bucket, payer = self._bucket(limits), f"{learner} spare" if new.spare else learner
+            if payer is not None and bucket is not None:
+                self._require_attempt(bucket, payer)
             if not at_once:
                 self._require_place(new.line, older)
-            if learner is not None and bucket is not None:
-                bucket.take(learner)
+            if payer is not None and bucket is not None:
+                bucket.take(payer)
             work = self.works[new.key] = new
             if at_once:
                 self._begin(work)
@@ -283,6 +288,19 @@ class Desk:
                 f"{in_seconds(wait)}.",
                 wait,
             )
+
+    def _require_idle(self, line: Line, older: Future | None) -> None:
+        """BusyError if the model has anything to do but what the newer work replaces."""
+        replaced = older.work if older is not None else None
+        doing = [line.running, *(work for work in self.works.values() if work.line is line)]
+        if line.message or any(work not in (None, replaced) for work in doing):
+            raise BusyError("The model has other work.")
+
+    def _shed(self, line: Line) -> None:
+        """Spare works of a line make way."""
+        for work in [w for w in self.works.values() if w.spare and w.line is line]:
+            for future in list(work.waiters):
+                self.detach(future, CancelledError("The model has other work."))
 
     def _require_place(self, line: Line, older: Future | None) -> None:
         leaves = older is not None and self._would_leave(older, line)

@@ -57,6 +57,7 @@ class Work:
     n_tokens: int | None = None  # of the longest prompt, once it is known
     trace: Trace | None = None  # captured ahead of its turn, in a batch
     alone: bool = False  # a batch with this prompt failed: not to be batched again
+    spare: bool = False  # worth asking only while the model has nothing else to do
 
 
 class Pace:

@@ -97,13 +97,22 @@ class LocalEngine:
         """The job's table, waited for. Errors are StrataErrors, see `submit`."""
         return self.submit(job, learner, deadline).result()
 
-    def submit(self, job: Job, learner: str | None = None, deadline: float | None = None) -> Future:
+    def submit(
+        self,
+        job: Job,
+        learner: str | None = None,
+        deadline: float | None = None,
+        *,
+        spare: bool = False,
+    ) -> Future:
         """Queue a job and return at once; an answer that is known is there already, and one that
         is only read off a run that is there (a view marked `quick`) is made here, by the caller.
 
         `learner`: whose limits count (None: the settings' only). `deadline`: seconds from now.
-        Raises InputError for a job that cannot be run or goes beyond the learner's limits,
-        BusyError when there is no place, ModelError while a failed load is remembered.
+        `spare`: only if the model has nothing else to do. It ends with a CancelledError as soon as
+        anything else is asked of the model, and nothing of it is kept. Raises InputError for a job
+        that cannot be run or goes beyond the learner's limits, BusyError when there is no place
+        (for a spare one: while the model works), ModelError while a failed load is remembered.
         """
         limits = self.limits(learner)
         view, arguments = self._checked(job, limits)
@@ -118,7 +127,7 @@ class LocalEngine:
                 future.settle(answer.frame, None)
                 return future
             owner = self._owner(job.model)
-            work = Work(job, key, view, arguments, owner.line)
+            work = Work(job, key, view, arguments, owner.line, spare=spare)
             given = owner.at_hand(work)
             limits.check_tokens(work.n_tokens or 0)
             future = self.desk.admit(work, learner, deadline, limits, at_once=given is not None)

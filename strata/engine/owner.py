@@ -221,7 +221,8 @@ class Owner:
         """Compute the view from what it is given, and tell all who wait. In any thread."""
         frame = self._attempt(work, partial(self._compute, work, given))
         if frame is not None:
-            self.house.results.put(work.key, Answer(frame, work.n_tokens or 0))
+            if not work.spare:
+                self.house.results.put(work.key, Answer(frame, work.n_tokens or 0))
             self.desk.finish(work, frame)
 
     def _attempt(self, work: Work, compute: Callable[[], T]) -> T | None:

@@ -121,6 +121,9 @@ class Supply:
         trace = work.trace or self.house.traces.get((self.name, job.prompt, job.edits))
         if trace is not None:
             return trace
+        if work.spare:
+            [trace] = self._run([job.prompt], job.edits)
+            return trace
         trace = self._first_trace(work)
         if trace.verify is not None and not trace.measured:
             self.unproved.append(trace)

@@ -19,7 +19,7 @@ from strata.model import limits
 from strata.model.agreements import Agreements, allowed, measure
 from strata.model.architecture import Architecture, locate
 from strata.model.check import refused_lens, refused_writes, switched_off, verified
-from strata.model.generation import generated
+from strata.model.generation import drawn, end_ids, generated
 from strata.model.gradients import gradients
 from strata.model.hooks import Recorder, check_edits
 from strata.model.replay import replay, whole_runs
@@ -222,12 +222,16 @@ class Model:
         n_tokens: int,
         edits: Sequence[Scale] = (),
         progress: Progress | None = None,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> str:
-        """The greedy continuation of a prompt, at most `n_tokens` long, without the prompt.
+        """The continuation of a prompt, at most `n_tokens` long, without the prompt.
 
-        Stops at the end token; special tokens are left out, a space before the first word is kept.
-        `positions` of an edit are absolute and may lie in the continuation. `progress` is called at
-        each token and may raise.
+        Greedy at `temperature` 0; above, each token is drawn from softmax(logits / temperature),
+        the same ones for the same `seed`. Stops at the end token; special tokens are left out, a
+        space before the first word is kept. `positions` of an edit are absolute and may lie in the
+        continuation. `progress` is called at each token and may raise.
         """
         token_ids = self.encode(text)
         n_tokens = limits.at_least_one(n_tokens)
@@ -236,8 +240,9 @@ class Model:
         limits.require_positions(len(token_ids), n_tokens, self._positions, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
-        end = sorted(self._end_ids()) or None
-        output = self._generated(token_ids, n_tokens, edits, eos_token_id=end, progress=progress)
+        chosen = {"drawn": drawn(temperature, seed), "progress": progress}
+        chosen["eos_token_id"] = sorted(end_ids(self._network, self.tokenizer)) or None
+        output = self._generated(token_ids, n_tokens, edits, **chosen)
         return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)
 
     def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
@@ -388,11 +393,6 @@ class Model:
             result = function(hidden.to(self.device))
         with torch.inference_mode(False):
             return result.to("cpu", copy=True)
-
-    def _end_ids(self) -> set[int]:
-        configured = self._network.generation_config.eos_token_id
-        listed = configured if isinstance(configured, list) else [configured]
-        return {i for i in (*listed, self.tokenizer.eos_token_id) if isinstance(i, int)}
 
 
 def _row(batch: Tensor, i: int, length: int) -> Tensor:

@@ -142,7 +142,7 @@ class Outbox:
         with self._lock:
             self._file()
             if self._missing:
-                _log.error("Changes of learners that are lost with this process: %d", len(self._missing))
+                _log.error("Changes of learners, lost with this process: %d", len(self._missing))
             self._room.unlink(missing_ok=True)
             if self._held is not None:
                 self._held.release()
@@ -235,7 +235,7 @@ class Outbox:
             self._file()
 
     def _file(self) -> None:
-        """Bring into the file what is not in it; log where that has begun to fail, or to succeed."""
+        """Bring into the file what is not in it; log where that begins to fail, or to succeed."""
         if self._missing and self._begin():
             content = b"".join(_line(self._waiting[key]) for key in self._missing)
             if lines.write(self._path, content, self._grown):

@@ -30,6 +30,22 @@ BREAKS: tuple[Break, ...] = (
         tests=("tests/engine/test_limits.py::test_learners_take_turns",),
     ),
     Break(
+        name="what is typed is in the way of a class",
+        fault="What is asked while somebody types keeps its place when others want the model.",
+        file="strata/engine/desk.py",
+        old="        if not new.spare:\n            self._shed(new.line)\n",
+        new="",
+        tests=("tests/engine/test_spare.py::test_a_spare_job_makes_way_for_any_other",),
+    ),
+    Break(
+        name="what is typed is kept",
+        fault="The run of a text that somebody only typed stays in the cache of runs.",
+        file="strata/engine/supply.py",
+        old="            [trace] = self._run([job.prompt], job.edits)\n            return trace",
+        new="            return self._capture(job.prompt, job.edits)",
+        tests=("tests/engine/test_spare.py::test_nothing_of_a_spare_job_is_kept",),
+    ),
+    Break(
         name="giving up stops nothing",
         fault="A computation goes on to its end though the last who waited for it has left.",
         file="strata/engine/desk.py",

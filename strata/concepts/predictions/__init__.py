@@ -8,7 +8,9 @@ from strata.concepts.predictions.tables import (
     factual,
     followed,
     next_token,
+    so_far,
     surprisal,
+    upcoming,
 )
 
 CONCEPT = Concept(
@@ -19,7 +21,7 @@ CONCEPT = Concept(
     why="All that a language model ever does is this. Everything on the other pages is there "
     "to make it.",
     order=1,
-    views=(next_token, chances, surprisal, followed, entropy, factual),
+    views=(next_token, chances, surprisal, followed, entropy, factual, upcoming, so_far),
     script=script.script,
     icon=":material/casino:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

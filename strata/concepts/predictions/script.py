@@ -15,13 +15,17 @@ def script(
     position: int,
     k: int = 20,
     n_tokens: int = 20,
+    temperature: float = 0.0,
+    seed: int = 0,
     prompts: Sequence[str] = (),
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page."""
+    drawn = {"temperature": temperature, "seed": seed} if temperature else {}
+    going_on = _GOES_ON.format(**(_DRAWN if drawn else _GREEDY))
     return program(
         "What does a language model expect next, and how well did it foresee each token?",
-        TEXTS + CANDIDATES + _SCRIPT + (_SCRIPT_FACTUAL if prompts else ""),
+        TEXTS + CANDIDATES + _SCRIPT + going_on + (_SCRIPT_FACTUAL if prompts else ""),
         source,
         revision,
         prompt,
@@ -29,6 +33,7 @@ def script(
         position=position,
         k=k,
         n_tokens=n_tokens,
+        **drawn,
         **({"prompts": list(prompts)} if prompts else {}),
     )
 
@@ -58,23 +63,38 @@ for t, token_id in enumerate(read[1:], start=1):
         f"  {t:4d}  surprisal {surprisal[-1]:8.4f}  rank {rank[-1]:6d}"
         f"  entropy {entropy[t - 1]:7.4f}  {tokens[t]!r}"
     )
+"""
 
-# Greedy continuation: the cache keeps what earlier tokens computed, so each step reads one token.
-end = model.generation_config.eos_token_id
-end = {tokenizer.eos_token_id, *(end if isinstance(end, list) else [end])}
+_GREEDY = {
+    "how": "Greedy continuation",
+    "begin": "",
+    "choose": "        step = output.logits[:, -1:].argmax(dim=-1)  # (1, 1)",
+}
+_DRAWN = {
+    "how": "Sampled continuation",
+    "begin": "numbers = torch.Generator().manual_seed(SEED)\n",
+    "choose": """\
+        row = output.logits[:, -1].double()  # (1, V)
+        prob = ((row - row.max()) / TEMPERATURE).softmax(dim=-1)
+        step = torch.multinomial(prob, 1, generator=numbers)  # (1, 1)""",
+}
+_GOES_ON = """
+# {how}: the cache keeps what earlier tokens computed, so each step reads one token.
+{begin}end = model.generation_config.eos_token_id
+end = {{tokenizer.eos_token_id, *(end if isinstance(end, list) else [end])}}
 step, cache, written = token_ids, None, []
 with torch.inference_mode():
     for _ in range(N_TOKENS):
         output = model(step, past_key_values=cache, use_cache=True)
         cache = output.past_key_values
-        step = output.logits[:, -1:].argmax(dim=-1)  # (1, 1)
+{choose}
         if step.item() in end:
             break
         written.append(step.item())
 plain = [token_id for token_id in written if token_id not in tokenizer.all_special_ids]
 known = tokenizer.decode(read).rstrip("\\ufffd")  # with the prompt, so that no space is lost
 continuation = tokenizer.decode([*read, *plain])[len(known) :]
-print(f"\\nThe model goes on: {continuation!r}")
+print(f"\\nThe model goes on: {{continuation!r}}")
 """
 
 _SCRIPT_FACTUAL = """

@@ -51,6 +51,27 @@ def next_token(model: Model, trace: Trace, position: int, k: int = 20) -> pd.Dat
 
 
 @quick
+def upcoming(model: Model, trace: Trace, k: int = 20) -> pd.DataFrame:
+    """`next_token` after all of the prompt: its columns, k rows. For a text whose number of tokens
+    nobody has asked for yet. InputError where `k` is not one of 1..V."""
+    return next_token(model, trace, len(trace.tokens) - 1, k)
+
+
+@quick
+def so_far(model: Model, trace: Trace, position: int) -> pd.DataFrame:
+    """The prompt's own text as far as `position`, that token included: one row, text.
+
+    What the tokenizer put around it is left out, and so is a character that is not complete there.
+    With what `next_token` says that a token would add, it is a prompt that goes on so. InputError
+    where `position` does not exist.
+    """
+    end = check_position(trace, position) + 1
+    before, after = map(len, model.texts.around(trace.token_ids.tolist()))
+    is_whole = end >= len(trace.tokens) - after
+    return pd.DataFrame({"text": [trace.text if is_whole else "".join(trace.tokens[before:end])]})
+
+
+@quick
 def chances(model: Model, trace: Trace, position: int, token_ids: Sequence[int]) -> pd.DataFrame:
     """Some tokens as the next one after `position`, in the columns of `next_token`: a row each, in
     the order given. InputError where `position` or a token does not exist."""

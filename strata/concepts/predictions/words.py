@@ -7,6 +7,7 @@ import pandas as pd
 from strata.display.tokens import (
     display_candidate,
     display_context,
+    display_text,
     percent,
     with_shown,
 )
@@ -21,6 +22,25 @@ def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
         f"After “{display_context(context)}”, the model puts {percent(best['prob'])} on "
         f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
         f"that of {said}."
+    )
+
+
+def typed_reading(text: str, top: pd.DataFrame) -> str:
+    """One sentence on `upcoming` of a text that is being typed."""
+    best = top.iloc[0]
+    return (
+        f"As you type, after “{display_text(text, 40)}”: “{display_candidate(best['predicted'])}”, "
+        f"{percent(best['prob'])}. The rest of the page waits for “Look inside”."
+    )
+
+
+def way_of_writing(temperature: float, seed: int) -> str:
+    """How the tokens of a continuation were chosen, in a sentence or two."""
+    if not temperature:
+        return "Greedy: always the likeliest token, so it is the same text every time."
+    return (
+        f"Sampled: each token is drawn from softmax(logits / {temperature:g}). Seed {seed} draws "
+        "the same text every time, another seed another one."
     )
 
 

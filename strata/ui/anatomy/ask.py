@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.engine import Future, Job
-from strata.errors import BusyError
+from strata.errors import BusyError, CancelledError
 from strata.ui.anatomy.expected import Expected
 from strata.ui.server import turns
 from strata.ui.server.learner import seat
@@ -22,6 +23,7 @@ _GLANCE = 0.125  # seconds after which a run that waits gives way to a newer one
 _PATIENCE = 2  # glances before a wait is worth showing, and between two looks at how far it is
 _CLOSELY, _LATER = 4, 8  # looks after which a wait is long, glances between two then
 _DEADLINE = 600.0  # seconds
+_FOR_A_GLANCE = 10.0  # seconds that an answer is still of use which is wanted in passing only
 _FOR_A_PLACE = 60.0  # seconds that a page waits for a place in the queue
 _BETWEEN_TRIES = 10.0  # seconds at most
 
@@ -68,6 +70,25 @@ def run(
             return future.result()
         with turns.let_others():
             return _awaited(future, meanwhile, expected)
+    finally:
+        if not future.done():
+            future.cancel()
+
+
+def in_passing(job: Job) -> pd.DataFrame | None:
+    """The job's table if the model has nothing else to do, None where it has; nothing of it is
+    kept. Raises StrataError; a rerun in the meantime gives the job up."""
+    try:
+        future = engine().submit(job, learner=learner(), deadline=_FOR_A_GLANCE, spare=True)
+    except BusyError:
+        return None
+    try:
+        if not future.done():
+            with turns.let_others():
+                _wait(future, sys.maxsize)
+        return future.result()
+    except CancelledError:  # made way for other work
+        return None
     finally:
         if not future.done():
             future.cancel()

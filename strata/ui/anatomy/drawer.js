@@ -41,7 +41,7 @@ export default function ({ data }) {
   if (!plain.isConnected) document.head.appendChild(plain);
   if (step !== null && data?.step !== step) requestAnimationFrame(toTheTop);
   step = data?.step ?? "";
-  const asked = "[data-testid=stSidebar] a, [data-testid=stSidebar] [data-testid=stBaseButton-primary]";
+  const asked = "[data-testid=stSidebar] a, [data-testid=stSidebar] [data-testid^=stBaseButton-primary]";
   const close = (event) => {
     if (!event.target.closest(asked) || !matchMedia("(max-width: 768px)").matches) return;
     const button = document.querySelector("[data-testid=stSidebarCollapseButton] button");

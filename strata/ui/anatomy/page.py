@@ -123,24 +123,44 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
     return stands(key, told_moved(key, chosen, place))
 
 
-def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[dict[str, Any]]:
+def draw(
+    chart: Chart,
+    key: str,
+    *,
+    read: bool = True,
+    number: int = 0,
+    on_pick: Callable[[dict[str, Any]], None] | None = None,
+    in_passing: bool = False,
+) -> list[dict[str, Any]]:
     """A chart in its place, with words for those who cannot see it, and its reading below.
 
-    Returns what was clicked, where the chart has a selection: the fields of each chosen mark. With
-    another `number` it is another one, in which nothing has been clicked. A chart without rows
-    would be an empty box: only its reading is shown.
+    Returns what was clicked, where the chart has a selection: the fields of each chosen mark, which
+    `on_pick` is told before the run that a click starts. With another `number` it is another one,
+    in which nothing has been clicked. A chart without rows would be an empty box: only its reading
+    is shown. `in_passing`: of a text that is no prompt yet, so it is neither kept for a report nor
+    has a guess on it.
     """
     if chart.frame.empty:
         if read:
             reading(chart.reading)
         return []
     guess = st.session_state.get("drawn_guess")
-    if guess is not None and guess.figure == key:
-        chart = with_guess(chart, guess)
-    record.keep_figure(chart, key)
+    if not in_passing:
+        if guess is not None and guess.figure == key:
+            chart = with_guess(chart, guess)
+        record.keep_figure(chart, key)
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
     name = f"{key}_{number}" if number else key
+
+    def picked(drawn: Any) -> list[dict[str, Any]]:
+        return [mark for each in selections for mark in drawn["selection"].get(each, [])]
+
+    def pick() -> None:
+        for mark in picked(st.session_state[name]):
+            on_pick(mark)
+
+    heard = pick if on_pick else "rerun"
     with style.room(chart.height, name):
         drawn: Any = st.vega_lite_chart(
             None,
@@ -151,11 +171,11 @@ def draw(chart: Chart, key: str, *, read: bool = True, number: int = 0) -> list[
             height=chart.height,
             key=name,
             alt=chart.alt,
-            on_select="rerun" if selections else "ignore",
+            on_select=heard if selections else "ignore",
         )
     if read:
         reading(chart.reading)
-    return [mark for name in selections for mark in drawn["selection"].get(name, [])]
+    return picked(drawn)
 
 
 def draw_row(row: Sequence[Chart], key: str) -> None:

@@ -46,8 +46,17 @@ def choose() -> Choice:
         "Example", _NAMES, chosen, _TITLES.__getitem__, key=key, on_change=_choose, args=(key,)
     )
     key = _box("text")
-    st.text_area("Prompt", st.session_state.text, key=key, height=110, on_change=_type, args=(key,))
-    st.button("Look inside", type="primary", width="stretch", help="Run the model on this prompt")
+    with st.form("prompt", border=False):  # what is typed stays in the browser until it is sent
+        st.text_area("Prompt", st.session_state.text, key=key, height=110)
+        st.form_submit_button(
+            "Look inside",
+            type="primary",
+            width="stretch",
+            help="Run the model on this prompt",
+            on_click=_type,
+            args=(key,),
+            key="look_inside",
+        )
     _link()
     note = _example_note()
     if note and place.current() is None:  # it may tell what a lesson asks
@@ -116,18 +125,11 @@ def _example_note() -> str:
 
 def prompt_on_page() -> None:
     """The prompt once more, under the question: on a phone, where the sidebar is put away."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="prompt_here"):
+    with st.container(key="prompt_here"), st.form("prompt_on_page", border=False):
         key, text = _box("here", "text"), st.session_state.text
-        st.text_area(
-            "Prompt",
-            text,
-            key=key,
-            height=68,
-            on_change=_type_here,
-            args=(key,),
-            label_visibility="collapsed",
-        )
-        st.button("Look", key="look_here")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text_area("Prompt", text, key=key, height=68, label_visibility="collapsed")
+            st.form_submit_button("Look", on_click=_type_here, args=(key,), key="look_here")
 
 
 def _box(name: str, of: str = "") -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -35,24 +38,40 @@ def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
     )
 
 
-def bars(page: Page, top: pd.DataFrame, position: int, subject: str, sentence: str) -> Chart:
-    """The top next tokens; the chosen bar is the one that really followed."""
-    followed = page.tokens["token_id"].iloc[position + 1 : position + 2]
-
-    def made() -> Chart:
-        frame = top.assign(
-            label=distinct(map(display_candidate, top["predicted"])),
-            order=range(len(top)),
-            value=top["prob"],
-            chosen=top["token_id"].isin(followed),
-        )
-        return charts.bars(frame, subject, sentence)
-
-    return page.made("bars", made, position, len(top))
+def bars(top: pd.DataFrame, subject: str, sentence: str, followed: int | None = None) -> Chart:
+    """The top next tokens, each to be clicked; in orange the id that really followed."""
+    frame = top.assign(
+        label=distinct(map(display_candidate, top["predicted"])),
+        order=range(len(top)),
+        value=top["prob"],
+        chosen=top["token_id"] == followed,
+    )
+    return charts.bars(frame, subject, sentence, picks=True)
 
 
-def continuation(page: Page) -> int:
-    """How the text goes on, for who opens it; how many tokens are chosen.
+@dataclass(frozen=True)
+class Written:
+    """How the text goes on: what was chosen, and what came of it (None: nobody has looked)."""
+
+    n_tokens: int
+    temperature: float  # 0: greedy
+    seed: int
+    text: str | None = None
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What a program needs to write the same."""
+        drawn = {"temperature": self.temperature, "seed": self.seed} if self.temperature else {}
+        return {"n_tokens": self.n_tokens, **drawn}
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The table of it, if somebody has looked."""
+        return {} if self.text is None else {"continuation": pd.DataFrame([asdict(self)])}
+
+
+def continuation(page: Page) -> Written:
+    """How the text goes on, for who opens it.
 
     Closed for each new prompt, unless the address has it at first: to write ten tokens costs more
     than all else on the page together.
@@ -62,17 +81,51 @@ def continuation(page: Page) -> int:
     st.session_state["goes_on_of"] = number, page.prompt
     key = f"goes_on_{number}"
     if number == 0:
-        st.session_state.setdefault(key, "more" in st.query_params)
-    going = "Let it go on from the prompt's end, always taking the top token"
+        st.session_state.setdefault(key, bool({"more", *_DRAWING} & set(st.query_params)))
+    going = "Let it go on from the prompt's end, greedy or sampled"
     with st.expander(going, key=key, on_change="rerun") as opened:
-        length, text = st.columns([1, 2], gap="large", vertical_alignment="center")
-        n_tokens = length.slider(
-            "Tokens to write", 1, 60, 12, key="more", bind="query-params", help=TERMS["greedy"]
-        )
+        chosen, text = st.columns([1, 2], gap="large", vertical_alignment="center")
+        with chosen:
+            written = _chosen()
         if opened.open:
-            written = page.ask("run.continuation", n_tokens=n_tokens)["text"][0]
-            if written:
-                text.code(display_lines(written), language=None, wrap_lines=True)
-            else:
-                text.text("The model ends its text here.")
-    return int(n_tokens)
+            found = page.ask("run.continuation", **written.choices)["text"][0]
+            written = replace(written, text=found)
+            with text:
+                if found:
+                    st.code(display_lines(found), language=None, wrap_lines=True)
+                else:
+                    st.text("The model ends its text here.")
+                st.caption(words.way_of_writing(written.temperature, written.seed))
+    return written
+
+
+_DRAWING = ("write", "temperature", "draw")  # keys of the controls, beside "more"
+
+
+def _chosen() -> Written:
+    """The controls: how many tokens, and how each is chosen."""
+    n_tokens = st.slider("Tokens to write", 1, 60, 12, key="more", bind="query-params")
+    ways = ["Greedy", "Sampled"]
+    way = st.segmented_control(
+        "Each token",
+        ways,
+        default=ways[0],
+        key="write",
+        bind="query-params",
+        required=True,
+        help=TERMS["greedy"],
+    )
+    if way == ways[0]:
+        return Written(int(n_tokens), 0.0, 0)
+    temperature = st.slider(
+        "Temperature",
+        0.1,
+        2.0,
+        1.0,
+        0.1,
+        key="temperature",
+        bind="query-params",
+        help=TERMS["temperature"],
+    )
+    seed = st.number_input("Seed", 0, 9_999, 0, key="draw", bind="query-params", help=TERMS["seed"])
+    return Written(int(n_tokens), round(float(temperature), 1), int(seed))

@@ -168,3 +168,34 @@ def test_a_page_knows_the_limit_of_its_learner_and_loads_no_forged_model(
         assert made.status("other").state == "absent"
         monkeypatch.setattr(ask, "learner", lambda: "bob")
         assert ask.until_ready("fake")["prompt_limit"] == 1_000
+
+
+def test_what_is_wanted_in_passing_never_waits_for_a_place(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    with engine({"gate": gate.view}, clock=screen.clock) as made:
+        use(monkeypatch, made)
+        held = hold(made, gate)
+        assert ask.in_passing(job("words", "typed")) is None
+        gate.open.set()
+        held.result(PATIENCE)
+        assert ask.in_passing(job("words", "typed")).equals(made.run(job("words", "typed")))
+        with pytest.raises(InputError, match="cannot be read"):
+            ask.in_passing(job("words", "unreadable"))
+    assert screen.shown == [""]
+
+
+def test_what_makes_way_for_others_has_no_answer(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    with engine({"gate": gate.view}, clock=screen.clock) as made:
+        use(monkeypatch, made)
+        made.run(job("words"))
+
+        def looked(*_: object) -> None:
+            assert gate.started.wait(PATIENCE)
+            made.submit(job("plain"), "bob")
+
+        monkeypatch.setattr(ask.st, "session_state", SimpleNamespace(get=looked), raising=False)
+        assert ask.in_passing(job("gate", "typed")) is None
+        gate.open.set()
