@@ -35,7 +35,8 @@ subject = f"What may follow {page.shown(position)} at position {position}"
 
 figure, detail = st.columns([2, 1], gap="large")
 with figure:
-    draw(bars(page, top, position, subject, sentence), "next_tokens", read=False)
+    chart = bars(page, top, position, subject, sentence)
+    draw(chart, "next_tokens", read=False, note=page.most(k))
 with detail:
     st.markdown("**What really followed**")
     st.text(words.followed_reading(page.named(real)))

@@ -10,6 +10,7 @@ from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, Chart, 
 
 RED = "#d1495b"  # the chosen pair, as in the seed
 PARTS = ("residual stream", "attention writes", "MLP writes")
+_CUT = "The curve is cut: it goes on above"
 _TALLEST = 4.0  # a baseline may be this many times as high as the histogram, then it is cut
 
 _NAMES = ["pairs of states", "random directions", "chosen pair"]
@@ -43,7 +44,7 @@ def _histogram(low: float, high: float, top: float, small: bool) -> Spec:
     y: Spec = {
         "field": "density",
         "type": "quantitative",
-        "title": None if small else "Density",
+        "title": "Density",
         "scale": {"domain": [0, top], "nice": True},
         "axis": {"tickCount": 4},
     }
@@ -118,14 +119,16 @@ def histogram(
     ends = float(bins["left"].min()), float(bins["right"].max())
     spec = _histogram(*ends, round(1.05 * drawn, 3), small)
     frame = pd.concat(pieces, ignore_index=True)
-    return Chart(frame, {**spec, "title": title}, reading, 240 if small else 400)
+    cut = bool(baseline["density"].max() > drawn)
+    named = {"text": title, "subtitle": _CUT} if cut else title
+    return Chart(frame, {**spec, "title": named}, reading, 260 if small else 400)
 
 
-def _by_part(title: str, chosen: int, log: bool, legend: bool) -> Spec:
+def _by_part(title: str, noun: str, chosen: int, log: bool, legend: bool) -> Spec:
     y: Spec = {
         "field": "value",
         "type": "quantitative",
-        "title": None,
+        "title": noun,
         "axis": {"values": [3, 10, 30, 100, 300, 1000, 3000, 10_000]} if log else {"tickCount": 4},
         "scale": {"type": "log", "nice": False} if log else {"zero": True},
     }
@@ -168,15 +171,22 @@ def _by_part(title: str, chosen: int, log: bool, legend: bool) -> Spec:
 
 
 def by_part(
-    frame: pd.DataFrame, title: str, chosen: int, *, log: bool = False, legend: bool = True
+    frame: pd.DataFrame,
+    title: str,
+    noun: str,
+    chosen: int,
+    *,
+    log: bool = False,
+    legend: bool = True,
 ) -> Chart:
     """One number by layer for the stream and both writes; a dashed line is at the chosen layer.
-    Columns: layer, part, value. Of several figures the first has the legend."""
+    `noun` names the number at its axis. Columns: layer, part, value. Of several figures the first
+    has the legend."""
     names = dict(zip(("stream", "attn", "mlp"), PARTS, strict=True))
     named = frame.assign(name=frame["part"].map(names))
     middle = named.groupby("name", sort=False)["value"].median()
     words = ", ".join(f"{name} {value:.3g}" for name, value in middle.items())
-    spec = _by_part(title, chosen, log, legend)
+    spec = _by_part(title, noun, chosen, log, legend)
     return Chart(named, spec, f"Medians over the layers: {words}.", 270 if legend else 240)
 
 
@@ -234,7 +244,7 @@ _QQ: Spec = {
         "x": {
             "field": "expected",
             "type": "quantitative",
-            "title": "A Gaussian's quantile (standard deviations)",
+            "title": "Quantile of a Gaussian (standard deviations)",
         },
     },
     "layer": [
@@ -254,7 +264,7 @@ _QQ: Spec = {
                 "y": {
                     "field": "observed",
                     "type": "quantitative",
-                    "title": "This dimension's quantile",
+                    "title": "Quantile of this dimension (standard deviations)",
                 },
                 "tooltip": [
                     tip("label", "Token"),

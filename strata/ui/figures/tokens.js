@@ -56,7 +56,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const none = document.createElement("span");
   none.className = "ramp none";
   legend.append(data.low, ramp, data.high, none, data.none);
-  root.replaceChildren(strip, legend);
+  const head = document.createElement("div");
+  head.className = "head";
+  const [heading, about] = ["b", "span"].map((name) => document.createElement(name));
+  [heading.textContent, about.textContent] = [data.heading, data.about];
+  head.append(heading, about);
+  root.replaceChildren(head, strip, legend);
   // Into view inside the strip only: the page must not jump.
   strip.scrollTop = before?.scrollTop ?? 0;
   const shown = buttons[focused] ?? buttons[data.chosen];
