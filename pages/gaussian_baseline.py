@@ -71,9 +71,9 @@ if every.open:
         places = [*st.columns(2), *st.columns(2)]
         for i, (name, titles) in enumerate(GLANCE.items()):
             curve = glance[["layer", "part"]].assign(value=glance[name])
-            form = {"log": name == "effective_dimension", "legend": i < 2}
+            log = name == "effective_dimension"
             with places[i]:
-                draw(charts.by_part(curve, *titles, chosen.layer, **form), name, read=False)
+                draw(charts.by_part(curve, *titles, chosen.layer, log=log), name, read=False)
         st.caption(words.GLANCE)
         reading(words.whole(glance))
         tables = {"whole model": glance}

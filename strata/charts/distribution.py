@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, Chart, Spec, tip
+from strata.charts.direct import names, with_names
 
 RED = "#d1495b"  # the chosen pair, as in the seed
 PARTS = ("residual stream", "attention writes", "MLP writes")
 _CUT = "The curve is cut: it goes on above"
+_APART = 0.13  # heights of the axis that the name of a line takes
 _TALLEST = 4.0  # a baseline may be this many times as high as the histogram, then it is cut
 
 _NAMES = ["pairs of states", "random directions", "chosen pair"]
@@ -124,7 +127,7 @@ def histogram(
     return Chart(frame, {**spec, "title": named}, reading, 260 if small else 400)
 
 
-def _by_part(title: str, noun: str, chosen: int, log: bool, legend: bool) -> Spec:
+def _by_part(title: str, noun: str, chosen: int, log: bool) -> Spec:
     y: Spec = {
         "field": "value",
         "type": "quantitative",
@@ -137,8 +140,9 @@ def _by_part(title: str, noun: str, chosen: int, log: bool, legend: bool) -> Spe
         "type": "nominal",
         "title": None,
         "scale": {"domain": list(PARTS), "range": [MUTED, ACCENT, DEPTH[1]]},
-        "legend": {"orient": "top"} if legend else None,
+        "legend": None,
     }
+    ends = names("name", y, part)
     shape = {**part, "scale": {"domain": list(PARTS), "range": ["circle", "square", "triangle-up"]}}
     return {
         **BASE,
@@ -166,6 +170,7 @@ def _by_part(title: str, noun: str, chosen: int, log: bool, legend: bool) -> Spe
                     ],
                 },
             },
+            *({**each, "encoding": {"x": LAYER_AXIS, **each["encoding"]}} for each in ends),
         ],
     }
 
@@ -177,17 +182,18 @@ def by_part(
     chosen: int,
     *,
     log: bool = False,
-    legend: bool = True,
 ) -> Chart:
     """One number by layer for the stream and both writes; a dashed line is at the chosen layer.
-    `noun` names the number at its axis. Columns: layer, part, value. Of several figures the first
-    has the legend."""
+    `noun` names the number at its axis. Columns: layer, part, value."""
     names = dict(zip(("stream", "attn", "mlp"), PARTS, strict=True))
     named = frame.assign(name=frame["part"].map(names))
     middle = named.groupby("name", sort=False)["value"].median()
     words = ", ".join(f"{name} {value:.3g}" for name, value in middle.items())
-    spec = _by_part(title, noun, chosen, log, legend)
-    return Chart(named, spec, f"Medians over the layers: {words}.", 270 if legend else 240)
+    low, high = (float(each) for each in (named["value"].min(), named["value"].max()))
+    domain, by = ((low, high), (np.log, np.exp)) if log else ((min(low, 0.0), high), None)
+    named = with_names(named, "value", domain, apart=_APART, by=by)
+    spec = _by_part(title, noun, chosen, log)
+    return Chart(named, spec, f"Medians over the layers: {words}.", 260)
 
 
 _DIMENSIONS: Spec = {

@@ -20,6 +20,13 @@ if (!history.byStops) {
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
 
+// Paper is white: print.css is told when what is on the screen was drawn for a dark ground.
+matchMedia("print").addEventListener("change", ({ matches }) => {
+  const app = document.querySelector("[data-testid=stApp]");
+  const dark = matches && app && getComputedStyle(app).colorScheme === "dark";
+  document.documentElement.toggleAttribute("data-strata-dark", Boolean(dark));
+});
+
 // A new step of a lesson begins at its top.
 let step = null;
 const toTheTop = () => {

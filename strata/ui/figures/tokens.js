@@ -55,7 +55,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   ramp.className = "ramp";
   const none = document.createElement("span");
   none.className = "ramp none";
-  legend.append(data.low, ramp, data.high, none, data.none);
+  const [scale, first] = [document.createElement("span"), document.createElement("span")];
+  scale.append(data.low, ramp, data.high);
+  first.append(none, data.none);
+  legend.append(scale, first);
   const head = document.createElement("div");
   head.className = "head";
   const [heading, about] = ["b", "span"].map((name) => document.createElement(name));
