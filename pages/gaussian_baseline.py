@@ -11,10 +11,10 @@ from strata.ui.figures.texts import sampled
 
 VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
 GLANCE = {
-    "mean": "Mean cosine",
-    "effective_dimension": "Effective dimension (logarithmic)",
-    "ks_full": "Distance from random directions in all dimensions",
-    "ks_best": "Distance from those in the nearest number of dimensions",
+    "mean": ("Mean cosine of pairs", "Mean cosine"),
+    "effective_dimension": ("Effective dimension", "Dimensions (logarithmic)"),
+    "ks_full": ("Distance from random directions in all dimensions", "KS distance (0 to 1)"),
+    "ks_best": ("Distance from those in the nearest number of dimensions", "KS distance (0 to 1)"),
 }
 
 page = sampled(open_page("gaussian_baseline"))
@@ -59,7 +59,8 @@ if steps.open:
             bins = page.ask("gaussian_baseline.histogram", **chosen.place, **treated)
             baseline = density.curve(page.about["d_model"] - treated["drop_top"])
             with place:
-                chart = charts.histogram(bins, baseline, None, step, sentence, small=True)
+                title = f"Cosines of pairs: {step.lower()}"
+                chart = charts.histogram(bins, baseline, None, title, sentence, small=True)
                 draw(chart, f"step_{step}", read=False)
         show_table(words.told(three))
         reading(f"{sentence} {words.closest(three)}")
@@ -69,11 +70,11 @@ if every.open:
     with every:
         glance = page.ask("gaussian_baseline.glance", **chosen.treated)
         places = [*st.columns(2), *st.columns(2)]
-        for i, (name, title) in enumerate(GLANCE.items()):
+        for i, (name, titles) in enumerate(GLANCE.items()):
             curve = glance[["layer", "part"]].assign(value=glance[name])
-            form = {"log": name == "effective_dimension", "legend": i < 2}
+            log = name == "effective_dimension"
             with places[i]:
-                draw(charts.by_part(curve, title, chosen.layer, **form), name, read=False)
+                draw(charts.by_part(curve, *titles, chosen.layer, log=log), name, read=False)
         st.caption(words.GLANCE)
         reading(words.whole(glance))
         tables = {"whole model": glance}

@@ -5,11 +5,11 @@ import streamlit as st
 from strata import charts
 from strata.concepts.hidden_states import words
 from strata.ui.anatomy.controls import one_of_counts
-from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading, show_table
-from strata.ui.figures.sinks import show_sinks, without_sinks
+from strata.ui.anatomy.page import close_page, draw, only, open_page, position_slider, show_table
+from strata.ui.figures.one_token import draw_one_token
+from strata.ui.figures.sinks import left_out, show_sinks, without_sinks
 
 VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
-STATISTICS = {"variance": "Variance", "norm": "Norm", "mean": "Mean", "kurtosis": "Excess kurtosis"}
 
 page = open_page("hidden_states")
 one, every, outlying, norm, out = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
@@ -22,21 +22,7 @@ if one.open:
         choose, scale = st.columns([3, 1], vertical_alignment="bottom")
         position = position_slider(page, "Token at position", "at", choose)
         symlog = scale.toggle("Logarithmic values", True, key="log", bind="query-params")
-        strip = page.ask("hidden_states.strip", position=position)
-        points = strip.assign(x=strip["layer"] + strip["jitter"])
-        subject = f"Hidden-state activations of {page.shown(position)} (position {position})"
-        sentence = words.strip_reading(strip, page.about["d_model"])
-        st.caption("Every number of this token's hidden state, a column of points for each layer.")
-        figure, detail = st.columns([5, 3], gap="medium")
-        with figure:
-            draw(charts.strip(points, subject, sentence, symlog=symlog), "strip", read=False)
-        with detail:
-            for name, noun in STATISTICS.items():
-                values = summary[summary["position"] == position].assign(value=summary[name])
-                title = f"{noun} by layer"
-                chart = charts.by_layer(values[["layer", "value"]], title, last=name == "kurtosis")
-                draw(chart, f"by_layer_{name}", read=False)
-        reading(sentence)
+        draw_one_token(page, position, summary, symlog=symlog)
         tables["activations"] = page.ask("hidden_states.activations", position=position)
 
 if every.open:
@@ -45,7 +31,8 @@ if every.open:
         cells = page.labelled(summary if shown else without_sinks(page, summary))
         cells["value"], sentence = cells["norm"], words.reading(summary, page.named(sinks))
         title = "Norm of the hidden state, by layer and token"
-        draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
+        chart = charts.heatmap(cells, title, sentence, legend="Norm", log=True)
+        draw(chart, "norms", note=left_out(page, not shown))
 
 if outlying.open:
     with outlying:
@@ -55,7 +42,9 @@ if outlying.open:
         n = one_of_counts("Outlier dimensions", counts, 10, key="n", place=many)
         outliers = page.ask("hidden_states.outliers", n=n, skip_first=False, skip_sinks=hide)
         sentence = words.outliers_reading(page.named(outliers))
-        draw(charts.outliers(page.labelled(outliers), page.n_layers, sentence), "outliers")
+        chart = charts.outliers(page.labelled(outliers), page.n_layers, sentence)
+        some = only(len(outliers), page.about["d_model"], "dimension")
+        draw(chart, "outliers", note=left_out(page, hide, some))
         tables["outlier dimensions"] = outliers
 
 if norm.open:

@@ -5,12 +5,12 @@ from typing import Any
 import streamlit as st
 
 from strata.charts.grid import lens_grid
-from strata.charts.lens import cell_bars, followed
+from strata.charts.lens import cell_bars
 from strata.concepts.logit_lens import words
 from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
-from strata.ui.figures.logit import draw_attribution, draw_proof
+from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof
 from strata.ui.figures.sinks import scales
 
 WIDTH = 24  # positions of a grid
@@ -37,13 +37,16 @@ for (name, run), at in zip(runs.items(), positions.values(), strict=True):
     with figures[name]:
         drawn = run.named(frames[name])
         sentence = words.sentence(drawn, at, page.n_layers, seen.noun, seen.mistake)
-        grid = lens_grid(drawn, display_text(run.prompt), sentence, *carried, up=seen.up)
-        draw_grid(grid, f"grid{name}", layer="layer", position=f"at{name}")
+        title = f"Logit lens: what each {seen.noun} would say next"
+        grid = lens_grid(drawn, title, sentence, *carried, up=seen.up)
+        moves: dict[str, Any] = {"layer": "layer", "position": f"at{name}"}
+        draw_grid(run, grid, f"grid{name}", **moves, writes=not seen.states)
         reading(f"“{display_text(run.prompt)}”: " * (len(runs) > 1) + sentence, name)
     with details[name]:
         where = f"layer {layer} after {run.shown(at)} (position {at})"
         top, other = cells[name]
-        draw(cell_bars(top, other, where, writes=not seen.states), f"cell{name}", read=False)
+        chart = cell_bars(top, other, where, writes=not seen.states)
+        draw(chart, f"cell{name}", read=False, of=run.subject, note=run.most(len(chart.frame)))
         st.caption(words.facts(top))
         pins(top.head(5), name)
 
@@ -75,10 +78,7 @@ if lines.open:
         chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
         ways = page.ask("logit_lens.followed", position=position, **chosen)
         sentence = words.followed_reading(ways, position, also)
-        for place, quantity in zip(st.columns([4, 5]), ("prob", "rank"), strict=True):
-            with place:
-                draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False)
-        reading(sentence, "_followed")
+        draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
         tables["followed"] = ways
 if parts.open:
     with parts:

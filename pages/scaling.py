@@ -7,7 +7,7 @@ import streamlit as st
 
 from strata.charts import bars, sweep
 from strata.concepts.scaling import measures, words
-from strata.display.tokens import display_candidate, display_lines, display_text
+from strata.display.tokens import display_candidate, display_lines
 from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
 from strata.ui.figures.edit import block_slider, choose_edit
 from strata.ui.figures.factors import draw_factors
@@ -43,7 +43,8 @@ if one.open:
             )
             sentence = words.clean_reading(swept, target.shown)
             title = "Without an edit: the likeliest next tokens"
-            draw(bars(top, title, sentence), "clean", read=False)
+            chart = bars(top, title, sentence)
+            draw(chart, "clean", read=False, note=page.most(len(top)))
 
 if every.open:
     with every:
@@ -63,7 +64,8 @@ if detail.open:
                 label=distinct(map(display_candidate, both["predicted"])), order=both.index
             )
             sentence = words.compare_reading(both)
-            draw(sweep.shifts(shown, f"Next token, {edit.noun} at block {block}", sentence), "both")
+            title = f"Next token, {edit.noun} at block {block}"
+            draw(sweep.shifts(shown, title, sentence), "both", note=page.most(len(both)))
             for name, run in (("Without the edit", page), ("With it", edited)):
                 st.caption(f"{name}, the model goes on:")
                 written = run.ask("run.continuation", n_tokens=WORDS)["text"][0]
@@ -74,9 +76,9 @@ if detail.open:
             few = f"; the last {COLUMNS} of {page.n_tokens} tokens" * (page.n_tokens > COLUMNS)
             st.markdown(f"**The logit lens with the edit**, from the layer below it upwards{few}")
             sentence = words.grid_reading(before, after)
-            title = f"{display_text(page.prompt, 40)}, {edit.noun} at block {block}"
+            title = f"Logit lens with {edit.noun} at block {block}"
             drawn = sweep.lens_after(before, after, block, title, sentence)
-            draw_grid(drawn, "edited_grid", layer="edited_layer", position=None)
+            draw_grid(page, drawn, "edited_grid", layer="edited_layer", position=None)
             reading(sentence, "_grid")
         tables |= {"before and after": both, "lens with the edit": after}
 

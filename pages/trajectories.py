@@ -62,7 +62,9 @@ elif sizes.open:
         cells = scored.assign(value=scored["norm"])
         title = "Norm of the gradient, by layer and token"
         sentence = words.norms_reading(page.named(norms))
-        draw(charts.heatmap(cells, title, sentence, legend="Norm", log=True), "norms")
+        some = words.DROPPED.lower() if len(scored) < len(norms) else ""
+        chart = charts.heatmap(cells, title, sentence, legend="Norm", log=True)
+        draw(chart, "norms", note=some)
         st.caption(f"A map by cosine hides this size. {dropped}.")
 
 if several.open:
@@ -75,7 +77,7 @@ if several.open:
         if not shared.empty:
             followed = maps.follow(shared, token)
             if joint := asked("joint map", "joint_map", "", prompts=prompts):
-                maps.play(page, [maps.joint(joint.frame, followed)])
+                maps.play(page, [maps.joint(page, prompts, joint.frame, followed)])
         reading(words.contexts_reading(shared if shared.empty else followed), "_contexts")
 
 close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))

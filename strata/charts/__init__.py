@@ -6,7 +6,8 @@ hide data. One file per family of forms, with the columns that each takes in its
 `funnel` (a class in a lesson), `grid` (tokens and layers, two quantities a cell), `laminar` (pairs
 along the layers), `lens` (tokens through the layers, and what a logit is made of), `matrix` (a size
 for each cell), `path` (over a map), `point`, `sweep` (an edit at each block), `tally` (a class's
-votes). `guess` draws a learner's prediction on any of them; what they share is in `common`.
+votes). `guess` draws a learner's prediction on any of them, `subject` puts under each title what it
+is of and what it leaves out, `direct` names lines where they end; the rest is in `common`.
 
 Imports `display`.
 """

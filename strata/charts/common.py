@@ -34,6 +34,7 @@ class Chart:
     spec: Spec
     reading: str  # one sentence computed from the rows
     height: int
+    about: str = ""  # what it is of and what it leaves out, in words: see `subject.captioned`
 
     @cached_property
     def table(self) -> pa.Table:
@@ -44,7 +45,8 @@ class Chart:
     def alt(self) -> str:
         """Words for those who cannot see the figure."""
         title = self.spec["title"]
-        return f"{title if isinstance(title, str) else title['text']}. {self.reading}"
+        named = f"{title if isinstance(title, str) else title['text']}. {self.reading}"
+        return f"{named} {self.about}" if self.about else named
 
 
 _LINE = 32  # letters of a title that fit the narrowest place in which a figure stands, a phone

@@ -86,7 +86,7 @@ _BAR: Spec = {
         "x": {
             "field": "cosine",
             "type": "quantitative",
-            "title": None,
+            "title": "Cosine",
             "axis": {"grid": False, "tickCount": 7},
         },
         "x2": {"field": "end"},
@@ -107,7 +107,7 @@ def colour_bar(scale: Colours, cosines: pd.Series) -> Chart:
     frame = pd.DataFrame({"cosine": edges[:-1], "end": scale.high})  # overlaid: without seams
     words = f"Colours of cosines from {scale.low:g} to {scale.high:g}."
     title = {"text": scale.legend(cosines), "fontSize": 13, "fontWeight": "normal", "offset": 6}
-    return Chart(frame, {**_BAR, "title": title, "encoding": encoding}, words, 84)
+    return Chart(frame, {**_BAR, "title": title, "encoding": encoding}, words, 100)
 
 
 def _axis(field: str, title: str, **more: Any) -> Spec:
@@ -179,10 +179,9 @@ def _cells(
         if "ticks" in params:
             axis["values"], domain = params["ticks"], list(range(domain[-1] + 1))
         if not large:
-            axis |= {"labelLimit": 56, "labelFontSize": 10}
+            axis |= {"labelLimit": 56, "labelFontSize": 11, "titleFontSize": 11}
         encoding[name] = {
             **encoding[name],
-            "title": encoding[name]["title"] if large else None,
             "axis": axis,
             "scale": {**NO_GAPS, "domain": domain if name == "x" else domain[::-1]},
         }
@@ -216,7 +215,7 @@ def layer_matrices(
     for claim, (position, cells) in zip(claimed, groups, strict=True):
         title, token = f"Token {_title(labels, claim, position)}", labels[position]
         spec = _cells(_LAYERS, cells, title, scale, large, labels=numbers, of=token, ticks=ticks)
-        charts.append(Chart(cells, spec, reading, 640 if large else 270))
+        charts.append(Chart(cells, spec, reading, 640 if large else 290))
     return charts
 
 
@@ -239,7 +238,7 @@ def token_matrices(
     for claim, (layer, cells) in zip(claimed, cells_of[["a", "b", "cosine"]], strict=True):
         title, name = _title(names, claim, layer).capitalize(), names[layer]
         spec = _cells(_TOKENS, cells, title, scale, large, labels=list(labels), of=name)
-        charts.append(Chart(cells, spec, reading, 640 if large else 300))
+        charts.append(Chart(cells, spec, reading, 640 if large else 320))
     return charts
 
 

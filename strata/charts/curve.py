@@ -21,9 +21,8 @@ _BY_LAYER: Spec = {
                 "y": {
                     "field": "value",
                     "type": "quantitative",
-                    "title": None,
-                    "axis": {"tickCount": 3, "labelExpr": _SHORT},
-                    "scale": {"nice": 3},
+                    "axis": {"tickCount": 4, "labelExpr": _SHORT},
+                    "scale": {"nice": 4},
                 },
                 "color": depth(),
                 "tooltip": [tip("layer", "Layer", "d"), tip("value", "Value", ".5g")],
@@ -33,19 +32,14 @@ _BY_LAYER: Spec = {
 }
 
 
-_BY_LAYER_ABOVE: Spec = {  # one of several that stand above each other and share the axis
-    **_BY_LAYER,
-    "encoding": {"x": {**LAYER_AXIS, "title": None}},
-}
-
-
-def by_layer(frame: pd.DataFrame, title: str, *, last: bool = True) -> Chart:
-    """One number by layer, as a line with points in the depth colours. Columns: layer, value.
-
-    Of several above each other only the `last` names the axis.
-    """
-    spec = _BY_LAYER if last else _BY_LAYER_ABOVE
+def by_layer(frame: pd.DataFrame, title: str, noun: str) -> Chart:
+    """One number by layer, as a line with points in the depth colours; `noun` names it at its axis.
+    Columns: layer, value."""
+    line, points = _BY_LAYER["layer"]
+    encoding = points["encoding"]
+    named = {**points, "encoding": {**encoding, "y": {**encoding["y"], "title": noun}}}
     first, final = (
         f"{row.value:.4g} at layer {row.layer}" for row in frame.iloc[[0, -1]].itertuples()
     )
-    return Chart(frame, {**spec, "title": title}, f"From {first} to {final}.", 165 if last else 135)
+    spec = {**_BY_LAYER, "title": title, "layer": [line, named]}
+    return Chart(frame, spec, f"From {first} to {final}.", 185)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, Chart, Spec, tip
+from strata.charts.direct import names, with_names
 
 RED = "#d1495b"  # the chosen pair, as in the seed
 PARTS = ("residual stream", "attention writes", "MLP writes")
+_CUT = "The curve is cut: it goes on above"
+_APART = 0.13  # heights of the axis that the name of a line takes
 _TALLEST = 4.0  # a baseline may be this many times as high as the histogram, then it is cut
 
 _NAMES = ["pairs of states", "random directions", "chosen pair"]
@@ -43,7 +47,7 @@ def _histogram(low: float, high: float, top: float, small: bool) -> Spec:
     y: Spec = {
         "field": "density",
         "type": "quantitative",
-        "title": None if small else "Density",
+        "title": "Density",
         "scale": {"domain": [0, top], "nice": True},
         "axis": {"tickCount": 4},
     }
@@ -118,14 +122,16 @@ def histogram(
     ends = float(bins["left"].min()), float(bins["right"].max())
     spec = _histogram(*ends, round(1.05 * drawn, 3), small)
     frame = pd.concat(pieces, ignore_index=True)
-    return Chart(frame, {**spec, "title": title}, reading, 240 if small else 400)
+    cut = bool(baseline["density"].max() > drawn)
+    named = {"text": title, "subtitle": _CUT} if cut else title
+    return Chart(frame, {**spec, "title": named}, reading, 260 if small else 400)
 
 
-def _by_part(title: str, chosen: int, log: bool, legend: bool) -> Spec:
+def _by_part(title: str, noun: str, chosen: int, log: bool) -> Spec:
     y: Spec = {
         "field": "value",
         "type": "quantitative",
-        "title": None,
+        "title": noun,
         "axis": {"values": [3, 10, 30, 100, 300, 1000, 3000, 10_000]} if log else {"tickCount": 4},
         "scale": {"type": "log", "nice": False} if log else {"zero": True},
     }
@@ -134,8 +140,9 @@ def _by_part(title: str, chosen: int, log: bool, legend: bool) -> Spec:
         "type": "nominal",
         "title": None,
         "scale": {"domain": list(PARTS), "range": [MUTED, ACCENT, DEPTH[1]]},
-        "legend": {"orient": "top"} if legend else None,
+        "legend": None,
     }
+    ends = names("name", y, part)
     shape = {**part, "scale": {"domain": list(PARTS), "range": ["circle", "square", "triangle-up"]}}
     return {
         **BASE,
@@ -163,21 +170,30 @@ def _by_part(title: str, chosen: int, log: bool, legend: bool) -> Spec:
                     ],
                 },
             },
+            *({**each, "encoding": {"x": LAYER_AXIS, **each["encoding"]}} for each in ends),
         ],
     }
 
 
 def by_part(
-    frame: pd.DataFrame, title: str, chosen: int, *, log: bool = False, legend: bool = True
+    frame: pd.DataFrame,
+    title: str,
+    noun: str,
+    chosen: int,
+    *,
+    log: bool = False,
 ) -> Chart:
     """One number by layer for the stream and both writes; a dashed line is at the chosen layer.
-    Columns: layer, part, value. Of several figures the first has the legend."""
+    `noun` names the number at its axis. Columns: layer, part, value."""
     names = dict(zip(("stream", "attn", "mlp"), PARTS, strict=True))
     named = frame.assign(name=frame["part"].map(names))
     middle = named.groupby("name", sort=False)["value"].median()
     words = ", ".join(f"{name} {value:.3g}" for name, value in middle.items())
-    spec = _by_part(title, chosen, log, legend)
-    return Chart(named, spec, f"Medians over the layers: {words}.", 270 if legend else 240)
+    low, high = (float(each) for each in (named["value"].min(), named["value"].max()))
+    domain, by = ((low, high), (np.log, np.exp)) if log else ((min(low, 0.0), high), None)
+    named = with_names(named, "value", domain, apart=_APART, by=by)
+    spec = _by_part(title, noun, chosen, log)
+    return Chart(named, spec, f"Medians over the layers: {words}.", 260)
 
 
 _DIMENSIONS: Spec = {
@@ -234,7 +250,7 @@ _QQ: Spec = {
         "x": {
             "field": "expected",
             "type": "quantitative",
-            "title": "A Gaussian's quantile (standard deviations)",
+            "title": "Quantile of a Gaussian (standard deviations)",
         },
     },
     "layer": [
@@ -254,7 +270,7 @@ _QQ: Spec = {
                 "y": {
                     "field": "observed",
                     "type": "quantitative",
-                    "title": "This dimension's quantile",
+                    "title": "Quantile of this dimension (standard deviations)",
                 },
                 "tooltip": [
                     tip("label", "Token"),

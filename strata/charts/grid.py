@@ -61,18 +61,20 @@ class Scale:
 class Grid:
     """What the page draws: plain data for the component, and what the figure says in words."""
 
-    title: str  # the prompt
+    title: str
     reading: str
     layers: list[int]
     columns: list[dict[str, Any]]  # position, shown
     cells: list[list[dict[str, Any]]]  # one list a layer: shown, tip, back, front, same
     legend: list[dict[str, Any]]  # kind (back or front), name, low, high, signed
     same: str = "what the model itself answers there"  # the meaning of an underlined token
+    about: str = ""  # what it is of and what it leaves out: see `subject.in_a_line`
 
     @property
     def alt(self) -> str:
         """Words for those who cannot see the figure."""
-        return f"The logit lens of “{self.title}”. {self.reading}"
+        named = f"{self.title}. {self.reading}"
+        return f"{named} {self.about}" if self.about else named
 
 
 def scale_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from strata.charts.common import (
@@ -17,10 +18,12 @@ from strata.charts.common import (
     Spec,
     tip,
 )
+from strata.charts.direct import FEW, names, with_names
 from strata.display.tokens import display_candidate, distinct
 
 # Apart for colour-blind eyes, on light and dark ground; beyond eight, dashes tell them apart.
 _TOKENS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#7557e0", "#9a9138", "#c2453d")
+_APART = 0.07  # heights of the axis that a name takes
 _DASHES = ([1, 0], [6, 3], [2, 2])
 _PARTS = {"embedding": MUTED, "attn": DEPTH[1], "mlp": ACCENT, "biases": "#b5489a"}
 
@@ -40,18 +43,17 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
     kinds: Spec = {"field": "label", "type": "nominal", "title": None}
     colours = [_TOKENS[i % len(_TOKENS)] for i in range(len(tokens))]
     dashes = [_DASHES[i // len(_TOKENS) % len(_DASHES)] for i in range(len(tokens))]
-    legend: Spec = {"orient": "bottom", "columns": 4, "labelLimit": 110, "symbolType": "stroke"}
+    legend: Spec | None = None
+    if len(tokens) > FEW:
+        legend = {"orient": "bottom", "columns": 4, "labelLimit": 110, "symbolType": "stroke"}
+    colour = {**kinds, "scale": {"domain": list(tokens), "range": colours}, "legend": legend}
     return {
         **BASE,
         "title": "Rank through the layers" if ranks else "Probability through the layers",
         "encoding": {
             "x": LAYER_AXIS,
             "y": y,
-            "color": {
-                **kinds,
-                "scale": {"domain": list(tokens), "range": colours},
-                "legend": legend,
-            },
+            "color": colour,
             "strokeDash": {
                 **kinds,
                 "scale": {"domain": list(tokens), "range": dashes},
@@ -67,6 +69,7 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
         "layer": [
             {"mark": {"type": "line", "strokeWidth": 2.2}},
             {"mark": {"type": "point", "filled": True, "size": 26, "opacity": 1}},
+            *([] if legend else names("label", y, colour, ("strokeDash", "tooltip"))),
         ],
     }
 
@@ -78,6 +81,11 @@ def followed(frame: pd.DataFrame, quantity: str, reading: str) -> Chart:
     tokens = tuple(distinct(display_candidate(text) for _, text in names))
     label = dict(zip((token_id for token_id, _ in names), tokens, strict=True))
     frame = frame.assign(label=frame["token_id"].map(label))
+    if len(tokens) <= FEW:
+        ranks = quantity == "rank"
+        domain = (float(frame["rank"].max()), 0.0) if ranks else (0.0, 1.0)
+        by = (np.log1p, np.expm1) if ranks else None
+        frame = with_names(frame, quantity, domain, apart=_APART, by=by)
     return Chart(frame, _followed(tokens, quantity), reading, 330)
 
 

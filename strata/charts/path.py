@@ -50,7 +50,7 @@ def paths(
     names = "isValid(datum.name_y)"
     spec = {
         **BASE,
-        "title": title,
+        "title": {"text": title, "subtitle": "Only nearness counts: axes have no unit"},
         "encoding": {
             name: {
                 "field": name,

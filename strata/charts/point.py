@@ -44,7 +44,7 @@ def strip(frame: pd.DataFrame, title: str, reading: str, *, symlog: bool = False
             "axis": {"values": [s * 10**p for p in range(6) for s in (1, -1)] + [0]},
         }
         spec["encoding"] = {**encoding, "y": y}
-    return Chart(frame, spec, reading, 560)
+    return Chart(frame, spec, reading, 640)
 
 
 _PAIRED: Spec = {

@@ -7,6 +7,7 @@ import streamlit as st
 
 from strata.errors import StrataError
 from strata.ui.anatomy import kept, place, record, sidebar, style
+from strata.ui.anatomy.opened import SUBJECT
 from strata.ui.anatomy.page import Waiting
 from strata.ui.classroom import bring, class_page, follow, projector
 from strata.ui.lessons import lesson, lesson_list, welcome
@@ -71,7 +72,7 @@ if navigation != root:  # the window of which is called Strata
     style.name_window(*step, navigation.title)
 if here is not None and here.group is not None:
     follow.the_class()
-for name in ("figure_waits", "readings_wait", "drawn_guess"):
+for name in ("figure_waits", "readings_wait", "drawn_guess", SUBJECT):
     st.session_state.pop(name, None)
 record.begin(at if navigation in pages.values() else None)
 wanted = place.destination()

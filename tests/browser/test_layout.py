@@ -6,7 +6,17 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.driver import DESK
-from tests.browser.screen import TITLES, chart, idle, settled, sidebar, visit
+from tests.browser.screen import (
+    TITLES,
+    chart,
+    charts,
+    idle,
+    reading,
+    settled,
+    sidebar,
+    type_prompt,
+    visit,
+)
 
 LAPTOP: ViewportSize = {"width": 1024, "height": 768}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -19,6 +29,15 @@ CUT = """() => [...document.querySelectorAll(`[data-testid=stMain] :is(
   .filter(each => each.checkVisibility({visibilityProperty: true}) && each.innerText
     && getComputedStyle(each).overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1)
   .map(each => each.innerText)"""
+# What reaches beyond the right edge of the sheet.
+BEYOND = """() => {
+  const all = (root) => [...root.querySelectorAll("*")]
+    .flatMap(each => [each, ...(each.shadowRoot ? all(each.shadowRoot) : [])]);
+  const edge = document.documentElement.clientWidth + 1;
+  return all(document.querySelector("[data-testid=stMain]"))
+    .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > edge)
+    .map(e => e.outerHTML.slice(0, 80));
+}"""
 SHIFT = """() => new Promise(tell => {
   let sum = 0;
   new PerformanceObserver(list => {
@@ -115,3 +134,30 @@ def test_nothing_jumps_while_a_page_comes(
     visit(page, f"{small_address}/{stem}")
     page.wait_for_timeout(500)
     assert page.evaluate(SHIFT) <= 0.1
+
+
+def test_on_paper_a_page_is_what_it_says(page: Page, small_address: str) -> None:
+    """White, as wide as the sheet, and without what only a screen can do."""
+    page.emulate_media(color_scheme="dark")
+    long = "all the words of a longer line that goes on and on so that its grid is wide indeed "
+    visit(page, f"{small_address}/logit_lens")
+    type_prompt(page, 2 * long)
+    figures = [page.locator(".stBidiComponent table"), charts(page).first.locator("svg")]
+    for figure in figures:
+        expect(figure).to_be_visible()
+    expect(page.get_by_role("grid").locator("thead .token")).to_have_count(24)
+    settled(page)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 less its margins
+    expect(page.locator("html")).to_have_attribute("data-strata-dark", "")
+    for shown in (*figures, reading(page), page.locator(".st-key-proof")):
+        expect(shown).to_be_visible()
+    main = page.get_by_test_id("stMain")
+    for put_away in (sidebar(page), page.get_by_test_id("stHeader"), page.locator(".st-key-foot")):
+        expect(put_away).to_be_hidden()
+    for control in ("stButton", "stSlider", "stSelectbox", "stPopover"):
+        expect(main.get_by_test_id(control).locator("visible=true")).to_have_count(0)
+    page.wait_for_function(f"() => ({BEYOND})().length === 0")
+    style = "each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).breakInside]"
+    assert page.locator("body").evaluate(style)[0] == "rgb(255, 255, 255)"
+    assert charts(page).first.evaluate(style)[1] == "avoid"

@@ -56,9 +56,9 @@ def strip(*, symlog: bool = False) -> Chart:
     return charts.strip(frame, "Activations", READING, symlog=symlog)
 
 
-def by_layer(*, last: bool = True) -> Chart:
+def by_layer() -> Chart:
     frame = pd.DataFrame({"layer": [0, 1, 2], "value": [1.0, 2.5, 24_000.0]})
-    return charts.by_layer(frame, "Norm by layer", last=last)
+    return charts.by_layer(frame, "Norm by layer", "Norm")
 
 
 def heatmap(*, log: bool = False) -> Chart:
@@ -142,10 +142,10 @@ def histogram(d: int = 8, *, small: bool = False) -> Chart:
     return charts.histogram(bins, density.curve(d), pair, "Cosines", READING, small=small)
 
 
-def by_part(*, log: bool = False, legend: bool = True) -> Chart:
+def by_part(*, log: bool = False) -> Chart:
     rows = [(layer, part, 1.0 + layer) for layer in (1, 2) for part in ("stream", "attn", "mlp")]
     frame = pd.DataFrame(rows, columns=["layer", "part", "value"])
-    return charts.by_part(frame, "Mean cosine", 1, log=log, legend=legend)
+    return charts.by_part(frame, "Mean cosine of pairs", "Mean cosine", 1, log=log)
 
 
 def dimensions() -> Chart:
@@ -172,7 +172,6 @@ FORMS = {
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "by_layer": by_layer,
-    "by_layer, not last": lambda: by_layer(last=False),
     "heatmap": heatmap,
     "heatmap, log": lambda: heatmap(log=True),
     "before_and_after": before_and_after,
@@ -185,7 +184,7 @@ FORMS = {
     "histogram": histogram,
     "histogram, small": lambda: histogram(1, small=True),
     "by_part": by_part,
-    "by_part, log": lambda: by_part(log=True, legend=False),
+    "by_part, log": lambda: by_part(log=True),
     "dimensions": dimensions,
     "quantile_quantile": quantile_quantile,
     "paths": paths,

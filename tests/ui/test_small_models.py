@@ -101,24 +101,3 @@ def empty(chart: Any) -> bool:
     rows = pa.ipc.open_stream(chart.datasets[0].data.data).read_pandas()
     numbers = [name for name in ("cosine", "value") if name in rows]
     return rows.empty or any(rows[name].isna().all() for name in numbers)
-
-
-@pytest.mark.parametrize(
-    ("stem", "chosen"),
-    [
-        ("predictions", {}),
-        ("hidden_states", {}),
-        ("laminar_profile", {}),
-        ("logit_lens", {}),
-        ("logit_lens", {"mode": "attn_frozen_norm"}),
-        ("scaling", {}),
-        ("scaling", {"view": "One block in detail"}),
-        ("gaussian_baseline", {}),
-        ("trajectories", {"method": "PCA"}),
-    ],
-)
-def test_a_page_opens(stem: str, chosen: dict[str, Any], small: None) -> None:
-    arguments = (str(PAGES / f"{stem}.py"), PROMPT, chosen)
-    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
-    assert not app.exception, app.exception[0].message
-    assert app.get("vega_lite_chart") or app.get("bidi_component")

@@ -30,6 +30,13 @@ if (!history.byStops) {
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
 
+// Paper is white: print.css is told when what is on the screen was drawn for a dark ground.
+matchMedia("print").addEventListener("change", ({ matches }) => {
+  const app = document.querySelector("[data-testid=stApp]");
+  const dark = matches && app && getComputedStyle(app).colorScheme === "dark";
+  document.documentElement.toggleAttribute("data-strata-dark", Boolean(dark));
+});
+
 // On a phone the sidebar lies over the page: it closes once a page or a prompt is asked for.
 // What a page is about, beside its name in the navigation, which Streamlit draws when it will.
 const plain = document.createElement("style");

@@ -8,8 +8,10 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
 
 import pandas as pd
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.charts.subject import Subject
 from strata.concepts import Concept
 from strata.concepts.script import with_note, with_reader
 from strata.engine import Job, Limits
@@ -21,6 +23,7 @@ from strata.weights.catalogue import ModelCard
 from strata.weights.sources import cached_folder
 
 T = TypeVar("T")
+SUBJECT = "subject"  # what the figures of this run of a page are of
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Page:
     @property
     def n_layers(self) -> int:
         return int(self.about["n_layers"])
+
+    @property
+    def subject(self) -> Subject:
+        """What its figures are of."""
+        return Subject((self.prompt,), str(self.about["title"]))
+
+    def is_drawn(self) -> None:
+        """From here on figures are of this page, unless they say of what else."""
+        st.session_state[SUBJECT] = self.subject
+
+    def most(self, count: int) -> str:
+        """What a figure of so many likeliest tokens leaves out."""
+        n_tokens: int = self.about["d_vocab"]
+        some = only(count, n_tokens, "token")
+        return f"the likeliest {some}" if some else ""
 
     def shown(self, position: int) -> str:
         """The token at a position in its text-safe form."""
@@ -136,6 +154,17 @@ class Page:
         other = replace(self, model=model or self.model, prompt=prompt or self.prompt)
         other = replace(other, about=ask.until_ready(other.model))
         return replace(other, tokens=tokens_of(other.model, other.prompt, other.about))
+
+
+def only(count: int, total: int, noun: str) -> str:
+    """What a figure leaves out that draws so many of some things; "" where it draws all."""
+    return f"{count:,} of {total:,} {noun}s" if count < total else ""
+
+
+def subject() -> Subject:
+    """What a figure is of that does not say so."""
+    found: Subject = st.session_state.get(SUBJECT, Subject())
+    return found
 
 
 def tokens_of(model: str, prompt: str, about: Mapping[str, Any]) -> pd.DataFrame:

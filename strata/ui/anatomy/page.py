@@ -15,6 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from strata.charts import Chart
 from strata.charts.common import fitted
 from strata.charts.guess import with_guess
+from strata.charts.subject import Subject, captioned
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
@@ -26,6 +27,8 @@ from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_nu
 from strata.ui.anatomy.controls import STANDS, move, stands, told_moved
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
+from strata.ui.anatomy.opened import only as only
+from strata.ui.anatomy.opened import subject
 from strata.ui.anatomy.opened import tokens_of as tokens_of
 from strata.ui.anatomy.place import offer
 from strata.ui.anatomy.sidebar import Choice
@@ -56,6 +59,7 @@ def open_page(stem: str) -> Page:
     about = ask.until_ready(choice.model)
     tokens = tokens_of(choice.model, choice.prompt, about)
     page = Page(stem, concept, choice.model, choice.prompt, about, tokens, map_place=drawn)
+    page.is_drawn()
     found = page.findings
     waits = st.session_state.get("figure_waits")
     if waits:  # and so does all else that tells what the model says
@@ -129,10 +133,13 @@ def draw(
     *,
     read: bool = True,
     number: int = 0,
+    of: Subject | None = None,
+    note: str = "",
     on_pick: Callable[[dict[str, Any]], None] | None = None,
     in_passing: bool = False,
 ) -> list[dict[str, Any]]:
-    """A chart in its place, with words for those who cannot see it, and its reading below.
+    """A chart in its place, with what it is of under its title, words for those who cannot see it,
+    and its reading below. `of`: None where it is of the page's own run; `note`: what is left out.
 
     Returns what was clicked, where the chart has a selection: the fields of each chosen mark, which
     `on_pick` is told before the run that a click starts. With another `number` it is another one,
@@ -145,9 +152,11 @@ def draw(
             reading(chart.reading)
         return []
     guess = st.session_state.get("drawn_guess")
+    if guess is not None and guess.figure == key and not in_passing:
+        chart = with_guess(chart, guess)
+    rows = chart.table  # of the chart that is kept, since it is made once for each
+    chart = captioned(chart, subject() if of is None else of, note)
     if not in_passing:
-        if guess is not None and guess.figure == key:
-            chart = with_guess(chart, guess)
         record.keep_figure(chart, key)
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
@@ -166,7 +175,7 @@ def draw(
             None,
             # By name, so that they are there when the figure is first laid out: an axis without
             # rows has no ends, and the browser complains of each.
-            {**fitted(chart.spec), "data": {"name": "rows"}, "datasets": {"rows": chart.table}},
+            {**fitted(chart.spec), "data": {"name": "rows"}, "datasets": {"rows": rows}},
             width="stretch",
             height=chart.height,
             key=name,
@@ -178,13 +187,14 @@ def draw(
     return picked(drawn)
 
 
-def draw_row(row: Sequence[Chart], key: str) -> None:
-    """Small multiples, four beside each other, or below each other where there is no room."""
+def draw_row(row: Sequence[Chart], key: str, **told: Any) -> None:
+    """Small multiples, four beside each other, or below each other where there is no room; `told`:
+    what `draw` is told of each."""
     for start in range(0, len(row), 4):
         places = st.columns(min(4, len(row)), gap="small")
         for number, chart in enumerate(row[start : start + 4], start):
             with places[number - start]:
-                draw(chart, f"{key}_{number}", read=False)
+                draw(chart, f"{key}_{number}", read=False, **told)
 
 
 def readings_wait() -> bool:

@@ -123,7 +123,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.onclick = () => savePicture(root, data, kind);
     head.append(button);
   });
-  root.replaceChildren(head, box, foot, tip);
+  root.replaceChildren(head, made("div", "about", data.about), box, foot, tip);
   const room = made("div", "room"); // beyond the last column
   box.appendChild(room);
   if (kept) [box.scrollLeft, box.scrollTop] = scrolled;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,12 +11,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import QUANTITIES, Grid
+from strata.charts.subject import in_a_line
 from strata.concepts.sinks import note
 from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import bounded_slider, move, one_of_counts, told_moved
-from strata.ui.anatomy.page import Page, say_if_older
+from strata.ui.anatomy.page import Page, only, say_if_older
 from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
@@ -42,10 +43,18 @@ CARRIED = {
 MOST_PINS = 12
 
 
-def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None:
-    """A grid whose cells are buttons: a click moves the sliders with the session-state keys
-    `layer` and `position` to that cell; without `position` to its layer only, and the grid opens
-    at the prompt's end."""
+def draw_grid(
+    page: Page, grid: Grid, key: str, *, layer: str, position: str | None, writes: bool = False
+) -> None:
+    """A grid of a page's run whose cells are buttons: a click moves the sliders with the
+    session-state keys `layer` and `position` to that cell; without `position` to its layer only,
+    and the grid opens at the prompt's end. `writes`: the embedding has no row."""
+    notes = (
+        only(len(grid.columns), page.n_tokens, "token"),
+        only(len(grid.layers), page.n_layers + (not writes), "layer"),
+        f"in each cell the first of {page.about['d_vocab']:,} tokens",
+    )
+    grid = replace(grid, about=in_a_line(page.subject, *notes))
 
     def choose() -> None:
         chosen = chosen_of(key)
@@ -60,6 +69,7 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
     data = {
         "alt": grid.alt,
         "title": grid.title,
+        "about": grid.about,
         "layers": grid.layers,
         "columns": grid.columns,
         "cells": grid.cells,
@@ -69,8 +79,8 @@ def draw_grid(grid: Grid, key: str, *, layer: str, position: str | None) -> None
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
-    # As tall as in grid.css: title, two rows of tokens, one a layer, the legend.
-    with room(min(760, 24 * (2 + len(grid.layers))) + 50, key):
+    # As tall as in grid.css: title, what it is of, two rows of tokens, one a layer, the legend.
+    with room(min(760, 24 * (2 + len(grid.layers))) + 70, key):
         made(key=key, data=data, on_chosen_change=choose)
 
 

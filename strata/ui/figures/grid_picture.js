@@ -23,13 +23,25 @@ function cut(text, longest) {
   return characters.length > longest ? characters.slice(0, longest - 1).join("") + "…" : text;
 }
 
+function broken(text, longest) {
+  const lines = [""];
+  text.split(" ").forEach((word) => {
+    const more = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (more.length <= longest || !lines.at(-1)) lines[lines.length - 1] = cut(more, longest);
+    else lines.push(cut(word, longest));
+  });
+  return lines;
+}
+
 function drawn(root, data) {
   const ground = plain(getComputedStyle(root).getPropertyValue("--st-background-color"));
   const ink = plain(getComputedStyle(root).color);
   const width = Math.max(420, NARROW + COLUMN * data.columns.length);
   const said = data.legend.map((item) => `${item.name}, from ${item.low} to ${item.high}`);
   if (data.same) said.push(`Underlined: ${data.same}`);
-  const height = LINE * (data.layers.length + 3) + 2 * GAP + 20 * said.length;
+  const about = broken(data.about, Math.floor(width / 7.5));
+  const top = LINE + 18 * about.length + GAP; // what stands above the cells
+  const height = top + LINE * (data.layers.length + 2) + 2 * GAP + 20 * said.length;
   const picture = svg("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}` });
   picture.append(svg("title", {}, data.title), svg("desc", {}, data.alt));
   picture.append(svg("rect", { width, height, ...ground }));
@@ -46,11 +58,12 @@ function drawn(root, data) {
       write(text, NARROW + c * COLUMN + 5, y + 16, { "font-weight": 600 });
     });
   };
-  write(cut(data.title, Math.floor(width / 8)), 4, 16);
-  names(LINE);
+  write(data.title, 4, 16, { "font-weight": 600 });
+  about.forEach((line, i) => write(line, 4, LINE + 14 + 18 * i, { "font-size": 12 }));
+  names(top);
   const buttons = [...root.querySelectorAll("td button")];
   data.layers.forEach((layer, r) => {
-    const y = LINE * (r + 2);
+    const y = top + LINE * (r + 1);
     write(String(layer), NARROW - 6, y + 16, { "text-anchor": "end", "font-size": 12 });
     data.cells[r].forEach((content, c) => {
       const x = NARROW + c * COLUMN;
@@ -63,7 +76,7 @@ function drawn(root, data) {
       text.append(svg("title", {}, content.tip));
     });
   });
-  const bottom = LINE * (data.layers.length + 2);
+  const bottom = top + LINE * (data.layers.length + 1);
   names(bottom);
   said.forEach((line, i) => {
     write(cut(line, Math.floor(width / 7.5)), 4, bottom + LINE + GAP + 16 + 20 * i, { "font-size": 12 });

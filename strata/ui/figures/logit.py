@@ -1,10 +1,12 @@
-"""Where a target's logit comes from, and the proof that its parts add up, on a page."""
+"""On a page: tokens through the layers, where a target's logit comes from, and the proof that its
+parts add up."""
 
 from __future__ import annotations
 
 import pandas as pd
+import streamlit as st
 
-from strata.charts.lens import attribution
+from strata.charts.lens import attribution, followed
 from strata.concepts.logit_lens import words
 from strata.display.tokens import display_candidate
 from strata.errors import StrataError
@@ -33,6 +35,17 @@ def draw_attribution(
     reading(sentence, "_attribution")
     draw_proof(page, position, "_parts")
     return {"attribution": found, "write norms": norms}
+
+
+def draw_followed(page: Page, ways: pd.DataFrame, sentence: str, *, pinned: bool) -> None:
+    """Tokens through the layers, by probability and by rank, and what that says."""
+    note = "only tokens that are pinned" if pinned else "only tokens that led at some layer"
+    if ways["token_id"].nunique() == page.about["d_vocab"]:
+        note = ""
+    for place, quantity in zip(st.columns([4, 5]), ("prob", "rank"), strict=True):
+        with place:
+            draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False, note=note)
+    reading(sentence, "_followed")
 
 
 def draw_proof(page: Page, position: int, name: str = "") -> None:

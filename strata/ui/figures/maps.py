@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
+from strata.charts.subject import Subject
 from strata.concepts.trajectories import words
 from strata.concepts.trajectories.neighbours import METRICS
 from strata.corpus.examples import BY_ID, EXAMPLES
@@ -19,7 +20,7 @@ from strata.display.tokens import display_text, display_token, distinct
 from strata.errors import InputError, ModelError, StrataError
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import PACE, move, played_slider, player, told_moved
-from strata.ui.anatomy.page import Page, draw, reading
+from strata.ui.anatomy.page import Page, draw, only, reading
 from strata.ui.anatomy.style import say
 from strata.ui.server.learner import keep_prompt, kept_prompt
 
@@ -37,6 +38,7 @@ class Map:
     title: str
     frame: pd.DataFrame
     rows: pd.Series
+    of: Subject | None = None  # where it is of several prompts
 
 
 def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
@@ -133,7 +135,9 @@ def show(
     sentence = words.reading(drawn.frame)
     kept = rows[["path", "label", "layer", "x", "y"]]
     chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
-    draw(chart, drawn.key, read=False, number=number)
+    n_tokens = drawn.frame["path"].nunique() if "path" in drawn.frame else page.n_tokens
+    some = only(kept["path"].nunique(), n_tokens, "token")
+    draw(chart, drawn.key, read=False, number=number, of=drawn.of, note=some)
     if not number:
         reading(sentence, "" if main else f"_{drawn.key}")
 
@@ -244,7 +248,7 @@ def follow(shared: pd.DataFrame, place: DeltaGenerator) -> pd.DataFrame:
     return shared if chosen == _ALL else shared[shared["token"] == tokens[chosen]]
 
 
-def joint(frame: pd.DataFrame, followed: pd.DataFrame) -> Map:
+def joint(page: Page, prompts: tuple[str, ...], frame: pd.DataFrame, followed: pd.DataFrame) -> Map:
     """A map of several prompts on which only the tokens that are followed are drawn."""
     places = {*zip(followed["prompt_a"], followed["position_a"], strict=True)}
     places |= {*zip(followed["prompt_b"], followed["position_b"], strict=True)}
@@ -257,4 +261,5 @@ def joint(frame: pd.DataFrame, followed: pd.DataFrame) -> Map:
     ]
     paths = frame["prompt"].astype(str) + "." + frame["position"].astype(str)
     named = frame.assign(label=names, path=paths)
-    return Map("joint", "The same token in several prompts", named, here.isin(places))
+    title, of = "The same token in several prompts", replace(page.subject, prompts=prompts)
+    return Map("joint", title, named, here.isin(places), of)

@@ -10,11 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
+from strata.charts.subject import Subject
 from strata.concepts.laminar_profile import words
 from strata.concepts.laminar_profile.measures import steps
 from strata.concepts.laminar_profile.tables import most_alike
 from strata.ui.anatomy.controls import CENTRED, several
-from strata.ui.anatomy.page import Page, draw, draw_row, reading, show_table
+from strata.ui.anatomy.page import Page, draw, draw_row, only, reading, show_table
 
 Tables = dict[str, pd.DataFrame]
 
@@ -44,12 +45,14 @@ def draw_layer_matrices(
 
     def turns(cells: pd.DataFrame) -> None:
         by_layer = steps(cells).rename(columns={"cosine": "value"})
-        draw(charts.by_layer(by_layer, "Cosine with the layer before"), "steps", read=False)
+        chart = charts.by_layer(by_layer, "Cosine with the layer before", "Cosine")
+        draw(chart, "steps", read=False)
         st.caption("Low where a block turns the state. The point on the right is the final norm.")
 
     form = partial(charts.layer_matrices, labels=page.labels)
     read = partial(words.between_layers_reading, shown=page.tokens["shown"].tolist())
-    return _draw(ask, form, read, turns, positions, page.labels, (0.8, 1.0), mistaken, place)
+    ways = ask, form, read, turns
+    return _draw(page, *ways, positions, page.labels, (0.8, 1.0), mistaken, place)
 
 
 def draw_token_matrices(
@@ -86,10 +89,12 @@ def draw_token_matrices(
     least = pd.Series(dtype=float)
     if len(layers) == 1:  # one scale for all, so that layers can be compared while they play
         least = page.ask("laminar_profile.statistics", skip_first=False, center=center)["minimum"]
-    return _draw(ask, form, read, ranking, layers, names, (0.5, 1.0), mistaken, place, least)
+    ways = ask, form, read, ranking
+    return _draw(page, *ways, layers, names, (0.5, 1.0), mistaken, place, least)
 
 
 def _draw(
+    page: Page,
     ask: Callable[[list[int]], pd.DataFrame],
     form: Callable[..., list[charts.Chart]],
     read: Callable[[pd.DataFrame], str],
@@ -116,21 +121,23 @@ def _draw(
     scale = _colours(cosines, by_hand, place, bar=len(chosen) > 1)
     sentence = read(right)
     row = form(right, chosen, scale=scale, reading=sentence)
+    n_drawn = right["position_a"].nunique() if "position_a" in right else page.n_tokens
+    note = only(n_drawn, page.n_tokens, "token")
     if len(row) == 1:
         figure, side = st.columns([5, 3], gap="medium")
         with figure:
-            draw(row[0], "matrix", read=False)
+            draw(row[0], "matrix", read=False, note=note)
         with side:
             detail(right)
     else:
-        draw_row(row, "right")
+        draw_row(row, "right", note=note)
     for false in wrong:
         st.markdown(
             "**The common mistake**: the loop's own index 0, 1, 2, … instead of the chosen ones, "
             "under the same titles"
         )
         sentence = words.index_bug_reading(right, false, chosen, names)
-        draw_row(form(false, chosen, scale=scale, reading=sentence), "wrong")
+        draw_row(form(false, chosen, scale=scale, reading=sentence), "wrong", note=note)
     reading(sentence)
     return tables
 
@@ -157,5 +164,5 @@ def _colours(
     scale = charts.colours(cosines, chosen, by_hand)
     if bar:
         with legend:
-            draw(charts.colour_bar(scale, cosines), "colour_bar", read=False)
+            draw(charts.colour_bar(scale, cosines), "colour_bar", read=False, of=Subject())
     return scale

@@ -7,7 +7,7 @@ drawn anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,8 @@ def next_tokens(page: Page, top: pd.DataFrame, position: int, sentence: str) -> 
         number=state.get("appended", 0),
         on_pick=lambda mark: append(mark.get("token_id")),
         in_passing=shown.top is not None,
+        of=page.subject if shown.top is None else replace(page.subject, prompts=(before,)),
+        note=page.most(len(top)),
     )
     hears = component("strata_typed", __file__, ("typed.js",))
     hears(key=_KEY, data={"drawn": count, "busy": shown.busy}, on_typed_change=lambda: None)

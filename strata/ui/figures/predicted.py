@@ -10,6 +10,7 @@ import streamlit as st
 
 from strata import charts
 from strata.charts import Chart
+from strata.charts.subject import in_a_line
 from strata.concepts.predictions import words
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_lines, distinct
@@ -30,6 +31,8 @@ def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
     token_strip(
         coloured,
         position,
+        heading="Surprisal of each token of the prompt, in nats",
+        about=in_a_line(replace(page.subject, prompts=())),
         title="The prompt's tokens by surprisal; choose one to see what the model expects next",
         low="Surprisal: 0 nats, foreseen",
         high="10 nats or more, a surprise",

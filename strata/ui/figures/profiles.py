@@ -10,7 +10,8 @@ import streamlit as st
 
 from strata import charts
 from strata.concepts.laminar_profile import words
-from strata.ui.anatomy.page import Page, draw
+from strata.ui.anatomy.page import Page, draw, only
+from strata.ui.figures.sinks import left_out
 
 _MARK = ["layer", "normed", "position_a", "position_b"]
 
@@ -34,7 +35,10 @@ def draw_profiles(
             chart = charts.laminar_profile(
                 points[title], statistics[title], title, sentence, run.labels, axes
             )
-            clicked = draw(chart, f"profile_{number}", read=False)
+            drawn = int((points[title]["kind"] == "pair").sum() / len(statistics[title]))
+            some = only(drawn, int(statistics[title]["n_pairs"].max()), "pair")
+            note = left_out(run, kept["skip_sinks"], some)
+            clicked = draw(chart, f"profile_{number}", read=False, of=run.subject, note=note)
         if (points[title]["kind"] == "pair").all():
             with places[-1] if len(runs) == 1 else places[number]:
                 _show_pair(run, points[title], statistics[title], clicked, f"pair_{number}", kept)
@@ -63,4 +67,5 @@ def _show_pair(
     st.text(words.context(shown, a, b))
     st.text(words.pair_reading(path, statistics, layer + normed, a, b, shown))
     by_layer = path[~path["normed"]].rename(columns={"cosine": "value"})
-    draw(charts.by_layer(by_layer, "Its cosine by layer"), key, read=False)
+    chart = charts.by_layer(by_layer, "Its cosine by layer", "Cosine")
+    draw(chart, key, read=False, of=page.subject)

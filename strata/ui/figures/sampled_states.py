@@ -15,7 +15,7 @@ from strata import charts
 from strata.concepts.gaussian_baseline import words
 from strata.display.tokens import display_sampled
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
-from strata.ui.anatomy.page import draw
+from strata.ui.anatomy.page import draw, only
 from strata.ui.figures.texts import SampledPage
 
 PARTS = {"stream": "Stream", "attn": "Attention", "mlp": "MLP"}
@@ -169,7 +169,9 @@ def choose_dimension(
     with right:
         sentence = words.normality_reading(points, dim)
         title = f"Dimension {dim}: its quantiles against a Gaussian's"
-        draw(charts.quantile_quantile(shown, title, sentence), "quantiles", read=False)
+        some = only(len(points), page.n_states, "state")
+        chart = charts.quantile_quantile(shown, title, sentence)
+        draw(chart, "quantiles", read=False, note=some)
     return dim, points
 
 

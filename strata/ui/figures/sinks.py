@@ -30,6 +30,14 @@ def told(page: Page, *, left_out: bool) -> str:
     return note(page.ask("hidden_states.sinks"), page.all_shown, left_out=left_out)
 
 
+def left_out(page: Page, hidden: bool, *others: str) -> str:
+    """What a figure leaves out in which attention sinks are hidden, besides `others`."""
+    n_sinks = len(page.ask("hidden_states.sinks"))
+    some = hidden and 0 < n_sinks < page.n_tokens
+    sinks = f"without {n_sinks:,} attention sink" + "s" * (n_sinks > 1) if some else ""
+    return "; ".join(filter(None, [*others, sinks]))
+
+
 def without_sinks(page: Page, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of all other tokens; of a prompt of nothing but sinks all rows."""
     others = frame[~frame["position"].isin(page.ask("hidden_states.sinks")["position"])]

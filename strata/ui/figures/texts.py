@@ -11,7 +11,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from strata.charts.subject import Subject
 from strata.corpus import datasets, passages
+from strata.display.tokens import listed
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask
@@ -33,6 +35,17 @@ class SampledPage(Page):
     def n_states(self) -> int:
         """How many token positions were sampled."""
         return int(self.sampled["n"][0])
+
+    @property
+    def subject(self) -> Subject:
+        """Of no one prompt."""
+        without = {"skip_first": "first tokens", "skip_sinks": "attention sinks"}
+        out = [noun for name, noun in without.items() if self.sample[name]]
+        return Subject(
+            model=str(self.about["title"]),
+            sampled=f"a sample of {self.n_states:,} states",
+            without=f"without {listed(out)}" if out else "",
+        )
 
     def name(self, text: int) -> str:
         """What a text is called on the page."""
@@ -68,7 +81,9 @@ def sampled(page: Page) -> SampledPage:
     with place:
         st.caption(_words(about.iloc[0], sample, texts, note))
     known = {field.name: getattr(page, field.name) for field in fields(Page)}
-    return SampledPage(**known, sample=sample, texts=texts, sampled=about)
+    drawn = SampledPage(**known, sample=sample, texts=texts, sampled=about)
+    drawn.is_drawn()
+    return drawn
 
 
 def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:

@@ -61,7 +61,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const none = document.createElement("span");
   none.className = "ramp none";
   legend.append(part(data.low, ramp, data.high), part(none, data.none));
-  root.replaceChildren(strip, legend);
+  const head = document.createElement("div");
+  head.className = "head";
+  const [heading, about] = ["b", "span"].map((name) => document.createElement(name));
+  [heading.textContent, about.textContent] = [data.heading, data.about];
+  head.append(heading, about);
+  root.replaceChildren(head, strip, legend);
   strip.scrollTop = before?.scrollTop ?? 0;
   buttons[focused]?.focus({ preventScroll: true });
   const shown = buttons[focused] ?? buttons[data.chosen];

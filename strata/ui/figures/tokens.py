@@ -24,9 +24,19 @@ def tokens_of_strip(shown: Iterable[str], tips: Iterable[str], levels: Iterable[
 
 
 def token_strip(
-    tokens: Tokens, chosen: int, *, title: str, low: str, high: str, none: str, slider: str
+    tokens: Tokens,
+    chosen: int,
+    *,
+    heading: str,
+    about: str,
+    title: str,
+    low: str,
+    high: str,
+    none: str,
+    slider: str,
 ) -> None:
-    """Tokens as buttons. The legend says what both ends of the tint mean, and tokens with `none`.
+    """Tokens as buttons, under a heading and what they are of; `title` says what they are for. The
+    legend says what both ends of the tint mean, and tokens with `none`.
 
     A click moves the slider with the session-state key `slider` to the token's position.
     """
@@ -40,6 +50,8 @@ def token_strip(
     data = {
         "tokens": tokens,
         "chosen": int(chosen),
+        "heading": heading,
+        "about": about,
         "title": title,
         "low": low,
         "high": high,

@@ -10,6 +10,7 @@ import streamlit as st
 
 from strata import charts
 from strata.charts.guess import Guess, GuessedToken, with_guess
+from strata.charts.subject import Subject
 from strata.display.tokens import display_candidate, display_percent, distinct
 from strata.errors import StrataError
 from strata.lessons import lessons
@@ -80,7 +81,8 @@ def _told(word: str) -> None:
     chart = charts.bars(frame, f"What {run.about['title']} expects next", sentence)
     if guessed is not None:
         chart = with_guess(chart, Guess("first", "x", token=guessed))
-    draw(chart, "first", read=False)
+    of = Subject((LINE,), str(run.about["title"]))
+    draw(chart, "first", read=False, of=of)
     reading(sentence, "_first")
 
 

@@ -27,7 +27,15 @@ _HEAD, _TITLE, _END = "<head>", "<title>Streamlit</title>", "</body>"
 
 ROOMS = range(0, 900, 20)  # pixels that `style.room` may keep for what is yet to come
 _ANATOMY = Path(__file__).parents[1] / "anatomy"
-_FILES = ("style.css", "access.css", "layout.css", "loading.css", "terms.css", "space.css")
+_FILES = (
+    "style.css",
+    "access.css",
+    "layout.css",
+    "loading.css",
+    "print.css",
+    "terms.css",
+    "space.css",
+)
 STYLE = "".join((_ANATOMY / name).read_text("utf-8") for name in _FILES) + "".join(
     f'[class*="st-key-room{tall}_"] {{ min-height: {tall}px; }}' for tall in ROOMS
 )

@@ -308,7 +308,7 @@ def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
     assert (corner["shown"], corner["same"], corner["front"]) == ("␣Paris", True, 0.773)
     assert corner["tip"].startswith("Layer 30, position 4 ␣is\n␣Paris 77.3%\n")
     assert drawn.cells[10][0]["back"] == 1, "the sink is beyond the scale"
-    assert drawn.alt == "The logit lens of “The grid”. It says so."
+    assert drawn.alt == "The grid. It says so."
     whole = scale_for([frame], "norm", model.d_vocab)
     assert whole.full > 20 * back.full
     assert lens_grid(frame, "", "", whole, front, up=False).layers == list(range(31))

@@ -1,0 +1,114 @@
+"""What a figure is of, and what it leaves out, as lines under its title.
+
+Vega draws a subtitle as it is: a line that is too long is cut. So lines are broken here, for the
+narrowest column in which a page draws a figure.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from string import ascii_uppercase
+
+from strata.charts.common import LABEL, Chart, Spec
+from strata.display.tokens import SHORTENED, display_text
+
+WIDEST = 46  # characters of a line: in 240 pixels, the narrowest column
+_LINE = 15  # pixels
+_SMALL = 300  # pixels: a figure less high than this says in one line what it is of
+_LEAST = 12  # characters of a prompt that tell it from others
+_OF_A_LINE = 60  # characters of a prompt where its line may be broken
+_BETWEEN = " · "
+# Lines are broken here, so Vega is not to cut them at the width of the axes: there is more room.
+_LOOK: Spec = {
+    "limit": 0,
+    "offset": 10,
+    "subtitleColor": LABEL,
+    "subtitleFontSize": 12,
+    "subtitlePadding": 4,
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The texts and the model that a figure is of. Several texts have letters; `sampled` says in
+    words which states are drawn, where they are of no one text, and `without` which are not."""
+
+    prompts: tuple[str, ...] = ()
+    model: str = ""
+    sampled: str = ""
+    without: str = ""
+
+    def parts(self, room: int = WIDEST) -> list[str]:
+        """What there is to say, each text in a place of so many characters."""
+        quotes = ["“{}”"] if len(self.prompts) == 1 else [f"{each} “{{}}”" for each in _LETTERS]
+        prompts = [
+            quote.format(shortened(prompt, room - len(quote) + 2))
+            for quote, prompt in zip(quotes, self.prompts, strict=False)
+        ]
+        return [each for each in (*prompts, self.sampled, self.model, self.without) if each]
+
+
+_LETTERS = ascii_uppercase
+
+
+def shortened(prompt: str, longest: int) -> str:
+    """The end of a prompt as plain text in a place of so many characters, of which wide ones take
+    two; what is shown for one character may take eight."""
+    for count in (longest, longest // 2, longest // 4, longest // 9):
+        shown = display_text(prompt, count)
+        if _width(shown) <= longest:
+            return shown
+    return SHORTENED
+
+
+def captioned(chart: Chart, subject: Subject, *notes: str) -> Chart:
+    """The chart with what it is of and, `notes`, what it leaves out under its title, and higher by
+    these lines. Those that it has already stand between the two."""
+    left_out = [note for note in notes if note]
+    room = WIDEST
+    if chart.height < _SMALL:  # one line, in which the prompt has what room the model leaves
+        room = max(_LEAST, WIDEST - len(_BETWEEN) - len(subject.model))
+    first, last = _lines(subject.parts(room)), _lines(left_out)
+    if not first + last:
+        return chart
+    title = chart.spec["title"]
+    given = {"text": title} if isinstance(title, str) else title
+    own = given.get("subtitle", [])
+    own = [own] if isinstance(own, str) else list(own)
+    spec = {**chart.spec, "title": {**_LOOK, **given, "subtitle": [*first, *own, *last]}}
+    height = chart.height + _LINE * len(first + last)
+    return replace(chart, spec=spec, height=height, about=in_words(subject, *left_out))
+
+
+def in_words(subject: Subject, *notes: str) -> str:
+    """The same in a sentence, for those who cannot see the figure."""
+    return f"Drawn: {', '.join([*subject.parts(), *filter(None, notes)])}."
+
+
+def in_a_line(subject: Subject, *notes: str) -> str:
+    """The same where a line may be broken anywhere, as in a page's own markup."""
+    return _BETWEEN.join([*subject.parts(_OF_A_LINE), *filter(None, notes)])
+
+
+def _lines(parts: Iterable[str]) -> list[str]:
+    """Parts on as few lines as hold them; one that is longer than a line is broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and _width(lines[-1] + _BETWEEN + part) <= WIDEST:
+            lines[-1] += _BETWEEN + part
+            continue
+        line = ""
+        for word in part.split(" "):
+            if line and _width(f"{line} {word}") > WIDEST:
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+        lines.append(line)
+    return lines
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
