@@ -153,8 +153,8 @@ def continuation(
     token and may raise, which ends the writing.
     """
     n_tokens = check_count("The length of a continuation", n_tokens, LONGEST_CONTINUATION)
-    drawn = {"temperature": temperature, "seed": seed}
-    return pd.DataFrame({"text": [model.generate(prompt, n_tokens, edits, progress, **drawn)]})
+    text = model.generate(prompt, n_tokens, edits, progress, temperature=temperature, seed=seed)
+    return pd.DataFrame({"text": [text]})
 
 
 _FINDINGS = {  # code: severity, message

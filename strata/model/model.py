@@ -240,7 +240,7 @@ class Model:
         limits.require_positions(len(token_ids), n_tokens, self._positions, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
-        chosen = {"drawn": drawn(temperature, seed), "progress": progress}
+        chosen: dict[str, Any] = {"drawn": drawn(temperature, seed), "progress": progress}
         chosen["eos_token_id"] = sorted(end_ids(self._network, self.tokenizer)) or None
         output = self._generated(token_ids, n_tokens, edits, **chosen)
         return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)

@@ -157,7 +157,7 @@ def test_a_seed_writes_the_same_again(page: Page, small_address: str) -> None:
     eventually_asks(page, write="Sampled")
     idle(page)
     first = written.inner_text()
-    page.get_by_label("Seed").fill("8")
+    page.get_by_role("spinbutton", name="Seed").fill("8")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Seed 8 draws the same text")).to_be_visible()
     expect(written).not_to_have_text(first)

@@ -12,6 +12,7 @@ import torch
 from scipy.special import softmax
 from scipy.stats import chisquare
 
+from strata.concepts import run
 from strata.errors import InputError
 from strata.model import Model
 from tests.plain import Plain
@@ -57,6 +58,8 @@ def test_the_same_seed_draws_the_same_text(tiny: Callable[[str], Model]) -> None
     torch.rand(3)
     assert texts == [written(seed) for seed in range(4)]
     assert len(set(texts)) == 4
+    view = run.continuation(model, PROMPT, 8, temperature=1.0, seed=2)
+    assert view["text"].tolist() == [texts[2]]
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

@@ -165,11 +165,13 @@ def draw(
     def picked(drawn: Any) -> list[dict[str, Any]]:
         return [mark for each in selections for mark in drawn["selection"].get(each, [])]
 
-    def pick() -> None:
+    def pick(tell: Callable[[dict[str, Any]], None]) -> None:
         for mark in picked(st.session_state[name]):
-            on_pick(mark)
+            tell(mark)
 
-    heard = pick if on_pick else "rerun"
+    heard: Any = "ignore"
+    if selections:
+        heard = partial(pick, on_pick) if on_pick else "rerun"
     with style.room(chart.height, name):
         drawn: Any = st.vega_lite_chart(
             None,
@@ -180,7 +182,7 @@ def draw(
             height=chart.height,
             key=name,
             alt=chart.alt,
-            on_select=heard if selections else "ignore",
+            on_select=heard,
         )
     if read:
         reading(chart.reading)

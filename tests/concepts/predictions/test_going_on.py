@@ -27,7 +27,7 @@ def test_upcoming_is_next_token_at_the_end(tiny: Callable[[str], Model], name: s
     pd.testing.assert_frame_equal(upcoming(model, run, k=6), last)
 
 
-def test_a_text_so_far_and_a_token_are_a_prompt_that_goes_on_so(model: Model) -> None:
+def test_a_text_so_far_ends_with_the_token_and_with_whole_characters(model: Model) -> None:
     text = "Zwölf 🌍 cats,  and"
     run = model.capture(text)
     assert "" in run.tokens, "a character in several tokens"
