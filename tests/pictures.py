@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from tests.browser.driver import DESK, OPTIONS, PATIENCE, chromium
+from tests.browser.driver import DESK, OPTIONS, chromium
 from tests.browser.screen import TITLES, idle, settled
 from tests.browser.server import serve
 
@@ -30,6 +30,7 @@ SIZES: tuple[ViewportSize, ...] = (
 SCHEMES = ("light", "dark")
 SMALLER, GAP, QUALITY = 0.6, 12, 62  # how much, pixels, of WebP's 100
 QUIET = 1_500  # milliseconds in which figures are drawn anew, which tell nobody when they are done
+WAIT = 600_000  # milliseconds: the model may have many texts to read before a page is there
 STEP = 2  # of a lesson: the first whose figure most lessons show
 
 
@@ -100,6 +101,7 @@ def main() -> int:
     parser.add_argument("--address", help="of a server that runs already")
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
+    expect.set_options(timeout=WAIT)
     with (
         nullcontext(chosen.address) if chosen.address else serve() as address,
         sync_playwright() as playwright,
@@ -109,7 +111,7 @@ def main() -> int:
             if chosen.only not in name:
                 continue
             context = browser.new_context(reduced_motion="reduce")  # somebody new each time
-            context.set_default_timeout(PATIENCE)
+            context.set_default_timeout(WAIT)
             page = context.new_page()
             come_to(page, name, address + path)
             picture(page).save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
