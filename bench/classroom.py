@@ -37,7 +37,7 @@ from strata.classroom import watch
 from strata.classroom.roster import Class, Roster
 from strata.lessons import lessons
 from strata.storage.database import Database
-from tests.browser.server import serve
+from tests.browser.server import started
 
 # Learners: the most that 95 of 100 actions of a kind may take, in seconds, on two cores.
 BOUNDS = {
@@ -175,10 +175,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         servers: list[psutil.Process] = []
         addresses: list[str] = []
         for number in range(options.processes):
-            before = set(psutil.Process().children())
             printed = options.log if number == 0 else None
-            addresses.append(stack.enter_context(serve(environment=environment, log=printed)))
-            servers += set(psutil.Process().children()) - before
+            begun = started(environment=environment, log=printed)
+            address, server = stack.enter_context(begun)
+            addresses.append(address)
+            servers.append(server)
         meter = Meter(servers)
         stack.callback(meter.end)
         meter.look()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+import psutil
+
+from tests.browser.forking import forked
 
 ROOT = Path(__file__).parents[2]
 # For a class where it does not matter: the model's own process takes as long to start as a server.
@@ -32,13 +34,15 @@ def serve(
     wait_until_ready: bool = True,
     log: Path | None = None,
     port: int | None = None,
+    by_command: bool = False,
 ) -> Iterator[str]:
     """The address of a server that runs `script`; with what it printed in the error if it dies.
 
     What learners store goes into a folder that is gone with the server, unless `environment` names
-    another; `port` is for one that takes the place of another.
+    another; `port` is for one that takes the place of another; `by_command` for one that begins as
+    a user's does, with nothing imported.
     """
-    with started(script, environment, wait_until_ready, log, port) as (address, _):
+    with started(script, environment, wait_until_ready, log, port, by_command) as (address, _):
         yield address
 
 
@@ -49,23 +53,31 @@ def started(
     wait_until_ready: bool = True,
     log: Path | None = None,
     port: int | None = None,
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    by_command: bool = False,
+) -> Iterator[tuple[str, psutil.Process]]:
     """`serve`, with the process itself."""
     port, log = port or free_port(), log or Path(os.devnull)
     with TemporaryDirectory() as state:
-        process = launched(port, script, {"STRATA_STATE": state, **(environment or {})}, log)
+        told = {"STRATA_STATE": state, **(environment or {})}
+        process = launched(port, script, told, log, by_command)
         address = f"http://127.0.0.1:{port}"
         try:
             path = "/readyz" if wait_until_ready else "/_stcore/health"
             await_ready(process, address + path, log)
             yield address, process
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
+
+
+def end(process: psutil.Process) -> None:
+    """End a server and wait until it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
+        try:
+            process.wait(15)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def launched(
@@ -73,29 +85,36 @@ def launched(
     script: Path = ROOT / "app.py",
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
-) -> subprocess.Popen[bytes]:
+    by_command: bool = False,
+) -> psutil.Process:
     """The process of a server that has just been started."""
-    options = ["--server.port", str(port), "--server.headless", "true"]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
-    with (log or Path(os.devnull)).open("wb") as output:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    arguments = ["run", str(script), "--server.port", str(port), "--server.headless", "true"]
+    environment, log = environment or {}, log or Path(os.devnull)
+    told = {**os.environ, **environment}
+    # What else there is in an environment is read as soon as torch, say, is imported.
+    if not by_command and all(name.startswith("STRATA_") for name in environment):
+        process = forked(arguments, told, ROOT, log)
+        if process is not None:
+            return process
+    command = [sys.executable, "-m", "streamlit", *arguments]
+    with log.open("wb") as output:
+        return psutil.Popen(command, cwd=ROOT, env=told, stdout=output, stderr=output)
 
 
-def await_ready(
-    process: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 600
-) -> None:
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def await_ready(process: psutil.Process, url: str, log: Path, seconds: float = 600) -> None:
     """Wait until `url` answers 200; with what the server printed in the error if it dies."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if process.poll() is not None:
+        if has_ended(process):
             printed = log.read_text(errors="replace") if log.is_file() else ""
-            raise RuntimeError(f"the server ended with {process.returncode}:\n{printed[-3000:]}")
+            raise RuntimeError(f"the server has ended:\n{printed[-3000:]}")
         try:
             # No TLS here: to make ready for it takes longer than to ask.
             if httpx.get(url, timeout=5, verify=False).status_code == 200:

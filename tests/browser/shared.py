@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -19,11 +20,12 @@ import pytest
 from filelock import FileLock
 
 from tests import small
+from tests.browser import server
+from tests.browser.forking import FOLDER, FORKING, NOTED
 from tests.browser.server import await_ready, free_port, launched
 
 SECRET = "a secret of the teacher"
 NAME = "strata.example"  # of the server that holds classes, beside its address
-_FOLDER = "STRATA_TEST_SERVERS"  # where they are noted; pytest's workers inherit it
 
 
 def shared(
@@ -31,9 +33,9 @@ def shared(
 ) -> tuple[str, Path]:
     """The address of the server of that name, and its folder, which holds what it stores (state)
     and what it printed (log.txt); `environment` is told the folder."""
-    folder = Path(os.environ[_FOLDER]) / name
+    folder = Path(os.environ[FOLDER]) / name
     folder.mkdir(exist_ok=True)
-    noted = folder / "server.json"
+    noted = folder / NOTED
     with FileLock(folder / "lock"):
         if not noted.exists():
             port, log = free_port(), folder / "log.txt"
@@ -67,7 +69,7 @@ def shared_class() -> tuple[str, Path]:
 
 
 def _noted(name: str) -> dict[str, Any]:
-    return json.loads((Path(os.environ[_FOLDER]) / name / "server.json").read_text())
+    return json.loads((Path(os.environ[FOLDER]) / name / NOTED).read_text())
 
 
 def process(name: str) -> psutil.Process:
@@ -77,19 +79,14 @@ def process(name: str) -> psutil.Process:
 
 def begin() -> None:
     """At the start of a run, in the process that starts the others."""
-    os.environ[_FOLDER] = mkdtemp(prefix="strata-servers-")
+    os.environ[FOLDER] = mkdtemp(prefix="strata-servers-")
 
 
 def end() -> None:
     """At the end of a run: ends the servers and forgets what they stored."""
-    folder = Path(os.environ.pop(_FOLDER))
-    for noted in folder.glob("*/server.json"):
-        try:
-            server = psutil.Process(json.loads(noted.read_text())["pid"])
-            server.terminate()
-            server.wait(15)
-        except psutil.NoSuchProcess:
-            continue
-        except psutil.TimeoutExpired:
-            server.kill()
+    folder = Path(os.environ.pop(FOLDER))
+    # At last who forked the others, and hears when they end.
+    for noted in sorted(folder.glob(f"*/{NOTED}"), key=lambda noted: noted.parent.name == FORKING):
+        with suppress(psutil.NoSuchProcess):
+            server.end(psutil.Process(json.loads(noted.read_text())["pid"]))
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,6 @@ from tests.browser.driver import DESK, Windows
 from tests.browser.screen import (
     TITLES,
     Watch,
-    go_to,
     idle,
     popover,
     settled,
@@ -52,27 +52,57 @@ TOO_SMALL = """() => {
     })
     .map(each => each.outerHTML.slice(0, 200));
 }"""
+# The sum of all shifts, and of each its size, what moved, and from where to where.
+SHIFT = """() => new Promise(tell => {
+  const told = [], at = ({x, y, width, height}) => [x, y, width, height].map(Math.round).join();
+  let sum = 0;
+  new PerformanceObserver(list => {
+    for (const {value, hadRecentInput, sources} of list.getEntries()) {
+      if (hadRecentInput) continue;
+      sum += value;
+      for (const {node, previousRect, currentRect} of sources) told.push(
+        `${value.toFixed(3)}: ${node?.outerHTML?.slice(0, 120) ?? node?.textContent}, `
+          + `${at(previousRect)} to ${at(currentRect)}`);
+    }
+  }).observe({type: "layout-shift", buffered: true});
+  setTimeout(() => tell([sum, told]), 200);
+})"""
 
 
 @pytest.fixture(scope="module")
 def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]]:
-    """One page, in which all others are come to by the navigation; of a browser of its own, since
-    the browser remembers that a phone puts the sidebar away."""
+    """One page, in which all others are opened; of a browser of its own, since the browser
+    remembers that a phone puts the sidebar away."""
     page = windows(1).new_page()
-    watch = Watch(page)
-    page.goto(small_address)
-    expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
-    idle(page)
-    assert in_both(page) == []
-    yield page, watch
+    yield page, Watch(page)
     driver.forget(page)
 
 
-def look(page: Page, ground: str) -> None:
-    """A desk in light, a phone in dark: the other two pairs have no markup or colour of their own,
-    and what can be read in all four `test_look` sees."""
+@pytest.fixture(params=itertools.product(("", *TITLES), GROUNDS), ids="-".join, scope="module")
+def opened(
+    request: pytest.FixtureRequest, watched: tuple[Page, Watch], small_address: str
+) -> tuple[Page, Watch]:
+    """A page that has just come, in light on a desk or in dark on a phone: the other two pairs have
+    no markup or colour of their own, and what can be read in all four `test_look` sees. To draw a
+    page anew for another size and ground takes longer than to open it there."""
+    stem, ground = request.param
+    page, watch = watched
+    page.goto("about:blank")  # where there is nothing to be drawn anew
+    ask_for(page, ground)
+    page.goto(f"{small_address}/{stem}")
+    expect(page.locator(".st-key-foot" if stem else "[aria-label='Your word']")).to_be_visible()
+    idle(page)
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
+    return page, watch
+
+
+def ask_for(page: Page, ground: str) -> None:
     page.set_viewport_size(DESK if ground == "light" else PHONE)
     page.emulate_media(color_scheme=ground)
+
+
+def look(page: Page, ground: str) -> None:
+    ask_for(page, ground)
     expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
 
 
@@ -90,45 +120,49 @@ def in_both(page: Page, where: str = "") -> list[str]:
     return found + [f"{other}: {fault}" for fault in faults(page, where)]
 
 
-@pytest.mark.parametrize("stem", TITLES)
-def test_axe_finds_nothing(stem: str, watched: tuple[Page, Watch]) -> None:
-    page, watch = watched
-    look(page, "light")
-    go_to(page, stem)
-    settled(page)
-    found = in_both(page)
+def test_nothing_jumps_while_a_page_comes(opened: tuple[Page, Watch]) -> None:
+    """Cumulative layout shift (web-vitals), of which up to 0.1 counts as good."""
+    page, _ = opened
+    page.wait_for_timeout(500)
+    shifts, moved = page.evaluate(SHIFT)
+    assert shifts <= 0.1, "\n".join(moved)
+
+
+def test_axe_finds_nothing(opened: tuple[Page, Watch]) -> None:
+    page, watch = opened
+    found = faults(page)
     tabs = page.get_by_role("tab")
-    for number in range(tabs.count()):
-        tab = tabs.nth(number)
+    for number in range(max(1, tabs.count())):
         if number:
-            tab.click()
-            expect(tab).to_have_attribute("aria-selected", "true")
+            tabs.nth(number).click()
+            expect(tabs.nth(number)).to_have_attribute("aria-selected", "true")
             settled(page)
-            found += in_both(page, MAIN)
+            found += faults(page, MAIN)
         opening = page.get_by_test_id("stMain").get_by_test_id("stPopover").get_by_role("button")
         for button in opening.all():
             at_the_foot = button.locator("xpath=ancestor::*[contains(@class,'st-key-foot')]")
             if at_the_foot.count() == 0:
                 button.click()
-                found += in_both(page, POPOVER)
+                found += faults(page, POPOVER)
                 page.keyboard.press("Escape")
                 expect(page.locator(POPOVER)).to_have_count(0)
-    assert found == []
+    assert found == [], "\n".join(found)
     assert watch.complaints == []  # nor has the browser a warning, or asked for what is not there
 
 
-def test_at_the_foot_and_on_the_list_of_lessons(watched: tuple[Page, Watch]) -> None:
+def test_at_the_foot_and_on_the_list_of_lessons(
+    watched: tuple[Page, Watch], small_address: str
+) -> None:
     page, watch = watched
-    look(page, "light")
-    go_to(page, "predictions")
-    settled(page)
+    visit(page, f"{small_address}/predictions")
     found = []
-    for name in ("Table", "Code", "Download", "Link"):
-        popover(page, name)
-        found += in_both(page, POPOVER)
-        page.keyboard.press("Escape")
-        expect(page.locator(POPOVER)).to_have_count(0)
-    look(page, "dark")
+    for ground in GROUNDS:
+        look(page, ground)
+        for name in ("Table", "Code", "Download", "Link"):
+            popover(page, name)
+            found += faults(page, POPOVER)
+            page.keyboard.press("Escape")
+            expect(page.locator(POPOVER)).to_have_count(0)
     link = page.get_by_role("link", name="Lessons")
     expect(link).not_to_be_in_viewport()
     page.get_by_test_id("stExpandSidebarButton").click()
@@ -165,7 +199,7 @@ def test_beside_a_lesson(watched: tuple[Page, Watch], small_address: str) -> Non
     expect(page.locator(POPOVER)).to_be_visible()
     found += in_both(page, POPOVER)
     forget(page, small_address, "predictions")
-    assert found == []
+    assert found == [], "\n".join(found)
     assert watch.complaints == []
 
 

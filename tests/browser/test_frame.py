@@ -34,7 +34,7 @@ def frame_present(page: Page) -> None:
 
 
 def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page) -> None:
-    with serve(wait_until_ready=False) as address:
+    with serve(wait_until_ready=False, by_command=True) as address:
         stem, title = list(TITLES.items())[-1]
         page.goto(f"{address}/{stem}")  # the first request for any page of this process
         frame_present(page)
@@ -43,7 +43,7 @@ def test_a_fresh_server_shows_the_frame_whatever_is_asked_first(page: Page) -> N
 
 
 def test_a_page_can_be_opened_while_the_model_is_loaded(page: Page) -> None:
-    with serve(wait_until_ready=False) as address:
+    with serve(wait_until_ready=False, by_command=True) as address:
         early = httpx.get(f"{address}/readyz", timeout=5)  # not blocked by what is being loaded
         assert early.status_code == 503
         assert early.json() == {"ready": False, "reason": "starting"}

@@ -1,4 +1,4 @@
-"""Pages laid out by the width that they have: nothing is cut beside a lesson, nothing jumps."""
+"""Pages laid out by the width that they have: nothing is cut beside a lesson."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.browser.screen import (
     type_prompt,
     visit,
 )
+from tests.browser.test_look import PHONE
 
 LAPTOP: ViewportSize = {"width": 1024, "height": 768}
-PHONE: ViewportSize = {"width": 390, "height": 844}
 # Labels and buttons whose words do not fit: more of them than is shown.
 CUT = """() => [...document.querySelectorAll(`[data-testid=stMain] :is(
     [data-testid=stWidgetLabel], [data-testid=stCheckbox], [data-testid^=stBaseButton],
@@ -38,13 +38,6 @@ BEYOND = """() => {
     .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > edge)
     .map(e => e.outerHTML.slice(0, 80));
 }"""
-SHIFT = """() => new Promise(tell => {
-  let sum = 0;
-  new PerformanceObserver(list => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
-  }).observe({type: "layout-shift", buffered: true});
-  setTimeout(() => tell(sum), 200);
-})"""
 
 
 def look(page: Page) -> None:
@@ -122,18 +115,6 @@ def test_a_step_stands_where_the_learner_wants_it(page: Page, small_address: str
     )
     put("Beside the page")
     assert abs(width() - narrow) < 2
-
-
-@pytest.mark.parametrize("stem", TITLES)
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_nothing_jumps_while_a_page_comes(
-    page: Page, small_address: str, stem: str, size: ViewportSize
-) -> None:
-    """Cumulative layout shift (web-vitals), of which up to 0.1 counts as good."""
-    page.set_viewport_size(size)
-    visit(page, f"{small_address}/{stem}")
-    page.wait_for_timeout(500)
-    assert page.evaluate(SHIFT) <= 0.1
 
 
 def test_on_paper_a_page_is_what_it_says(page: Page, small_address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +21,7 @@ from strata.storage.database import Database
 from strata.ui.server import door
 from tests import small
 from tests.browser.driver import Newcomer
-from tests.browser.server import WITHOUT_A_PROCESS, started
+from tests.browser.server import WITHOUT_A_PROCESS, has_ended, started
 from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel
 from tests.databases import new_place
@@ -34,7 +33,7 @@ SECRET = "a secret of the teacher"
 @dataclass
 class Site:
     proxy: Proxy
-    processes: dict[int, subprocess.Popen[bytes]]  # by port
+    processes: dict[int, psutil.Process]  # by port
     roster: Roster
     group: Class
 
@@ -64,10 +63,10 @@ class Site:
         return {
             port: sum(
                 each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED
-                for each in psutil.Process(process.pid).net_connections("tcp")
+                for each in process.net_connections("tcp")
             )
             for port, process in self.processes.items()
-            if process.poll() is None
+            if not has_ended(process)
         }
 
 
@@ -85,7 +84,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "STRATA_ALLOWED_HOSTS": "localhost",
         }
         servers = [
-            started(environment=environment, log=folder / f"{name}.log") for name in ("one", "two")
+            started(environment=environment, log=folder / f"{name}.log", by_command=True)
+            for name in ("one", "two")
         ]
         with ThreadPoolExecutor() as at_once:
             opened = list(at_once.map(stack.enter_context, servers))

@@ -121,7 +121,7 @@ def kept(group: Class) -> None:
         if one:
             renew = st.button("New resume code")
             if renew:
-                st.code(roster().renew(one), language=None)
+                st.code(roster().renew(one), language=None, wrap_lines=True)
         with st.popover("Delete the learner" if one else "Delete the class"):
             all_ = f"the class {group.name}, with its {learners(len(ids))}"
             whom = f"the learner {names[one]}" if one else all_

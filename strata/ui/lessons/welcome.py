@@ -139,13 +139,14 @@ def _doors() -> None:
 
 def _door(name: str, what: str, label: str, go: Callable[[], None] | None) -> None:
     with st.container(border=True, key=f"door_{name.replace(' ', '_').lower()}"):
-        st.markdown(f"**{name}**")
-        st.markdown(quoted(what))
+        st.markdown(f"**{name}**\n\n{quoted(what)}")  # one: each takes a browser's time
         if go is not None:
             st.button(label, on_click=go, key=f"{label} {name}")
             return
         with st.popover(label):
             st.markdown("Start Strata with a secret of yours; the teacher then enters at `/teach`.")
             st.code(
-                'STRATA_MODE=class STRATA_TEACHER_SECRET="…" streamlit run app.py', language=None
+                'STRATA_MODE=class STRATA_TEACHER_SECRET="…" streamlit run app.py',
+                language=None,
+                wrap_lines=True,  # what would have to be scrolled cannot be, by keys
             )

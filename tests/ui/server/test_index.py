@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import streamlit as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from streamlit import file_util
 
 from strata.concepts.views import concepts
 from strata.lessons import LessonError
@@ -51,6 +53,37 @@ def test_a_meaning_of_a_term_is_no_markup(
 @pytest.mark.parametrize("name", ["favicon.png", "static/js/index.js", "predictions/x", "a-b"])
 def test_a_file_is_none_of_its(client: TestClient, name: str) -> None:
     assert client.get(f"/{name}").status_code == 404
+
+
+def test_what_the_first_page_draws_is_asked_for_at_once(client: TestClient) -> None:
+    static = Path(file_util.get_static_dir())
+    files = index.early(static)
+    head = client.get("/").text.partition("</head>")[0]
+    for source in index.EARLY:
+        name = source.rpartition("/")[2].removesuffix("tsx")
+        assert any(f"/{name}" in file for file in files), f"{source}: Streamlit calls it otherwise"
+    for file in files:
+        assert (static / file).is_file()
+        assert head.count(file) == 1
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        None,
+        "",
+        "[]",
+        "{}",
+        '{"index.html": {"imports": ["gone"]}}',
+        '{"index.html": {}, "widgets/TextInput/TextInput.tsx": 1}',
+    ],
+)
+def test_where_streamlit_lists_its_scripts_otherwise_none_is_asked_for(
+    tmp_path: Path, listed: str | None
+) -> None:
+    if listed is not None:
+        (tmp_path / "manifest.json").write_text(listed, "utf-8")
+    assert index.early(tmp_path) == []
 
 
 @pytest.mark.parametrize("height", [-5, 0, 19, 333, 380, 5000])
