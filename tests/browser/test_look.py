@@ -203,7 +203,8 @@ def test_buttons_keep_apart(opened: Page, size: str) -> None:
     boxes = [
         box
         for area in ("stMain", "stSidebar")
-        for box in opened.get_by_test_id(area).get_by_role("button").evaluate_all(BOXES)
+        # But for terms in running text, where a line is not as high as a finger is wide.
+        for box in opened.get_by_test_id(area).locator("button:not(.term)").evaluate_all(BOXES)
         if not (size == "phone" and area == "stSidebar")  # there it lies over the page
     ]
     assert len(boxes) > 5

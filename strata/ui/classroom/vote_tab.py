@@ -150,7 +150,8 @@ def _running(group: Class, vote_id: str) -> None:
         return
     if vote is None or vote.id != vote_id:  # ended, or another one opened, elsewhere
         st.rerun(scope="app")
-    st.markdown(f"#### {_TITLES[vote.phase]}")
+    with st.container(key="vote_phase"):
+        st.markdown(f"## {_TITLES[vote.phase]}")
     st.text(vote.asked.question.ask)
     if vote.asked.prompt:
         st.text(f"About the prompt “{vote.asked.prompt}”")

@@ -50,4 +50,4 @@ button, .button {{ font: inherit; font-weight: 600; padding: .55rem 1.4rem; bord
 .code {{ font: 600 1.6rem ui-monospace, monospace; letter-spacing: .06em; }}
 .wrong {{ border-left: .3rem solid #d4472f; padding-left: .8rem; }} a {{ color: var(--main); }}
 a.button {{ color: #fff; }} details {{ margin-top: 1.6rem; }}
-</style><h1>{title}</h1>{body}</html>"""
+</style><main><h1>{title}</h1>{body}</main></html>"""
