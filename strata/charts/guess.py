@@ -91,13 +91,13 @@ def _named(guess: Guess) -> list[str]:
         return []
     return [
         f"“{token.label}”, {display_percent(token.prob, 2)}",
-        f"rank {token.rank:,} (0 is best)",
+        "no token is likelier" if not token.rank else f"after {token.rank:,} likelier",
     ]
 
 
 def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
-    """The chart of bars with one for this token, below the others unless it is among them. Columns:
-    token_id, label, order."""
+    """The chart of bars with one for this token, below the others unless it is among them, and dots
+    where tokens lie between. Columns: token_id, label, order."""
     frame = chart.frame
     if token.token_id in set(frame["token_id"]):
         return chart
@@ -112,11 +112,13 @@ def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
         "logprob": math.log(token.prob) if token.prob else -math.inf,
         "chosen": False,
     }
-    row = {name: [facts.get(name)] for name in frame.columns}
+    gap = {"token_id": -1, "label": "⋮", "order": len(frame) - 0.5, "percent": "", "chosen": False}
+    rows = [gap, facts] if token.rank > len(frame) else [facts]
+    row = {name: [each.get(name) for each in rows] for name in frame.columns}
     added = pd.DataFrame(row).astype(
-        {name: kind for name, kind in frame.dtypes.items() if row[str(name)] != [None]}
+        {n: kind for n, kind in frame.dtypes.items() if n != "order" and None not in row[str(n)]}
     )
-    room = (chart.height - 90) // max(1, len(frame))  # of a bar
+    room = (chart.height - 90) // max(1, len(frame)) * len(rows)  # of a bar
     frame = pd.concat([frame, added], ignore_index=True)
     return replace(chart, frame=frame, height=chart.height + room)
 

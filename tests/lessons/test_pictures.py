@@ -46,10 +46,10 @@ def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: 
         chart = replace(chart, frame=chart.frame.assign(token_id=[7, *range(8, 7 + n_bars)]))
         drawn = with_guess(chart, Guess("figure", "x", token=token))
         [picture] = as_pictures([as_spec(drawn)])
-        for line in ("Your guess is in magenta", "“␣a”, 0.04%", "rank 1,234 (0 is best)"):
+        for line in ("Your guess is in magenta", "“␣a”, 0.04%", "after 1,234 likelier"):
             assert line in picture
         assert picture.count('stroke="#c2185b"') == 1, "one bar of all"
-        assert len(drawn.frame) == n_bars + (token_id == 99)
+        assert len(drawn.frame) == n_bars + 2 * (token_id == 99), "the bar, and dots before it"
         row = drawn.frame[drawn.frame["token_id"] == token_id].iloc[0]
         assert drawn.frame["label"].is_unique
         assert len(chart.frame) == n_bars, "the page's own chart is as it was"
@@ -58,6 +58,14 @@ def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: 
             assert drawn.height > chart.height
     other = FORMS["by_layer"]()
     assert with_guess(other, Guess("figure", "x", token=token)) is other
+
+
+def test_the_next_of_all_tokens_follows_without_dots() -> None:
+    bars = FORMS["bars"]()
+    chart = replace(bars, frame=bars.frame.assign(token_id=range(len(bars.frame))))
+    token = GuessedToken(99, "␣x", len(bars.frame), 0.01)
+    drawn = with_guess(chart, Guess("figure", "x", token=token))
+    assert drawn.frame["label"].tolist() == [*bars.frame["label"], "␣x"]
 
 
 def test_a_guessed_position_is_a_column_of_cells() -> None:
