@@ -19,6 +19,10 @@ class InputError(StrataError):
     """A prompt, parameter or edit is empty, too long, out of range or not what was expected."""
 
 
+class UnknownCodeError(InputError):
+    """Nobody was given the code that was typed."""
+
+
 class BusyError(StrataError):
     """The queue is full, or this learner has asked for as much as is allowed for now.
 

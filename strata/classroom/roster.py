@@ -22,7 +22,7 @@ from strata.classroom.codes import (
     read_class_code,
     read_code,
 )
-from strata.errors import InputError
+from strata.errors import InputError, UnknownCodeError
 from strata.storage.database import Database
 from strata.storage.tables import (
     ClassRow,
@@ -180,7 +180,7 @@ class Roster:
         with self._database.session() as session:
             row = session.scalar(select(ClassRow).where(ClassRow.code == (code or "")))
             if row is None:
-                raise InputError(NO_CLASS)
+                raise UnknownCodeError(NO_CLASS)
             return _class(row)
 
     def join(self, code: str, name: str) -> tuple[Member, str]:
@@ -215,7 +215,9 @@ class Roster:
             wanted = MemberRow.resume == fingerprint(code or "")
             row = session.scalar(select(MemberRow).where(wanted))
             if code is None or row is None:
-                raise InputError("Nobody has this resume code; it has twelve letters and digits.")
+                raise UnknownCodeError(
+                    "Nobody has this resume code; it has twelve letters and digits."
+                )
             return _member(row)
 
     def renew(self, member_id: str) -> str:

@@ -6,6 +6,7 @@ browser is one cookie, a random token; only its hash is stored.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from html import escape
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strata.classroom.codes import fingerprint, is_password
 from strata.classroom.roster import SEAT_HOURS, Roster, Seat
-from strata.errors import InputError, StrataError
+from strata.errors import InputError, StrataError, UnknownCodeError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import shared
 from strata.ui.server.door_pages import join_page, page, warning
@@ -33,6 +34,9 @@ _OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/
 _LONGEST_FORM = 10_000  # bytes
 _FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
 _TEACHER_HOURS = 12.0
+_LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
+_MOST_WAITING = 500  # of such browsers at a time
+_waiting = 0
 
 
 @dataclass
@@ -45,7 +49,9 @@ class Reception:
     roster: Roster
     teacher: str
     accounts: tuple[str, ...] = ()
-    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # a school's address
+    # A school shares an address, and its classes come in at once.
+    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))
+    joins: Attempts = field(default_factory=lambda: Attempts(200, 0.2))  # of an address, to a class
     secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
     _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
     _changes: int = 0
@@ -155,15 +161,19 @@ async def join(request: Request) -> Response:
     code, name, resume = (typed.get(each, "") for each in ("code", "name", "resume"))
     whose = request.client.host if request.client else ""
     try:
-        if wait := reception.wrong_codes.wait(whose):
-            raise InputError(f"Too many wrong codes; try again in {wait:.0f} seconds.")
         if resume.strip():
             member, new = await run_in_threadpool(reception.roster.resume, resume), ""
         else:
+            group = await run_in_threadpool(reception.roster.by_code, code)
+            await _wait_for_turn(reception.joins, f"{group.id} {whose}")
             member, new = await run_in_threadpool(reception.roster.join, code, name)
         token = await run_in_threadpool(reception.roster.seat, member.id)
-    except InputError as error:
+    except UnknownCodeError as error:  # a right one is let in, however many wrong ones came before
+        wait = reception.wrong_codes.wait(whose)
         reception.wrong_codes.take(whose)
+        said = f"Too many wrong codes; try again in {wait:.0f} seconds." if wait else str(error)
+        return join_page(code, name, next_page, said)
+    except InputError as error:
         return join_page(code, name, next_page, str(error))
     except StrataError:
         return join_page(code, name, next_page, "The class's database does not answer; try again.")
@@ -174,6 +184,21 @@ async def join(request: Request) -> Response:
       <p class=code id=resume>{new}</p>
       <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
     return _seat(page("You are in", body), request, token, SEAT_HOURS)
+
+
+async def _wait_for_turn(turns: Attempts, whose: str) -> None:
+    """Wait until there is an attempt, and take it. InputError if many wait, or it takes long."""
+    global _waiting
+    until = time.monotonic() + _LONGEST_WAIT
+    while wait := turns.wait(whose):
+        if time.monotonic() + wait > until or _waiting >= _MOST_WAITING:
+            raise InputError("Many are joining just now; try again in half a minute.")
+        _waiting += 1
+        try:
+            await asyncio.sleep(wait)
+        finally:
+            _waiting -= 1
+    turns.take(whose)
 
 
 async def teach(request: Request) -> Response:

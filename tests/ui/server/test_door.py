@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -135,15 +136,38 @@ def test_the_teacher_enters_by_the_secret_and_not_without_end(
     assert client.get("/class").text == "a page"
 
 
-def test_wrong_class_codes_are_not_tried_without_end(
+def test_who_tries_wrong_codes_without_end_keeps_nobody_out(
     client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """From the class's own address, say: who has a right one is let in all the same."""
     assert door.reception
     monkeypatch.setattr(door.reception, "wrong_codes", Attempts(3, 60.0, lambda: 0.0))
-    for _ in range(3):
-        assert "No class" in client.post("/join", data={"code": "aaaa-aaaa", "name": "x"}).text
-    answer = client.post("/join", data={"code": group.code, "name": "Ann"})
-    assert "Too many wrong codes" in answer.text
+    wrong = {"code": "aaaa-aaaa", "name": "x"}
+    for said in (*["No class"] * 3, *["Too many wrong codes"] * 3):
+        assert said in client.post("/join", data=wrong).text
+    code = join(client, group)
+    client.post("/leave")
+    assert "Too many" in client.post("/join", data={"resume": "aaaa-aaaa-aaaa"}).text
+    assert client.post("/join", data={"resume": code}).status_code == 303
+
+
+def test_many_who_join_at_once_wait_for_their_turn(
+    client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address can fill no class in seconds, nor keep others out of theirs."""
+    assert door.reception
+    other = door.reception.roster.create("4a")
+    monkeypatch.setattr(door.reception, "joins", Attempts(3, 0.2))
+    begun = time.monotonic()
+    for number in range(5):
+        join(client, group, f"Ann {number}")
+    assert 0.3 < time.monotonic() - begun < 20
+    monkeypatch.setattr(door.reception, "joins", Attempts(1, 1000.0))
+    join(client, group, "Bob")
+    form = {"code": group.code, "name": "Cid"}
+    assert "Many are joining just now" in client.post("/join", data=form).text
+    join(client, other)
+    assert len(door.reception.roster.members(group.id)) == 6
 
 
 def test_a_closed_class_says_so_and_lets_nobody_on(

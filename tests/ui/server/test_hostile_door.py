@@ -20,7 +20,7 @@ from tests.hostile import CASES, Case, each_sink, of_kinds, try_all
 from tests.ui.server.test_door import app
 
 TAGS = set(
-    "html meta title style h1 p form label input button details summary a".split()
+    "html meta title style main h1 p form label input button details summary a".split()
 )  # of the door's own pages
 UNSET = {"x", "hacked"}
 
