@@ -59,7 +59,7 @@ def test_one_block_in_detail(page: Page, address: str) -> None:
     visit(page, address, "?view=One+block+in+detail")
     page.get_by_role("button", name="Hurts most: block 2").click()
     expect(chart(page, "Next token, the stream × 0.8 at block 2")).to_be_visible()
-    grid = page.get_by_role("grid", name=re.compile("the stream × 0.8 at block 2”"))
+    grid = page.get_by_role("grid", name=re.compile(r"the stream × 0.8 at block 2\b"))
     rows = grid.get_by_role("button", name=re.compile(r"^Layer \d+, position 0 "))
     expect(rows).to_have_count(29)  # from layer 2, which the edit leaves as it is, to layer 30
     expect(page.get_by_text("Without the edit, the model goes on:")).to_be_visible()
