@@ -46,7 +46,8 @@ def test_a_page_can_be_opened_while_the_model_is_loaded(page: Page) -> None:
     with serve(wait_until_ready=False, by_command=True) as address:
         early = httpx.get(f"{address}/readyz", timeout=5)  # not blocked by what is being loaded
         assert early.status_code == 503
-        assert early.json() == {"ready": False, "reason": "starting"}
+        starting = {"ready": False, "reason": "starting", "kept": True, "waiting": 0}
+        assert early.json() == starting
         page.goto(address)  # the first request, too
         expect(page.get_by_role("textbox", name="Your word")).to_be_visible()
         page.goto(f"{address}/predictions")

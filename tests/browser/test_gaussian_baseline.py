@@ -51,7 +51,11 @@ def test_one_dimension_is_two_spikes_and_says_why(page: Page, small_address: str
 @pytest.mark.parametrize(
     ("view", "title", "said"),
     [
-        ("Three+steps", "Centred", r"of this excess the offset that they share explains \d+%"),
+        (
+            "Three+steps",
+            "Cosines of pairs: centred",
+            r"of this excess the offset that they share explains \d+%",
+        ),
         ("Whole+model", "Effective dimension", "Over all layers the .* writes come closest"),
         ("Dimensions", "Dimension 7", "Dimension 7 reaches"),
     ],

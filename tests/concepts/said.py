@@ -100,7 +100,8 @@ def sayers() -> dict[str, Sayer]:
 
 def faults(sentence: str) -> list[str]:
     """Which rules a sentence breaks."""
-    plain = re.sub(r"^After “.*?”, the model", "After “x”, the model", sentence)
+    of_a_text = r"^(After|As you type, after) “.*?”(, the model|: “)"
+    plain = re.sub(of_a_text, r"\1 “x”\2", sentence)
     plain = re.sub(r"“\S{1,40}?”(?![^\s,.;:)])", "“x”", plain)
     plain = re.sub(r"“\d+ \S{1,40}?”(?=[ ,])", "“x”", plain)  # a token with its position
     broken = [name for name, rule in _RULES.items() if re.search(rule, plain)]

@@ -18,7 +18,8 @@ const BLOCKS = [
 ].join(",");
 const PANEL = ".st-key-lesson_panel"; // in which a lesson's author says what is explained
 const OWN = `${PANEL} abbr[title]`;
-const UNREAD = "code, pre, abbr, [role=img]";
+// What is explained by Streamlit's own tip, such as a red badge, is not to be covered by another.
+const UNREAD = "code, pre, abbr, [role=img], [data-testid=stTooltipHoverTarget]";
 const FINGER = 24; // pixels
 
 // A token is shown with a mark for its space or within quotes: neither is a word of ours.

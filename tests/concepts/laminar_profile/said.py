@@ -77,7 +77,7 @@ def _profile(run: Run, kept: dict[str, bool]) -> Iterator[Said]:
     said = words.profile_reading(statistics, points)
     bug = words.unique_bug_reading(statistics, wrong)
     if not n_pairs:
-        yield Said("profile_reading", said, ("No pair of tokens is left",))
+        yield Said("profile_reading", said, ("There is no pair of tokens",))
         yield Said("unique_bug_reading", bug, ("There is no pair",))
         return
     states = run.hidden[:, left]

@@ -29,6 +29,10 @@ def said(run: Run) -> Iterator[Said]:
             f"entropy, {two(entropy)} nats",
         )
         yield Said("reading", sentence, claims)
+        if position == run.last:
+            top = tables.next_token(run.model, run.trace, position, 5)
+            typed = words.typed_reading(run.text, top)
+            yield Said("typed_reading", typed, (f"”: “{display_candidate(token)}”, ",))
         if cut := re.match(r"After “…(\w+)", sentence):
             assert re.search(rf"(^|\s){cut[1]}", run.text), f"{sentence} begins in a word"
         yield from _followed(run, position)
