@@ -181,5 +181,11 @@ def _axes(last: int, axes: Axes) -> Spec:
     y = {"domain": [axes.low, axes.high], "nice": False}
     return {
         "x": {**LAYER_AXIS, "field": "x", "axis": axis, "scale": x},
-        "y": {"type": "quantitative", "title": "Cosine similarity", "scale": y},
+        # As many for two beside each other, whose titles may leave one less room.
+        "y": {
+            "type": "quantitative",
+            "title": "Cosine similarity",
+            "scale": y,
+            "axis": {"tickCount": 8},
+        },
     }
