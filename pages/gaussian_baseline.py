@@ -10,13 +10,6 @@ from strata.ui.figures import sampled_states
 from strata.ui.figures.texts import sampled
 
 VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
-GLANCE = {
-    "mean": ("Mean cosine of pairs", "Mean cosine"),
-    "effective_dimension": ("Effective dimension", "Dimensions (logarithmic)"),
-    "ks_full": ("Distance from random directions in all dimensions", "KS distance (0 to 1)"),
-    "ks_best": ("Distance from those in the nearest number of dimensions", "KS distance (0 to 1)"),
-}
-
 page = sampled(open_page("gaussian_baseline"))
 chosen = sampled_states.choose(page)
 spread, steps, every, single = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
@@ -40,8 +33,8 @@ if spread.open:
         with figure:
             chart = charts.histogram(bins, baseline, pair["cosine"], title, sentence)
             draw(chart, "histogram", read=False)
-        compared = words.compare(numbers, order, pair, d, page.n_states)
         with detail:
+            compared = words.compare(numbers, order, pair, d, page.n_states)
             show_table(compared, sampled_states.COMPARED)
         if d == 1:
             st.caption(words.SPIKES)
@@ -70,11 +63,11 @@ if every.open:
     with every:
         glance = page.ask("gaussian_baseline.glance", **chosen.treated)
         places = [*st.columns(2), *st.columns(2)]
-        for i, (name, titles) in enumerate(GLANCE.items()):
+        for i, (name, titles) in enumerate(sampled_states.GLANCE.items()):
             curve = glance[["layer", "part"]].assign(value=glance[name])
-            log = name == "effective_dimension"
+            chart = charts.by_part(curve, *titles, chosen.layer, log=name == "effective_dimension")
             with places[i]:
-                draw(charts.by_part(curve, *titles, chosen.layer, log=log), name, read=False)
+                draw(chart, name, read=False)
         st.caption(words.GLANCE)
         reading(words.whole(glance))
         tables = {"whole model": glance}

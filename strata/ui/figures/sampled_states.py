@@ -20,6 +20,13 @@ from strata.ui.figures.texts import SampledPage
 
 PARTS = {"stream": "Stream", "attn": "Attention", "mlp": "MLP"}
 NOUNS = {"stream": "Residual stream", "attn": "Attention writes", "mlp": "MLP writes"}
+_KS = "KS distance (0 to 1)"
+GLANCE = {
+    "mean": ("Mean cosine of pairs", "Mean cosine"),
+    "effective_dimension": ("Effective dimension", "Dimensions (logarithmic)"),
+    "ks_full": ("Distance from random directions in all dimensions", _KS),
+    "ks_best": ("Distance from those in the nearest number of dimensions", _KS),
+}
 STEPS = RAW, CENTRED, DROPPED = "Raw", "Centred", "Without the top"
 PAIRS = {"all": "All", "within": "Within a text", "between": "Between texts"}
 COMPARED = {"number": "", "these": "These states", "random": "Random"}
