@@ -32,8 +32,8 @@ class Proxy:
 
 
 def _trust(certificate: Path) -> ssl.SSLContext:
-    """A client of the tests reads a socket in one thread and writes in another. With TLS 1.3 tickets
-    come after the handshake, and a write while one is read can wait for ever."""
+    """A client of the tests reads a socket in one thread and writes in another. With TLS 1.3
+    tickets come after the handshake, and a write while one is read can wait for ever."""
     trust = ssl.create_default_context(cafile=certificate)
     trust.maximum_version = ssl.TLSVersion.TLSv1_2
     return trust
