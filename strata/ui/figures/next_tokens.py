@@ -55,10 +55,6 @@ def next_tokens(page: Page, top: pd.DataFrame, position: int, sentence: str) -> 
         said = words.typed_reading(before, top)
         chart = bars(top, "What may follow what you type", said)
     append = partial(_append, before, dict(zip(top["token_id"], top["predicted"], strict=True)))
-    with st.container(key="append", horizontal=True, vertical_alignment="center"):
-        _choice(top, append)
-        note = state.pop(_REFUSED, "") or shown.note or said or _how(page, position)
-        style.say("note", note, "typed")
     draw(
         chart,
         "next_tokens",
@@ -69,6 +65,10 @@ def next_tokens(page: Page, top: pd.DataFrame, position: int, sentence: str) -> 
         of=page.subject if shown.top is None else replace(page.subject, prompts=(before,)),
         note=page.most(len(top)),
     )
+    with st.container(key="append", horizontal=True, vertical_alignment="center"):
+        _choice(top, append)
+        note = state.pop(_REFUSED, "") or shown.note or said or _how(page, position)
+        style.say("note", note, "typed")
     hears = component("strata_typed", __file__, ("typed.js",))
     hears(key=_KEY, data={"drawn": count, "busy": shown.busy}, on_typed_change=lambda: None)
 
