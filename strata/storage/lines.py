@@ -36,9 +36,11 @@ def write(path: Path, content: bytes, at: int) -> bool:
             try:
                 os.lseek(file, at, os.SEEK_SET)
                 _put(file, content)
-            except OSError:  # what was begun is no line
+            except OSError:  # what was begun is no line; the room stays
                 with suppress(OSError):
-                    os.ftruncate(file, min(before, at))
+                    os.ftruncate(file, before)
+                    os.lseek(file, at, os.SEEK_SET)
+                    _put(file, bytes(max(0, before - at)))
                 raise
         if not before:
             sync(path.parent)
@@ -48,8 +50,15 @@ def write(path: Path, content: bytes, at: int) -> bool:
 
 
 def append(path: Path, content: bytes) -> bool:
-    """Whether these bytes are now on the disk, at the end of a file in no reserved room."""
-    return write(path, content, path.stat().st_size if path.exists() else 0)
+    """Whether these bytes are now on the disk, at the end of a file in no reserved room, which
+    other processes may write too."""
+    try:
+        with _opened(path, os.O_APPEND) as file:
+            _put(file, content)
+        sync(path.parent)
+    except OSError:
+        return False
+    return True
 
 
 def read(path: Path) -> list[bytes]:
@@ -69,8 +78,8 @@ def sync(folder: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+def _opened(path: Path, how: int = 0) -> Iterator[int]:
+    file = os.open(path, how | os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:
         yield file
     finally:

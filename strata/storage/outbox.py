@@ -64,7 +64,7 @@ class Outbox:
         self._learners: Counter[str] = Counter()
         self._missing: dict[str, None] = {}  # of what waits, what is not in the file, in order
         self._said = False  # in the log: that something would be lost
-        self._grown = 0  # bytes of letters in the file
+        self._grown, self._full = 0, _ROOM  # bytes in the file, and at which it is written anew
         self._lock, self._sending = RLock(), Lock()
         self._asked: deque[_Asked] = deque()  # to be sent by whoever has the turn next
         self._turn = Lock()
@@ -241,7 +241,8 @@ class Outbox:
             if lines.write(self._path, content, self._grown):
                 self._grown += len(content)
                 self._missing.clear()
-        if self._missing or self._grown >= _ROOM:  # else, where there is no room, it goes on so
+        if self._missing or self._grown >= self._full:
+            self._full = self._grown + _ROOM  # where there is no room for that, it goes on so
             self._written_anew()
         if self._missing and not self._said:
             _log.error(
@@ -287,7 +288,7 @@ class Outbox:
     def _empty(self) -> None:
         """Leave no letter in the file, and its room for the next one."""
         try:
-            kept = self._grown and self._path.stat().st_size >= _ROOM
+            kept = 0 < self._grown <= _ROOM <= self._path.stat().st_size
             if kept and lines.write(self._path, bytes(self._grown), 0):
                 self._path.replace(self._room)
                 self._reserved = True
@@ -295,7 +296,7 @@ class Outbox:
                 self._path.unlink(missing_ok=True)
         except OSError:  # it is not there, or the folder is not
             pass
-        self._grown = 0
+        self._grown, self._full = 0, _ROOM
         if not self._reserved:
             self._reserve()
 
@@ -318,7 +319,7 @@ class Outbox:
             lines.sync(self._folder)
         except OSError:
             return False
-        self._grown = len(content)
+        self._grown, self._full = len(content), len(content) + _ROOM
         self._missing.clear()
         return True
 
@@ -342,7 +343,7 @@ class Outbox:
             lock = FileLock(path.with_suffix(".lock"), thread_local=False)
             try:
                 with lock.acquire(timeout=0), self._lock:
-                    if path == path.with_suffix(".room") or (path.exists() and self._copy(path)):
+                    if path.suffix == ".room" or (path.exists() and self._copy(path)):
                         path.unlink(missing_ok=True)
                         path.with_suffix(".lock").unlink(missing_ok=True)
             except (OSError, Timeout):
@@ -351,8 +352,8 @@ class Outbox:
     def _copy(self, path: Path) -> bool:
         """Put the letters of a file before those that wait; whether they are in the file here."""
         before, mine = (dict(self._waiting), dict(self._missing)), list(self._waiting.values())
-        self._waiting.clear()
-        self._learners.clear()
+        for each in (self._waiting, self._missing, self._learners):
+            each.clear()
         for line in lines.read(path):
             try:
                 letter = json.loads(line)

@@ -196,3 +196,37 @@ def test_a_line_that_was_cut_off_spoils_no_other(
     third = opened()
     until(lambda: third.waiting() == 0)
     assert steps(third) == [1, 2]
+
+
+def test_more_than_the_room_is_not_written_anew_with_each_change(
+    disk: dict[str, bool],
+    opened: Callable[[], Progress],
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = opened()
+    progress.note("ann", "first", 0)
+    outbox, anew = progress._outbox, []
+    assert outbox
+    written = outbox._written_anew
+    monkeypatch.setattr(outbox, "_written_anew", lambda: (anew.append(1), written())[1])
+    place.away()
+    for step in range(1, 100):
+        progress.note("ann", "first", step, observation="x" * 1_000)
+    assert progress.is_durable
+    assert outbox._grown > 4 * ROOM
+    assert len(anew) < 10
+
+
+def test_what_has_no_room_leaves_the_room_that_is_there(
+    tmp_path: Path, disk: dict[str, bool]
+) -> None:
+    """And nothing of itself."""
+    file = tmp_path / "x"
+    assert lines.reserve(file, 1_000)
+    assert lines.write(file, b"one\n", 0)
+    disk["full"] = True
+    assert not lines.write(file, b"x" * 2_000, 4)
+    assert file.read_bytes() == b"one\n" + bytes(996)
+    assert lines.write(file, b"two\n", 4)
+    assert lines.read(file) == [b"one", b"two"]
