@@ -23,7 +23,7 @@ LAPTOP: ViewportSize = {"width": 1024, "height": 768}
 # Labels and buttons whose words do not fit: more of them than is shown.
 CUT = """() => [...document.querySelectorAll(`[data-testid=stMain] :is(
     [data-testid=stWidgetLabel], [data-testid=stCheckbox], [data-testid^=stBaseButton],
-    [data-testid=stPopoverButton],
+    [data-testid=stPopoverButton], [data-testid=stButtonGroup],
     [data-testid=stTab], [data-testid=stMetricLabel], .st-key-lesson_panel p)`)]
   .flatMap(each => [each, ...each.querySelectorAll("p, label, span, div")])
   .filter(each => each.checkVisibility({visibilityProperty: true}) && each.innerText
