@@ -23,11 +23,18 @@ LAPTOP: ViewportSize = {"width": 1024, "height": 768}
 # Labels and buttons whose words do not fit: more of them than is shown.
 CUT = """() => [...document.querySelectorAll(`[data-testid=stMain] :is(
     [data-testid=stWidgetLabel], [data-testid=stCheckbox], [data-testid^=stBaseButton],
-    [data-testid=stPopoverButton], [data-testid=stButtonGroup],
+    [data-testid=stPopoverButton],
     [data-testid=stTab], [data-testid=stMetricLabel], .st-key-lesson_panel p)`)]
   .flatMap(each => [each, ...each.querySelectorAll("p, label, span, div")])
   .filter(each => each.checkVisibility({visibilityProperty: true}) && each.innerText
     && getComputedStyle(each).overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1)
+  .concat([...document.querySelectorAll("[data-testid=stMain] [data-testid=stButtonGroup] button")]
+    .filter(each => {
+      const right = (box) => box.getBoundingClientRect().right;
+      for (let box = each.parentElement; box; box = box.parentElement)
+        if (getComputedStyle(box).overflowX !== "visible" && right(box) < right(each) - 1)
+          return true;
+    }))
   .map(each => each.innerText)"""
 # What reaches beyond the right edge of the sheet.
 BEYOND = """() => {
