@@ -114,11 +114,14 @@ def point_at(place: Locator, shown: Locator) -> None:
     expect(shown).to_be_visible(timeout=2_000)
 
 
-def opened_menu(box: Locator) -> Locator:
-    """The options of a select box, opened: a run of the page that ends meanwhile may close it."""
-    options = box.page.get_by_role("option")
+def opened_menu(box: Locator, typed: str = "") -> Locator:
+    """The options of a select box, opened, with that typed into it: a run of the page that ends
+    meanwhile may close it."""
+    options = box.page.get_by_role("option").filter(has_text=typed)
     for _ in range(20):
         box.click()
+        if typed:
+            box.fill(typed)
         with suppress(AssertionError):
             expect(options.first).to_be_visible(timeout=2_000)
             return options
