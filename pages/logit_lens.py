@@ -71,7 +71,6 @@ lines, parts = st.tabs(
     bind="query-params",
 )
 [modules] = page.ask("logit_lens.modules").to_dict("records")
-target: dict[str, Any] = {"position": position, "target_id": seen.target.token_id}
 if lines.open:
     with lines:
         also = None if seen.target.is_top else seen.target.token_id
@@ -80,10 +79,12 @@ if lines.open:
         sentence = words.followed_reading(ways, position, also)
         draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
         tables["followed"] = ways
+against: str | int | None = "mean"
 if parts.open:
     with parts:
-        target["cap"] = modules["logit_cap"]
-        tables |= draw_attribution(page, seen.target.token, **target)
+        drawn, against = draw_attribution(page, seen.target, position, modules["logit_cap"])
+        tables |= drawn
 
 kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
-close_page(page, tables, page.script(target_id=seen.target.token_id, **kept, **modules))
+kept |= {"target_id": seen.target.token_id, "against": against}
+close_page(page, tables, page.script(**kept, **modules))

@@ -118,7 +118,7 @@ _ATTRIBUTION: Spec = {
                 },
                 "tooltip": [
                     tip("name", "Part"),
-                    tip("logit", "Added to the logit", "+.4f"),
+                    tip("logit", "Added", "+.4f"),
                     tip("sum", "Sum so far", "+.4f"),
                 ],
             },
@@ -143,20 +143,25 @@ _ATTRIBUTION: Spec = {
 
 
 @cache
-def _attribution(last: int) -> Spec:
+def _attribution(last: int, added: str) -> Spec:
     """With the embedding named left of block 0, and the biases right of the last block."""
     encoding = _ATTRIBUTION["encoding"]
+    [bars, *others] = _ATTRIBUTION["layer"]
+    y = {**bars["encoding"]["y"], "title": added}
+    bars = {**bars, "encoding": {**bars["encoding"], "y": y}}
     named = f"datum.value < 0 ? 'embedding' : datum.value > {last} ? 'biases' : datum.label"
     step = max(1, round(last / 15))
     ticks = [-1, *range(step, last, step), last + 1]
     axis: Spec = {"values": ticks, "grid": False, "format": "d", "labelExpr": named}
     x = {**encoding["x"], "axis": {**axis, "labelOverlap": False}}
-    return {**_ATTRIBUTION, "encoding": {"x": x}}
+    return {**_ATTRIBUTION, "encoding": {"x": x}, "layer": [bars, *others]}
 
 
-def attribution(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+def attribution(
+    frame: pd.DataFrame, title: str, reading: str, added: str = "Added to the logit"
+) -> Chart:
     """Where a logit comes from, as bars by block and part, and the sum so far as a line that ends
-    at the model's logit before any cap. Columns: part, block, logit."""
+    at the model's logit before any cap. Columns: part, block, logit; `added`: what that one is."""
     last = int(frame["block"].max())
     block = frame["block"].astype(float)
     place = block.mask(frame["part"] == "embedding", -1).fillna(last + 1.0)
@@ -178,7 +183,7 @@ def attribution(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     ).drop(columns="block")
     rows["after"] = rows.groupby("place")["sum"].transform("last")
     rows.loc[rows.index[-1], "sum_text"] = f"sum {rows['sum'].iloc[-1]:.3f}"
-    return Chart(rows, {**_attribution(last), "title": title}, reading, 380)
+    return Chart(rows, {**_attribution(last, added), "title": title}, reading, 380)
 
 
 _CELL: Spec = {

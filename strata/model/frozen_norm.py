@@ -45,13 +45,13 @@ class FrozenNorm:
     def logits_of(self, normed: Tensor, vocabulary: slice, out: Tensor) -> Tensor:
         """(N, D) of `normed` -> (N, v): the same for a part of the vocabulary, in the memory of
         `out`."""
-        torch.mm(normed, self._matrix[vocabulary].T, out=out)
+        torch.mm(normed, self.matrix[vocabulary].T, out=out)
         return out.mul_(self.architecture.logit_scale)
 
-    def logit(self, part: Tensor, token_id: int) -> Tensor:
-        """(..., D) -> (...): the same for one token, in float64."""
-        added = self.normed(part).double() @ self._matrix[token_id].double()
-        return added * self.architecture.logit_scale
+    def along(self, part: Tensor, direction: Tensor) -> Tensor:
+        """(..., D) -> (...): what a part of the states adds to one logit, or to a difference of
+        logits, whose row of the head, or difference of rows, is `direction` (D,); in float64."""
+        return self.normed(part).double() @ direction.double() * self.architecture.logit_scale
 
     def norm_bias(self) -> Tensor:
         """(V,): what the norm's bias adds to the logits of every state."""
@@ -61,15 +61,16 @@ class FrozenNorm:
         """(V,): what the head's bias adds to the logits of every state."""
         bias: Tensor | None = getattr(self.architecture.head, "bias", None)
         if bias is None:
-            return torch.zeros_like(self._matrix[:, 0])
+            return torch.zeros_like(self.matrix[:, 0])
         return bias * self.architecture.logit_scale
 
     @property
-    def _matrix(self) -> Tensor:
+    def matrix(self) -> Tensor:
+        """The head, one row a token."""
         return self.architecture.head.get_parameter("weight")  # (V, D)
 
     def _through_head(self, normed: Tensor) -> Tensor:
-        return F.linear(normed, self._matrix) * self.architecture.logit_scale
+        return F.linear(normed, self.matrix) * self.architecture.logit_scale
 
     def at(self, positions: slice) -> FrozenNorm:
         """The same for some of the states, along their last axis but one."""

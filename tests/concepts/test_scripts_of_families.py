@@ -72,7 +72,7 @@ def test_the_lens_in_plain_transformers(
     found = [value for *_, values in ran["grid"] for value in values]
     np.testing.assert_allclose(found, lens(model, trace, 3, mode)["logit"], atol=2e-4)
     if not model.write_refusal:
-        wanted = attribution(model, trace, 11, 4)
+        wanted = attribution(model, trace, 11, 4, "mean")
         assert [part for part, *_ in ran["attribution"]] == wanted["part"].tolist()
         np.testing.assert_allclose([v for *_, v in ran["attribution"]], wanted["logit"], atol=1e-4)
 

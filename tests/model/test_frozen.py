@@ -103,7 +103,9 @@ def test_a_single_tokens_logit_is_that_of_all(tiny: Tiny) -> None:
     states = model.capture(PROMPT).hidden
     frozen = freeze(model.float_head, states[-1])
     every = frozen.logits(states[0])
-    assert torch.allclose(frozen.logit(states[0], 17).float(), every[:, 17], atol=1e-5)
+    assert torch.allclose(
+        frozen.along(states[0], frozen.matrix[17]).float(), every[:, 17], atol=1e-5
+    )
     third = frozen.at(slice(3, 4)).logits(states[0, 3:4])
     assert torch.allclose(third[0], every[3], atol=1e-6)
 

@@ -2,15 +2,14 @@
 
 from strata.concepts import Concept
 from strata.concepts.logit_lens import measures, script
+from strata.concepts.logit_lens.contributions import attribution, proof, target_logit
 from strata.concepts.logit_lens.script import modules
 from strata.concepts.logit_lens.tables import (
-    attribution,
     cell,
     followed,
     grid,
     lens,
     mistakes,
-    proof,
     statistics,
     write_norms,
 )
@@ -27,6 +26,7 @@ CONCEPT = Concept(
         lens,
         statistics,
         attribution,
+        target_logit,
         write_norms,
         grid,
         cell,

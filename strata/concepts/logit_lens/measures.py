@@ -28,7 +28,9 @@ def n_leaders(frame: pd.DataFrame, position: int) -> int:
 
 
 def largest_part(frame: pd.DataFrame) -> str:
-    """Of `attribution`: the part that adds most to the logit, such as "mlp 12"."""
+    """Of `attribution`: the part that adds most to the logit, such as "mlp 12". Which of a token's
+    logits that is, or which difference, says the frame's `against`: parts that lift all tokens
+    alike are large against nothing, and not against "mean"."""
     top = frame.iloc[int(frame["logit"].argmax())]
     return str(top["part"]) if pd.isna(top["block"]) else f"{top['part']} {top['block']}"
 
@@ -59,13 +61,14 @@ def target_probs(frame: pd.DataFrame, position: int) -> list[float]:
 
 def part_sum(frame: pd.DataFrame, part: str) -> float:
     """Of `attribution`: what a part ("embedding", "attn", "mlp") adds to the logit in all blocks
-    together."""
+    together; of the token's logit if the frame is against nothing, else of its difference from the
+    average token's or another's."""
     return float(frame.loc[frame["part"] == part, "logit"].sum())
 
 
 def largest_block(frame: pd.DataFrame, part: str | None = None) -> int:
-    """Of `attribution`: the block whose attention or MLP (or that `part` only) adds most to the
-    logit by itself."""
+    """Of `attribution`: the block whose attention or MLP (or that `part` only) adds most by itself,
+    to what the frame is `against`, as for `largest_part`."""
     writes = frame.dropna(subset="block")
     writes = writes if part is None else writes[writes["part"] == part]
     return int(writes.iloc[int(writes["logit"].argmax())]["block"])

@@ -57,6 +57,7 @@ def script(
     largest: bool = True,
     target_id: int | None = None,
     position: int = -1,
+    against: str | int | None = "mean",
     logit_scale: float = 1.0,
     logit_cap: float = 0.0,
     write_scale: float = 1.0,
@@ -68,7 +69,8 @@ def script(
 
     `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
     whose output is added to the stream (several separated by spaces: the first that exists),
-    empty where the writes are refused; the constants are the family's: see `modules`.
+    empty where the writes are refused; the constants are the family's: see `modules`. `against` as
+    in `attribution`.
     """
     body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
     body += _SCRIPT_WRITES if attn else ""
@@ -92,6 +94,7 @@ def script(
         largest=largest,
         target_id=target_id,
         position=position,
+        **({"against": against} if attn else {}),
         logit_scale=logit_scale,
         logit_cap=logit_cap,
     )
@@ -252,7 +255,17 @@ with torch.inference_mode():
 
 _SCRIPT_WRITES = """
 target = TARGET_ID if TARGET_ID is not None else final[POSITION].argmax().item()
-print(f"\\nWhere the logit of {candidate(target, read)!r} at position {POSITION} comes from:")
+
+
+def apart(values):  # a softmax sees differences only: from the average token's, or another's
+    if AGAINST is None:
+        return values[target]
+    return values[target] - (values.mean(dim=0) if AGAINST == "mean" else values[AGAINST])
+
+
+other = "the average token's" if AGAINST == "mean" else AGAINST
+print(f"\\nWhere the logit of {candidate(target, read)!r} at position {POSITION} comes from")
+print("" if AGAINST is None else f"(less {other}):")
 attribution = []  # part, block, logit
 with torch.inference_mode():
     names = [("embedding", None)]
@@ -261,15 +274,16 @@ with torch.inference_mode():
         names += [("attn", b), ("mlp", b)]
         terms += [writes["attn"][b, POSITION], writes["mlp"][b, POSITION]]
     through, bias = through_frozen_norm(torch.stack(terms), hidden[-1, POSITION])
-    values = (through @ head.weight[target] * LOGIT_SCALE).tolist()
+    row = apart(head.weight.double())  # (D,)
+    values = (through.double() @ row * LOGIT_SCALE).tolist()
     names += [("norm_bias", None), ("head_bias", None)]
-    values.append((bias @ head.weight[target]).item() * LOGIT_SCALE)
-    values.append(0.0 if head.bias is None else head.bias[target].item() * LOGIT_SCALE)
+    values.append((bias.double() @ row).item() * LOGIT_SCALE)
+    values.append(0.0 if head.bias is None else apart(head.bias.double()).item() * LOGIT_SCALE)
     for (part, b), value in zip(names, values):
         attribution.append((part, b, value))
         print(f"  {part:10s} {'' if b is None else b:>4}  {value:+9.4f}")
-    uncapped = (head(final_norm(hidden[-1, POSITION])) * LOGIT_SCALE)[target].item()
-    print(f"  sum {sum(values):+9.4f}, the model's logit before any cap {uncapped:+9.4f}")
+    uncapped = apart(head(final_norm(hidden[-1, POSITION])).double() * LOGIT_SCALE).item()
+    print(f"  sum {sum(values):+9.4f}, the model's own before any cap {uncapped:+9.4f}")
 """
 
 _CARRIED = (  # lines, and what stands there where blocks multiply the stream before they add

@@ -11,12 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.concepts.logit_lens.rows import MISTAKES, frozen_at_the_end, read
+from strata.concepts.logit_lens.rows import MISTAKES, read
 from strata.concepts.logit_lens.scan import listed, scan, texts
 from strata.concepts.run import check_count, check_position
 from strata.concepts.target import check_token
-from strata.errors import InputError, ModelError
-from strata.model.architecture import lens_tolerance
+from strata.errors import InputError
 from strata.model.frozen_norm import freeze
 from strata.trace import Trace
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 WIDEST = 64  # positions of a grid
 MOST_TOKENS = 20  # of a cell, and followed at once beside those that led
-PARTS = ("embedding", "attn", "mlp", "norm_bias", "head_bias")
 
 
 def lens(
@@ -76,30 +74,6 @@ def statistics(model: Model, trace: Trace, target_id: int | None = None) -> pd.D
     names = ("entropy", "kl_to_final", "norm", "target_prob", "target_rank")
     found["norm"] = _norms(trace.hidden)
     return pd.DataFrame({**reading.index(), **{name: found[name].ravel() for name in names}})
-
-
-def attribution(model: Model, trace: Trace, target_id: int, position: int) -> pd.DataFrame:
-    """Where one token's logit comes from: part (embedding, attn, mlp, norm_bias, head_bias), block
-    (missing where none), logit; 2L + 3 rows that sum to the logit before any cap.
-
-    Each part goes through the final norm with its scale taken from hidden[L] at that position.
-    InputError for a bad token or position, or a run whose stream was scaled; ModelError where the
-    writes of this model are refused.
-    """
-    position, token_id = check_position(trace, position), check_token(target_id, model.d_vocab)
-    terms = _terms(trace)[:, position]  # (2L + 1, D)
-    frozen = frozen_at_the_end(model, trace.hidden[:, position : position + 1])
-    with torch.inference_mode():
-        logits = frozen.logit(terms.to(model.device), token_id).tolist()
-        biases = [float(bias[token_id]) for bias in (frozen.norm_bias(), frozen.head_bias())]
-    blocks = [block for block in range(model.n_layers) for _ in range(2)]
-    return pd.DataFrame(
-        {
-            "part": ["embedding", *("attn", "mlp") * model.n_layers, "norm_bias", "head_bias"],
-            "block": pd.array([None, *blocks, None, None], dtype="Int64"),
-            "logit": logits + biases,
-        }
-    )
 
 
 def write_norms(trace: Trace) -> pd.DataFrame:
@@ -251,46 +225,6 @@ def followed(
     )
 
 
-def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
-    """Whether the grid ends in the model's own answer, over all V logits of one position:
-    identity, terms, error (largest difference), tolerance, ok.
-
-    "output": the last layer read through the lens against the model's logits; 1e-3 is allowed, in
-    coarser numbers than float32 four of their steps at the largest logit. "sum": embedding, what
-    was written, and biases, each through the frozen norm, against the last layer's logits before
-    any cap; its tolerance grows with what has to cancel.
-    """
-    position = check_position(trace, position)
-    last = trace.hidden[:, position : position + 1]  # (L + 1, 1, D)
-    frozen = frozen_at_the_end(model, last)
-    uncapped = replace(model.float_head, logit_cap=None)
-    if _verified(trace):
-        terms = _terms(trace)[:, position]  # (2L + 1, D)
-    else:
-        terms = torch.cat([last[:1], last.diff(dim=0)])[:, 0]  # (L + 1, D)
-    with torch.inference_mode():
-        output = model.float_head.unembed(last[-1].to(model.device))[0].cpu()
-        wanted = uncapped.unembed(last[-1].to(model.device))[0]
-        added = frozen.logits(terms.to(model.device))  # (2L + 1, V)
-        total = added.sum(dim=0) + frozen.norm_bias() + frozen.head_bias()
-        apart = [
-            float((output - trace.logits[position].float()).abs().max()),
-            float((total - wanted).abs().max()),
-        ]
-        size = float(added.abs().sum(dim=0).max())
-    least = lens_tolerance(trace.logits[position])
-    allowed = [least, max(least, 1e-5 * size)]
-    return pd.DataFrame(
-        {
-            "identity": ["output", "sum"],
-            "terms": [1, len(terms)],
-            "error": apart,
-            "tolerance": allowed,
-            "ok": [error <= limit for error, limit in zip(apart, allowed, strict=True)],
-        }
-    )
-
-
 def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
     """What two common mistakes do to the last layer: mistake, positions (T), changed (positions
     whose top-1 becomes another), kl (mean KL(right, wrong), nats).
@@ -307,22 +241,6 @@ def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
         kl = float(found["kl_to_final"].mean())
         rows.append((mistake, len(trace.tokens), int(changed), kl))
     return pd.DataFrame(rows, columns=["mistake", "positions", "changed", "kl"])
-
-
-def _terms(trace: Trace) -> Tensor:
-    """(2L + 1, T, D): what is left in hidden[L] of the embedding, and of attention and MLP of each
-    block."""
-    if any(edit.part == "stream" for edit in trace.edits):
-        raise InputError("This run scaled the stream, so its writes do not add up to its logits.")
-    left = [trace.carried(added) for added in (trace.attn, trace.mlp)]  # (L, T, D) each
-    if not _verified(trace):
-        raise ModelError(trace.check.reason)
-    return torch.cat([trace.embedding[None], torch.stack(left, dim=1).flatten(0, 1)])
-
-
-def _verified(trace: Trace) -> bool:
-    """Whether the writes of this very run are what its blocks added."""
-    return trace.writes is not None and (trace.verify is None or trace.check.write_ok)
 
 
 def _target(model: Model, target_id: int | None) -> int | None:

@@ -96,23 +96,77 @@ def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None =
 
 
 def attribution_reading(
-    frame: pd.DataFrame, way: pd.DataFrame, position: int, cap: float = 0.0
+    raw: pd.DataFrame,
+    mean: pd.DataFrame,
+    shown: pd.DataFrame,
+    own: pd.DataFrame,
+    position: int,
+    against: str = "mean",
+    cap: float = 0.0,
 ) -> str:
-    """One sentence on `attribution`: what the parts add up to beside the model's own logit, and
-    which adds most. `way`: the target of `followed`; `cap`: of the model's logits, 0 if none."""
-    top = frame.iloc[int(frame["logit"].argmax())]
-    block = "" if pd.isna(top["block"]) else f" of block {top['block']}"
-    part = {"attn": "attention", "mlp": "the MLP", "norm_bias": "the norm's bias"}
-    name = part.get(top["part"], f"the {str(top['part']).replace('_', ' ')}")
-    parts = int((~frame["part"].str.endswith("bias")).sum())
-    total, end = float(frame["logit"].sum()), way.iloc[-1]
-    capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
-    return (
-        f"At position {position}, {parts} parts and the biases add up to {total:.3f}{capped}; the "
-        f"model's own logit of “{display_candidate(end['predicted'])}” is {end['logit']:.3f} (rank "
-        f"{end['rank']:,}, {percent(end['prob'])}). {name[0].upper()}{name[1:]}{block} adds most, "
-        f"{top['logit']:+.2f}."
+    """Two sentences on `attribution`: what the parts add up to beside the model's own, and which
+    adds most; where another measure names another part, why.
+
+    `raw`, `mean`: `attribution` against nothing and against the average token; `shown`: against
+    what `against` says ("raw", "mean" or "word"), with `own`, its `target_logit`; `cap`: of the
+    model's logits, 0 if none.
+    """
+    [end] = own.to_dict("records")
+    parts = int((~shown["part"].str.endswith("bias")).sum())
+    total, name = float(shown["logit"].sum()), f"“{display_candidate(end['predicted'])}”"
+    chance = f"rank {end['rank']:,}, {percent(end['prob'])}"
+    start = f"At position {position}, {parts} parts and the biases"
+    top = int(shown["logit"].argmax())
+    most = f"{_part(shown, top)} adds most, {shown['logit'].iloc[top]:+.2f}."
+    if against == "raw":
+        capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
+        said = (
+            f"{start} add up to {total:.3f}{capped}; the model's own logit of {name} is "
+            f"{end['own']:.3f} ({chance})."
+        )
+    else:
+        other = f"“{display_candidate(end['other'])}”" if end["other"] else "the average token"
+        said = (
+            f"{start} put {name} {abs(total):.3f} {'above' if total >= 0 else 'below'} {other}; "
+            f"the model itself {abs(end['logit']):.3f}{' before its cap' * bool(cap)} ({chance})."
+        )
+    return " ".join(filter(None, (said, _capital(most), _of_others(raw, mean, top, against))))
+
+
+def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) -> str:
+    """Why the part that adds most is another by another measure; "" if it is the same one."""
+    largest, apart = int(raw["logit"].argmax()), int(mean["logit"].argmax())
+    left = mean["logit"].iloc[apart]
+    if against == "word":
+        if apart == top:
+            return ""
+        return (
+            f"Against the average token it is {_part(mean, apart)}, {left:+.2f}: what tells a "
+            "token from most others need not tell it from this one."
+        )
+    if largest == apart:
+        return ""
+    adds, leaves = raw["logit"].iloc[largest], mean["logit"].iloc[largest]
+    common = (
+        f"{adds - leaves:+.2f} to the average token too, which leaves {leaves:+.2f}: what changes "
+        "all logits alike changes no probability."
     )
+    if against == "raw":
+        that = f"Against the average token {_part(mean, apart)} adds most, {left:+.2f}."
+        return f"But it gives {common} {that}"
+    return f"To the bare logit {_part(raw, largest)} adds most, {adds:+.2f}, but it gives {common}"
+
+
+def _part(frame: pd.DataFrame, row: int) -> str:
+    """A part of an attribution in words, such as "the MLP of block 3"."""
+    kind, block = frame["part"].iloc[row], frame["block"].iloc[row]
+    named = {"attn": "attention", "mlp": "the MLP", "norm_bias": "the norm's bias"}
+    name = named.get(kind, f"the {str(kind).replace('_', ' ')}")
+    return name if pd.isna(block) else f"{name} of block {block}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def proof_reading(frame: pd.DataFrame, position: int, d_vocab: int) -> str:

@@ -3,38 +3,61 @@ parts add up."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from strata.charts.lens import attribution, followed
 from strata.concepts.logit_lens import words
-from strata.display.tokens import display_candidate
+from strata.concepts.logit_lens.contributions import Against
 from strata.errors import StrataError
 from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import say
+from strata.ui.figures.edit import one_of
+from strata.ui.figures.target import Target, choose_other
+
+AGAINST = {"mean": "The average token", "word": "Another word", "raw": "Nothing: the bare logit"}
 
 
 def draw_attribution(
-    page: Page, token: str, *, target_id: int, position: int, cap: float
-) -> dict[str, pd.DataFrame]:
-    """Bars by block and part, and their sum; the tables behind them. `cap`: of the model's logits.
+    page: Page, target: Target, position: int, cap: float
+) -> tuple[dict[str, pd.DataFrame], Against]:
+    """Bars by block and part, and their sum, against what the learner chooses; the tables behind
+    them, and what was chosen. `cap`: of the model's logits.
 
     A model whose writes are refused says so here, and keeps the rest of the page.
     """
+    choices, box = st.columns([2, 1], vertical_alignment="bottom")
+    shown = one_of(choices, "Compared with", AGAINST, "against")
+    what: dict[str, Any] = {"target_id": target.token_id, "position": position}
+    against: dict[str, Against] = {"raw": None, "mean": "mean"}
+    added, other = "Added to the logit", "the average token"
+    if shown == "word":
+        word = choose_other(page, box, target)
+        against["word"], other = word.token_id, word.shown
     try:
-        found = page.ask("logit_lens.attribution", target_id=target_id, position=position)
+        found = {
+            name: page.ask("logit_lens.attribution", **what, against=value)
+            for name, value in against.items()
+        }
+        own = page.ask("logit_lens.target_logit", **what, against=against[shown])
         norms = page.ask("logit_lens.write_norms")
     except StrataError as error:
         say("note", str(error), "attribution")
         draw_proof(page, position, "_parts")
-        return {}
-    way = page.ask("logit_lens.followed", position=position, token_ids=[target_id])
-    sentence = words.attribution_reading(found, way, position, cap)
-    title = f"What adds to the logit of {display_candidate(token)} at position {position}"
-    draw(attribution(found, title, sentence), "attribution", read=False)
+        return {}, against[shown]
+    sentence = words.attribution_reading(
+        found["raw"], found["mean"], found[shown], own, position, shown, cap
+    )
+    title = f"What adds to the logit of {target.shown} at position {position}"
+    if shown != "raw":
+        title = f"What puts {target.shown} above {other} at position {position}"
+        added = f"Added, against {other}"
+    draw(attribution(found[shown], title, sentence, added), "attribution", read=False)
     reading(sentence, "_attribution")
     draw_proof(page, position, "_parts")
-    return {"attribution": found, "write norms": norms}
+    return {"attribution": found[shown], "write norms": norms}, against[shown]
 
 
 def draw_followed(page: Page, ways: pd.DataFrame, sentence: str, *, pinned: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from strata.concepts.logit_lens import tables, words
+from strata.concepts.logit_lens import attribution, proof, tables, target_logit, words
 from strata.display.tokens import display_candidate
 from tests.concepts.said import Run, Said, chance, near, three
 
@@ -89,17 +89,23 @@ def _way(run: Run, logits: np.ndarray) -> Iterator[Said]:
 
 def _parts(run: Run) -> Iterator[Said]:
     target = int(run.logprobs[-1].argmax())
-    parts = tables.attribution(run.model, run.trace, target, run.last)
-    way = tables.followed(run.model, run.trace, run.last, token_ids=[target])
-    own = float(run.trace.logits[-1, target])
-    said = words.attribution_reading(parts, way, run.last)
-    claims = (
-        f"{2 * run.model.n_layers + 1} parts and the biases",
-        near(said, own, 3),
-        f"(rank 0, {chance(np.exp(run.logprobs[-1].max()))})",
-    )
-    yield Said("attribution_reading", said, claims)
-    proof = tables.proof(run.model, run.trace, run.last)
+    parts = {
+        name: attribution(run.model, run.trace, target, run.last, against)
+        for name, against in (("raw", None), ("mean", "mean"))
+    }
+    logits = run.trace.logits[-1].double()
+    for name, value in (("raw", logits[target]), ("mean", logits[target] - logits.mean())):
+        against = None if name == "raw" else "mean"
+        own = target_logit(run.model, run.trace, target, run.last, against)
+        raw, mean = parts.values()
+        said = words.attribution_reading(raw, mean, parts[name], own, run.last, name)
+        claims = (
+            f"{2 * run.model.n_layers + 1} parts and the biases",
+            near(said, float(value), 3),
+            f"(rank 0, {chance(np.exp(run.logprobs[-1].max()))})",
+        )
+        yield Said("attribution_reading", said, claims)
+    found = proof(run.model, run.trace, run.last)
     claims = (f"Position {run.last}, all {run.model.d_vocab:,} logits", "allowed)")
-    said = words.proof_reading(proof, run.last, run.model.d_vocab)
+    said = words.proof_reading(found, run.last, run.model.d_vocab)
     yield Said("proof_reading", said, claims)

@@ -29,6 +29,7 @@ from strata.concepts.logit_lens import (
     modules,
     proof,
     statistics,
+    target_logit,
     words,
 )
 from strata.concepts.logit_lens.rows import MODES, read
@@ -45,6 +46,7 @@ from tests.tiny import PROMPT
 
 Tiny = Callable[[str], Model]
 FRANCE = "The capital of France is"
+THE = 260  # the bundled model's " the"
 
 
 @pytest.fixture(scope="module")
@@ -287,13 +289,33 @@ def test_paris(model: Model, france: Trace) -> None:
     paris = int(frame["token_id"].iloc[-1])
     numbers = statistics(model, france, paris).set_index(["position", "layer"])["target_rank"]
     assert numbers[4][[28, 29, 30]].tolist() == [6, 2, 0]
-    parts = attribution(model, france, paris, 4)
-    assert parts["logit"].sum() == pytest.approx(float(france.logits[4, paris]), abs=1e-3)
-    assert measure["largest_part"](parts) == "mlp 29"
-    ways = followed(model, france, 4, [paris])
-    assert words.attribution_reading(parts, ways, 4) == (
+    raw, mean, the = (
+        attribution(model, france, paris, 4, against) for against in (None, "mean", THE)
+    )
+    assert raw["logit"].sum() == pytest.approx(float(france.logits[4, paris]), abs=1e-3)
+    assert measure["largest_part"](raw) == "mlp 29"
+    assert measure["largest_part"](mean) == "attn 23"
+    own = {
+        name: target_logit(model, france, paris, 4, against)
+        for name, against in (("raw", None), ("mean", "mean"), ("word", THE))
+    }
+    assert words.attribution_reading(raw, mean, raw, own["raw"], 4, "raw") == (
         "At position 4, 61 parts and the biases add up to 17.371; the model's own logit of "
-        "“␣Paris” is 17.371 (rank 0, 77%). The MLP of block 29 adds most, +6.98."
+        "“␣Paris” is 17.371 (rank 0, 77%). The MLP of block 29 adds most, +6.98. But it gives "
+        "+5.29 to the average token too, which leaves +1.68: what changes all logits alike changes "
+        "no probability. Against the average token attention of block 23 adds most, +3.43."
+    )
+    assert words.attribution_reading(raw, mean, mean, own["mean"], 4) == (
+        "At position 4, 61 parts and the biases put “␣Paris” 19.230 above the average token; the "
+        "model itself 19.230 (rank 0, 77%). Attention of block 23 adds most, +3.43. To the bare "
+        "logit the MLP of block 29 adds most, +6.98, but it gives +5.29 to the average token too, "
+        "which leaves +1.68: what changes all logits alike changes no probability."
+    )
+    assert words.attribution_reading(raw, mean, the, own["word"], 4, "word") == (
+        "At position 4, 61 parts and the biases put “␣Paris” 2.483 above “␣the”; the model itself "
+        "2.483 (rank 0, 77%). The MLP of block 28 adds most, +4.17. Against the average token it "
+        "is attention of block 23, +3.43: what tells a token from most others need not tell it "
+        "from this one."
     )
 
 
@@ -357,9 +379,9 @@ def test_script_reproduces_the_page(
     trace = model.capture(PROMPT)
     [paths] = modules(model).to_dict("records")
     ran: dict[str, Any] = {}
-    code = script(
-        str(tiny_folder(name)), None, PROMPT, mode=mode, k=3, target_id=11, position=4, **paths
-    )
+    against = {"states": "mean", "attn_frozen_norm": 17}.get(mode)
+    what: dict[str, Any] = {"mode": mode, "k": 3, "target_id": 11, "position": 4}
+    code = script(str(tiny_folder(name)), None, PROMPT, against=against, **what, **paths)
     assert "strata" not in code.replace(str(tiny_folder(name)), "")
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, "script.py", "exec"), ran)
@@ -377,10 +399,10 @@ def test_script_reproduces_the_page(
     if model.write_refusal:
         assert "attribution" not in ran
         return
-    wanted = attribution(model, trace, 11, 4)
+    wanted = attribution(model, trace, 11, 4, against)
     assert [part for part, *_ in ran["attribution"]] == wanted["part"].tolist()
     np.testing.assert_allclose([v for *_, v in ran["attribution"]], wanted["logit"], atol=1e-4)
-    assert "the model's logit before any cap" in printed.getvalue()
+    assert "the model's own before any cap" in printed.getvalue()
 
 
 def test_a_capped_logit_is_met_after_the_cap(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,10 +411,14 @@ def test_a_capped_logit_is_met_after_the_cap(tiny: Tiny, monkeypatch: pytest.Mon
     monkeypatch.setattr(model, "float_head", small)
     trace = model.capture(PROMPT)
     token_id = int(trace.logits[2].argmax())
-    parts = attribution(model, trace, token_id, 2)
-    way = followed(model, trace, 2, [token_id])
-    said = words.attribution_reading(parts, way, 2, 0.5)
+    raw, mean = (attribution(model, trace, token_id, 2, against) for against in (None, "mean"))
+    own = target_logit(model, trace, token_id, 2)
+    said = words.attribution_reading(raw, mean, raw, own, 2, "raw", 0.5)
     found = re.search(r"up to (\S+), (\S+) after the cap; .* is (\S+) \(rank", said)
     assert found
-    total, capped, own = found.groups()
-    assert capped == own != total
+    total, capped, given = found.groups()
+    assert capped == given != total
+    own = target_logit(model, trace, token_id, 2, "mean")
+    said = words.attribution_reading(raw, mean, mean, own, 2, "mean", 0.5)
+    above = f"{abs(mean['logit'].sum()):.3f}"
+    assert f"{above} above the average token; the model itself {above} before its cap" in said

@@ -20,6 +20,7 @@ from strata.concepts.logit_lens import (
     mistakes,
     proof,
     statistics,
+    target_logit,
     write_norms,
 )
 from strata.concepts.logit_lens.rows import MODES
@@ -156,6 +157,12 @@ def test_frozen_modes_sum_to_the_logits_before_any_cap(name: str, tiny: Tiny, tw
             assert parts["logit"].sum() == pytest.approx(value, abs=1e-3)
             logit = cap * np.tanh(value / cap) if cap else value
             assert logit == pytest.approx(logits[position, target], abs=1e-3)
+        before = cap * np.arctanh(logits[position] / cap) if cap else logits[position]  # (V,)
+        for against, taken in (("mean", before.mean()), (5, before[5])):
+            own = target_logit(model, trace, target, position, against)
+            wanted = pytest.approx(before[target] - taken, abs=1e-3)
+            assert own["logit"].item() == wanted
+            assert attribution(model, trace, target, position, against)["logit"].sum() == wanted
     assert proof(model, trace, n_tokens - 1)["ok"].all()
 
 
@@ -296,11 +303,39 @@ def test_attribution_names_each_part_once(tiny: Tiny) -> None:
     assert frame["block"].dropna().tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_attribution_follows_an_edit_of_a_part_but_not_of_the_stream(tiny: Tiny) -> None:
+@pytest.mark.parametrize("name", ["phi", "gpt2"])  # biases of norm and head; of the norm
+def test_an_attribution_against_others_is_the_difference_of_bare_ones(
+    tiny: Tiny, name: str
+) -> None:
+    model = tiny(name)
+    trace = model.capture(PROMPT)
+    bare = np.stack(
+        [attribution(model, trace, token, 2)["logit"].to_numpy() for token in range(model.d_vocab)]
+    )  # (V, 2L + 3)
+    for against, taken in (("mean", bare.mean(axis=0)), (9, bare[9])):
+        frame = attribution(model, trace, 7, 2, against)
+        assert list(frame) == ["part", "block", "logit"]
+        np.testing.assert_allclose(frame["logit"], bare[7] - taken, atol=1e-6)
+
+
+@pytest.mark.parametrize("against", [7, "median", 2.5, -1, 10**6])
+def test_what_a_token_cannot_be_compared_with(tiny: Tiny, against: Any) -> None:
     model = tiny("llama")
-    edited = model.capture(PROMPT, [Scale(1, 0.3, "mlp")])
-    total = attribution(model, edited, 5, 3)["logit"].sum()
-    assert total == pytest.approx(float(edited.logits[3, 5]), abs=1e-3)
+    for view in (attribution, target_logit):
+        with pytest.raises(InputError, match=r"[Cc]ompare|[Tt]oken"):
+            view(model, model.capture(PROMPT), 7, 2, against)
+
+
+@pytest.mark.parametrize("factor", [0.3, -0.7])
+def test_attribution_follows_an_edit_of_a_part_but_not_of_the_stream(
+    tiny: Tiny, factor: float
+) -> None:
+    model = tiny("llama")
+    edited = model.capture(PROMPT, [Scale(1, factor, "mlp")])
+    logits = edited.logits[3].double()
+    for against, taken in ((None, 0.0), ("mean", float(logits.mean())), (9, float(logits[9]))):
+        total = attribution(model, edited, 5, 3, against)["logit"].sum()
+        assert total == pytest.approx(float(logits[5]) - taken, abs=1e-3)
     with pytest.raises(InputError, match="scaled the stream"):
         attribution(model, model.capture(PROMPT, [Scale(1, 0.3)]), 5, 3)
 
