@@ -96,7 +96,7 @@ _ATTRIBUTION: Spec = {
             "field": "place",
             "type": "quantitative",
             "title": "Block",
-            "scale": {"nice": False, "padding": 12},
+            "scale": {"nice": False, "padding": 24},
         },
     },
     "layer": [
@@ -150,8 +150,8 @@ def _attribution(last: int, added: str) -> Spec:
     y = {**bars["encoding"]["y"], "title": added}
     bars = {**bars, "encoding": {**bars["encoding"], "y": y}}
     named = f"datum.value < 0 ? 'embedding' : datum.value > {last} ? 'biases' : datum.label"
-    step = max(1, round(last / 15))
-    ticks = [-1, *range(step, last, step), last + 1]
+    step = max(1, round(last / 8))  # what stands at both ends takes the room of others
+    ticks = [-1, *range(step, last - step // 2, step), last + 1]
     axis: Spec = {"values": ticks, "grid": False, "format": "d", "labelExpr": named}
     x = {**encoding["x"], "axis": {**axis, "labelOverlap": False}}
     return {**_ATTRIBUTION, "encoding": {"x": x}, "layer": [bars, *others]}
