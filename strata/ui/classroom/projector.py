@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from strata.classroom.asked import LETTERS
@@ -15,6 +17,7 @@ from strata.ui.classroom.vote_tab import results, votes
 from strata.ui.server.learner import roster, seat
 
 _EVERY = 1  # seconds between two looks
+_WALL = (Path(__file__).parent / "wall.css").read_text("utf-8")
 
 
 def show() -> None:
@@ -25,7 +28,7 @@ def show() -> None:
     group = roster().get(st.query_params.get("of", ""))
     if group is None:
         raise InputError("Open the projector from the page of a class, which says whose it is.")
-    st.html('<span class="on-the-wall"></span>')
+    st.html(f"<style>{_WALL}</style>")
     st.fragment(_wall, run_every=_EVERY)(group)
 
 
