@@ -12,10 +12,14 @@ from strata.classroom.asked import LONGEST_WORD
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.errors import InputError
-from strata.storage.database import Database
+from strata.storage.database import AwayError, Database
 from strata.storage.tables import ClassRow
 
 Screen = dict[str, Any]  # plain data
+
+
+class ClosedVoteError(InputError):
+    """Nobody can answer that now."""
 
 
 class Board:
@@ -56,10 +60,14 @@ class Board:
         return screen
 
     def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
-        """The guess as it is to be kept. InputError unless this class now votes on this."""
+        """The guess as it is to be kept. ClosedVoteError unless this class now votes on this,
+        InputError for what is no answer to it, AwayError while that is not known, as after a
+        restart."""
+        if class_id not in self._screens:
+            raise AwayError("What this class votes on has not been read yet.")
         vote = self._running.get(class_id)
         if vote is None or vote.id != vote_id or not vote.round or vote.round != round_:
-            raise InputError("This vote is closed.")
+            raise ClosedVoteError("This vote is closed.")
         return vote.asked.ballot(guess)
 
     def _turned(self, group: Class) -> bool:

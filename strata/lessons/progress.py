@@ -158,9 +158,16 @@ class Progress:
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
         ballot = _event(learner, vote_id, round_, "vote", {"guess": guess}, again)
-        waiting = self._outbox.letters(learner) if self._outbox else []
-        if all(row.get("key") != ballot["key"] for each in waiting for row in each.get("rows", ())):
+        if not self._waits(learner, ballot["key"]):
             self._add([ballot])
+
+    def has_vote(self, learner: str, vote_id: str, round_: int, again: str) -> bool:
+        """Whether the ballot that was told with `again` is kept."""
+        key = _event(learner, vote_id, round_, "vote", {}, again)["key"]
+        if self._waits(learner, key):
+            return True
+        with self._database.session() as session:
+            return session.scalar(select(EventRow.id).where(EventRow.key == key)) is not None
 
     def notes(self, learner: str, lesson: str, drawn: bool = False) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last. Figure, code and
@@ -203,6 +210,10 @@ class Progress:
             self._outbox.close()
 
     # -- writing ------------------------------------------------------------------------------
+
+    def _waits(self, learner: str, key: str) -> bool:
+        letters = self._outbox.letters(learner) if self._outbox else []
+        return any(row.get("key") == key for each in letters for row in each.get("rows", ()))
 
     def _add(self, rows: list[dict[str, Any]]) -> None:
         self._write({"learner": rows[0]["learner"], "table": "events", "rows": rows, "changed": []})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
 EVERY = 0.5  # seconds between two looks
 _SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
+_NOT_YET = "Not kept yet: the class's database does not answer. It is tried again."
 _log = logging.getLogger("strata")
 
 
@@ -110,7 +111,9 @@ async def _watch() -> None:
 
 async def listen(socket: WebSocket) -> None:
     """A browser's socket: its class's screen now, and again whenever it has changed."""
-    seat, here = await _seat(socket), desk
+    seat, here = None, desk
+    with suppress(StrataError):
+        seat = await _seat(socket)
     if here is None or seat is None or seat.group is None or seat.member is None:
         await socket.close(1013 if here is None else 1008)
         return
@@ -137,9 +140,15 @@ async def listen(socket: WebSocket) -> None:
 
 
 async def cast(request: Request) -> JSONResponse:
-    """Keep a ballot; a repeat of it with the same key is kept once. 409: not to be tried again."""
-    seat = await _seat(request)
-    if desk is None or seat is None or seat.group is None or seat.member is None:
+    """Keep a ballot; a repeat of it with the same key is kept once. 429 and 503: to be tried again,
+    as a browser does that gets no answer; any other: not."""
+    try:
+        seat = await _seat(request)
+    except StrataError:
+        return JSONResponse({"wrong": _NOT_YET}, 503)
+    if desk is None:
+        return JSONResponse({"wrong": "Not kept yet: the server is starting."}, 503)
+    if seat is None or seat.group is None or seat.member is None:
         return JSONResponse({"wrong": "You are in no class here."}, 403)
     body = b""
     async for chunk in request.stream():
@@ -154,8 +163,7 @@ async def cast(request: Request) -> JSONResponse:
     except InputError as error:
         return JSONResponse({"wrong": str(error)}, 409)
     except StrataError:
-        wrong = "Not kept yet: the class's database does not answer. It is tried again."
-        return JSONResponse({"wrong": wrong}, 503)
+        return JSONResponse({"wrong": _NOT_YET}, 503)
     if not desk.progress.is_durable:
         wrong = "Not kept yet: the server can write neither to its database nor to its disk."
         return JSONResponse({"wrong": f"{wrong} It is tried again."}, 503)
@@ -165,6 +173,8 @@ async def cast(request: Request) -> JSONResponse:
 def _keep(here: Desk, seat: Seat, body: bytes) -> None:
     assert seat.group is not None
     assert seat.member is not None
+    from strata.classroom.board import ClosedVoteError
+
     try:
         said: Any = json.loads(body)
         vote_id, round_, guess, key = (said[name] for name in ("vote", "round", "guess", "key"))
@@ -172,7 +182,12 @@ def _keep(here: Desk, seat: Seat, body: bytes) -> None:
         raise InputError("This is not a ballot.") from None
     if not isinstance(key, str) or not 8 <= len(key) <= 64 or type(round_) is not int:
         raise InputError("This is not a ballot.")
-    guess = here.board.ballot(seat.group.id, vote_id, round_, guess)
+    try:
+        guess = here.board.ballot(seat.group.id, vote_id, round_, guess)
+    except ClosedVoteError:
+        if here.progress.has_vote(seat.member.id, vote_id, round_, key):
+            return  # it was kept while it could be, and the answer did not arrive
+        raise
     here.progress.vote(seat.member.id, vote_id, round_, guess, key)
 
 
@@ -190,10 +205,8 @@ def _mine(class_id: str, member: str) -> dict[str, Any]:
 async def _seat(connection: HTTPConnection) -> Seat | None:
     if door.reception is None:
         return None
-    with suppress(StrataError):
-        token = connection.cookies.get(door.COOKIE, "")
-        return await run_in_threadpool(door.reception.seated, token)
-    return None
+    token = connection.cookies.get(door.COOKIE, "")
+    return await run_in_threadpool(door.reception.seated, token)
 
 
 async def _until_gone(socket: WebSocket) -> None:

@@ -260,6 +260,82 @@ def test_a_database_that_is_away_asks_for_another_try(
         assert "Not kept yet" in sent.json()["wrong"]
 
 
+def test_a_server_that_does_not_know_yet_asks_for_another_try(
+    client: TestClient, group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart, say: a browser that is told no gives its ballot up."""
+    ann, ann_id = seated(client, group, "Ann")
+    vote = Votes(database).open(group.id, OWN)
+    here = live.desk
+    assert here
+    monkeypatch.setattr(live, "desk", None)
+    assert client.post("/live/vote", content=ballot(vote.id), headers=ann).status_code == 503
+    monkeypatch.setattr(live, "desk", live.Desk(Board(database), *_others(here)))
+    assert client.post("/live/vote", content=ballot(vote.id), headers=ann).status_code == 503
+    assert live.desk
+    live.desk.board.look()
+    assert client.post("/live/vote", content=ballot(vote.id), headers=ann).status_code == 200
+    assert Votes(database).ballots(vote.id)[vote.id][1] == {ann_id: 1}
+
+    def away(*_: object) -> None:
+        raise AwayError("It is away.")
+
+    monkeypatch.setattr(door.Reception, "seated", away)
+    with pytest.raises(AwayError):
+        door.reception.seated("x")  # type: ignore[union-attr]
+    assert client.post("/live/vote", content=ballot(vote.id), headers=ann).status_code == 503
+
+
+def _others(here: live.Desk) -> tuple[Votes, Progress, Roster]:
+    return here.votes, here.progress, here.roster
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_ballot_that_was_kept_is_not_called_closed_when_it_is_sent_again(
+    client: TestClient,
+    group: Class,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    waits: bool,
+) -> None:
+    """The answer was lost on its way, and the teacher has closed the vote meanwhile."""
+    assert live.desk
+    ann, _ = seated(client, group, "Ann")
+    bob, _ = seated(client, group, "Bob")
+    votes = Votes(database)
+    vote = votes.open(group.id, OWN)
+    progress = Progress(database, tmp_path / "outbox")
+    monkeypatch.setattr(live.desk, "progress", progress)
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+
+        def away(letters: object) -> None:
+            raise AwayError("It is away.")
+
+        with monkeypatch.context() as patch:
+            assert progress._outbox
+            if waits:
+                patch.setattr(progress._outbox, "_send", away)
+            assert (
+                client.post("/live/vote", content=ballot(vote.id), headers=ann).status_code == 200
+            )
+            assert progress.waiting() == waits
+            votes.change(vote.id, phase="talk")
+            while socket.receive_json()["vote"]["phase"] != "talk":
+                pass
+            again = client.post("/live/vote", content=ballot(vote.id), headers=ann)
+            assert (again.status_code, again.json()) == (200, {"kept": True})
+            for late in (ballot(vote.id, key="another-key"), ballot(vote.id, round_=2)):
+                assert client.post("/live/vote", content=late, headers=ann).status_code == 409
+            assert (
+                client.post("/live/vote", content=ballot(vote.id), headers=bob).status_code == 409
+            )
+    progress.close()
+    assert [len(cast) for cast in votes.ballots(vote.id)[vote.id].values()] == [1, 0]
+
+
 def test_a_ballot_in_memory_only_is_not_called_kept_and_waits_once(
     client: TestClient,
     group: Class,
