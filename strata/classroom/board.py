@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -32,6 +33,15 @@ class Board:
         self._screens: dict[str, Screen] = {}
         self._running: dict[str, Vote] = {}
         self._groups: dict[str, Class] = {}
+
+    def notices(self) -> AsyncIterator[None]:
+        """See `Database.notices`: each says that there is something to look at."""
+        return self._database.notices()
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether a class has opened or closed by the clock, since the last look."""
+        return any(map(self._turned, list(self._groups.values())))
 
     def look(self) -> set[str]:
         """Read what has changed; the ids of the classes of which something has."""

@@ -158,16 +158,20 @@ class Progress:
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
         ballot = _event(learner, vote_id, round_, "vote", {"guess": guess}, again)
-        if not self._waits(learner, ballot["key"]):
+        if ballot["key"] not in self._waiting(learner):
             self._add([ballot])
 
+    def ballots(self, learner: str, vote_id: str) -> dict[int, Any]:
+        """A learner's latest guess in each round of a vote. AwayError if that cannot be read."""
+        known = self._read(learner)
+        with self._lock:
+            cast = list(known.lessons.get(vote_id, {}).values())
+        return {event.step: json.loads(event.data)["guess"] for event in cast}
+
     def has_vote(self, learner: str, vote_id: str, round_: int, again: str) -> bool:
-        """Whether the ballot that was told with `again` is kept."""
+        """Whether the ballot that was told with `again` is kept. AwayError as above."""
         key = _event(learner, vote_id, round_, "vote", {}, again)["key"]
-        if self._waits(learner, key):
-            return True
-        with self._database.session() as session:
-            return session.scalar(select(EventRow.id).where(EventRow.key == key)) is not None
+        return key in self._waiting(learner) or key in self._read(learner).lessons.get(vote_id, ())
 
     def notes(self, learner: str, lesson: str, drawn: bool = False) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last. Figure, code and
@@ -211,9 +215,11 @@ class Progress:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def _waits(self, learner: str, key: str) -> bool:
+    def _waiting(self, learner: str) -> dict[str, dict[str, Any]]:
+        """A learner's events that wait, by key."""
         letters = self._outbox.letters(learner) if self._outbox else []
-        return any(row.get("key") == key for each in letters for row in each.get("rows", ()))
+        events = (each for each in letters if each.get("table") == "events")
+        return {row["key"]: row for each in events for row in each["rows"]}
 
     def _add(self, rows: list[dict[str, Any]]) -> None:
         self._write({"learner": rows[0]["learner"], "table": "events", "rows": rows, "changed": []})

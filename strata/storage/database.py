@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 
 from strata.errors import StrataError
 from strata.runtime.folders import state
+from strata.storage import notices
 from strata.storage.secret import secret
 
 BUSY_SECONDS = 5  # how long a writer waits for another one
@@ -103,6 +104,11 @@ class Database:
             self._away.pop(write, None)
             raise
         self._away.pop(write, None)
+
+    def notices(self) -> AsyncIterator[None]:
+        """One for each change of classes, see `strata.storage.notices`. OSError where nothing tells
+        of them."""
+        return notices.heard(self.place, _settings(self.place).get("connect_args", {}))
 
     def close(self) -> None:
         """Let go of the database; the next call opens it again."""

@@ -1,8 +1,9 @@
 """What a class's browsers hear without asking, and where they hand in their ballots.
 
-Each browser of a class keeps a socket open; `watching` looks at the database twice a second, and
-who is in a class of which something has changed is told its whole screen (see
-`strata.classroom.board`). No page is run for it, so a class of hundreds follows at once.
+Each browser of a class keeps a socket open; `watching` looks at the database when that tells of a
+change, or twice a second where it tells nothing, and who is in a class of which something has
+changed is told its whole screen (see `strata.classroom.board`). No page is run for it, so a class
+of hundreds follows at once.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
     from strata.lessons.progress import Progress
 
 EVERY = 0.5  # seconds between two looks
+_RARELY = 10.0  # the same where the database tells of changes
+_LISTEN_AGAIN = 5.0  # seconds until it is asked to once more
 _SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
 _NOT_YET = "Not kept yet: the class's database does not answer. It is tried again."
@@ -60,10 +64,24 @@ class Desk:
 desk: Desk | None = None
 
 
+@dataclass
+class _Ear:
+    """What the database tells: whether it does at all, and that something has changed."""
+
+    hears: bool = False
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @asynccontextmanager
 async def watching() -> AsyncIterator[None]:
     """Tell the browsers of each class what has changed, until the server ends."""
-    task = asyncio.create_task(_watch())
+    async with _beside(_watch()):
+        yield
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -84,10 +102,38 @@ def open_desk() -> Desk:
     return desk
 
 
-async def _watch() -> None:
-    here = await run_in_threadpool(open_desk)
-    down, swept = False, time.monotonic()
+async def _listen(here: Desk, ear: _Ear) -> None:
+    """Hear what the database tells, where it does, and look anew where that ends."""
     while True:
+        try:
+            async for _ in here.board.notices():
+                ear.hears = True
+                ear.told.set()
+        except OSError:
+            pass
+        except Exception:  # a bug, or a library's: it goes on as where nothing is told
+            _log.exception("the database's notices cannot be heard")
+        if ear.hears:
+            ear.hears = False
+            ear.told.set()
+        await asyncio.sleep(_LISTEN_AGAIN)
+
+
+async def _watch() -> None:
+    here, ear = await run_in_threadpool(open_desk), _Ear()
+    async with _beside(_listen(here, ear)):
+        await _look(here, ear)
+
+
+async def _look(here: Desk, ear: _Ear) -> None:
+    down, swept, looked = False, time.monotonic(), -math.inf
+    while True:
+        since = time.monotonic() - looked
+        if ear.hears and not (ear.told.is_set() or here.board.has_turned or since > _RARELY):
+            await _told_within(ear, EVERY)
+            continue
+        ear.told.clear()
+        looked = time.monotonic()
         try:
             moved = await run_in_threadpool(here.board.look)
             if moved and door.reception is not None:
@@ -99,14 +145,20 @@ async def _watch() -> None:
         except StrataError as error:
             if not down:
                 _log.warning("%s", error)
-            moved, down = set(), True
+            moved, down, looked = set(), True, -math.inf
         except Exception:  # a bug: classes still hear of what changes next
             _log.exception("a look at the classes failed")
-            moved = set()
+            moved, looked = set(), -math.inf
         for listener in here.listeners:
             if listener.class_id in moved:
                 listener.told.set()
-        await asyncio.sleep(EVERY)
+        await _told_within(ear, EVERY)
+
+
+async def _told_within(ear: _Ear, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ear.told.wait()
 
 
 async def listen(socket: WebSocket) -> None:
@@ -119,7 +171,7 @@ async def listen(socket: WebSocket) -> None:
         return
     await socket.accept()
     zone = zone_named(socket.query_params.get("zone"))
-    mine = await run_in_threadpool(_mine, seat.group.id, seat.member.id)
+    mine: dict[str, Any] | None = None
     listener = _Listener(seat.group.id)
     here.listeners.add(listener)
     gone = asyncio.ensure_future(_until_gone(socket))
@@ -127,11 +179,14 @@ async def listen(socket: WebSocket) -> None:
         while not gone.done():
             listener.told.clear()
             screen = here.board.screen(listener.class_id, zone)
-            await socket.send_json({**screen, "mine": mine})
+            if mine is None and "closed" in screen:  # else it is not known yet
+                vote_id = screen.get("vote", {}).get("id", "")
+                mine = await run_in_threadpool(_mine, here, vote_id, seat.member.id)
+                screen |= {} if mine is None else {"mine": mine}
+            await socket.send_json(screen)
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
-            mine = {}  # from here on the browser knows
     except WebSocketDisconnect:
         pass
     finally:
@@ -191,15 +246,16 @@ def _keep(here: Desk, seat: Seat, body: bytes) -> None:
     here.progress.vote(seat.member.id, vote_id, round_, guess, key)
 
 
-def _mine(class_id: str, member: str) -> dict[str, Any]:
-    """What the member has answered already in the vote that runs, by round; for a new browser."""
-    assert desk is not None
-    with suppress(StrataError):
-        vote = desk.votes.running(class_id)
-        if vote is not None:
-            rounds = desk.votes.ballots(vote.id)[vote.id]
-            return {str(n): cast[member] for n, cast in rounds.items() if member in cast}
-    return {}
+def _mine(here: Desk, vote_id: str, member: str) -> dict[str, Any] | None:
+    """What the member has answered already in the vote that runs, by round; for a new browser,
+    which from then on knows by itself. None where the database cannot say."""
+    if not vote_id:
+        return {}
+    try:
+        rounds = here.progress.ballots(member, vote_id)
+    except StrataError:
+        return None
+    return {str(number): guess for number, guess in rounds.items()}
 
 
 async def _seat(connection: HTTPConnection) -> Seat | None:

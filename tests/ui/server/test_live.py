@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,16 @@ def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
 
 @pytest.fixture
 def client(group: Class) -> Iterator[TestClient]:
-    app = Starlette(
+    with TestClient(app(), follow_redirects=False) as opened:
+        yield opened
+
+
+def app() -> Starlette:
+    return Starlette(
         routes=live.routes,
         middleware=[Middleware(door.Door)],
         lifespan=lambda app: live.watching(),
     )
-    with TestClient(app, follow_redirects=False) as opened:
-        yield opened
 
 
 def seated(client: TestClient, group: Class, name: str) -> tuple[dict[str, str], str]:
@@ -227,6 +232,84 @@ def test_a_ballot_is_kept_once_and_only_while_its_round_is_open(
             pass
         assert send(key="a-later-key") == 409
     assert votes.ballots(vote.id)[vote.id] == {1: {ann_id: 0}, 2: {}}
+
+
+def test_a_change_is_told_at_once_and_rarely_looked_for(
+    group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database tells of it; where it does not, or not any more, by a look."""
+    assert live.desk
+    looks, look = list[float](), live.desk.board.look
+    heard: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def notices() -> AsyncIterator[None]:
+        yield
+        while await heard.get():
+            yield
+        raise OSError("The line is lost.")
+
+    def counted() -> set[str]:
+        looks.append(time.monotonic())
+        return look()
+
+    monkeypatch.setattr(live.desk.board, "notices", notices)
+    monkeypatch.setattr(live.desk.board, "look", counted)
+    votes = Votes(database)
+    with (
+        TestClient(app()) as client,
+        client.websocket_connect("/live", headers=seated(client, group, "Ann")[0]) as socket,
+    ):
+        assert client.portal
+        socket.receive_json()
+        time.sleep(0.2)
+        before = len(looks)
+        vote = votes.open(group.id, OWN)
+        time.sleep(0.2)  # ten times as long as between two looks
+        assert len(looks) == before
+        client.portal.call(heard.put_nowait, True)
+        while "vote" not in socket.receive_json():
+            pass
+        assert len(looks) == before + 1
+        client.portal.call(heard.put_nowait, False)
+        time.sleep(0.1)
+        votes.change(vote.id, phase="talk")
+        while socket.receive_json()["vote"]["phase"] != "talk":
+            pass
+
+
+def test_who_comes_back_is_shown_a_ballot_that_waits(
+    client: TestClient,
+    group: Class,
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it looks lost, on another computer, and is given once more."""
+    assert live.desk
+    ann, _ = seated(client, group, "Ann")
+    vote = Votes(database).open(group.id, OWN)
+    progress = Progress(database, tmp_path / "outbox")
+    monkeypatch.setattr(live.desk, "progress", progress)
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+    assert client.post("/live/vote", content=ballot(vote.id, guess=0), headers=ann).is_success
+
+    def away(*_: object) -> Any:
+        raise AwayError("It is away.")
+
+    with monkeypatch.context() as patch:
+        assert progress._outbox
+        patch.setattr(progress._outbox, "_send", away)
+        changed = ballot(vote.id, guess=1, key="another-key")
+        assert client.post("/live/vote", content=changed, headers=ann).is_success
+        assert progress.waiting() == 1
+        with client.websocket_connect("/live", headers=ann) as socket:
+            assert socket.receive_json()["mine"] == {"1": 1}
+        patch.setattr(progress, "ballots", away)
+        with client.websocket_connect("/live", headers=ann) as socket:
+            assert "mine" not in socket.receive_json()
+    progress.close()
 
 
 def test_too_many_ballots_are_told_to_wait(
