@@ -139,6 +139,8 @@ def drilled(
             settled = asyncio.run(_played(fault, scene, vote, group.code, seated, told))
         except Skip as reason:
             return Outcome(fault, kind, Told(), skipped=str(reason))
+        except TimeoutError as error:  # no server, no result
+            return Outcome(fault, kind, Told(), Kept(0, 0, 0), remarks=(str(error),))
         remarks = [] if settled else ["not all that waited was stored"]
         if errors := scene.school.tracebacks():
             remarks.append(f"{errors} errors of programs in the log")

@@ -98,8 +98,10 @@ class Day:
                     kept = [word for member, _, word in self.told.ballots if member == who.member]
                     async for message in heard:
                         tries = 0
-                        mine = json.loads(message).get("mine")
-                        if mine is not None and kept and not mine and "vote" in message:
+                        screen = json.loads(message)
+                        if "mine" not in screen:
+                            continue
+                        if kept and "vote" in screen and not screen["mine"]:
                             self.told.forgotten["a ballot that was kept is not shown"] += 1
                         kept = []
             await asyncio.sleep(min(10, 2**tries) * (0.5 + random.random()))

@@ -23,7 +23,7 @@ from strata.storage.database import Database
 from strata.storage.tables import MemberRow, SeatRow
 from tests.browser.server import WITHOUT_A_PROCESS, await_ready, end, free_port, launched
 
-_STARTS = 60.0  # seconds that a server has to answer again
+_STARTS = 120.0  # seconds that a server has to answer again
 
 
 @dataclass
