@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
@@ -22,7 +23,7 @@ from tests.outages import read_only
 _HELD = 20.0  # seconds that another program keeps the database
 _DISK = 22  # megabytes: the outbox takes 16 of them when the server starts
 _SERVERS_DISK = 200  # of a disk that holds PostgreSQL too
-_FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+_CLOCK = Path(__file__).parent / "clock"  # of Python's own path: see there
 _DATABASE = "strata.sqlite"
 
 
@@ -264,22 +265,17 @@ async def _full(scene: Scene) -> None:
 def _own_clock(scene: Scene) -> Iterator[None]:
     """The server's clock is set by a file; the time that only runs is left alone, as it is where a
     clock is set."""
-    if not _FAKETIME.exists():
-        raise Skip("libfaketime is not installed (apt install faketime)")
+    if not find_spec("time_machine"):
+        raise Skip("time-machine is not installed (pip install time-machine)")
     clock = scene.folder / "clock"
-    clock.write_text("+0")
-    scene.settings |= {
-        "LD_PRELOAD": str(_FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
+    clock.write_text("0")
+    path = os.pathsep.join(filter(None, (str(_CLOCK), os.environ.get("PYTHONPATH"))))
+    scene.settings |= {"PYTHONPATH": path, "STRATA_DRILL_CLOCK": str(clock)}
     yield
 
 
 async def _moved(scene: Scene) -> None:
-    for hours in ("+3600", "-3600", "+3600", "+0"):
+    for hours in ("3600", "-3600", "3600", "0"):
         (scene.folder / "clock").write_text(hours)
         await asyncio.sleep(6.0)
 
