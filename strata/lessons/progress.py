@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,15 +146,8 @@ class Progress:
             row |= dict.fromkeys(_LATEST, "") | drawn
             changed = list(drawn)
             replaces = json.dumps([learner, lesson, step, changed])
-            self._write(
-                {
-                    "learner": learner,
-                    "table": "figures",
-                    "rows": [row],
-                    "changed": changed,
-                    "replaces": replaces,
-                }
-            )
+            told = {"learner": learner, "table": "figures", "rows": [row], "changed": changed}
+            self._write({**told, "replaces": replaces})
 
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
@@ -191,8 +185,12 @@ class Progress:
 
     def forget(self, learner: str, lesson: str) -> None:
         """Remove all that is kept of a learner in a lesson."""
-        until = datetime.now(UTC).isoformat()
-        self._write({"learner": learner, "forget": lesson, "until": until})
+        mine = EventRow.learner == learner, EventRow.lesson == lesson
+        told = [datetime.fromisoformat(row["at"]) for row in self._waiting(learner).values()]
+        with suppress(AwayError), self._database.session() as session:
+            told += session.scalars(select(EventRow.at).where(*mine))
+        until = max([datetime.now(UTC), *told])  # the clock may have been set back
+        self._write({"learner": learner, "forget": lesson, "until": until.isoformat()})
 
     def waiting(self, learner: str | None = None) -> int:
         """How many changes, of a learner or of all, wait for the database."""

@@ -34,6 +34,7 @@ from strata.storage.secret import secret
 
 BUSY_SECONDS = 5  # how long a writer waits for another one
 LOST_SECONDS = 3  # after which a server that does not answer is taken for lost
+SYNCHRONOUS = "FULL"  # of SQLite: what is stored is on the disk, also if the power goes next
 PAUSE = 1.0  # seconds between two attempts at a database that is away
 _SLOW = 0.3  # seconds: a failure that comes sooner may be had by everyone
 _MIGRATING_SECONDS = 30  # how long a process waits while another one changes the tables
@@ -273,7 +274,7 @@ def _share_file(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says
     _busy(connection, BUSY_SECONDS)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute("PRAGMA foreign_keys = ON")
     record.info["path"] = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info["file"] = _file(record.info["path"])
