@@ -11,6 +11,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from strata.storage.tables import ClassRow
 
 _CHANNEL = "strata_classes"  # of the whole database: a notice says of which schema
+_ARRIVES = 3.0  # seconds in which the first one does, if any will
 _TELL = f"SELECT pg_notify('{_CHANNEL}', current_schema())"
 
 
@@ -36,7 +37,7 @@ async def heard(place: str, settings: Mapping[str, Any]) -> AsyncIterator[None]:
             async with await connected() as other:
                 answer = await other.execute(f"{_TELL}, current_schema()")
                 schema = (await answer.fetchone())[1]
-            arrived = [each async for each in line.notifies(timeout=3, stop_after=1)]
+            arrived = [each async for each in line.notifies(timeout=_ARRIVES, stop_after=1)]
             if not arrived:
                 raise OSError("The database's notices do not arrive.")
             yield

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from strata.classroom.asked import Asked
 from strata.classroom.roster import Roster
 from strata.classroom.votes import Votes, call
+from strata.storage import notices
 from strata.storage.database import Database
 from strata.storage.tables import ClassRow
 from tests.databases import new_place
@@ -104,6 +105,17 @@ def test_what_is_taken_back_or_elsewhere_or_no_class_is_not_told(
         assert await soon(told) == "changed"
 
     listening(database, nothing)
+
+
+def test_notices_that_do_not_arrive_are_not_relied_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a pool of connections that gives them away between two statements."""
+    only_postgresql(database)
+    monkeypatch.setattr(notices, "_ARRIVES", 0.2)
+    monkeypatch.setattr(notices, "_TELL", "SELECT pg_notify('elsewhere', current_schema())")
+    with pytest.raises(OSError, match="do not arrive"):
+        asyncio.run(database.notices().__anext__())  # type: ignore[arg-type]
 
 
 def test_a_line_that_is_lost_is_noticed(database: Database) -> None:
