@@ -114,7 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("    ", line[:300], flush=True)
     print(table(outcomes))
     if asked.write:
-        asked.write.write_text(page(outcomes, asked.learners, time.monotonic() - begun), "utf-8")
+        before = asked.write.read_text("utf-8") if asked.write.exists() else ""
+        _, found, rest = before.partition(_FOUND)  # written by hand
+        made = page(outcomes, asked.learners, time.monotonic() - begun)
+        asked.write.write_text(made + found + rest, "utf-8")
     return int(not all(outcome.ok for outcome in outcomes))
 
 
@@ -241,6 +244,7 @@ def page(outcomes: Sequence[Outcome], learners: int, seconds: float) -> str:
     )
 
 
+_FOUND = "\n## What it found\n"
 _PAGE = """# Fault drills
 
 `python -m tests.drills --write docs/drills.md` has a class of {learners} work at a real server
