@@ -17,8 +17,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import create_engine, text
 
+from strata.storage import database as database_module
 from strata.storage.database import Database
 
+# What a test stores need not outlive the power: hundreds of tests write, and a disk takes its time.
+AS_SHIPPED, database_module.SYNCHRONOUS = database_module.SYNCHRONOUS, "NORMAL"
 KINDS = ("sqlite", "postgresql")
 _SCRIPT = Path(__file__).parents[1] / ".ci" / "postgres"
 

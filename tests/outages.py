@@ -50,23 +50,28 @@ def stopped_server(folder: Path, servers: Callable[[], Server]) -> Iterator[Plac
 def read_only_server(folder: Path, servers: Callable[[], Server]) -> Iterator[Place]:
     server = servers()
 
-    def make(read_only: str) -> None:
-        engine = create_engine(
-            server.url.replace("postgresql:", "postgresql+psycopg:"),
-            isolation_level="AUTOCOMMIT",
-        )
-        with engine.connect() as connection:
-            connection.execute(text("SET default_transaction_read_only = off"))
-            role = f"ALTER ROLE strata SET default_transaction_read_only = {read_only}"
-            connection.execute(text(role))
-            others = "pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
-            connection.execute(text(f"SELECT {others} AND pid <> pg_backend_pid()"))
-        engine.dispose()
-
     try:
-        yield Place(new_schema(server.url)[1], lambda: make("on"), lambda: make("off"))
+        yield Place(
+            new_schema(server.url)[1],
+            lambda: read_only(server.url, True),
+            lambda: read_only(server.url, False),
+        )
     finally:
-        make("off")
+        read_only(server.url, False)
+
+
+def read_only(url: str, on: bool) -> None:
+    """Have a server of one's own refuse all writing, also of who is connected already."""
+    engine = create_engine(
+        url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        role = f"ALTER ROLE strata SET default_transaction_read_only = {'on' if on else 'off'}"
+        connection.execute(text(role))
+        others = "pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'"
+        connection.execute(text(f"SELECT {others} AND pid <> pg_backend_pid()"))
+    engine.dispose()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -12,10 +13,14 @@ from strata.classroom.asked import LONGEST_WORD
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.errors import InputError
-from strata.storage.database import Database
+from strata.storage.database import AwayError, Database
 from strata.storage.tables import ClassRow
 
 Screen = dict[str, Any]  # plain data
+
+
+class ClosedVoteError(InputError):
+    """Nobody can answer that now."""
 
 
 class Board:
@@ -28,6 +33,15 @@ class Board:
         self._screens: dict[str, Screen] = {}
         self._running: dict[str, Vote] = {}
         self._groups: dict[str, Class] = {}
+
+    def notices(self) -> AsyncIterator[None]:
+        """See `Database.notices`: each says that there is something to look at."""
+        return self._database.notices()
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether a class has opened or closed by the clock, since the last look."""
+        return any(map(self._turned, list(self._groups.values())))
 
     def look(self) -> set[str]:
         """Read what has changed; the ids of the classes of which something has."""
@@ -56,10 +70,14 @@ class Board:
         return screen
 
     def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
-        """The guess as it is to be kept. InputError unless this class now votes on this."""
+        """The guess as it is to be kept. ClosedVoteError unless this class now votes on this,
+        InputError for what is no answer to it, AwayError while that is not known, as after a
+        restart."""
+        if class_id not in self._screens:
+            raise AwayError("What this class votes on has not been read yet.")
         vote = self._running.get(class_id)
         if vote is None or vote.id != vote_id or not vote.round or vote.round != round_:
-            raise InputError("This vote is closed.")
+            raise ClosedVoteError("This vote is closed.")
         return vote.asked.ballot(guess)
 
     def _turned(self, group: Class) -> bool:

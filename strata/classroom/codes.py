@@ -37,6 +37,16 @@ def new_code() -> str:
     return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
 
 
+def code_of(form: str) -> str:
+    """The resume code that this long random text stands for: the same each time, and not to be told
+    by anybody who does not have the text."""
+    number, letters = int.from_bytes(hashlib.sha256(form.encode()).digest()), []
+    for _ in range(12):
+        number, letter = divmod(number, len(LETTERS))
+        letters.append(LETTERS[letter])
+    return "-".join("".join(letters[i : i + 4]) for i in (0, 4, 8))
+
+
 def read_code(typed: str) -> str | None:
     """A resume code as typed, in its form; None if it cannot be one."""
     letters = _letters(typed)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from strata.classroom.codes import (
     clean_name,
+    code_of,
     fingerprint,
     new_class_code,
     new_code,
@@ -183,17 +184,22 @@ class Roster:
                 raise UnknownCodeError(NO_CLASS)
             return _class(row)
 
-    def join(self, code: str, name: str) -> tuple[Member, str]:
+    def join(self, code: str, name: str, form: str = "") -> tuple[Member, str]:
         """A new member of the class with this code, and the member's resume code.
 
-        The resume code is told this once: only its hash is kept. InputError for an unknown code, a
-        name that is none, and a class that is closed or full.
+        The resume code is told this once: only its hash is kept. `form`: a long random text of the
+        form that was filled in; who sends the same form again, since no answer came, is the same
+        member with the same code. InputError for an unknown code, a name that is none, and a class
+        that is closed or full.
         """
         group, name = self.by_code(code), clean_name(name)
         if reason := group.closed():
             raise InputError(reason)
-        resume = new_code()
+        resume = code_of(json.dumps([form, group.id, name])) if form else new_code()
         with self._database.session(write=True) as session:
+            before = select(MemberRow).where(MemberRow.resume == fingerprint(resume))
+            if form and (row := session.scalar(before)) is not None:
+                return _member(row), resume
             mine = MemberRow.class_id == group.id
             if (session.scalar(select(func.count()).where(mine)) or 0) >= MOST_MEMBERS:
                 raise InputError(f"This class has {MOST_MEMBERS:,} members and is full.")

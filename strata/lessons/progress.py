@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,22 +146,26 @@ class Progress:
             row |= dict.fromkeys(_LATEST, "") | drawn
             changed = list(drawn)
             replaces = json.dumps([learner, lesson, step, changed])
-            self._write(
-                {
-                    "learner": learner,
-                    "table": "figures",
-                    "rows": [row],
-                    "changed": changed,
-                    "replaces": replaces,
-                }
-            )
+            told = {"learner": learner, "table": "figures", "rows": [row], "changed": changed}
+            self._write({**told, "replaces": replaces})
 
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
         ballot = _event(learner, vote_id, round_, "vote", {"guess": guess}, again)
-        waiting = self._outbox.letters(learner) if self._outbox else []
-        if all(row.get("key") != ballot["key"] for each in waiting for row in each.get("rows", ())):
+        if ballot["key"] not in self._waiting(learner):
             self._add([ballot])
+
+    def ballots(self, learner: str, vote_id: str) -> dict[int, Any]:
+        """A learner's latest guess in each round of a vote. AwayError if that cannot be read."""
+        known = self._read(learner)
+        with self._lock:
+            cast = list(known.lessons.get(vote_id, {}).values())
+        return {event.step: json.loads(event.data)["guess"] for event in cast}
+
+    def has_vote(self, learner: str, vote_id: str, round_: int, again: str) -> bool:
+        """Whether the ballot that was told with `again` is kept. AwayError as above."""
+        key = _event(learner, vote_id, round_, "vote", {}, again)["key"]
+        return key in self._waiting(learner) or key in self._read(learner).lessons.get(vote_id, ())
 
     def notes(self, learner: str, lesson: str, drawn: bool = False) -> dict[int, Note]:
         """The notes of a learner in a lesson, by step; the latest visited last. Figure, code and
@@ -180,8 +185,12 @@ class Progress:
 
     def forget(self, learner: str, lesson: str) -> None:
         """Remove all that is kept of a learner in a lesson."""
-        until = datetime.now(UTC).isoformat()
-        self._write({"learner": learner, "forget": lesson, "until": until})
+        mine = EventRow.learner == learner, EventRow.lesson == lesson
+        told = [datetime.fromisoformat(row["at"]) for row in self._waiting(learner).values()]
+        with suppress(AwayError), self._database.session() as session:
+            told += session.scalars(select(EventRow.at).where(*mine))
+        until = max([datetime.now(UTC), *told])  # the clock may have been set back
+        self._write({"learner": learner, "forget": lesson, "until": until.isoformat()})
 
     def waiting(self, learner: str | None = None) -> int:
         """How many changes, of a learner or of all, wait for the database."""
@@ -203,6 +212,12 @@ class Progress:
             self._outbox.close()
 
     # -- writing ------------------------------------------------------------------------------
+
+    def _waiting(self, learner: str) -> dict[str, dict[str, Any]]:
+        """A learner's events that wait, by key."""
+        letters = self._outbox.letters(learner) if self._outbox else []
+        events = (each for each in letters if each.get("table") == "events")
+        return {row["key"]: row for each in events for row in each["rows"]}
 
     def _add(self, rows: list[dict[str, Any]]) -> None:
         self._write({"learner": rows[0]["learner"], "table": "events", "rows": rows, "changed": []})

@@ -32,3 +32,9 @@ class Attempts:
                 self._free_at = {name: at for name, at in self._free_at.items() if at > now}
             free_at = max(self._free_at.get(whose, now), now) + self._seconds
             self._free_at[whose] = min(free_at, now + self._burst * self._seconds)
+
+    def give_back(self, whose: str) -> None:
+        """Undo a `take`: nothing came of it, for no fault of theirs."""
+        with self._lock:
+            if whose in self._free_at:
+                self._free_at[whose] -= self._seconds

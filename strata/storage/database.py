@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -29,10 +29,12 @@ from sqlalchemy.orm import Session
 
 from strata.errors import StrataError
 from strata.runtime.folders import state
+from strata.storage import notices
 from strata.storage.secret import secret
 
 BUSY_SECONDS = 5  # how long a writer waits for another one
 LOST_SECONDS = 3  # after which a server that does not answer is taken for lost
+SYNCHRONOUS = "FULL"  # of SQLite: what is stored is on the disk, also if the power goes next
 PAUSE = 1.0  # seconds between two attempts at a database that is away
 _SLOW = 0.3  # seconds: a failure that comes sooner may be had by everyone
 _MIGRATING_SECONDS = 30  # how long a process waits while another one changes the tables
@@ -103,6 +105,11 @@ class Database:
             self._away.pop(write, None)
             raise
         self._away.pop(write, None)
+
+    def notices(self) -> AsyncIterator[None]:
+        """One for each change of classes, see `strata.storage.notices`. OSError where nothing tells
+        of them."""
+        return notices.heard(self.place, _settings(self.place).get("connect_args", {}))
 
     def close(self) -> None:
         """Let go of the database; the next call opens it again."""
@@ -267,7 +274,7 @@ def _share_file(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says
     _busy(connection, BUSY_SECONDS)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute("PRAGMA foreign_keys = ON")
     record.info["path"] = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info["file"] = _file(record.info["path"])

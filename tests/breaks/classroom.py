@@ -59,8 +59,8 @@ BREAKS: tuple[Break, ...] = (
         name="a ballot that is sent again is kept again",
         fault="A ballot that the browser repeats late overrules the answer given since.",
         file="strata/lessons/progress.py",
-        old='[_event(learner, vote_id, round_, "vote", {"guess": guess}, again)]',
-        new='[_event(learner, vote_id, round_, "vote", {"guess": guess})]',
+        old='_event(learner, vote_id, round_, "vote", {"guess": guess}, again)',
+        new='_event(learner, vote_id, round_, "vote", {"guess": guess})',
         tests=("tests/classroom/test_votes.py::test_vote_talk_and_vote_again",),
     ),
     Break(
@@ -78,9 +78,31 @@ BREAKS: tuple[Break, ...] = (
         name="what waits is lost with the server",
         fault="Answers that the database could not take are forgotten at the next start.",
         file="strata/storage/outbox.py",
-        old='sorted(self._folder.glob(f"{self._name}-*.jsonl"))',
-        new='sorted(self._folder.glob(f"{self._name}-*.json"))',
+        old='sorted(self._folder.glob(f"{self._name}-*.[jr]*"))',
+        new='sorted(self._folder.glob(f"{self._name}-*.[r]*"))',
         tests=("tests/storage/test_outbox.py::test_a_restart_replays_what_waited",),
+    ),
+    Break(
+        name="a server that has just begun calls the vote closed",
+        fault="After a restart browsers give ballots up that were never refused.",
+        file="strata/classroom/board.py",
+        old="if class_id not in self._screens:",
+        new="if False:",
+        tests=(
+            "tests/ui/server/test_live_kept.py::"
+            "test_a_server_that_does_not_know_yet_asks_for_another_try",
+        ),
+    ),
+    Break(
+        name="a form that is sent again joins again",
+        fault="Where an answer is lost on its way, a learner is in the class twice.",
+        file="strata/classroom/roster.py",
+        old="if form and (row := session.scalar(before)) is not None:",
+        new="if False and (row := session.scalar(before)) is not None:",
+        tests=(
+            "tests/ui/server/test_door_waits.py::"
+            "test_who_joins_meanwhile_waits_with_what_was_typed_and_is_let_in_once",
+        ),
     ),
     Break(
         name="the gradebook forgets the first answer",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 
 from strata.errors import InputError, StrataError
+from strata.lessons import progress as progress_module
 from strata.lessons.answers import Grade, Verdict
 from strata.lessons.progress import LONGEST, NOT_YET, Guess, Progress, is_over
-from strata.storage.database import Database
+from strata.storage.database import AwayError, Database
 
 GUESS = Guess(1, 0, "v1", "model", "job", [1, 0.5], {"a": 1}, Verdict("near", "Close: 日本 <b>."))
 
@@ -96,6 +98,38 @@ def test_notes_change_one_by_one(database: Database) -> None:
 def test_a_long_observation_is_refused(database: Database) -> None:
     with pytest.raises(InputError, match="at most 4,000"):
         Progress(database).note("ann", "first", 0, observation="x" * (LONGEST + 1))
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_forgetting_does_not_go_by_a_clock_that_was_set_back(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """Answers that wait, too; what is answered after it, by whatever clock, stays."""
+    now = datetime.now(UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> Clock:
+            return cls.fromtimestamp(now.timestamp(), zone)
+
+    monkeypatch.setattr(progress_module, "datetime", Clock)
+    store = Progress(database, tmp_path / "outbox")
+    assert store._outbox
+
+    def fails(letters: object) -> None:
+        raise AwayError("It is away.")
+
+    with monkeypatch.context() as patch:
+        if away:
+            patch.setattr(store._outbox, "_send", fails)
+        store.commit("ann", "first", GUESS)
+        now -= timedelta(hours=1)
+        store.forget("ann", "first")
+        assert store.guesses("ann", "first") == []
+        again = replace(GUESS, guess=7)
+        store.commit("ann", "first", again)
+    store.close()
+    assert Progress(database).guesses("ann", "first") == [again]
 
 
 def test_forgetting_is_of_one_learner_and_lesson(database: Database) -> None:

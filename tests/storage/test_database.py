@@ -10,12 +10,13 @@ from threading import Event, Thread
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text
 
 from strata.errors import StrataError
 from strata.storage import database as module
 from strata.storage.database import AwayError, Database, connected, upgrade
 from strata.storage.tables import Base, PromptRow
+from tests.databases import AS_SHIPPED
 
 
 def test_migrations_make_the_tables_that_the_code_knows(place: str) -> None:
@@ -55,6 +56,18 @@ def test_writers_that_read_first_wait_for_each_other(database: Database) -> None
         list(pool.map(add, range(40)))
     with database.session() as session:
         assert session.scalars(select(PromptRow.text)).one() == "40"
+
+
+def test_what_is_stored_is_on_the_disk_before_it_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes answers that learners were told to be kept."""
+    monkeypatch.setattr(module, "SYNCHRONOUS", AS_SHIPPED)
+    database = Database(tmp_path / "strata.sqlite")
+    with database.session() as session:
+        assert session.scalar(text("PRAGMA synchronous")) == 2
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    database.close()
 
 
 def test_times_keep_their_zone(database: Database) -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
+from types import MappingProxyType
+from typing import TypeVar
 from urllib.parse import parse_qs, quote
 
 from starlette.concurrency import run_in_threadpool
@@ -22,8 +26,8 @@ from strata.classroom.codes import fingerprint, is_password
 from strata.classroom.roster import SEAT_HOURS, Roster, Seat
 from strata.errors import InputError, StrataError, UnknownCodeError
 from strata.runtime.attempts import Attempts
-from strata.storage.database import shared
-from strata.ui.server.door_pages import join_page, page, warning
+from strata.storage.database import PAUSE, AwayError, shared
+from strata.ui.server.door_pages import join_page, page, waiting_page, warning
 from strata.ui.server.origin import changes, is_foreign
 
 COOKIE = "strata_seat"
@@ -32,11 +36,14 @@ COOKIE = "strata_seat"
 _SEAT = b"x-strata-seat"
 _OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
 _LONGEST_FORM = 10_000  # bytes
+_SHORTEST_FORM = 24  # characters of what tells one form from all others
 _FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
 _TEACHER_HOURS = 12.0
 _LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
 _MOST_WAITING = 500  # of such browsers at a time
 _waiting = 0
+_AWAY = "The class's database does not answer just now."
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -126,7 +133,8 @@ class Door:
             token = connection.cookies.get(COOKIE, "")
             seat = await run_in_threadpool(reception.seated, token)
         except StrataError:
-            await _refuse(scope, receive, send, "The class's database does not answer; try again.")
+            again = {"refresh": "5", "retry-after": "5"}
+            await _refuse(scope, receive, send, f"{_AWAY} This page tries again.", 503, again)
             return
         closed = seat.group.closed() if seat is not None and seat.group else ""
         if seat is not None and not closed:
@@ -141,13 +149,22 @@ class Door:
             await RedirectResponse(f"/join?next={quote(wanted)}", 303)(scope, receive, send)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
+async def _refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    why: str,
+    status: int = 403,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
         return
     body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
-    await page("Strata", body, status=403)(scope, receive, send)
+    answer = page("Strata", body, status=status)
+    answer.headers.update(headers)
+    await answer(scope, receive, send)
 
 
 async def join(request: Request) -> Response:
@@ -158,15 +175,19 @@ async def join(request: Request) -> Response:
         return join_page(asked.get("code", ""), "", next_page)
     assert reception is not None
     typed = await _typed(request)
-    code, name, resume = (typed.get(each, "") for each in ("code", "name", "resume"))
+    code, name, resume, form = (typed.get(n, "") for n in ("code", "name", "resume", "form"))
+    turn = ""
     whose = request.client.host if request.client else ""
     try:
         if resume.strip():
             member, new = await run_in_threadpool(reception.roster.resume, resume), ""
         else:
             group = await run_in_threadpool(reception.roster.by_code, code)
-            await _wait_for_turn(reception.joins, f"{group.id} {whose}")
-            member, new = await run_in_threadpool(reception.roster.join, code, name)
+            if not await _has_turn(reception.joins, f"{group.id} {whose}"):
+                return waiting_page(typed, next_page, "Many are joining just now.")
+            turn = f"{group.id} {whose}"
+            form = form if _SHORTEST_FORM <= len(form) <= 64 else ""
+            member, new = await run_in_threadpool(reception.roster.join, code, name, form)
         token = await run_in_threadpool(reception.roster.seat, member.id)
     except UnknownCodeError as error:  # a right one is let in, however many wrong ones came before
         wait = reception.wrong_codes.wait(whose)
@@ -176,7 +197,9 @@ async def join(request: Request) -> Response:
     except InputError as error:
         return join_page(code, name, next_page, str(error))
     except StrataError:
-        return join_page(code, name, next_page, "The class's database does not answer; try again.")
+        if turn:
+            reception.joins.give_back(turn)
+        return waiting_page(typed, next_page, _AWAY)
     if not new:
         return _seat(RedirectResponse(next_page, 303), request, token, SEAT_HOURS)
     body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this one
@@ -186,19 +209,32 @@ async def join(request: Request) -> Response:
     return _seat(page("You are in", body), request, token, SEAT_HOURS)
 
 
-async def _wait_for_turn(turns: Attempts, whose: str) -> None:
-    """Wait until there is an attempt, and take it. InputError if many wait, or it takes long."""
+async def _has_turn(turns: Attempts, whose: str) -> bool:
+    """Wait until there is an attempt, and take it; False if many wait, or it takes long."""
     global _waiting
     until = time.monotonic() + _LONGEST_WAIT
     while wait := turns.wait(whose):
         if time.monotonic() + wait > until or _waiting >= _MOST_WAITING:
-            raise InputError("Many are joining just now; try again in half a minute.")
+            return False
         _waiting += 1
         try:
             await asyncio.sleep(wait)
         finally:
             _waiting -= 1
     turns.take(whose)
+    return True
+
+
+async def _once_there(act: Callable[[], _T]) -> _T:
+    """What this gives once the database answers. AwayError if that takes long."""
+    until = time.monotonic() + _LONGEST_WAIT
+    while True:
+        try:
+            return await run_in_threadpool(act)
+        except AwayError:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(PAUSE)
 
 
 async def teach(request: Request) -> Response:
@@ -221,9 +257,9 @@ async def let_teacher_in(request: Request) -> Response:
     """Give the browser the teacher's seat, whoever the teacher is, and open the class page."""
     assert reception is not None
     try:
-        token = await run_in_threadpool(reception.roster.seat, "", _TEACHER_HOURS)
+        token = await _once_there(partial(reception.roster.seat, "", _TEACHER_HOURS))
     except StrataError:
-        return teachers_page("The class's database does not answer; try again.")
+        return teachers_page(f"{_AWAY} Try again.")
     return _seat(RedirectResponse("/class", 303), request, token, _TEACHER_HOURS)
 
 
@@ -248,7 +284,12 @@ async def leave(request: Request) -> Response:
           <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
         return page("Leave the class?", body)
     if reception is not None:
-        await run_in_threadpool(reception.forget, request.cookies.get(COOKIE, ""))
+        try:
+            await _once_there(partial(reception.forget, request.cookies.get(COOKIE, "")))
+        except StrataError:
+            body = f"""{warning(f"{_AWAY} You have not left yet.")}
+              <form method=post><button>Leave</button></form>"""
+            return page("Leave the class?", body, status=503)
     answer = RedirectResponse("/join", 303)
     if COOKIE in request.cookies:
         answer.delete_cookie(COOKIE)

@@ -1,7 +1,10 @@
-"""What the door shows: plain pages without scripts, since nothing else answers without a seat."""
+"""What the door shows: plain pages, whole in themselves, since nothing else answers without a seat.
+Only the one that waits has a script."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from html import escape
 from urllib.parse import quote
 
@@ -9,7 +12,10 @@ from starlette.responses import HTMLResponse, Response
 
 
 def join_page(code: str, name: str, next_page: str, wrong: str = "") -> Response:
+    # Who sends this very form twice is let in once, so no two browsers may have the same.
+    form = secrets.token_urlsafe(24)
     body = f"""{warning(wrong)}<form method=post action="/join?next={escape(quote(next_page))}">
+      <input type=hidden name=form value="{form}">
       <label>Class code <input name=code value="{escape(code)}" maxlength=40 autocomplete=off
         autocapitalize=none spellcheck=false></label>
       <label>Your name, as your teacher knows you <input name=name value="{escape(name)}"
@@ -23,13 +29,55 @@ def join_page(code: str, name: str, next_page: str, wrong: str = "") -> Response
     return page("Join your class", body, status=403 if wrong else 200)
 
 
+def waiting_page(typed: Mapping[str, str], next_page: str, why: str) -> Response:
+    """What was typed at the door, which sends itself again until there is another answer."""
+    fields = "".join(
+        f'<input type=hidden name={name} value="{escape(typed[name])}">'
+        for name in ("form", "code", "name", "resume")
+        if typed.get(name)
+    )
+    who = f"<p>You typed the name <b>{escape(typed['name'])}</b>.</p>" if typed.get("name") else ""
+    body = f"""<p role=status>{escape(why)}</p>
+      <p>There is nothing to do and nothing to type again: this page goes on trying, and you are let
+      in as soon as that can be done. <span id=tries></span></p>{who}
+      <form method=post action="/join?next={escape(quote(next_page))}">{fields}
+      <noscript><button>Try again</button></noscript></form><script>{_AGAIN}</script>"""
+    answer = page("Wait a moment", body, status=503)
+    answer.headers["retry-after"] = "3"
+    return answer
+
+
+_AGAIN = """
+let tries = 1;
+async function again() {
+  const form = document.forms[0];
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await fetch(form.action, { method: "POST", body });
+    if (answer.status < 500) {
+      if (answer.redirected) return location.replace(answer.url);
+      const page = await answer.text();
+      document.open();
+      document.write(page);
+      return document.close();
+    }
+  } catch {} // the server itself is away
+  tries += 1;
+  document.getElementById("tries").textContent = `Tried ${tries} times.`;
+  later();
+}
+const later = () => setTimeout(again, 2000 + 2000 * Math.random()); // not the whole class at once
+later();
+"""
+
+
 def warning(wrong: str) -> str:
     return f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
 
 
 def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     # With `no-referrer`, as all else has it, a browser would say of its forms `Origin: null`.
-    headers = {"referrer-policy": "same-origin"}
+    headers = {"referrer-policy": "same-origin", "cache-control": "no-store"}
     return HTMLResponse(_FRAME.format(title=escape(title), body=body), status, headers)
 
 

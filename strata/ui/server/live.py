@@ -1,8 +1,9 @@
 """What a class's browsers hear without asking, and where they hand in their ballots.
 
-Each browser of a class keeps a socket open; `watching` looks at the database twice a second, and
-who is in a class of which something has changed is told its whole screen (see
-`strata.classroom.board`). No page is run for it, so a class of hundreds follows at once.
+Each browser of a class keeps a socket open; `watching` looks at the database when that tells of a
+change, or twice a second where it tells nothing, and who is in a class of which something has
+changed is told its whole screen (see `strata.classroom.board`). No page is run for it, so a class
+of hundreds follows at once.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,8 +35,11 @@ if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
     from strata.lessons.progress import Progress
 
 EVERY = 0.5  # seconds between two looks
+_RARELY = 10.0  # the same where the database tells of changes
+_LISTEN_AGAIN = 5.0  # seconds until it is asked to once more
 _SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
+_NOT_YET = "Not kept yet: the class's database does not answer. It is tried again."
 _log = logging.getLogger("strata")
 
 
@@ -59,10 +64,24 @@ class Desk:
 desk: Desk | None = None
 
 
+@dataclass
+class _Ear:
+    """What the database tells: whether it does at all, and that something has changed."""
+
+    hears: bool = False
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @asynccontextmanager
 async def watching() -> AsyncIterator[None]:
     """Tell the browsers of each class what has changed, until the server ends."""
-    task = asyncio.create_task(_watch())
+    async with _beside(_watch()):
+        yield
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -83,10 +102,38 @@ def open_desk() -> Desk:
     return desk
 
 
-async def _watch() -> None:
-    here = await run_in_threadpool(open_desk)
-    down, swept = False, time.monotonic()
+async def _listen(here: Desk, ear: _Ear) -> None:
+    """Hear what the database tells, where it does, and look anew where that ends."""
     while True:
+        try:
+            async for _ in here.board.notices():
+                ear.hears = True
+                ear.told.set()
+        except OSError:
+            pass
+        except Exception:  # a bug, or a library's: it goes on as where nothing is told
+            _log.exception("the database's notices cannot be heard")
+        if ear.hears:
+            ear.hears = False
+            ear.told.set()
+        await asyncio.sleep(_LISTEN_AGAIN)
+
+
+async def _watch() -> None:
+    here, ear = await run_in_threadpool(open_desk), _Ear()
+    async with _beside(_listen(here, ear)):
+        await _look(here, ear)
+
+
+async def _look(here: Desk, ear: _Ear) -> None:
+    down, swept, looked = False, time.monotonic(), -math.inf
+    while True:
+        since = time.monotonic() - looked
+        if ear.hears and not (ear.told.is_set() or here.board.has_turned or since > _RARELY):
+            await _told_within(ear, EVERY)
+            continue
+        ear.told.clear()
+        looked = time.monotonic()
         try:
             moved = await run_in_threadpool(here.board.look)
             if moved and door.reception is not None:
@@ -98,25 +145,33 @@ async def _watch() -> None:
         except StrataError as error:
             if not down:
                 _log.warning("%s", error)
-            moved, down = set(), True
+            moved, down, looked = set(), True, -math.inf
         except Exception:  # a bug: classes still hear of what changes next
             _log.exception("a look at the classes failed")
-            moved = set()
+            moved, looked = set(), -math.inf
         for listener in here.listeners:
             if listener.class_id in moved:
                 listener.told.set()
-        await asyncio.sleep(EVERY)
+        await _told_within(ear, EVERY)
+
+
+async def _told_within(ear: _Ear, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await ear.told.wait()
 
 
 async def listen(socket: WebSocket) -> None:
     """A browser's socket: its class's screen now, and again whenever it has changed."""
-    seat, here = await _seat(socket), desk
+    seat, here = None, desk
+    with suppress(StrataError):
+        seat = await _seat(socket)
     if here is None or seat is None or seat.group is None or seat.member is None:
         await socket.close(1013 if here is None else 1008)
         return
     await socket.accept()
     zone = zone_named(socket.query_params.get("zone"))
-    mine = await run_in_threadpool(_mine, seat.group.id, seat.member.id)
+    mine: dict[str, Any] | None = None
     listener = _Listener(seat.group.id)
     here.listeners.add(listener)
     gone = asyncio.ensure_future(_until_gone(socket))
@@ -124,11 +179,14 @@ async def listen(socket: WebSocket) -> None:
         while not gone.done():
             listener.told.clear()
             screen = here.board.screen(listener.class_id, zone)
-            await socket.send_json({**screen, "mine": mine})
+            if mine is None and "closed" in screen:  # else it is not known yet
+                vote_id = screen.get("vote", {}).get("id", "")
+                mine = await run_in_threadpool(_mine, here, vote_id, seat.member.id)
+                screen |= {} if mine is None else {"mine": mine}
+            await socket.send_json(screen)
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
-            mine = {}  # from here on the browser knows
     except WebSocketDisconnect:
         pass
     finally:
@@ -137,9 +195,15 @@ async def listen(socket: WebSocket) -> None:
 
 
 async def cast(request: Request) -> JSONResponse:
-    """Keep a ballot; a repeat of it with the same key is kept once. 409: not to be tried again."""
-    seat = await _seat(request)
-    if desk is None or seat is None or seat.group is None or seat.member is None:
+    """Keep a ballot; a repeat of it with the same key is kept once. 429 and 503: to be tried again,
+    as a browser does that gets no answer; any other: not."""
+    try:
+        seat = await _seat(request)
+    except StrataError:
+        return JSONResponse({"wrong": _NOT_YET}, 503)
+    if desk is None:
+        return JSONResponse({"wrong": "Not kept yet: the server is starting."}, 503)
+    if seat is None or seat.group is None or seat.member is None:
         return JSONResponse({"wrong": "You are in no class here."}, 403)
     body = b""
     async for chunk in request.stream():
@@ -154,8 +218,7 @@ async def cast(request: Request) -> JSONResponse:
     except InputError as error:
         return JSONResponse({"wrong": str(error)}, 409)
     except StrataError:
-        wrong = "Not kept yet: the class's database does not answer. It is tried again."
-        return JSONResponse({"wrong": wrong}, 503)
+        return JSONResponse({"wrong": _NOT_YET}, 503)
     if not desk.progress.is_durable:
         wrong = "Not kept yet: the server can write neither to its database nor to its disk."
         return JSONResponse({"wrong": f"{wrong} It is tried again."}, 503)
@@ -165,6 +228,8 @@ async def cast(request: Request) -> JSONResponse:
 def _keep(here: Desk, seat: Seat, body: bytes) -> None:
     assert seat.group is not None
     assert seat.member is not None
+    from strata.classroom.board import ClosedVoteError
+
     try:
         said: Any = json.loads(body)
         vote_id, round_, guess, key = (said[name] for name in ("vote", "round", "guess", "key"))
@@ -172,28 +237,32 @@ def _keep(here: Desk, seat: Seat, body: bytes) -> None:
         raise InputError("This is not a ballot.") from None
     if not isinstance(key, str) or not 8 <= len(key) <= 64 or type(round_) is not int:
         raise InputError("This is not a ballot.")
-    guess = here.board.ballot(seat.group.id, vote_id, round_, guess)
+    try:
+        guess = here.board.ballot(seat.group.id, vote_id, round_, guess)
+    except ClosedVoteError:
+        if here.progress.has_vote(seat.member.id, vote_id, round_, key):
+            return  # it was kept while it could be, and the answer did not arrive
+        raise
     here.progress.vote(seat.member.id, vote_id, round_, guess, key)
 
 
-def _mine(class_id: str, member: str) -> dict[str, Any]:
-    """What the member has answered already in the vote that runs, by round; for a new browser."""
-    assert desk is not None
-    with suppress(StrataError):
-        vote = desk.votes.running(class_id)
-        if vote is not None:
-            rounds = desk.votes.ballots(vote.id)[vote.id]
-            return {str(n): cast[member] for n, cast in rounds.items() if member in cast}
-    return {}
+def _mine(here: Desk, vote_id: str, member: str) -> dict[str, Any] | None:
+    """What the member has answered already in the vote that runs, by round; for a new browser,
+    which from then on knows by itself. None where the database cannot say."""
+    if not vote_id:
+        return {}
+    try:
+        rounds = here.progress.ballots(member, vote_id)
+    except StrataError:
+        return None
+    return {str(number): guess for number, guess in rounds.items()}
 
 
 async def _seat(connection: HTTPConnection) -> Seat | None:
     if door.reception is None:
         return None
-    with suppress(StrataError):
-        token = connection.cookies.get(door.COOKIE, "")
-        return await run_in_threadpool(door.reception.seated, token)
-    return None
+    token = connection.cookies.get(door.COOKIE, "")
+    return await run_in_threadpool(door.reception.seated, token)
 
 
 async def _until_gone(socket: WebSocket) -> None:

@@ -200,9 +200,11 @@ def test_a_database_that_is_away_keeps_in_who_was_in(
     assert client.get("/predictions").text == "a page"
     client.cookies.clear()
     client.cookies.set(door.COOKIE, "another")
-    assert "does not answer" in client.get("/predictions").text
+    answer = client.get("/predictions")
+    assert "does not answer" in answer.text
+    assert (answer.status_code, answer.headers["refresh"]) == (503, "5")
     answer = client.post("/join", data={"code": group.code, "name": "Bob"})
-    assert answer.status_code == 403
+    assert answer.status_code == 503
 
 
 def test_a_server_without_classes_has_no_door(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,6 @@ from strata.classroom.board import Board
 from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Votes, call
-from strata.errors import StrataError
 from strata.lessons.progress import Progress
 from strata.runtime.attempts import Attempts
 from strata.storage.database import AwayError, Database
@@ -41,13 +41,16 @@ def group(database: Database, monkeypatch: pytest.MonkeyPatch) -> Class:
 
 @pytest.fixture
 def client(group: Class) -> Iterator[TestClient]:
-    app = Starlette(
+    with TestClient(app(), follow_redirects=False) as opened:
+        yield opened
+
+
+def app() -> Starlette:
+    return Starlette(
         routes=live.routes,
         middleware=[Middleware(door.Door)],
         lifespan=lambda app: live.watching(),
     )
-    with TestClient(app, follow_redirects=False) as opened:
-        yield opened
 
 
 def seated(client: TestClient, group: Class, name: str) -> tuple[dict[str, str], str]:
@@ -229,6 +232,49 @@ def test_a_ballot_is_kept_once_and_only_while_its_round_is_open(
     assert votes.ballots(vote.id)[vote.id] == {1: {ann_id: 0}, 2: {}}
 
 
+def test_a_change_is_told_at_once_and_rarely_looked_for(
+    group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database tells of it; where it does not, or not any more, by a look."""
+    assert live.desk
+    looks, look = list[float](), live.desk.board.look
+    heard: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def notices() -> AsyncIterator[None]:
+        yield
+        while await heard.get():
+            yield
+        raise OSError("The line is lost.")
+
+    def counted() -> set[str]:
+        looks.append(time.monotonic())
+        return look()
+
+    monkeypatch.setattr(live.desk.board, "notices", notices)
+    monkeypatch.setattr(live.desk.board, "look", counted)
+    votes = Votes(database)
+    with (
+        TestClient(app()) as client,
+        client.websocket_connect("/live", headers=seated(client, group, "Ann")[0]) as socket,
+    ):
+        assert client.portal
+        socket.receive_json()
+        time.sleep(0.2)
+        before = len(looks)
+        vote = votes.open(group.id, OWN)
+        time.sleep(0.2)  # ten times as long as between two looks
+        assert len(looks) == before
+        client.portal.call(heard.put_nowait, True)
+        while "vote" not in socket.receive_json():
+            pass
+        assert len(looks) == before + 1
+        client.portal.call(heard.put_nowait, False)
+        time.sleep(0.1)
+        votes.change(vote.id, phase="talk")
+        while socket.receive_json()["vote"]["phase"] != "talk":
+            pass
+
+
 def test_too_many_ballots_are_told_to_wait(
     client: TestClient, group: Class, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,59 +285,6 @@ def test_too_many_ballots_are_told_to_wait(
     codes = [client.post("/live/vote", content="{}", headers=ann).status_code for _ in range(4)]
     assert codes == [409, 409, 429, 429]
     assert client.post("/live/vote", content="{}", headers=bob).status_code == 409
-
-
-def test_a_database_that_is_away_asks_for_another_try(
-    client: TestClient, group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ann, _ = seated(client, group, "Ann")
-    vote = Votes(database).open(group.id, OWN)
-    with client.websocket_connect("/live", headers=ann) as socket:
-        while "vote" not in socket.receive_json():
-            pass
-        assert live.desk is not None
-
-        def away(*_: object) -> None:
-            raise StrataError("It is away.")
-
-        monkeypatch.setattr(live.desk.progress, "vote", away)
-        sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
-        assert sent.status_code == 503
-        assert "Not kept yet" in sent.json()["wrong"]
-
-
-def test_a_ballot_in_memory_only_is_not_called_kept_and_waits_once(
-    client: TestClient,
-    group: Class,
-    database: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Neither the database nor the disk can be written: the browser goes on trying."""
-    assert live.desk
-    (tmp_path / "outbox").write_text("in the way")
-    progress = Progress(database, tmp_path / "outbox")
-    monkeypatch.setattr(live.desk, "progress", progress)
-    assert progress._outbox
-    ann, _ = seated(client, group, "Ann")
-    vote = Votes(database).open(group.id, OWN)
-    with client.websocket_connect("/live", headers=ann) as socket:
-        while "vote" not in socket.receive_json():
-            pass
-
-        def away(letters: object) -> None:
-            raise AwayError("It is away.")
-
-        monkeypatch.setattr(progress._outbox, "_send", away)
-        for _ in range(3):
-            sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
-            assert sent.status_code == 503
-            assert "Not kept yet" in sent.json()["wrong"]
-        assert progress.waiting() == 1
-        monkeypatch.undo()
-        (tmp_path / "outbox").unlink()
-    progress.close()
-    assert progress.waiting() == 0
 
 
 @pytest.mark.parametrize(
