@@ -14,10 +14,13 @@ from threading import Event, Lock
 import pandas as pd
 
 from strata.engine.limits import Limits
-from strata.engine.line import Line, Waiter, Work
+from strata.engine.line import Line, Party, Waiter, Work
 from strata.engine.settings import Settings
 from strata.errors import BusyError, CancelledError, InputError
 from strata.runtime.attempts import Attempts
+
+# Of the places in a queue, those that one class may have, and those whom it counts as one.
+_SHARES = (0.75, " of your class"), (0.5, " of those who have just joined")
 
 
 class Future:
@@ -171,17 +174,17 @@ class Desk:
             if payer is not None and bucket is not None:
                 self._require_attempt(bucket, payer)
             if not at_once:
-                self._require_place(new.line, older)
+                self._require_place(new.line, older, limits.party)
             if payer is not None and bucket is not None:
                 bucket.take(payer)
             work = self.works[new.key] = new
             if at_once:
                 self._begin(work)
             else:
-                new.line.add(new, learner)
+                new.line.add(new, limits.party)
         else:
             limits.check_tokens(work.n_tokens or 0)
-            work.line.share(work, learner)
+            work.line.share(work, limits.party)
         future = Future(self, work, learner, new.job.view, deadline, limits)
         work.waiters.append(future)
         self.replace(learner, new.job.view)  # after joining: the same work may go on for the newer
@@ -302,14 +305,21 @@ class Desk:
             for future in list(work.waiters):
                 self.detach(future, CancelledError("The model has other work."))
 
-    def _require_place(self, line: Line, older: Future | None) -> None:
+    def _require_place(self, line: Line, older: Future | None, party: Party) -> None:
         leaves = older is not None and self._would_leave(older, line)
-        waiting = len(line.works) + self._apart(line)
-        if waiting - leaves >= self.settings.queue_size:
-            seconds = line.seconds_until(0, self.clock())
-            when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
-            jobs = "1 job is" if waiting == 1 else f"{waiting} jobs are"
-            raise BusyError(f"{jobs} already waiting for this model; try again in {when}.", seconds)
+        most = self.settings.queue_size
+        places: list[tuple[Party, int, str]] = [((), most, "")]
+        for depth, (share, whose) in enumerate(_SHARES[: max(0, len(party) - 1)], 1):
+            places.append((party[:depth], max(1, int(share * most)), whose))
+        for names, most, whose in places:
+            waiting = line.waiting(names) if names else len(line.works) + self._apart(line)
+            if waiting - leaves >= most:
+                seconds = line.seconds_until(0, self.clock())
+                when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
+                jobs = f"1 job{whose} is" if waiting == 1 else f"{waiting} jobs{whose} are"
+                raise BusyError(
+                    f"{jobs} already waiting for this model; try again in {when}.", seconds
+                )
 
     def _free(self, work: Work, timed: bool = True) -> None:
         line = work.line

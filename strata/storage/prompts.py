@@ -32,7 +32,8 @@ class PromptStore:
 
         Two members never share an id, so an id tells nothing about who else saved the same text. A
         member's same text has the id that it had, in whatever browser, and of more than
-        `MOST_OF_A_MEMBER` texts the oldest goes. Raises InputError for what is not a text, is empty, or is over 20,000 characters.
+        `MOST_OF_A_MEMBER` texts the oldest goes. Raises InputError for what is not a text, is
+        empty, or is over 20,000 characters.
         """
         if not isinstance(text, str) or not text:
             raise InputError("There is no prompt to keep; type one first.")

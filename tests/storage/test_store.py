@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from strata.errors import InputError, StrataError
-from strata.storage.database import Database
 from strata.storage import prompts
+from strata.storage.database import Database
 from strata.storage.prompts import MAX_CHARACTERS, PromptStore
 
 

@@ -1,9 +1,9 @@
 """What one learner may hold of this server at a time: tabs, sockets, files sent to them.
 
-Streamlit knows sessions, one for each tab, and bounds nothing of all that a browser opens. Here tabs
-are counted by whose they are: a member of a class in whatever browser, a teacher's browser, or the
-address, where nobody has a seat. One tab too many is let in, and the one that was used longest ago
-rests. What a closed tab held is given back at once, not when Streamlit no longer expects it back.
+Streamlit knows sessions, one for each tab, and bounds nothing of all that a browser opens. Here
+tabs are counted by whose they are: a member of a class in whatever browser, a teacher's browser, or
+the address, where nobody has a seat. One tab too many is let in, and the one that was used longest
+ago rests. What a closed tab held is given back at once, not when Streamlit no longer expects it.
 """
 
 from __future__ import annotations

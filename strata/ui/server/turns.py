@@ -1,12 +1,12 @@
-"""Pages take turns: of all that would run at once in a server, two do, of two learners; then who has
-had the least lately.
+"""Pages take turns: of all that would run at once in a server, two do, of two learners; then who
+has had the least lately.
 
 Python runs one thread at a time and goes on to the next every 5 ms, and at each look at a file or
 a database. Ten pages at once are therefore all done late; in turns the first is done in a tenth of
 the time, and the last is no later. A page that waits for the model lets others go on.
 
-A learner with many tabs, or one who lets a page run all the time, takes turns that nobody else wants:
-as long as another's page runs or waits, theirs stands still between two elements that it draws.
+A learner with many tabs, or one who lets a page run all the time, takes turns that nobody else
+wants: as long as another's page runs or waits, theirs stands still between two elements.
 """
 
 from __future__ import annotations
