@@ -219,13 +219,14 @@ class Desk:
             if error is not None:
                 self.detach(future, error)
 
-    def take(self, line: Line) -> Work | None:
-        """The next work of a line, now running; None if nobody waits."""
+    def take(self, line: Line, such: Callable[[Work], bool] = lambda work: True) -> Work | None:
+        """The next work of a line, or the next such one, now running; None if there is none."""
         for work in list(line.works):
             self.expire(work)
-        if not line.works:
+        found = next(filter(such, line.works), None)
+        if found is None:
             return None
-        work = line.running = line.works[0]
+        work = line.running = found
         line.remove(work)
         self._begin(work)
         return work
