@@ -13,6 +13,7 @@ from threading import Event, Lock
 
 import pandas as pd
 
+from strata.engine.cost import Budget
 from strata.engine.limits import Limits
 from strata.engine.line import Line, Party, Waiter, Work
 from strata.engine.settings import Settings
@@ -138,6 +139,7 @@ class Desk:
         self.lock = Lock()
         self.works: dict[str, Work] = {}  # waiting and running, by the job's key
         self._learners: dict[str, dict[str, Future]] = {}  # in flight, by learner and view
+        self._budget = Budget(settings, clock)
         self._buckets: dict[tuple[int, int], Attempts] = {}  # by burst and jobs a minute
 
     def admit(
@@ -174,6 +176,7 @@ class Desk:
             if payer is not None and bucket is not None:
                 self._require_attempt(bucket, payer)
             if not at_once:
+                self._require_budget(limits.party)
                 self._require_place(new.line, older, limits.party)
             if payer is not None and bucket is not None:
                 bucket.take(payer)
@@ -258,7 +261,7 @@ class Desk:
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
 
-    def measured(self, work: Work, n_tokens: int) -> None:
+    def measured(self, work: Work, n_tokens: int, passes: float = 0.0) -> None:
         """The length of a work's longest prompt is known now: who may not ask about so many tokens
         is told so. CancelledError once nobody waits for it."""
         with self.lock:
@@ -270,6 +273,7 @@ class Desk:
                     self.detach(future, error)
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
+            self._budget.take(work.party, passes)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -290,6 +294,16 @@ class Desk:
             raise BusyError(
                 "You have asked for much in a short time; the next computation can begin in "
                 f"{in_seconds(wait)}.",
+                wait,
+            )
+
+    def _require_budget(self, party: Party) -> None:
+        wait, of_class = self._budget.wait(party)
+        if wait:
+            who = "Your class has" if of_class else "You have"
+            raise BusyError(
+                f"{who} asked the model for much work in a short time; the next computation can "
+                f"begin in {in_seconds(wait)}.",
                 wait,
             )
 

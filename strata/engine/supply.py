@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from strata.concepts.views import TRACE, View, supplied
 from strata.corpus import Sample, sampling
 from strata.engine.cache import ByteCache
+from strata.engine.cost import token_passes
 from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work
@@ -53,7 +54,9 @@ class Supply:
     def given(self, work: Work) -> dict[str, Any]:
         """What the work's view asks for, by its parameters' names."""
         job, names = work.job, supplied(work.view)
-        self.desk.measured(work, self._longest(job, samples=samples_texts(job, work.view)))
+        n_tokens = self._longest(job, samples=samples_texts(job, work.view))
+        cost = token_passes(job, work.view, work.arguments, n_tokens, self.model.n_layers)
+        self.desk.measured(work, n_tokens, cost)
         given: dict[str, Any] = {
             "model": self.model,
             "prompt": job.prompt,

@@ -291,6 +291,7 @@ def test_a_place_comes_with_a_time(gate: Gate, gated: LocalEngine) -> None:
     passed(gated, gate, 4)
     waiting.result(PATIENCE)
     assert waiting.seconds is None
+    running.result(PATIENCE)
     assert gated._owners["fake"].line.pace.of("gate") == 4
 
 
