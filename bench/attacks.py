@@ -17,7 +17,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,9 @@ _REST = 10.0  # seconds after which what a closed session held should be gone
 _LONG = "the river and the garden behind the old library were quiet while "  # a dozen tokens
 _GONE = (Broken, OSError, httpx.HTTPError, KeyError)
 
-Attack = Callable[[str, list[str]], Awaitable[None]]  # address, the cookies of its members
+Attack = Callable[
+    [str, list[str]], Coroutine[Any, Any, None]
+]  # address, the cookies of its members
 
 
 # -- attacks: each goes on until it is ended -----------------------------------------------------

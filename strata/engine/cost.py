@@ -15,9 +15,7 @@ from strata.engine.settings import Settings
 
 _GRADIENT = 3  # passes: forward, and twice as much backward
 _SHARES = {1: 10, 2: 5}  # learners' budgets that a class has, and those whom it counts as one
-_KNOWN = (
-    2_000  # parties of which it is known what they had, before those with nothing are forgotten
-)
+_KNOWN = 2_000  # parties whose use is known, before those that made up for it are forgotten
 
 
 def token_passes(

@@ -57,7 +57,8 @@ except StrataError as error:
     st.stop()
 kept.banner()
 if most := tabs.crowds():
-    st.toast(f"You have more than {most} tabs of Strata open. The one used longest ago rests.")
+    crowded = f"You have more than {most} tabs of Strata open. The one used longest ago rests."
+    st.toast(crowded, duration="long")
 if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
     record.begin(None)  # keeps what waits of the step that was left so
     style.say("refusal", why)  # a browser that was in keeps its socket

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from typing import Any
 
 from strata.classroom import class_mode
 from strata.classroom.roster import LIMITS, Class, Member
@@ -65,7 +66,7 @@ def limit(member: Member, group: Class, address: str) -> None:
 
 @lru_cache(maxsize=1_000)
 def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
-    own = {name: value for name, value in numbers if name in LIMITS and value}
+    own: dict[str, Any] = {name: value for name, value in numbers if name in LIMITS and value}
     only = frozenset({model}) if model in models() else None
     return Limits(only, burst=own.get("per_minute"), **own)
 

@@ -136,8 +136,11 @@ class Tabs:
         if for_good:
             self._close(tab)
         else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(_EXPECTED, lambda: self.of(tab.session) is tab and self._close(tab))
+            asyncio.get_running_loop().call_later(_EXPECTED, self._give_up, tab)
+
+    def _give_up(self, tab: Tab) -> None:
+        if self.of(tab.session) is tab:  # and it has not come back
+            self._close(tab)
 
     def _rest(self, tab: Tab) -> None:
         self.resting[tab.session] = True

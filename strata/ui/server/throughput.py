@@ -223,7 +223,7 @@ REPLACED = (
         _connect_counted,
         why="A connection and its session are known as one learner's, see tabs.py: so learners "
         "take turns, not tabs, and what a closed tab held is given back at once.",
-        gain="95 of 100 views of another learner within GAIN",
+        gain="30 tabs of one learner have one turn, not 30",
         until="a connection's handler is told which session it serves.",
         source="bb700a93a90ffc28",
     ),
