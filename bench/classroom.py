@@ -73,7 +73,7 @@ class Meter:
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK):
-            bytes_ = sum(map(_memory, self._processes()))
+            bytes_ = sum(map(memory_of, self._processes()))
             self.memory.append((time.monotonic() - self._since, bytes_ / _MB))
             self.yardstick.append(_measured())
 
@@ -100,7 +100,7 @@ class Meter:
             yield from server.children(recursive=True)
 
 
-def _memory(process: psutil.Process) -> int:
+def memory_of(process: psutil.Process) -> int:
     """Bytes; what several processes share is counted once in all, where the system can tell."""
     try:
         full = process.memory_full_info()

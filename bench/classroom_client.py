@@ -41,11 +41,12 @@ class Widget:
 class Browser:
     """One session. `join` and `open` it, act by `slide`, `choose`, `write`, `press`, then close."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, cookie: str = "") -> None:
         self.address = address
         self.widgets: dict[str, Widget] = {}  # of what is shown, by key
         self.refusal = ""  # what the page says is wrong
-        self.cookie = ""
+        self.cookie = cookie  # of a seat, once it has one
+        self.session = ""  # the id that the server gave it
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._page, self._hash, self._query = "", "", ""
@@ -98,7 +99,16 @@ class Browser:
         if self._socket is not None:
             await self._socket.close()
 
+    async def closed(self) -> None:
+        """Wait until the server closes it."""
+        if self._reader is not None:
+            await self._reader
+
     # -- acting: each returns the seconds until the page is complete again ------------------------
+
+    async def again(self) -> float:
+        """The page as it is, once more."""
+        return await self._change()
 
     async def slide(self, key: str, *values: float) -> float:
         """A slider of numbers, with one handle or two."""
@@ -216,6 +226,7 @@ class Browser:
                 self._kept[message.hash] = self._run, message.delta
             self._note(message.delta)
         elif kind == "new_session":
+            self.session = message.new_session.initialize.session_id
             if not message.metadata.run.fragment_ids:
                 self.widgets, self.refusal = {}, ""
                 for task in self._again.values():

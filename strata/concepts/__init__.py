@@ -9,7 +9,7 @@ Imports the nouns, `display`, `runtime`, `model` and `corpus`; no concept import
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,6 +38,17 @@ def quick(view: View) -> View:
     """
     view.__dict__["quick"] = True
     return view
+
+
+def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[View], View]:
+    """Say of a view what it costs beyond the runs that it is given, in token-passes (one token once
+    through all blocks): a function of the tokens of its prompts, the blocks and its parameters."""
+
+    def mark(view: View) -> View:
+        view.__dict__["costs"] = passes
+        return view
+
+    return mark
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.concepts import apart, quick
+from strata.concepts import apart, costs, quick
 from strata.concepts.target import named, target
 from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
@@ -136,6 +136,7 @@ def facts(model: Model, trace: Trace) -> pd.DataFrame:
 
 
 @apart
+@costs(lambda n_tokens, n_layers, params: n_tokens + params["n_tokens"])
 def continuation(
     model: Model,
     prompt: str,

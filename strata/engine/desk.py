@@ -13,11 +13,15 @@ from threading import Event, Lock
 
 import pandas as pd
 
+from strata.engine.cost import Budget
 from strata.engine.limits import Limits
-from strata.engine.line import Line, Waiter, Work
+from strata.engine.line import Line, Party, Waiter, Work
 from strata.engine.settings import Settings
 from strata.errors import BusyError, CancelledError, InputError
 from strata.runtime.attempts import Attempts
+
+# Of the places in a queue, those that one class may have, and those whom it counts as one.
+_SHARES = (0.75, " of your class"), (0.5, " of those who have just joined")
 
 
 class Future:
@@ -135,6 +139,7 @@ class Desk:
         self.lock = Lock()
         self.works: dict[str, Work] = {}  # waiting and running, by the job's key
         self._learners: dict[str, dict[str, Future]] = {}  # in flight, by learner and view
+        self._budget = Budget(settings, clock)
         self._buckets: dict[tuple[int, int], Attempts] = {}  # by burst and jobs a minute
 
     def admit(
@@ -171,17 +176,18 @@ class Desk:
             if payer is not None and bucket is not None:
                 self._require_attempt(bucket, payer)
             if not at_once:
-                self._require_place(new.line, older)
+                self._require_budget(limits.party)
+                self._require_place(new.line, older, limits.party)
             if payer is not None and bucket is not None:
                 bucket.take(payer)
             work = self.works[new.key] = new
             if at_once:
                 self._begin(work)
             else:
-                new.line.add(new, learner)
+                new.line.add(new, limits.party)
         else:
             limits.check_tokens(work.n_tokens or 0)
-            work.line.share(work, learner)
+            work.line.share(work, limits.party)
         future = Future(self, work, learner, new.job.view, deadline, limits)
         work.waiters.append(future)
         self.replace(learner, new.job.view)  # after joining: the same work may go on for the newer
@@ -216,13 +222,14 @@ class Desk:
             if error is not None:
                 self.detach(future, error)
 
-    def take(self, line: Line) -> Work | None:
-        """The next work of a line, now running; None if nobody waits."""
+    def take(self, line: Line, such: Callable[[Work], bool] = lambda work: True) -> Work | None:
+        """The next work of a line, or the next such one, now running; None if there is none."""
         for work in list(line.works):
             self.expire(work)
-        if not line.works:
+        found = next(filter(such, line.works), None)
+        if found is None:
             return None
-        work = line.running = line.works[0]
+        work = line.running = found
         line.remove(work)
         self._begin(work)
         return work
@@ -254,7 +261,7 @@ class Desk:
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
 
-    def measured(self, work: Work, n_tokens: int) -> None:
+    def measured(self, work: Work, n_tokens: int, passes: float = 0.0) -> None:
         """The length of a work's longest prompt is known now: who may not ask about so many tokens
         is told so. CancelledError once nobody waits for it."""
         with self.lock:
@@ -266,6 +273,7 @@ class Desk:
                     self.detach(future, error)
             if work.stopped:
                 raise CancelledError("The job was cancelled.")
+            self._budget.take(work.party, passes)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -289,6 +297,16 @@ class Desk:
                 wait,
             )
 
+    def _require_budget(self, party: Party) -> None:
+        wait, of_class = self._budget.wait(party)
+        if wait:
+            who = "Your class has" if of_class else "You have"
+            raise BusyError(
+                f"{who} asked the model for much work in a short time; the next computation can "
+                f"begin in {in_seconds(wait)}.",
+                wait,
+            )
+
     def _require_idle(self, line: Line, older: Future | None) -> None:
         """BusyError if the model has anything to do but what the newer work replaces."""
         replaced = older.work if older is not None else None
@@ -302,14 +320,21 @@ class Desk:
             for future in list(work.waiters):
                 self.detach(future, CancelledError("The model has other work."))
 
-    def _require_place(self, line: Line, older: Future | None) -> None:
+    def _require_place(self, line: Line, older: Future | None, party: Party) -> None:
         leaves = older is not None and self._would_leave(older, line)
-        waiting = len(line.works) + self._apart(line)
-        if waiting - leaves >= self.settings.queue_size:
-            seconds = line.seconds_until(0, self.clock())
-            when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
-            jobs = "1 job is" if waiting == 1 else f"{waiting} jobs are"
-            raise BusyError(f"{jobs} already waiting for this model; try again in {when}.", seconds)
+        most = self.settings.queue_size
+        places: list[tuple[Party, int, str]] = [((), most, "")]
+        for depth, (share, whose) in enumerate(_SHARES[: max(0, len(party) - 1)], 1):
+            places.append((party[:depth], max(1, int(share * most)), whose))
+        for names, most, whose in places:
+            waiting = line.waiting(names) if names else len(line.works) + self._apart(line)
+            if waiting - leaves >= most:
+                seconds = line.seconds_until(0, self.clock())
+                when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
+                jobs = f"1 job{whose} is" if waiting == 1 else f"{waiting} jobs{whose} are"
+                raise BusyError(
+                    f"{jobs} already waiting for this model; try again in {when}.", seconds
+                )
 
     def _free(self, work: Work, timed: bool = True) -> None:
         line = work.line

@@ -14,8 +14,9 @@ class Limits:
 
     `models`: the only ones that answer. `prompt_characters` and `prompt_tokens`: of the longest
     prompt. `in_flight`: jobs that wait or run at a time. `burst` jobs may be computed at once, then
-    `per_minute`; answers that are known, or being computed for others, do not count. Raises
-    InputError.
+    `per_minute`; answers that are known, or being computed for others, do not count.
+    `party`: who takes turns with whom, from the outside in: a class, who of it counts as one, the
+    learner. Raises InputError.
     """
 
     models: frozenset[str] | None = None
@@ -24,9 +25,10 @@ class Limits:
     in_flight: int | None = None
     burst: int | None = None
     per_minute: int | None = None
+    party: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self)[1:]:
+        for field in fields(self)[1:-1]:
             value = getattr(self, field.name)
             if value is not None and (type(value) is not int or value < 1):
                 raise InputError(f"The limit {field.name!r} must be a number from 1, not {value}.")
@@ -40,6 +42,7 @@ class Limits:
             _stricter(self.in_flight, settings.per_learner),
             _stricter(self.burst, settings.burst),
             _stricter(self.per_minute, settings.per_minute),
+            self.party,
         )
 
     def check_model(self, model: str) -> None:

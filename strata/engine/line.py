@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from threading import Condition, Lock
 from typing import Any, Literal, Protocol
 
@@ -15,6 +17,10 @@ from strata.errors import CancelledError
 from strata.trace import Trace
 
 _WEIGHT = 0.2  # of the latest work in a running mean
+_DEPTH = 3  # the most names of a party
+
+# Whose a work is, from the outside in: (a class, who of it counts as one, a learner), or fewer.
+Party = tuple[str, ...]
 
 
 class Waiter(Protocol):
@@ -46,8 +52,9 @@ class Work:
     view: View
     arguments: dict[str, Any]
     line: Line
-    learner: str | None = None  # whose turn it takes
-    round: int = 0  # how many works of the same learner come before
+    party: Party = ()  # whose turn it takes
+    came: int = 0  # its number among all that came into the line
+    rounds: dict[int, tuple[int, int]] = field(default_factory=dict)  # see `Line`
     state: Literal["waiting", "running", "done"] = "waiting"
     waiters: list[Waiter] = field(default_factory=list)
     stopped: bool = False  # the last waiter has left
@@ -83,7 +90,9 @@ class Line:
     Learners take turns: everybody's first work, in the order in which they came, then everybody's
     second. Who asks for one thing at a time is served as they came, and who asks for four does not
     get four turns for each turn of the others. When a work has left the line, its learner's next
-    one goes behind the firsts that wait by then, so newcomers cannot overtake it for ever.
+    one goes behind the firsts that wait by then, so newcomers cannot overtake it for ever. So do
+    those who count as one within a class, and classes: a work's `rounds` say for each name of its
+    party how many works under that name come before it, and since when that is so.
     """
 
     def __init__(self, lock: Lock) -> None:
@@ -91,32 +100,39 @@ class Line:
         self.changed = Condition(lock)
         self.running: Work | None = None  # what the model is busy with
         self.pace = Pace()
+        self._ticks = count(1)
         self.fraction = 0.0  # of loading the model
         self.message = "Starting"
 
-    def add(self, work: Work, learner: str | None) -> None:
-        """A work takes its place, as this learner's; nobody's works wait for no other."""
-        work.learner = learner
-        work.round = self._waiting(learner)
-        self._insert(work)
+    def add(self, work: Work, party: Party) -> None:
+        """A work takes its place, as this party's; nobody's (an empty one) wait for no other."""
+        work.came = next(self._ticks)
+        work.party, work.rounds = party or (f"nobody {work.came}",), {}
+        self.works.append(work)
+        self._order()
         self.changed.notify_all()
 
-    def share(self, work: Work, learner: str | None) -> None:
-        """Another learner wants the same: it takes that one's turn, if that is an earlier one."""
-        if work in self.works and self._waiting(learner) < work.round:
-            self.remove(work)
-            self.add(work, learner)
+    def share(self, work: Work, party: Party) -> None:
+        """Others want the same: it takes their turn, if that is an earlier one."""
+        if work not in self.works:
+            return
+        place, before = self.works.index(work), self.works
+        known = [(each, each.came, each.party, dict(each.rounds)) for each in before]
+        self.remove(work)
+        self.add(work, party)
+        if self.works.index(work) >= place:
+            self.works = before
+            for each, came, own, rounds in known:
+                each.came, each.party, each.rounds = came, own, rounds
 
     def remove(self, work: Work) -> None:
         """A work leaves, to run or for good."""
-        self.works.remove(work)
-        if work.learner is None:
-            return
-        later = [w for w in self.works if w.learner == work.learner and w.round > work.round]
-        for other in later:
-            self.works.remove(other)
-            other.round -= 1
-            self._insert(other)
+        self.works = [each for each in self.works if each is not work]
+        self._order()
+
+    def waiting(self, party: Party) -> int:
+        """How many works wait under this beginning of a party's names."""
+        return sum(work.party[: len(party)] == party for work in self.works)
 
     def seconds_until(self, place: int, now: float) -> float | None:
         """About how many seconds until the work at a place begins; None if nothing is known."""
@@ -135,9 +151,14 @@ class Line:
             seconds += expected
         return seconds
 
-    def _waiting(self, learner: str | None) -> int:
-        return 0 if learner is None else sum(work.learner == learner for work in self.works)
-
-    def _insert(self, work: Work) -> None:
-        later = (place for place, other in enumerate(self.works) if other.round > work.round)
-        self.works.insert(next(later, len(self.works)), work)
+    def _order(self) -> None:
+        ordered = sorted(self.works, key=lambda work: work.came)
+        for depth in reversed(range(_DEPTH)):
+            seen: Counter[Party] = Counter()
+            for work in ordered:
+                name = work.party[: depth + 1]
+                if depth not in work.rounds or work.rounds[depth][0] != seen[name]:
+                    work.rounds[depth] = seen[name], next(self._ticks)
+                seen[name] += 1
+            ordered.sort(key=lambda work: work.rounds[depth])
+        self.works = ordered

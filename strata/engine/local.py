@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,8 @@ class LocalEngine:
         if learner is None:
             most = self.settings.prompt_characters, self.settings.prompt_tokens
             return Limits(prompt_characters=most[0], prompt_tokens=most[1])
-        return (self._limits_of(learner) or Limits()).within(self.settings)
+        own = self._limits_of(learner) or Limits()
+        return replace(own, party=own.party or (learner,)).within(self.settings)
 
     def _checked(self, job: Job, limits: Limits) -> tuple[views.View, dict[str, Any]]:
         self._refuse_if_unlisted(job.model)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Thread
+from threading import Event, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
-from strata.concepts.views import is_quick, works_apart
+from strata.concepts.views import is_quick, supplied, works_apart
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work
 from strata.engine.supply import Stores, Supply, lightened
@@ -78,6 +78,7 @@ class Owner:
         self.work: Work | None = None  # the latest, running until its state says done
         self.last_used = self.desk.clock()
         self.supply: Supply | None = None  # once the model is there
+        self.answering = 0  # the thread that does so, between whose steps others may be answered
         self.thread = Thread(target=self._live, name=f"strata-{name}", daemon=True)
 
     @property
@@ -164,6 +165,7 @@ class Owner:
         try:
             model = self.house.load(self.name, self._loading)
             self.supply = Supply(self.name, model, self.house, self.line)
+            self.supply.between = self._let_a_short_one
             return None
         except StrataError as error:
             return bare(error)
@@ -203,6 +205,7 @@ class Owner:
     def _answer(self, work: Work) -> None:
         """Compute the view here, or apart where it takes long."""
         assert self.supply is not None
+        self.answering = get_ident()
         given = self._attempt(work, partial(self.supply.given, work))
         if given is None:
             return
@@ -211,6 +214,22 @@ class Owner:
             self.house.apart.submit(self.complete, work, lightened(given))
         else:
             self.complete(work, given)
+
+    def _let_a_short_one(self, work: Work) -> None:
+        """Between two steps of a long work, answer one that is short, if one waits. A single one:
+        else a class's prompts would keep a sweep waiting for ever."""
+        if get_ident() != self.answering:
+            return  # it works apart, and has left the model
+        with self.desk.lock:
+            began = self.desk.clock()
+            short = None if self.leaving else self.desk.take(self.line, is_short)
+        if short is None:
+            return
+        with torch.inference_mode(False):  # a replay's is on, in which no gradient can be taken
+            self._answer(short)
+        with self.desk.lock:
+            self.line.running = work
+            work.began += self.desk.clock() - began
 
     def at_hand(self, work: Work) -> dict[str, Any] | None:
         """What a quick view needs, if all of it is there; None if the work must take its turn."""
@@ -272,6 +291,13 @@ def _behind(done: Future[T], do: Callable[..., T], args: tuple[Any, ...]) -> Non
         done.set_result(do(*args))
     except BaseException as error:
         done.set_exception(error)
+
+
+def is_short(work: Work) -> bool:
+    """Whether the model has little to do for a work: a run of its prompt at most."""
+    needs = supplied(work.view)
+    long = "progress" in needs and not works_apart(work.view)
+    return not (long or needs & {"sample", "traces"} or work.spare)
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     )
     burst: int = Field(120, ge=1, description="jobs of one learner computed at once, after a rest")
     per_minute: int = Field(120, ge=1, description="jobs of one learner computed a minute")
+    token_passes: int = Field(
+        120_000, ge=1, description="tokens through a model of one learner of a class, after a rest"
+    )
+    token_passes_per_minute: int = Field(
+        30_000, ge=1, description="tokens through a model of one learner of a class, a minute"
+    )
     prompts: int = Field(64, ge=1, description="most prompts in one job")
     sample_characters: int = Field(
         LONGEST_TEXT, ge=1, description="longest text to sample states from, in characters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from strata.concepts.views import TRACE, View, supplied
 from strata.corpus import Sample, sampling
 from strata.engine.cache import ByteCache
+from strata.engine.cost import token_passes
 from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work
@@ -46,18 +48,21 @@ class Supply:
         self.name, self.model, self.house, self.line = name, model, house, line
         self.desk = house.desk
         self.runner = _runner(model) if house.desk.settings.model_process else None
+        self.between: Callable[[Work], None] = lambda work: None  # two steps of a long one
         self.unproved: deque[Trace] = deque(maxlen=house.desk.settings.batch_size)
 
     def given(self, work: Work) -> dict[str, Any]:
         """What the work's view asks for, by its parameters' names."""
         job, names = work.job, supplied(work.view)
-        self.desk.measured(work, self._longest(job, samples=samples_texts(job, work.view)))
+        n_tokens = self._longest(job, samples=samples_texts(job, work.view))
+        cost = token_passes(job, work.view, work.arguments, n_tokens, self.model.n_layers)
+        self.desk.measured(work, n_tokens, cost)
         given: dict[str, Any] = {
             "model": self.model,
             "prompt": job.prompt,
             "edits": job.edits,
             "prompts": job.prompts,
-            "progress": partial(self.desk.note, work),
+            "progress": partial(self._note, work),
         }
         if names & TRACE:
             given |= dict.fromkeys(TRACE, self._trace(work))
@@ -70,6 +75,10 @@ class Supply:
                 raise InputError("Gradients are those of the clean run: leave out the edits.")
             given["gradients"] = self.model.gradients(job.prompt)
         return {name: given[name] for name in names}
+
+    def _note(self, work: Work, fraction: float, message: str) -> None:
+        self.desk.note(work, fraction, message)
+        self.between(work)
 
     def at_hand(self, work: Work) -> dict[str, Any] | None:
         """What a quick view asks for, if no run is needed for it; None if it must take its turn."""
@@ -110,7 +119,7 @@ class Supply:
         sample = self.house.samples.get(key)
         if sample is None:
             sampling.require_room(self.model, source.n, self.house.samples.max_bytes)
-            progress = partial(self.desk.note, work)
+            progress = partial(self._note, work)
             sample = sampling.draw(self.model, source, work.job.prompts, progress)
             self.house.samples.put(key, sample)
         return sample
@@ -153,7 +162,7 @@ class Supply:
         missing = [prompt for prompt in missing if prompt not in done]
         total = len(missing) + len(done)
         while missing:
-            self.desk.note(work, len(done) / total, f"Prompt {len(done) + 1} of {total}")
+            self._note(work, len(done) / total, f"Prompt {len(done) + 1} of {total}")
             group = missing[:1] if edits else self._group(missing)
             captured = self._capture_group(group) if len(group) > 1 else {}
             for prompt in group:

@@ -7,13 +7,14 @@ import re
 import secrets
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from strata.errors import InputError
 from strata.storage.database import Database
 from strata.storage.tables import PromptRow
 
 MAX_CHARACTERS = 20_000
+MOST_OF_A_MEMBER = 500
 
 
 class PromptStore:
@@ -26,11 +27,13 @@ class PromptStore:
         self._database = database
 
     def save(self, text: str, owner: str = "", class_id: str = "") -> str:
-        """Keep a text, of a member of a class if there is one; the answer is its new id, 22 random
+        """Keep a text, of a member of a class if there is one; the answer is its id, 22 random
         characters.
 
-        Two saves never share an id, so an id tells nothing about who else saved the same text.
-        Raises InputError for what is not a text, is empty, or is over 20,000 characters.
+        Two members never share an id, so an id tells nothing about who else saved the same text. A
+        member's same text has the id that it had, in whatever browser, and of more than
+        `MOST_OF_A_MEMBER` texts the oldest goes. Raises InputError for what is not a text, is
+        empty, or is over 20,000 characters.
         """
         if not isinstance(text, str) or not text:
             raise InputError("There is no prompt to keep; type one first.")
@@ -40,14 +43,22 @@ class PromptStore:
             )
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise InputError("This prompt holds half a character, which cannot be kept; retype it.")
-        identifier = secrets.token_urlsafe(16)
+        identifier, kept = secrets.token_urlsafe(16), json.dumps(text)
         with self._database.session(write=True) as session:
+            if owner:
+                own = (PromptRow.owner == owner, PromptRow.class_id == class_id)
+                same = session.scalar(select(PromptRow.id).where(*own, PromptRow.text == kept))
+                if same is not None:
+                    return str(same)
+                newest = select(PromptRow.id).where(*own).order_by(PromptRow.created.desc())
+                for old in session.scalars(newest.offset(MOST_OF_A_MEMBER - 1)).all():
+                    session.execute(delete(PromptRow).where(PromptRow.id == old))
             session.add(
                 PromptRow(
                     id=identifier,
                     owner=owner,
                     class_id=class_id,
-                    text=json.dumps(text),
+                    text=kept,
                     created=datetime.now(UTC),
                 )
             )

@@ -11,6 +11,7 @@ from strata.ui.anatomy.opened import SUBJECT
 from strata.ui.anatomy.page import Waiting
 from strata.ui.classroom import bring, class_page, follow, projector
 from strata.ui.lessons import lesson, lesson_list, welcome
+from strata.ui.server import tabs
 from strata.ui.server.learner import seat, time_zone
 
 
@@ -55,6 +56,9 @@ except StrataError as error:
     style.say("refusal", str(error))
     st.stop()
 kept.banner()
+if most := tabs.crowds():
+    crowded = f"You have more than {most} tabs of Strata open. The one used longest ago rests."
+    st.toast(crowded, duration="long")
 if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
     record.begin(None)  # keeps what waits of the step that was left so
     style.say("refusal", why)  # a browser that was in keeps its socket

@@ -25,8 +25,8 @@ BREAKS: tuple[Break, ...] = (
         name="learners do not take turns",
         fault="Who asks for four things at once is served four times before the next learner.",
         file="strata/engine/line.py",
-        old="work.round = self._waiting(learner)",
-        new="work.round = 0",
+        old="seen[name] += 1",
+        new="seen[name] += 0",
         tests=("tests/engine/test_limits.py::test_learners_take_turns",),
     ),
     Break(

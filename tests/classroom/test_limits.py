@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ def sit(monkeypatch: pytest.MonkeyPatch) -> Sit:
         monkeypatch.setattr(ask, "get_script_run_ctx", lambda: context)
         return ask.learner()
 
+    monkeypatch.setattr(ask.st, "context", SimpleNamespace(ip_address="192.0.2.1"))
     monkeypatch.setattr(resources, "_limits", {})
     return sit
 
@@ -54,13 +56,26 @@ def test_the_limits_are_those_of_the_class_as_it_is_now(sit: Sit) -> None:
     sit(member("ann", group(model=model, limits=limits)), "tab")
     sit(member("bob", group(limits={"prompt_tokens": 60})), "tab")
     sit(member("cleo", group(model="no longer in the catalogue")), "tab")
-    assert resources._limits == {
+    assert {name: replace(each, party=()) for name, each in resources._limits.items()} == {
         "ann": Limits(frozenset({model}), 300, 50, burst=30, per_minute=30),
         "bob": Limits(prompt_tokens=60),
         "cleo": Limits(),
     }
     sit(member("ann", group()), "tab")
-    assert resources._limits["ann"] == Limits()
+    assert replace(resources._limits["ann"], party=()) == Limits()
+
+
+def test_who_has_just_joined_counts_as_one_with_others_of_the_same_address(sit: Sit) -> None:
+    here, now = group(), datetime.now(UTC)
+    came = {"ann": (6, "a"), "eve": (1, "a"), "tom": (1, "a"), "kim": (1, "b")}
+    for name, (minutes, address) in came.items():
+        joined = (now - timedelta(minutes=minutes)).replace(tzinfo=None if name == "tom" else UTC)
+        resources.limit(Member(name, here.id, name, joined), here, address)
+    parties = {name: each.party for name, each in resources._limits.items()}
+    assert {party[0] for party in parties.values()} == {here.id}
+    assert parties["ann"] == (here.id, "ann", "ann")
+    assert parties["eve"][:2] == parties["tom"][:2] != parties["kim"][:2]
+    assert parties["eve"] != parties["tom"]
 
 
 def test_the_servers_engine_holds_a_member_to_them(

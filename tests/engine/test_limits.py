@@ -289,7 +289,7 @@ def test_a_place_comes_with_a_time(gate: Gate, gated: LocalEngine) -> None:
     waiting = gated.submit(job("plain", "a"))
     assert (running.seconds, waiting.seconds) == (None, None), "nothing has been timed yet"
     passed(gated, gate, 4)
-    waiting.result(PATIENCE)
+    _ = waiting.result(PATIENCE), running.result(PATIENCE)
     assert waiting.seconds is None
     assert gated._owners["fake"].line.pace.of("gate") == 4
 

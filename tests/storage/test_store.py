@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from strata.errors import InputError, StrataError
+from strata.storage import prompts
 from strata.storage.database import Database
 from strata.storage.prompts import MAX_CHARACTERS, PromptStore
 
@@ -145,3 +146,18 @@ def test_a_closed_database_opens_again(path: Path) -> None:
     database.close()
     database.close()
     assert store.load(id) == "kept"
+
+
+def test_a_members_same_text_has_one_id_and_their_texts_are_bounded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is typed, in however many tabs."""
+    monkeypatch.setattr(prompts, "MOST_OF_A_MEMBER", 3)
+    store = PromptStore(Database(path))
+    first = store.save("one", "ann", "class")
+    assert store.save("one", "ann", "class") == first
+    assert store.save("one", "eve", "class") != first
+    others = [store.save(text, "ann", "class") for text in ("two", "three", "four")]
+    assert store.load(first, "class") is None, "the oldest has gone"
+    assert [store.load(id, "class") for id in others] == ["two", "three", "four"]
+    assert store.load(store.save("one", "eve", "class"), "class") == "one"

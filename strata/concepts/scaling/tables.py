@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from strata.concepts import costs
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scaling.words import PART_NAMES
 from strata.concepts.target import check_token
@@ -21,6 +22,7 @@ MOST_FACTORS = 100
 _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64: about 100 rows at V = 50,000
 
 
+@costs(lambda n_tokens, n_layers, params: n_tokens * n_layers * len(params["factors"]) / 2)
 def sweep(
     model: Model,
     trace: Trace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from strata.concepts import apart
+from strata.concepts import apart, costs
 from strata.concepts.trajectories.neighbours import METRICS, nearest, trust, unit
 from strata.errors import InputError
 from strata.runtime.umap_worker import WORKER, Layout, Progress
@@ -66,6 +66,15 @@ def project(
     return drawn.reshape(*states.shape[:2], 2)
 
 
+def _map_costs(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
+    """Token-passes of the bundled model that take as long as a map of its states: a distance of two
+    states is measured in 0.43 millionths of a second, a step of UMAP made in 0.095, and a token
+    passes in 1.8 thousandths."""
+    states = n_tokens * (n_layers + 1)
+    steps = states * params["n_epochs"] * params["n_neighbors"] if params["method"] == "umap" else 0
+    return (states**2 * 0.43e-6 + steps * 0.095e-6) / 1.8e-3
+
+
 @apart
 def trajectories(
     trace_or_states: Trace | States,
@@ -100,6 +109,7 @@ def random_walk(trace: Trace, seed: int = 0) -> NDArray[np.float64]:
 
 
 @apart
+@costs(_map_costs)
 def state_map(
     trace: Trace,
     walk: bool = False,
@@ -124,6 +134,7 @@ def state_map(
 
 
 @apart
+@costs(_map_costs)
 def gradient_map(
     trace: Trace,
     gradients: Tensor,
@@ -157,6 +168,7 @@ def gradient_map(
 
 
 @apart
+@costs(_map_costs)
 def joint_map(
     traces: Sequence[Trace],
     method: str = "umap",

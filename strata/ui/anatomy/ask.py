@@ -32,7 +32,7 @@ def learner() -> str | None:
     """Who asks: a member of a class, wherever they are logged in, else this browser session."""
     here = seat()
     if here is not None and here.member is not None and here.group is not None:
-        limit(here.member.id, here.group)
+        limit(here.member, here.group, st.context.ip_address or "")
         return here.member.id
     context = get_script_run_ctx()
     return context.session_id if context else None

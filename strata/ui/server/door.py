@@ -27,6 +27,7 @@ from strata.classroom.roster import SEAT_HOURS, Roster, Seat
 from strata.errors import InputError, StrataError, UnknownCodeError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import PAUSE, AwayError, shared
+from strata.ui.server import tabs
 from strata.ui.server.door_pages import join_page, page, waiting_page, warning
 from strata.ui.server.origin import changes, is_foreign
 
@@ -139,8 +140,10 @@ class Door:
         closed = seat.group.closed() if seat is not None and seat.group else ""
         if seat is not None and not closed:
             headers = [each for each in scope["headers"] if each[0] != _SEAT]
-            whose = (_SEAT, fingerprint(token).encode())
-            await self.app({**scope, "headers": [*headers, whose]}, receive, send)
+            browser = fingerprint(token)
+            whose = (_SEAT, browser.encode())
+            who = tabs.member(seat.member.id) if seat.member else tabs.teacher(browser)
+            await self.app({**scope, **who, "headers": [*headers, whose]}, receive, send)
         elif scope["type"] == "websocket" or path.startswith("/_stcore") or closed:
             await _refuse(scope, receive, send, closed or "Enter by /join first.")
         else:

@@ -23,7 +23,11 @@ from strata.lessons import glossary
 
 # At /scaling its script cannot tell whether "scaling" is a page or a folder that holds the app, and
 # asks for two files below it, in vain, before it asks where they are.
-_WHERE = '<script>window.__streamlit = {BACKEND_BASE_URL: new URL(".", location).href}</script>'
+# A page that a browser has kept whole, as behind the one of a tab that rests, has lost its session.
+_WHERE = (
+    '<script>window.__streamlit = {BACKEND_BASE_URL: new URL(".", location).href};'
+    'addEventListener("pageshow", (shown) => shown.persisted && location.reload())</script>'
+)
 _HEAD, _HEAD_END, _TITLE, _END = "<head>", "</head>", "<title>Streamlit</title>", "</body>"
 
 # Of Streamlit's sources, what the first page draws. Their scripts, and those that these import,

@@ -7,10 +7,13 @@ import itertools
 import logging
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from typing import Any
 
 from strata.classroom import class_mode
-from strata.classroom.roster import LIMITS, Class
+from strata.classroom.roster import LIMITS, Class, Member
 from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.model.device import free_memory
@@ -21,10 +24,11 @@ from strata.weights.catalogue import ModelCard, catalogue
 _COLLECT_EVERY = 10  # seconds
 _TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
 _TRY_AGAIN_AFTER = 30  # seconds
+_NEW = timedelta(minutes=5)  # for which a member has just joined
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
-_limits: dict[str, Limits] = {}  # by member: as many as the roster has, and a class's is shared
+_limits: dict[str, Limits] = {}  # by member: as many as the roster has
 
 
 @cache
@@ -47,14 +51,22 @@ def models() -> dict[str, ModelCard]:
     return catalogue()
 
 
-def limit(member: str, group: Class) -> None:
-    """From now on the engine holds this member's jobs to what the class allows."""
-    _limits[member] = _limits_of_class(group.model, tuple(sorted(group.limits.items())))
+def limit(member: Member, group: Class, address: str) -> None:
+    """From now on the engine holds this member's jobs to what the class allows.
+
+    Classes take turns, and members of a class; but who has just joined counts as one with all of
+    the class who have just joined from the same address, since names cost nothing.
+    """
+    joined = member.joined if member.joined.tzinfo else member.joined.replace(tzinfo=UTC)
+    new = datetime.now(UTC) - joined < _NEW
+    of_class = _limits_of_class(group.model, tuple(sorted(group.limits.items())))
+    party = (group.id, f"new at {address}" if new else member.id, member.id)
+    _limits[member.id] = replace(of_class, party=party)
 
 
 @lru_cache(maxsize=1_000)
 def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits:
-    own = {name: value for name, value in numbers if name in LIMITS and value}
+    own: dict[str, Any] = {name: value for name, value in numbers if name in LIMITS and value}
     only = frozenset({model}) if model in models() else None
     return Limits(only, burst=own.get("per_minute"), **own)
 

@@ -18,8 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from strata.classroom import class_mode
 from strata.errors import StrataError
 from strata.runtime import memory
-from strata.ui.server import index, throughput
+from strata.ui.server import index, tabs, throughput
 from strata.ui.server.readiness import readiness
+from strata.ui.server.tabs import FewSockets
 from strata.ui.server.uploads import FewUploads
 
 # Streamlit's own bundle needs inline styles; Vega compiles its expressions, and components are
@@ -145,9 +146,10 @@ def _open_door() -> None:
 memory.few_pools()
 throughput.mend()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders), Middleware(FewUploads)]
+middleware = [Middleware(SecurityHeaders)]
 try:
     _open_door()
 except StrataError as error:  # one sentence, and no server that is open where it should be closed
     raise SystemExit(f"strata: {error}") from None
-routes.append(index.route)
+middleware.extend((Middleware(FewSockets), Middleware(FewUploads)))  # behind the door: by seat
+routes.extend((tabs.route, index.route))

@@ -17,13 +17,17 @@ from typing import Any
 
 from streamlit import __version__, config
 from streamlit.components.v2.bidi_component import main as components
+from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner
 from streamlit.runtime.state import SafeSessionState
 
 from strata.ui.server import turns
+from strata.ui.server.tabs import tabs
 
 _run = ScriptRunner._run_script
 _begin = ScriptRunContext.on_script_start
+_enqueue = ScriptRunContext.enqueue
+_connect = Runtime.connect_session
 _hear = SafeSessionState.on_script_will_rerun
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
@@ -93,7 +97,13 @@ def _hear_whole(state: SafeSessionState, *said: Any, **more: Any) -> None:
 
 def _begin_in_turn(context: ScriptRunContext) -> None:
     _begin(context)
-    turns.take()
+    tab = tabs.of(context.session_id)
+    turns.take(tab.who.name if tab is not None else context.session_id)
+
+
+def _enqueue_in_turn(context: ScriptRunContext, message: Any) -> None:
+    turns.stand_back()
+    _enqueue(context, message)
 
 
 def _run_to_the_end(runner: ScriptRunner, asked: Any) -> None:
@@ -101,6 +111,12 @@ def _run_to_the_end(runner: ScriptRunner, asked: Any) -> None:
         _run(runner, asked)
     finally:
         turns.give_back()
+
+
+def _connect_counted(server: Runtime, *told: Any, **more: Any) -> str:
+    session = _connect(server, *told, **more)
+    tabs.connected(session)
+    return session
 
 
 def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
@@ -141,6 +157,17 @@ REPLACED = (
         gain="as on_script_start",
         until="the number of pages that run at once can be set.",
         source="b576d3acf1a5b905",
+    ),
+    Replacement(
+        "turns",
+        ScriptRunContext,
+        "enqueue",
+        _enqueue_in_turn,
+        why="Who has had much lately stands still before the next element while another's page "
+        "runs: Python shares its time between threads, not between learners.",
+        gain="as on_script_start",
+        until="the number of pages that run at once can be set.",
+        source="241f79ff48c8bed9",
     ),
     Replacement(
         "presses",
@@ -188,5 +215,16 @@ REPLACED = (
         gain="half of all views within 0.74 s, 0.94 s without",
         until="no class is made for each reading.",
         source="b9bef4bdbffc6838",
+    ),
+    Replacement(
+        "tabs",
+        Runtime,
+        "connect_session",
+        _connect_counted,
+        why="A connection and its session are known as one learner's, see tabs.py: so learners "
+        "take turns, not tabs, and what a closed tab held is given back at once.",
+        gain="30 tabs of one learner have one turn, not 30",
+        until="a connection's handler is told which session it serves.",
+        source="bb700a93a90ffc28",
     ),
 )

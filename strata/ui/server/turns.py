@@ -1,21 +1,39 @@
-"""Pages take turns: of all that would run at once in a server, two do, in the order in which they
-came.
+"""Pages take turns: of all that would run at once in a server, two do, of two learners; then who
+has had the least lately.
 
 Python runs one thread at a time and goes on to the next every 5 ms, and at each look at a file or
 a database. Ten pages at once are therefore all done late; in turns the first is done in a tenth of
 the time, and the last is no later. A page that waits for the model lets others go on.
+
+A learner with many tabs, or one who lets a page run all the time, takes turns that nobody else
+wants: as long as another's page runs or waits, theirs stands still between two elements.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 _AT_ONCE = 2  # one runs while the other waits for a disk
 _PATIENCE = 3.0  # seconds in which nobody was done: those who run hang, and nobody waits for them
+_LATELY = 10.0  # seconds after which what somebody had counts for a third
+_MUCH = 2.0  # seconds of turns lately from which on somebody stands back for all others
+
+_KNOWN = 1_000  # learners of whom it is known what they had, before those with little are forgotten
+
+
+@dataclass(eq=False)
+class _Turn:
+    """Somebody's turn, or their wait for one."""
+
+    whose: str
+    came: threading.Event = field(default_factory=threading.Event)
+    began: float = 0.0
 
 
 class Line:
@@ -24,59 +42,109 @@ class Line:
     def __init__(self, n: int) -> None:
         self.free = n
         self._lock = threading.Lock()
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: list[_Turn] = []  # in the order in which they came
+        self._running: Counter[str] = Counter()
+        self._had: dict[str, tuple[float, float]] = {}  # seconds lately, and when that was
         self._moved = 0.0  # when a turn was last taken or given back
 
-    def take(self) -> bool:
-        """Wait for a turn; False where it was not worth waiting any longer."""
+    def take(self, whose: str) -> _Turn | None:
+        """Wait for a turn; None where it was not worth waiting any longer."""
+        mine = _Turn(whose)
         with self._lock:
-            if self.free:
-                self.free -= 1
-                self._moved = time.monotonic()
-                return True
-            mine = threading.Event()
             self._waiting.append(mine)
-        while not mine.wait(_PATIENCE):
+            self._call()
+        while not mine.came.wait(_PATIENCE):
             with self._lock:
-                if not mine.is_set() and time.monotonic() - self._moved >= _PATIENCE:
+                if not mine.came.is_set() and time.monotonic() - self._moved >= _PATIENCE:
                     self._waiting.remove(mine)
-                    return False
-        return True
+                    return None
+        return mine
 
-    def give_back(self) -> None:
+    def give_back(self, turn: _Turn) -> None:
         """Let the next one go on."""
         with self._lock:
-            self._moved = time.monotonic()
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self.free += 1
+            now = time.monotonic()
+            if len(self._had) > _KNOWN:
+                had = {whose: self._lately(whose, now) for whose in self._had}
+                self._had = {w: (seconds, now) for w, seconds in had.items() if seconds > 0.1}
+            self._had[turn.whose] = self._lately(turn.whose, now) + now - turn.began, now
+            self._running[turn.whose] -= 1
+            if not self._running[turn.whose]:
+                del self._running[turn.whose]
+            self.free += 1
+            self._moved = now
+            self._call()
+
+    def is_in_the_way(self, turn: _Turn) -> bool:
+        """Whether somebody else would now go before the one who has this turn."""
+        if len(self._running) < 2 and not self._waiting:
+            return False
+        with self._lock:
+            now = time.monotonic()
+            if self._lately(turn.whose, now) + now - turn.began < _MUCH:
+                return False
+            others = {*self._running, *(each.whose for each in self._waiting)} - {turn.whose}
+            return any(self._lately(other, now) < _MUCH for other in others)
+
+    def _call(self) -> None:
+        """Give the turns that are free to those who are next. Expects the lock to be held."""
+        while self.free and (turn := self._next()) is not None:
+            now = time.monotonic()
+            self._waiting.remove(turn)
+            self._running[turn.whose] += 1
+            self.free -= 1
+            self._moved = turn.began = now
+            turn.came.set()
+
+    def _next(self) -> _Turn | None:
+        now = time.monotonic()
+        lately = {each.whose: self._lately(each.whose, now) for each in self._waiting}
+        could = [each for each in self._waiting if each.whose not in self._running]
+        if any(self._lately(whose, now) < _MUCH for whose in self._running):
+            could = [each for each in could if lately[each.whose] < _MUCH]
+        return min(could, key=lambda each: lately[each.whose] // 0.5, default=None)
+
+    def _lately(self, whose: str, now: float) -> float:
+        seconds, at = self._had.get(whose, (0.0, now))
+        return seconds * math.exp((at - now) / _LATELY)
 
 
 class _Mine(threading.local):
-    held = False
+    whose = ""
+    turn: _Turn | None = None
 
 
 _line, _mine = Line(_AT_ONCE), _Mine()
 
 
-def take() -> None:
-    """Wait for a turn, which this thread then holds until `give_back`; nothing if it has one."""
-    if not _mine.held:
-        _mine.held = _line.take()
+def take(whose: str = "") -> None:
+    """Wait for a turn, which this thread then holds until `give_back`; nothing if it has one.
+
+    `whose`: who takes turns with others; each thread for itself where that is not said.
+    """
+    _mine.whose = whose or _mine.whose or str(threading.get_ident())
+    if _mine.turn is None:
+        _mine.turn = _line.take(_mine.whose)
 
 
 def give_back() -> None:
     """Let another thread have this one's turn, if it has one."""
-    if _mine.held:
-        _mine.held = False
-        _line.give_back()
+    turn, _mine.turn = _mine.turn, None
+    if turn is not None:
+        _line.give_back(turn)
+
+
+def stand_back() -> None:
+    """Let those go first who have had less lately, if this thread has a turn."""
+    if _mine.turn is not None and _line.is_in_the_way(_mine.turn):
+        give_back()
+        take()
 
 
 @contextmanager
 def let_others() -> Iterator[None]:
     """Without a turn, wait for something; then go on with one, unless what came is an error."""
-    held = _mine.held
+    held = _mine.turn is not None
     give_back()
     yield
     if held:

@@ -1,47 +1,49 @@
-"""How much one browser tab may leave with the server, whatever the page asks for.
+"""How much one learner may leave with the server, whatever the page asks for.
 
-Streamlit bounds the size of a file (`server.maxUploadSize`) but not how many are sent to a session,
-and keeps all of them in memory until the session ends.
+Streamlit bounds the size of a file (`server.maxUploadSize`) but not how many are sent, to how many
+tabs, and keeps all of them in memory until their session is closed.
 """
 
 from __future__ import annotations
 
-from threading import Lock
-
-from cachetools import LRUCache
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-MOST_FILES = 8  # of a session at a time
-_SESSIONS = 10_000  # whose files are counted
+from strata.ui.server.tabs import has_seat, tabs, who
+
+MOST_FILES = 8  # at a time: of a learner of a class, in all tabs; of a tab where nobody has a seat
 _PATH = "/_stcore/upload_file/"
 
 
 class FewUploads:
-    """Refuses a session's ninth file until another one has been taken back."""
+    """Refuses a learner's ninth file until another one has been taken back, and files for a tab
+    that is another's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._files: LRUCache[str, set[str]] = LRUCache(_SESSIONS)
-        self._lock = Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _, uploads, rest = scope.get("path", "").partition(_PATH)
         if scope["type"] == "http" and uploads:
             session, _, file = rest.partition("/")
-            if not self._count(scope["method"], session, file):
-                refusal = PlainTextResponse("Too many files; reload the page.", status_code=429)
-                await refusal(scope, receive, send)
+            wrong = self._wrong(scope, session, file)
+            if wrong:
+                await PlainTextResponse(wrong, 429)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _count(self, method: str, session: str, file: str) -> bool:
-        with self._lock:
-            files = self._files.setdefault(session, set())
-            if method == "DELETE":
-                files.discard(file)
-            elif method == "PUT":
-                if len(files) >= MOST_FILES and file not in files:
-                    return False
-                files.add(file)
-        return True
+    def _wrong(self, scope: Scope, session: str, file: str) -> str:
+        """Why it is refused, "" if it is not. One that is not refused is counted."""
+        tab = tabs.of(session)
+        if tab is None:
+            return ""  # Streamlit refuses what is sent to no session
+        if tab.who != who(scope):
+            return "This tab is another's."
+        if scope["method"] == "DELETE":
+            tab.files.discard(file)
+        elif scope["method"] == "PUT" and file not in tab.files:
+            held = tabs.files(tab.who) if has_seat(scope) else len(tab.files)
+            if held >= MOST_FILES:
+                return "Too many files; close another page that has some, or reload this one."
+            tab.files.add(file)
+        return ""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from socket import SHUT_RDWR
 from types import TracebackType
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 PATIENCE = 120  # seconds
 
 
 class Socket:
-    """One connection; a context manager. `session`: the id of a session to go on with."""
+    """One connection; a context manager. `session`: the id of a session to go on with; `lost`: it
+    ends as where a network fails, not as a browser closes it."""
 
-    def __init__(self, address: str, cookie: str = "", session: str = "") -> None:
+    def __init__(
+        self, address: str, cookie: str = "", session: str = "", lost: bool = False
+    ) -> None:
+        self._lost = lost
         # A browser can only send words here: the first is the protocol, the third a session's id.
         protocols = ["streamlit", "none", session] if session else ["streamlit"]
         self._socket = connect(
@@ -42,6 +48,8 @@ class Socket:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._lost:
+            self._socket.socket.shutdown(SHUT_RDWR)
         self._socket.close()
 
     def run(self, page: str, query: str = "", *states: WidgetState, **more: Any) -> None:
@@ -73,14 +81,18 @@ class Socket:
             if ended and answer.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return
 
-    def drained(self, seconds: float = 1.0) -> list[bytes]:
-        """What comes within a while, unread."""
+    def drained(self, seconds: float = 1.0, whole: bool = False) -> list[bytes]:
+        """What comes within a while, unread; `whole`: until the server closes the connection."""
         raw: list[bytes] = []
         try:
             while True:
                 raw.append(bytes(self._socket.recv(timeout=seconds)))  # type: ignore[arg-type]
         except TimeoutError:
-            return raw
+            assert not whole, "it was not closed"
+        except ConnectionClosed:
+            if not whole:
+                raise
+        return raw
 
     @property
     def said(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Queue
+from typing import Any
 
 import pytest
 
@@ -126,8 +127,8 @@ def test_outside_of_a_server_there_are_no_turns() -> None:
 
 def test_nobody_waits_for_pages_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_PATIENCE", 0.01)
-    for _ in range(turns._AT_ONCE):
-        assert turns._line.take()
+    for whose in range(turns._AT_ONCE):
+        assert turns._line.take(str(whose))
     with turn(), turns.let_others():
         pass
     assert left() == 0  # what was not had is not given back
@@ -135,14 +136,88 @@ def test_nobody_waits_for_pages_that_hang(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_waits_in_a_line_that_moves_stays_in_it(
-    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Future[bool]]
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Future[Any]]
 ) -> None:
     monkeypatch.setattr(turns, "_PATIENCE", 1.0)
-    for _ in range(turns._AT_ONCE):
-        assert turns._line.take()
-    waiting = [run(turns._line.take) for _ in range(6)]
+    held = [turns._line.take(f"first {n}") for n in range(turns._AT_ONCE)]
+    waiting = [run(turns._line.take, str(n)) for n in range(6)]
     for n in range(6):
         until(lambda n=n: sum(each.done() for each in waiting) == n)  # type: ignore[misc]
         time.sleep(0.3)  # six of these are longer than the patience, one is not
-        turns._line.give_back()
-    assert [each.result(LONG) for each in waiting] == [True] * 6
+        turn = held.pop(0)
+        assert turn
+        turns._line.give_back(turn)
+        held.append(waiting[n].result(LONG))
+    assert all(each.result(LONG) for each in waiting)
+
+
+def test_a_learner_with_many_tabs_has_one_turn(run: Callable[..., Future[Any]]) -> None:
+    """Of all of Eve's pages one runs, and Ann's goes at once."""
+    line = turns._line
+    eves = [run(line.take, "Eve") for _ in range(6)]
+    until(lambda: here() == 6)
+    assert sum(each.done() for each in eves) == 1
+    assert run(line.take, "Ann").result(LONG)
+    while eves:
+        until(lambda: any(each.done() for each in eves))
+        done = next(each for each in eves if each.done())
+        eves.remove(done)
+        line.give_back(done.result())
+
+
+def test_next_is_who_has_had_least_lately(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Future[Any]]
+) -> None:
+    line = turns._line
+    line._had = {"Eve": (1.5, time.monotonic()), "Ben": (0.2, time.monotonic())}
+    held = [line.take("Tom"), line.take("Uma")]
+    eve = run(line.take, "Eve")
+    until(lambda: here() == 3)
+    ben = run(line.take, "Ben")
+    until(lambda: here() == 4)
+    line.give_back(held[0])
+    assert ben.result(LONG), "though Eve came before"
+    assert not eve.done()
+    line.give_back(held[1])
+    assert eve.result(LONG)
+
+
+def test_who_has_had_much_stands_back_while_others_run(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Future[Any]]
+) -> None:
+    """Also in the middle of a page, between two of its elements."""
+    line, drawn, go_on = turns._line, Queue[int](), threading.Semaphore(0)
+    line._had = {"Eve": (turns._MUCH + 1, time.monotonic())}
+
+    def page() -> None:
+        turns.take("Eve")
+        for number in range(3):
+            assert go_on.acquire(timeout=LONG)
+            turns.stand_back()
+            drawn.put(number)
+        turns.give_back()
+
+    eve = run(page)
+    go_on.release()
+    assert drawn.get(timeout=LONG) == 0, "nobody else wants it"
+    anns = line.take("Ann")
+    assert anns
+    go_on.release()
+    until(lambda: bool(line._waiting))
+    assert drawn.empty()
+    line.give_back(anns)
+    assert drawn.get(timeout=LONG) == 1
+    go_on.release()
+    eve.result(LONG)
+    assert left() == turns._AT_ONCE
+
+
+def test_what_somebody_had_is_forgotten() -> None:
+    line, now = turns._line, time.monotonic()
+    line._had = {"Eve": (8.0, now)}
+    assert line._lately("Eve", now + 2 * turns._LATELY) < turns._MUCH
+    line._had = {str(n): (1.0, now - 100 * turns._LATELY) for n in range(turns._KNOWN + 1)}
+    turn = line.take("Ann")
+    assert turn
+    line.give_back(turn)
+    assert set(line._had) == {"Ann"}
