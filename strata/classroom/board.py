@@ -11,9 +11,10 @@ from sqlalchemy import select
 from strata.classroom.asked import LONGEST_WORD
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
+from strata.classroom.wall import Wall, close_rounds, wall
 from strata.errors import InputError
 from strata.storage.database import Database
-from strata.storage.tables import ClassRow
+from strata.storage.tables import ClassRow, MemberRow
 
 Screen = dict[str, Any]  # plain data
 
@@ -28,6 +29,8 @@ class Board:
         self._screens: dict[str, Screen] = {}
         self._running: dict[str, Vote] = {}
         self._groups: dict[str, Class] = {}
+        self._timers: dict[str, Wall] = {}
+        self._members: dict[str, frozenset[str]] = {}
 
     def look(self) -> set[str]:
         """Read what has changed; the ids of the classes of which something has."""
@@ -42,18 +45,30 @@ class Board:
         gone = self._seen.keys() - now.keys()
         for class_id in gone:
             self._screens[class_id] = {"revision": -1, "closed": "This class was deleted."}
-            self._running.pop(class_id, None)
+            for of_it in (self._running, self._timers, self._members):
+                of_it.pop(class_id, None)
             del self._seen[class_id], self._groups[class_id]
         return moved | gone
+
+    def close_rounds(self) -> None:
+        """Close the rounds of votes whose time is up. AwayError if that cannot be written."""
+        close_rounds(self._database)
 
     def screen(self, class_id: str, zone: tzinfo = UTC) -> Screen:
         """What every member of the class sees now, with times of a browser's zone."""
         screen = dict(self._screens.get(class_id, {"revision": 0}))
         if group := self._groups.get(class_id):
             screen["closed"] = group.closed(zone=zone)
+            left = self._timers[class_id].left()
+            if left is not None:
+                screen["left"] = round(left, 1)
         if "call" in screen and not lasts(screen["call"]):
             del screen["call"]
         return screen
+
+    def knows(self, class_id: str, member_id: str) -> bool:
+        """Whether this member was there at the latest look; one who has joined since was not."""
+        return member_id in self._members.get(class_id, ())
 
     def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
         """The guess as it is to be kept. InputError unless this class now votes on this."""
@@ -70,10 +85,13 @@ class Board:
         with self._database.session() as session:
             row = session.get(ClassRow, class_id)
             called = row.call if row else ""
+            mine = select(MemberRow.id).where(MemberRow.class_id == class_id)
+            members = frozenset(session.scalars(mine))
         group, vote = self._roster.get(class_id), self._votes.running(class_id)
         if group is None:  # deleted just now: the next look says so
             return
-        self._groups[class_id] = group
+        self._groups[class_id], self._members[class_id] = group, members
+        self._timers[class_id] = wall(self._database, class_id)
         screen: Screen = {"revision": revision, "closed": group.closed()}
         if called:
             screen["call"] = json.loads(called)
