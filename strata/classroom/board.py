@@ -59,7 +59,7 @@ class Board:
         screen = dict(self._screens.get(class_id, {"revision": 0}))
         if group := self._groups.get(class_id):
             screen["closed"] = group.closed(zone=zone)
-            left = self._timers[class_id].left()
+            left = self._timers.get(class_id, Wall()).left()
             if left is not None:
                 screen["left"] = round(left, 1)
         if "call" in screen and not lasts(screen["call"]):
