@@ -1,4 +1,4 @@
-"""What a class sees in common besides a vote: how much time is left, and whether names are shown."""
+"""What a class sees in common besides a vote: what time is left, and whether names are shown."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("classes") as classes:
         classes.add_column(
-            sa.Column("names_hidden", sa.Boolean(), nullable=False, server_default=sa.false())
+            sa.Column("names_hidden", sa.Boolean(), nullable=False, server_default="0")
         )
         classes.add_column(sa.Column("timer", sa.DateTime(timezone=True)))
     with op.batch_alter_table("votes") as votes:
