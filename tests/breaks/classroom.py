@@ -31,8 +31,8 @@ BREAKS: tuple[Break, ...] = (
         name="a prompt is found from another class",
         fault="A link of one class shows a learner's own words to another class.",
         file="strata/storage/prompts.py",
-        old="where(PromptRow.id == id, PromptRow.class_id == class_id)",
-        new="where(PromptRow.id == id)",
+        old="            if class_id is not None:\n",
+        new="            if class_id == 0:\n",
         tests=("tests/classroom/test_roster.py::test_a_prompt_is_found_in_its_class_only",),
     ),
     Break(

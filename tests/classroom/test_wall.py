@@ -1,4 +1,4 @@
-"""Time that is given, names that are hidden, words that do not go on the wall, names that change."""
+"""Time that is given, names that are hidden or change, words that do not go on the wall."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def test_a_word_is_hidden_on_the_wall_and_in_no_row(database: Database, group: C
     assert reading(now, cast) == "3 voted."
     progress.vote(ids[0], vote.id, 2, "RUDE ", "a-second-key")  # in no round
     later_cast = votes.ballots(vote.id)[vote.id]
-    assert counted(replace(now, phase="second"), later_cast)["label"].unique().tolist() == ["london"]
+    assert counted(replace(now, phase="second"), later_cast)["label"].unique().tolist() == [
+        "london"
+    ]
     told = counted(replace(now, phase="over"), cast)  # the answer is told whatever was hidden
     assert told["label"].tolist() == ["london", "paris"]
     with database.session() as session:

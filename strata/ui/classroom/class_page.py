@@ -22,6 +22,7 @@ from strata.ui.anatomy.page import draw
 from strata.ui.classroom.class_settings import choose_lessons, choose_model, kept, learners, rules
 from strata.ui.classroom.entrance import names_of, strip
 from strata.ui.classroom.gradebook import gradebook
+from strata.ui.classroom.names import class_names
 from strata.ui.classroom.vote_tab import vote_tab
 from strata.ui.server.learner import database, roster, seat, time_zone
 
@@ -64,6 +65,7 @@ def show() -> None:
             gradebook(group)
     with settings:
         if settings.open:
+            class_names(group)
             rules(group)
             kept(group)
 
