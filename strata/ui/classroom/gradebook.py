@@ -17,6 +17,7 @@ from strata.ui.classroom.class_settings import told_apart
 from strata.ui.classroom.vote_tab import votes
 from strata.ui.server.learner import database, roster, time_zone
 
+_WIDE = 280  # pixels: a name, and when who has the same as another one joined
 _UNREAD = ["pseudonym", "version"]  # in the files only
 
 
@@ -37,7 +38,7 @@ def gradebook(group: Class) -> None:
         points.drop(columns="pseudonym"),
         hide_index=True,
         width="content",
-        column_config={"name": st.column_config.TextColumn(width="medium")},
+        column_config={"name": st.column_config.TextColumn(width=_WIDE)},
         on_select="rerun",
         selection_mode="single-cell",
         key=f"points_{group.id}",

@@ -58,12 +58,12 @@ def _answer(
     group: Class, link: str, members: list[Member], slips: list[tuple[str, str]]
 ) -> Response:
     """`members`: those who can be given new codes; `slips`: the name and the code on each."""
-    picture = segno.make(link, error="m").svg_inline(scale=4, border=1, light="#fff")
-    mark = segno.make(link, error="m").svg_data_uri(scale=2, border=1, light="#fff")
+    picture = segno.make(link, error="m").svg_data_uri(scale=4, border=1, light="#fff")
     head = f"""<section class=head><div><h1>{escape(group.name)}</h1>
       <p>Open <b class=link>{escape(link)}</b>, or scan the picture.</p>
-      <p>Class code: <b class=code>{group.code}</b></p></div>{picture}</section>"""
-    printed = "".join(_slip(group, link, mark, *slip) for slip in slips)
+      <p>Class code: <b class=code>{group.code}</b></p></div>
+      <img src="{picture}" alt="The link as a QR code"></section>"""
+    printed = "".join(_slip(group, link, picture, *slip) for slip in slips)
     body = f"{_ways(group, members)}{head}<section class=slips>{printed}</section>"
     answer = HTMLResponse(_FRAME.format(title=escape(group.name), body=body))
     answer.headers["cache-control"] = "no-store"
@@ -71,10 +71,10 @@ def _answer(
     return answer
 
 
-def _slip(group: Class, link: str, mark: str, name: str, code: str) -> str:
+def _slip(group: Class, link: str, picture: str, name: str, code: str) -> str:
     named = f"<b>{escape(name)}</b>" if name else "Name: <i class=blank></i>"
     known = f"<b class=code>{code}</b>" if code else "<i class=blank></i>"
-    return f"""<article><img src="{mark}" alt=""><div><p>{named}</p>
+    return f"""<article><img src="{picture}" alt=""><div><p>{named}</p>
       <p>{escape(group.name)}, class code <b class=code>{group.code}</b></p>
       <p class=link>{escape(link)}</p><p>My resume code: {known}</p></div></article>"""
 
@@ -106,7 +106,7 @@ button, select {{ font: inherit; padding: .4rem .8rem; border-radius: .4rem; max
   border: 1px solid #7a7d8a; background: #fff; color: inherit; }}
 button {{ background: #5a45c9; color: #fff; font-weight: 600; border: 0; cursor: pointer; }}
 .head {{ display: flex; gap: 1.5rem; justify-content: space-between; align-items: start; }}
-.head svg {{ width: 11rem; height: 11rem; flex: none; }}
+.head img {{ width: 11rem; height: 11rem; flex: none; }}
 .code {{ font: 600 1.15em ui-monospace, monospace; letter-spacing: .05em; white-space: nowrap; }}
 .slips {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr));
   gap: 0 1rem; margin-top: 1rem; }}
