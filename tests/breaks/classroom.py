@@ -93,6 +93,32 @@ BREAKS: tuple[Break, ...] = (
         ),
     ),
     Break(
+        name="a word that was hidden goes on the wall",
+        fault="What the teacher has hidden of a vote of words is shown to the class.",
+        file="strata/classroom/votes.py",
+        old="            row.hidden = json.dumps(",
+        new="            _ = json.dumps(",
+        tests=("tests/classroom/test_wall.py::test_a_word_is_hidden_on_the_wall_and_in_no_row",),
+    ),
+    Break(
+        name="who was deleted is not told",
+        fault="The open page of a learner who was taken out goes on as if nothing had happened.",
+        file="strata/ui/server/live.py",
+        old="            if await _is_deleted(socket, seat.group.id, seat.member.id):",
+        new="            if False:",
+        tests=("tests/ui/server/test_live.py::test_who_was_deleted_is_out_where_they_are_seated",),
+    ),
+    Break(
+        name="a learner without an answer is not in the gradebook",
+        fault="Who has done nothing is missing in the file that goes into the marks.",
+        file="strata/classroom/book.py",
+        old='for each in names if each not in set(book["member"])]',
+        new="for each in ()]",
+        tests=(
+            "tests/classroom/test_book.py::test_everyone_is_in_it_in_an_order_that_does_not_depend_on_who_came_first",
+        ),
+    ),
+    Break(
         name="a header is missing",
         fault="Browsers may take a file that a learner sent for a page or a program.",
         file="strata/ui/server/start.py",

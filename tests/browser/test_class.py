@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -269,9 +270,13 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     assert book["revision"].tolist() == ["the right one"] * 3
 
     # One learner's answers, by a click.
-    table = desk.get_by_test_id("stDataFrame").first
-    table.click(position={"x": 60, "y": 50})
-    expect(desk.get_by_text("Answers of Learner 1")).to_be_visible()
+    table, theirs = desk.get_by_test_id("stDataFrame").first, desk.get_by_text("Answers of Learner")
+    for _ in range(20):  # it is drawn on a canvas, nobody knows when
+        table.click(position={"x": 60, "y": 50})
+        with suppress(AssertionError):
+            expect(theirs).to_be_visible(timeout=3_000)
+            break
+    expect(theirs).to_contain_text("Answers of Learner 1")
 
     # Deleted: who was taken out hears it at once.
     desk.get_by_role("tab", name="Settings").click()

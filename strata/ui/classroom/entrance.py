@@ -112,7 +112,7 @@ def _names_switch(group: Class) -> None:
         "Hide names",
         key=key,
         on_change=switch,
-        help="On the wall and on this page learners are numbered; files keep their names.",
+        help="Learners are numbered on the wall and on this page, but for Settings and files.",
     )
 
 
