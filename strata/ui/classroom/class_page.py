@@ -103,10 +103,10 @@ def _live(group: Class) -> None:
     """Who is where, how far a lesson has got, what went wrong: looked at every few seconds."""
     try:
         done = watch.events(database(), group.id)
+        names = names_of(group, roster().members(group.id))
     except StrataError as error:
         style.say("refusal", f"{error} What is shown may be old.", "watch")
         return
-    names = names_of(group, roster().members(group.id))
     known = zip(done["member"], done["name"], strict=True)
     done = done.assign(name=[names.get(*each) for each in known])
     people = watch.people(done)

@@ -14,6 +14,9 @@ from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.server.learner import database, roster
 
+# The learner renamed last: a box whose options are called otherwise begins anew, with this one.
+RENAMED = "renamed_learner"
+
 
 def class_names(group: Class) -> None:
     """Rename the class, and make another one like it."""
@@ -36,6 +39,7 @@ def learner_name(member_id: str, name: str) -> None:
     with st.popover("Rename", key=f"rename_{member_id}_{name}"):
         new = _name("New name", name, f"learner_name_{member_id}")
         if new is not None and _done(partial(rename, database(), member_id, new)):
+            st.session_state[RENAMED] = member_id
             st.rerun()
 
 

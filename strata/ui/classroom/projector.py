@@ -9,7 +9,7 @@ import streamlit as st
 from strata.classroom.asked import LETTERS
 from strata.classroom.roster import Class, Member
 from strata.classroom.votes import Vote
-from strata.classroom.wall import wall
+from strata.classroom.wall import Wall, wall
 from strata.errors import InputError, StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.page import draw
@@ -38,16 +38,16 @@ def _wall(group: Class) -> None:
         vote = votes().running(group.id)
         cast = votes().ballots(vote.id)[vote.id] if vote else {1: {}, 2: {}}
         members = roster().members(group.id)
-        n_members = len(members)
+        n_members, now = len(members), wall(database(), group.id)
     except StrataError as error:
         style.say("refusal", str(error), "wall")
         return
     with st.container(key="wall_clock"):
-        clock(group)
+        clock(now.left())
     if vote is None:
         st.title(group.name, anchor=False)
         entrance(group)
-        _who_is_there(group, members)
+        _who_is_there(members, now)
         return
     with st.container(key="wall"):
         if vote.asked.prompt:
@@ -74,10 +74,10 @@ def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:
     st.markdown(f"### {words[vote.phase]}")
 
 
-def _who_is_there(group: Class, members: Sequence[Member]) -> None:
+def _who_is_there(members: Sequence[Member], now: Wall) -> None:
     """How many have joined, and their names, the latest first, unless these are hidden."""
     st.markdown(f"### {len(members)} have joined")
-    if members and not wall(database(), group.id).names_hidden:
+    if members and not now.names_hidden:
         names = [member.name for member in reversed(members)]
         more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
         with st.container(key="wall_names"):

@@ -21,6 +21,7 @@ from strata.lessons.answers import measured
 from strata.ui.anatomy import ask, style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom.entrance import names_of
 from strata.ui.classroom.vote_words import hide_words, not_yet, question
 from strata.ui.lessons.run import Run
 from strata.ui.server.learner import database, roster
@@ -145,7 +146,7 @@ def _running(group: Class, vote_id: str) -> None:
     try:
         vote = votes().running(group.id)
         cast = votes().ballots(vote_id)[vote_id]
-        members = roster().members(group.id)
+        names = names_of(group, roster().members(group.id))
     except StrataError as error:
         style.say("refusal", f"{error} What is shown may be old.", "vote")
         return
@@ -154,10 +155,10 @@ def _running(group: Class, vote_id: str) -> None:
     latest = cast[vote.held(cast)[-1]]
     with st.container(key="vote_phase"):
         st.markdown(f"## {_TITLES[vote.phase]}")
-        st.markdown(f"**{len(latest)} of {len(members)}** have voted.")
+        st.markdown(f"**{len(latest)} of {len(names)}** have voted.")
     peeks = _steps(vote)
     if vote.round:
-        not_yet(group, vote, cast, members)
+        not_yet(vote, cast, names)
     else:
         hide_words(votes(), vote, cast)
     if latest and peeks:

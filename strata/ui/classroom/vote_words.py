@@ -3,24 +3,23 @@ answered, and the words that were given, to be hidden before they go on the wall
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from strata.classroom.asked import LETTERS
 from strata.classroom.codes import fingerprint
-from strata.classroom.roster import Class, Member
 from strata.classroom.votes import Ballots, Vote, Votes, words
 from strata.errors import StrataError
 from strata.lessons.report import quoted
-from strata.ui.classroom.entrance import names_of
 
 _NAMED = 40  # of who has not voted yet
 _WORDS = 80  # that can be hidden one by one
 
 
-def not_yet(group: Class, vote: Vote, cast: Ballots, members: list[Member]) -> None:
-    """Who has not voted in the round that is open."""
-    names = names_of(group, members)
-    late = [names[member.id] for member in members if member.id not in cast[vote.round]]
+def not_yet(vote: Vote, cast: Ballots, names: Mapping[str, str]) -> None:
+    """Who of those with these names has not voted in the round that is open."""
+    late = [name for member, name in names.items() if member not in cast[vote.round]]
     if late:
         more = [f"and {len(late) - _NAMED} more"] if len(late) > _NAMED else []
         with st.container(key="not_yet"):
