@@ -95,7 +95,7 @@ def each_question(book: pd.DataFrame, names: Names, known: Lessons) -> pd.DataFr
 
 def _named(book: pd.DataFrame, names: Names) -> list[str]:
     """The name of each row's learner; of one who was deleted just now the name of the row."""
-    return [names.get(*each) for each in zip(book["member"], book["name"], strict=True)]  # type: ignore[misc]
+    return [names.get(*each) for each in zip(book["member"], book["name"], strict=True)]
 
 
 def _questions(book: pd.DataFrame) -> list[tuple[str, int]]:

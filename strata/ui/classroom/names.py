@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -50,7 +51,7 @@ def _name(label: str, before: str, key: str) -> str | None:
         return typed if pressed(st.form_submit_button, "Take it", f"take_{key}") else None
 
 
-def _done(change: partial[object]) -> bool:
+def _done(change: Callable[[], object]) -> bool:
     """Whether it was done; why not is said if it was not."""
     try:
         change()
