@@ -12,9 +12,10 @@ from sqlalchemy import select
 from strata.classroom.asked import LONGEST_WORD
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
+from strata.classroom.wall import Wall, close_rounds, wall
 from strata.errors import InputError
 from strata.storage.database import AwayError, Database
-from strata.storage.tables import ClassRow
+from strata.storage.tables import ClassRow, MemberRow
 
 Screen = dict[str, Any]  # plain data
 
@@ -33,6 +34,8 @@ class Board:
         self._screens: dict[str, Screen] = {}
         self._running: dict[str, Vote] = {}
         self._groups: dict[str, Class] = {}
+        self._timers: dict[str, Wall] = {}
+        self._members: dict[str, frozenset[str]] = {}
 
     def notices(self) -> AsyncIterator[None]:
         """See `Database.notices`: each says that there is something to look at."""
@@ -40,8 +43,11 @@ class Board:
 
     @property
     def has_turned(self) -> bool:
-        """Whether a class has opened or closed by the clock, since the last look."""
-        return any(map(self._turned, list(self._groups.values())))
+        """Whether a class has opened or closed by the clock since the last look, or the time for a
+        round is up."""
+        running = list(self._running.items())
+        over = (vote.round and self._timers.get(of, Wall()).is_up() for of, vote in running)
+        return any(map(self._turned, list(self._groups.values()))) or any(over)
 
     def look(self) -> set[str]:
         """Read what has changed; the ids of the classes of which something has."""
@@ -56,18 +62,30 @@ class Board:
         gone = self._seen.keys() - now.keys()
         for class_id in gone:
             self._screens[class_id] = {"revision": -1, "closed": "This class was deleted."}
-            self._running.pop(class_id, None)
+            for of_it in (self._running, self._timers, self._members):
+                of_it.pop(class_id, None)
             del self._seen[class_id], self._groups[class_id]
         return moved | gone
+
+    def close_rounds(self) -> None:
+        """Close the rounds of votes whose time is up. AwayError if that cannot be written."""
+        close_rounds(self._database)
 
     def screen(self, class_id: str, zone: tzinfo = UTC) -> Screen:
         """What every member of the class sees now, with times of a browser's zone."""
         screen = dict(self._screens.get(class_id, {"revision": 0}))
         if group := self._groups.get(class_id):
             screen["closed"] = group.closed(zone=zone)
+            left = self._timers.get(class_id, Wall()).left()
+            if left is not None:
+                screen["left"] = round(left, 1)
         if "call" in screen and not lasts(screen["call"]):
             del screen["call"]
         return screen
+
+    def knows(self, class_id: str, member_id: str) -> bool:
+        """Whether this member was there at the latest look; one who has joined since was not."""
+        return member_id in self._members.get(class_id, ())
 
     def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
         """The guess as it is to be kept. ClosedVoteError unless this class now votes on this,
@@ -88,10 +106,13 @@ class Board:
         with self._database.session() as session:
             row = session.get(ClassRow, class_id)
             called = row.call if row else ""
+            mine = select(MemberRow.id).where(MemberRow.class_id == class_id)
+            members = frozenset(session.scalars(mine))
         group, vote = self._roster.get(class_id), self._votes.running(class_id)
         if group is None:  # deleted just now: the next look says so
             return
-        self._groups[class_id] = group
+        self._groups[class_id], self._members[class_id] = group, members
+        self._timers[class_id] = wall(self._database, class_id)
         screen: Screen = {"revision": revision, "closed": group.closed()}
         if called:
             screen["call"] = json.loads(called)

@@ -7,6 +7,7 @@ Of several ballots of one learner in a round the latest counts.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,13 +19,14 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from strata.classroom.asked import Asked
-from strata.classroom.codes import new_id
+from strata.classroom.codes import fingerprint, new_id
 from strata.errors import InputError
 from strata.storage.database import Database
 from strata.storage.tables import ClassRow, EventRow, MemberRow, VoteRow
 
 Phase = Literal["first", "talk", "second", "done", "over"]
 ROUNDS: dict[str, int] = {"first": 1, "second": 2}  # the phases in which ballots are taken
+AFTER: dict[str, Phase] = {"first": "talk", "second": "done"}  # what comes once they are closed
 _PHASES: tuple[str, ...] = get_args(Phase)
 Ballots = dict[int, dict[str, Any]]  # round: member: guess
 
@@ -39,6 +41,7 @@ class Vote:
     phase: Phase
     shown: bool
     created: datetime
+    hidden: frozenset[str] = frozenset()  # fingerprints of words that nobody is shown
 
     @property
     def round(self) -> int:
@@ -76,7 +79,7 @@ class Votes:
                 created=datetime.now(UTC),
             )
             session.add(row)
-            _changed(session, class_id)
+            _changed(session, class_id, timer=None)  # which was for what went before
             session.flush()
             return _vote(row)
 
@@ -100,6 +103,18 @@ class Votes:
                 row.shown = row.shown and phase not in ROUNDS
             if shown is not None:
                 row.shown = shown
+            _changed(session, row.class_id, **({} if phase is None else {"timer": None}))
+
+    def hide(self, vote_id: str, word: str, hidden: bool = True) -> None:
+        """Leave a word out of what the class is shown of a vote, or show it again. Only its
+        fingerprint is kept: the word itself goes with the learner who gave it."""
+        with self._database.session(write=True) as session:
+            row = session.get(VoteRow, vote_id)
+            if row is None:
+                raise InputError("This vote is not there any more.")
+            named = {fingerprint(word)}
+            before = set(json.loads(row.hidden))
+            row.hidden = json.dumps(sorted(before | named if hidden else before - named))
             _changed(session, row.class_id)
 
     def running(self, class_id: str) -> Vote | None:
@@ -184,10 +199,23 @@ def counted(vote: Vote, cast: Ballots) -> pd.DataFrame:
     rounds = vote.held(cast)
     tally = partial(
         vote.asked.tally,
-        among=[guess for n in rounds for guess in cast[n].values()],
+        among=[
+            guess
+            for n in rounds
+            for guess in cast[n].values()
+            if not vote.hidden or fingerprint(str(vote.asked.bar(guess))) not in vote.hidden
+        ],
         solved=vote.solved,
     )
     return pd.concat([tally(cast[n].values()).assign(round=n) for n in rounds], ignore_index=True)
+
+
+def words(vote: Vote, cast: Ballots) -> dict[str, int]:
+    """Every word of a vote of words, the commonest first, and how many gave it in any round."""
+    if vote.asked.question.kind != "token":
+        return {}
+    given = {(who, vote.asked.bar(g)) for n in vote.held(cast) for who, g in cast[n].items()}
+    return dict(Counter(str(word) for _, word in sorted(given)).most_common())
 
 
 def reading(vote: Vote, cast: Ballots) -> str:
@@ -208,12 +236,13 @@ def reading(vote: Vote, cast: Ballots) -> str:
     return f"{said}."
 
 
-def _changed(session: Session, class_id: str) -> None:
+def _changed(session: Session, class_id: str, **fields: Any) -> None:
     grown = update(ClassRow).where(ClassRow.id == class_id)
-    session.execute(grown.values(revision=ClassRow.revision + 1))
+    session.execute(grown.values(revision=ClassRow.revision + 1, **fields))
 
 
 def _vote(row: VoteRow) -> Vote:
     asked = Asked.model_validate_json(row.question)
     phase: Any = row.phase
-    return Vote(row.id, row.class_id, asked, phase, row.shown, row.created)
+    hidden = frozenset(json.loads(row.hidden))
+    return Vote(row.id, row.class_id, asked, phase, row.shown, row.created, hidden)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from strata.classroom.reader import EVENTS as EVENTS
 from strata.classroom.reader import reader
+from strata.lessons import Question, lessons
+from strata.lessons.answers import answer_in_words, guess_in_words
 from strata.storage.database import Database
 
 
@@ -66,13 +69,13 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     told = ("member", "name", "lesson", "step", "data", "at")
     for member, name, lesson, step, data, at in zip(*(guesses[c] for c in told), strict=True):
-        said, grade = _said(data), data["verdict"]["grade"]
+        said, grade = _said(lesson, step, data), data["verdict"]["grade"]
         key = member, lesson, step, data["job"], data["version"]
         kept = found.get(key)
         if kept is None:
             of = (name, member, lesson, data["version"], step, data["model"])
             when = at.isoformat(timespec="seconds")
-            first = (*of, said, grade, "", "", data.get("told") or _words(data["answer"]), when)
+            first = (*of, said, grade, "", "", _told(lesson, step, data), when)
             found[key] = dict(zip(columns, first, strict=True))
         else:
             kept |= {"revision": said, "revision_grade": grade}
@@ -105,7 +108,10 @@ def answers(done: pd.DataFrame) -> pd.DataFrame:
         )
     book = first[["lesson", "step"]].assign(
         guess=[_words(data["guess"]) for data in first["data"]],
-        said=[_said(data) for data in first["data"]],
+        said=[
+            _said(*each)
+            for each in zip(*(first[c] for c in ("lesson", "step", "data")), strict=True)
+        ],
         grade=[data["verdict"]["grade"] for data in first["data"]],
     )
     groups = book.groupby(["lesson", "step", "guess", "said", "grade"], sort=False)
@@ -125,9 +131,32 @@ def observations(done: pd.DataFrame) -> pd.DataFrame:
     return frame[[bool(words) for words in text]].reset_index(drop=True)
 
 
-def _said(data: dict[str, Any]) -> str:
-    """A guess in words; as it was given where it was kept without any."""
+def _said(lesson: str, step: int, data: dict[str, Any]) -> str:
+    """A guess in words, as its learner reads it; as it was given where that cannot be told."""
+    question = _question(lesson, step, data["version"])
+    if not data.get("said") and question is not None:
+        with suppress(TypeError, ValueError, LookupError):  # it was another question then
+            return guess_in_words(question, data["guess"])
     return data.get("said") or _words(data["guess"])
+
+
+def _told(lesson: str, step: int, data: dict[str, Any]) -> str:
+    """The answer in words; "" where the run had none."""
+    question = _question(lesson, step, data["version"])
+    if data["answer"] is None:
+        return ""
+    if not data.get("told") and question is not None:
+        with suppress(TypeError, ValueError, LookupError):
+            return answer_in_words(question, data["answer"])
+    return data.get("told") or _words(data["answer"])
+
+
+def _question(lesson: str, step: int, version: str) -> Question | None:
+    """The question of a lesson's step, 1 the first, if it is still what it was in that version."""
+    found = lessons().get(lesson)
+    if found is None or found.version != version or not 0 < step <= len(found.steps):
+        return None
+    return found.steps[step - 1].question
 
 
 def _words(value: Any) -> str:

@@ -115,7 +115,10 @@ def in_words(question: Question, value: Any, shown: Sequence[str] = ()) -> str:
         return "nothing"
     if question.kind == "choice":
         chosen = value if isinstance(value, int) and not question.measure else None
-        return question.options[chosen].text if chosen is not None else str(value)
+        if chosen is not None:
+            return question.options[chosen].text
+        if not isinstance(value, float):
+            return str(value)
     if question.kind == "ordering":
         return " > ".join(question.options[int(i)].text for i in value)
     if question.kind == "band":
@@ -241,7 +244,7 @@ def told(question: Question, answer: Any, shown: Sequence[str] = ()) -> str:
 def _choice(question: Question, guess: int, answer: Any, said: str) -> Judged:
     best, why = right_option(question, answer), question.options[guess].why
     if best is None:
-        return "open", f"Measured here: {answer}. None of the options says that. {why}"
+        return "open", f"Measured here: {said}. None of the options says that. {why}"
     if best == guess:
         return "right", f"Yes: {said}. {why}"
     return "wrong", f"{why} Measured here: {said}."

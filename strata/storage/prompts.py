@@ -64,12 +64,13 @@ class PromptStore:
             )
         return identifier
 
-    def load(self, id: str, class_id: str = "") -> str | None:
-        """The text behind an id, or None if there is none in this class."""
+    def load(self, id: str, class_id: str | None = "") -> str | None:
+        """The text behind an id, or None if there is none in this class; None: in any class."""
         if not isinstance(id, str) or not re.fullmatch(r"[\w-]{1,32}", id, re.ASCII):
             return None
         with self._database.session() as session:
-            found = session.scalar(
-                select(PromptRow.text).where(PromptRow.id == id, PromptRow.class_id == class_id)
-            )
+            wanted = select(PromptRow.text).where(PromptRow.id == id)
+            if class_id is not None:
+                wanted = wanted.where(PromptRow.class_id == class_id)
+            found = session.scalar(wanted)
         return None if found is None else str(json.loads(found))

@@ -86,6 +86,8 @@ class ClassRow(Base):
     limits: Mapped[str] = mapped_column(Text, default="{}")  # JSON: of its members' jobs
     call: Mapped[str] = mapped_column(Text, default="")  # JSON: where the teacher brings everyone
     revision: Mapped[int] = mapped_column(Integer, default=0)  # grows with what its screens show
+    names_hidden: Mapped[bool] = mapped_column(Boolean, default=False)  # where others may look
+    timer: Mapped[datetime | None]  # when the time is up that everybody sees
 
 
 class VoteRow(Base):
@@ -99,6 +101,7 @@ class VoteRow(Base):
     phase: Mapped[str] = mapped_column(String(16))  # see `strata.classroom.votes.PHASES`
     shown: Mapped[bool] = mapped_column(Boolean)  # whether everyone may see the results
     created: Mapped[datetime]
+    hidden: Mapped[str] = mapped_column(Text, default="[]")  # JSON: SHA-256 of words not shown
 
 
 class MemberRow(Base):

@@ -237,4 +237,5 @@ def test_a_prompt_is_found_in_its_class_only(roster: Roster, database: Database)
     assert store.load(prompt, first.id) == "secret"
     assert store.load(prompt, second.id) is None
     assert store.load(prompt) is None
+    assert store.load(prompt, None) == "secret"  # who teaches all of them
     assert store.load(store.save("free"), first.id) is None

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 import pandas as pd
-import segno
 import streamlit as st
 
 from strata.charts import funnel
@@ -22,9 +20,11 @@ from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
 from strata.ui.classroom.class_settings import choose_lessons, choose_model, kept, learners, rules
+from strata.ui.classroom.entrance import names_of, strip
 from strata.ui.classroom.gradebook import gradebook
+from strata.ui.classroom.names import class_names
 from strata.ui.classroom.vote_tab import vote_tab
-from strata.ui.server.learner import database, is_loopback, roster, seat, time_zone
+from strata.ui.server.learner import database, roster, seat, time_zone
 
 _EVERY = 3  # seconds between two looks at the class
 _KEPT = {"a week": 7, "a month": 30, "half a year": 183}
@@ -50,10 +50,8 @@ def show() -> None:
     key, name = f"class_{len(known)}", lambda class_id: by_id[class_id].name
     chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
     group = by_id[chosen]
-    entrance(group)
+    strip(group)
     _state(group)
-    wall = f"/projector?of={group.id}"
-    st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
     names = ["Who is where", "Vote", "Gradebook", "Settings"]
     live, vote, book, settings = st.tabs(names, key="tab", on_change="rerun", bind="query-params")
     with live:
@@ -67,6 +65,7 @@ def show() -> None:
             gradebook(group)
     with settings:
         if settings.open:
+            class_names(group)
             rules(group)
             kept(group)
 
@@ -89,27 +88,8 @@ def _new(key: str) -> None:
     st.rerun()
 
 
-def entrance(group: Class) -> None:
-    """How learners come in: the code, large enough for a projector, and a link that holds it."""
-    where = urlsplit(st.context.url or "")
-    link = f"{where.scheme}://{where.netloc}/join?code={group.code}"
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="entrance"):
-        st.html(f'<span class="class-code">{group.code}</span>', width="content")
-        with st.container():
-            st.caption("Class code. Or by link:")
-            st.code(link, language=None, wrap_lines=True)
-        picture = segno.make(link, error="m").svg_data_uri(scale=4, border=2, light="#fff")
-        st.html(f'<img class="class-qr" alt="The link as a QR code" src="{picture}">', width=150)
-
-
 def _state(group: Class) -> None:
-    """What the teacher should know of the class now: an address that is nobody else's, a call, that
-    it is closed."""
-    if is_loopback(urlsplit(st.context.url or "").hostname or ""):
-        st.caption(
-            "The address in this link is this machine's own: open this page under the address that "
-            "the others use, and the link and its picture will be right for them."
-        )
+    """What the teacher should know of the class now: a call, that it is closed."""
     if called := roster().called(group.id):
         with st.container(horizontal=True, vertical_alignment="center", key="called"):
             st.caption(f"Everyone was asked to come to {called}.")
@@ -123,9 +103,12 @@ def _live(group: Class) -> None:
     """Who is where, how far a lesson has got, what went wrong: looked at every few seconds."""
     try:
         done = watch.events(database(), group.id)
+        names = names_of(group, roster().members(group.id))
     except StrataError as error:
         style.say("refusal", f"{error} What is shown may be old.", "watch")
         return
+    known = zip(done["member"], done["name"], strict=True)
+    done = done.assign(name=[names.get(*each) for each in known])
     people = watch.people(done)
     active = int(((people["minutes"] < 5) & (people["lesson"] != "")).sum())
     lately = f"{active} of them did something in a lesson in the last five minutes"

@@ -15,6 +15,7 @@ from strata.errors import StrataError
 from strata.lessons import lessons
 from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import pressed
+from strata.ui.classroom.names import RENAMED, learner_name
 from strata.ui.server.learner import database, roster, time_zone
 from strata.ui.server.resources import models
 from strata.weights.fitting import menu_title
@@ -108,9 +109,16 @@ def kept(group: Class) -> None:
     """Export or delete what is kept of one learner or of the class; a new resume code."""
     members = roster().members(group.id)
     names = told_apart(members)
-    one = st.selectbox("A learner", ["", *names], format_func=lambda i: names.get(i, "everyone"))
+    renamed = st.session_state.get(RENAMED)
+    begins = list(names).index(renamed) + 1 if renamed in names else 0
+    one = st.selectbox(
+        "A learner", ["", *names], begins, format_func=lambda i: names.get(i, "everyone")
+    )
     ids = [one] if one else list(names)
     with st.container(horizontal=True):
+        if one:
+            known = {member.id: member.name for member in members}
+            learner_name(one, known[one])
         st.download_button(
             "Export all that is kept",
             lambda: as_json({"class": group.name, **kept_of(database(), ids)}),

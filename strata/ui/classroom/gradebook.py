@@ -2,80 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from strata.classroom import watch
+from strata.classroom import book, watch
 from strata.classroom.roster import Class
+from strata.classroom.wall import numbered, wall
 from strata.display.files import as_csv, as_parquet
-from strata.lessons import Lesson, lessons
+from strata.lessons import lessons
 from strata.ui.classroom.class_settings import told_apart
 from strata.ui.classroom.vote_tab import votes
 from strata.ui.server.learner import database, roster, time_zone
 
-_VOTE = "vote: "  # before the lesson of a question that was voted on
-_WORDS = {
-    "first": "first answer",
-    "first_grade": "grade",
-    "revision_grade": "its grade",
-    "answer": "right answer",
-}
+_WIDE = 280  # pixels: a name, and when who has the same as another one joined
+_UNREAD = ["pseudonym", "version"]  # in the files only
 
 
 def gradebook(group: Class) -> None:
     """Draw it, with times of the teacher's zone."""
-    book = watch.gradebook(watch.events(database(), group.id))
-    book = pd.concat([book, votes().gradebook(group.id)], ignore_index=True)
-    if book.empty:
-        st.caption("Nobody has answered a question yet.")
+    members = roster().members(group.id)
+    if not members:
+        st.caption("Nobody has joined yet.")
         return
-    names = told_apart(roster().members(group.id))
-    st.markdown("**Each learner**, of the questions whose answer is known")
-    st.dataframe(_named(watch.points(book), names), hide_index=True, width="content")
-    st.markdown("**Each answer**: the first one counts, the revision stands beside it")
-    st.dataframe(_readable(_named(book, names)), hide_index=True)
+    kept = watch.gradebook(watch.events(database(), group.id))
+    kept = pd.concat([kept, votes().gradebook(group.id)], ignore_index=True)
+    known = book.in_lessons_order(group.lessons, lessons())
+    apart = book.in_order(told_apart(members))
+    shown = numbered(members) if wall(database(), group.id).names_hidden else apart
+    points = book.each_learner(kept, shown)
+    st.markdown("**Each learner**, of the questions whose answer is known. Click on one.")
+    chosen = st.dataframe(
+        points.drop(columns="pseudonym"),
+        hide_index=True,
+        width="content",
+        column_config={"name": st.column_config.TextColumn(width=_WIDE)},
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=f"points_{group.id}",
+    )
+    cells = chosen["selection"]["cells"]
+    answers = book.answers(kept, shown, known, time_zone())
+    if cells and cells[0][0] < len(points):
+        row = points.iloc[cells[0][0]]
+        with st.container(key="answers_of"):
+            st.text(f"Answers of {row['name']}: the first one counts")
+        answers = answers[answers["pseudonym"] == row["pseudonym"]].drop(columns="name")
+    else:
+        st.markdown("**Each answer**: the first one counts, the revision stands beside it")
+    st.dataframe(answers.drop(columns=_UNREAD), hide_index=True)
+    files = {
+        "Answers": partial(book.answers, kept, apart, known),
+        "Points": partial(book.each_question, kept, apart, known),
+    }
     with st.container(horizontal=True):
         save = partial(st.download_button, on_click="ignore")
-        save("CSV", partial(as_csv, book), "gradebook.csv", "text/csv")
-        save("Parquet", partial(as_parquet, book), "gradebook.parquet")
+        for name, table in files.items():
+            stem = name.lower()
+            save(f"{name} as CSV", partial(_file, as_csv, table), f"{stem}.csv", "text/csv")
+            save(f"{name} as Parquet", partial(_file, as_parquet, table), f"{stem}.parquet")
     st.caption(
-        "The files also hold each learner's pseudonym and each lesson's version, and times are in "
-        "UTC. In the CSV, text that a spreadsheet would take for a formula begins with an "
-        "apostrophe."
+        "Points have a column for each question: 1 where the first answer was right, 0 where it "
+        "was not. The files also hold each learner's pseudonym, the answers each lesson's version, "
+        "and times are in UTC. In the CSV, text that a spreadsheet would take for a formula begins "
+        "with an apostrophe."
     )
 
 
-def _named(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """With a name in place of each member."""
-    named = [names.get(*each) for each in zip(frame["member"], frame["name"], strict=True)]
-    return frame.assign(name=named).drop(columns="member")
-
-
-def _readable(book: pd.DataFrame) -> pd.DataFrame:
-    """Lessons and steps by their titles, times of the clock here."""
-    known = lessons()
-    places = list(zip(book["lesson"], book["step"], book["version"], strict=True))
-    at = pd.to_datetime(book["at"], utc=True).dt.tz_convert(time_zone()).dt.tz_localize(None)
-    book = book.assign(
-        lesson=[_lesson(known, stem) for stem, _, _ in places],
-        step=[_step(known, *place) for place in places],
-        at=at,
-    )
-    return book.drop(columns="version").rename(columns=_WORDS)
-
-
-def _lesson(known: Mapping[str, Lesson], named: str) -> str:
-    """A lesson by its title, a question of the teacher's own as it was asked."""
-    lesson = known.get(named.removeprefix(_VOTE))
-    return named if lesson is None else f"{'Vote: ' if _VOTE in named else ''}{lesson.title}"
-
-
-def _step(known: Mapping[str, Lesson], named: str, number: int, version: str) -> str:
-    """A step by number and title, by its number alone where the lesson has changed since."""
-    lesson = known.get(named.removeprefix(_VOTE))
-    if lesson is None or lesson.version != version or not 0 < number <= len(lesson.steps):
-        return str(number or "")
-    return f"{number}. {lesson.steps[number - 1].title}"
+def _file(form: Callable[[pd.DataFrame], bytes], table: Callable[[], pd.DataFrame]) -> bytes:
+    return form(table())

@@ -37,6 +37,7 @@ function connect() {
       memory(`vote ${screen.vote.id} ${round}`, { guess, kept: true });
     if (live.screen.closed && !screen.closed) return location.reload(); // open again
     live.screen = screen;
+    live.ends = screen.left === undefined ? null : performance.now() + 1000 * screen.left;
     draw();
     const now = `${screen.vote?.id} ${screen.vote?.phase} ${screen.call?.id}`;
     if (live.told !== undefined && live.told !== now && live.root?.childElementCount)
@@ -44,6 +45,7 @@ function connect() {
     live.told = now;
   };
   socket.onclose = () => {
+    if (live.screen.gone) return; // nobody who could be told anything
     live.socket = null;
     // A class comes back one by one after a restart, not all at once.
     const wait = Math.min(10, 2 ** live.tries++) * (0.5 + Math.random());
@@ -195,6 +197,36 @@ function votePanel(vote) {
   return panel;
 }
 
+function clockPanel() {
+  // What is left of the teacher's time; who cannot see is not told every second of it.
+  const panel = made("section", "panel clock");
+  panel.setAttribute("aria-label", "Timer");
+  const shown = made("output");
+  shown.setAttribute("role", "timer");
+  shown.setAttribute("aria-live", "off");
+  const tell = () => {
+    const left = Math.ceil(Math.max(0, live.ends - performance.now()) / 1000);
+    const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    shown.textContent = left ? `Time left: ${time}` : "The time is up";
+    panel.classList.toggle("soon", left <= 10);
+    if (performance.now() > live.ends + 60_000) panel.remove();
+  };
+  clearInterval(live.ticks);
+  live.ticks = setInterval(() => (shown.isConnected ? tell() : clearInterval(live.ticks)), 250);
+  tell();
+  panel.append(shown);
+  return panel;
+}
+
+function gonePanel(text) {
+  const panel = made("section", "panel gone");
+  panel.setAttribute("role", "alert");
+  const way = made("a", "main", "Join a class");
+  way.href = "/join";
+  panel.append(made("h3", "", text), way);
+  return panel;
+}
+
 function callPanel(call) {
   if (memory("declined call") === call.id || memory("followed call") === call.id) return null;
   const panel = made("section", "panel call");
@@ -246,7 +278,9 @@ function draw() {
     panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
     panels.push(panel);
   }
+  if (screen.gone) panels.push(gonePanel(screen.gone));
   if (screen.call) panels.push(callPanel(screen.call));
+  if (live.ends && performance.now() < live.ends + 60_000) panels.push(clockPanel());
   if (screen.vote) panels.push(votePanel(screen.vote));
   const shown = panels.filter(Boolean);
   const focused = root.getRootNode().activeElement;

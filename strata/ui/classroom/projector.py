@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from strata.classroom.asked import LETTERS
-from strata.classroom.roster import Class
+from strata.classroom.roster import Class, Member
 from strata.classroom.votes import Vote
+from strata.classroom.wall import Wall, wall
 from strata.errors import InputError, StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.page import draw
-from strata.ui.classroom.class_page import entrance
+from strata.ui.classroom.entrance import clock, entrance
 from strata.ui.classroom.vote_tab import results, votes
-from strata.ui.server.learner import roster, seat
+from strata.ui.server.learner import database, roster, seat
 
 _EVERY = 1  # seconds between two looks
 _WALL = (Path(__file__).parent / "wall.css").read_text("utf-8")
+_NAMED = 60  # learners
 
 
 def show() -> None:
@@ -36,14 +39,17 @@ def _wall(group: Class) -> None:
     try:
         vote = votes().running(group.id)
         cast = votes().ballots(vote.id)[vote.id] if vote else {1: {}, 2: {}}
-        n_members = len(roster().members(group.id))
+        members = roster().members(group.id)
+        n_members, now = len(members), wall(database(), group.id)
     except StrataError as error:
         style.say("refusal", str(error), "wall")
         return
+    with st.container(key="wall_clock"):
+        clock(now.left())
     if vote is None:
         st.title(group.name, anchor=False)
         entrance(group)
-        st.markdown(f"### {n_members} have joined")
+        _who_is_there(members, now)
         return
     with st.container(key="wall"):
         if vote.asked.prompt:
@@ -68,3 +74,13 @@ def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:
         "done": f"The vote is over: {n_cast} have voted",
     }
     st.markdown(f"### {words[vote.phase]}")
+
+
+def _who_is_there(members: Sequence[Member], now: Wall) -> None:
+    """How many have joined, and their names, the latest first, unless these are hidden."""
+    st.markdown(f"### {len(members)} have joined")
+    if members and not now.names_hidden:
+        names = [member.name for member in reversed(members)]
+        more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        with st.container(key="wall_names"):
+            st.text("   ".join([*names[:_NAMED], *more]))

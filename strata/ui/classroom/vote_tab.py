@@ -21,6 +21,8 @@ from strata.lessons.answers import measured
 from strata.ui.anatomy import ask, style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom.entrance import names_of
+from strata.ui.classroom.vote_words import hide_words, not_yet, question
 from strata.ui.lessons.run import Run
 from strata.ui.server.learner import database, roster
 from strata.ui.server.resources import models
@@ -144,24 +146,26 @@ def _running(group: Class, vote_id: str) -> None:
     try:
         vote = votes().running(group.id)
         cast = votes().ballots(vote_id)[vote_id]
-        n_members = len(roster().members(group.id))
+        names = names_of(group, roster().members(group.id))
     except StrataError as error:
         style.say("refusal", f"{error} What is shown may be old.", "vote")
         return
     if vote is None or vote.id != vote_id:  # ended, or another one opened, elsewhere
         st.rerun(scope="app")
+    latest = cast[vote.held(cast)[-1]]
     with st.container(key="vote_phase"):
         st.markdown(f"## {_TITLES[vote.phase]}")
-    st.text(vote.asked.question.ask)
-    if vote.asked.prompt:
-        st.text(f"About the prompt “{vote.asked.prompt}”")
-    latest = cast[vote.held(cast)[-1]]
-    st.markdown(f"**{len(latest)} of {n_members}** have voted.")
+        st.markdown(f"**{len(latest)} of {len(names)}** have voted.")
     peeks = _steps(vote)
+    if vote.round:
+        not_yet(vote, cast, names)
+    else:
+        hide_words(votes(), vote, cast)
     if latest and peeks:
         draw(results(replace(vote, phase="done"), cast), f"peeked_{vote.phase}")
     elif vote.shown:
         draw(results(vote, cast), f"tally_{vote.phase}")
+    question(vote)
 
 
 def _steps(vote: Vote) -> bool:

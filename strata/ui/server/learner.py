@@ -59,8 +59,11 @@ def keep_prompt(text: str) -> str:
 
 
 def kept_prompt(prompt_id: str) -> str | None:
-    """The text that `keep_prompt` gave this id in the learner's class; None if there is none."""
-    return prompt_store().load(prompt_id, class_id())
+    """The text that `keep_prompt` gave this id in the learner's class, for a teacher in any of the
+    classes here; None if there is none."""
+    here = seat()
+    teaches = here is not None and here.is_teacher
+    return prompt_store().load(prompt_id, None if teaches else class_id())
 
 
 def learner() -> str:

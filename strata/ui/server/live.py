@@ -27,6 +27,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from strata.classroom.roster import Roster, Seat, zone_named
 from strata.errors import InputError, StrataError
 from strata.runtime.attempts import Attempts
+from strata.storage.database import AwayError
 from strata.ui.server import door
 
 if TYPE_CHECKING:  # imported late: pandas and scipy take seconds
@@ -40,6 +41,7 @@ _LISTEN_AGAIN = 5.0  # seconds until it is asked to once more
 _SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
 _NOT_YET = "Not kept yet: the class's database does not answer. It is tried again."
+_GONE = "You were taken out of the class {}. What you did there was deleted."
 _log = logging.getLogger("strata")
 
 
@@ -135,6 +137,8 @@ async def _look(here: Desk, ear: _Ear) -> None:
         ear.told.clear()
         looked = time.monotonic()
         try:
+            with suppress(AwayError):  # it could be read only; the look says if not even that
+                await run_in_threadpool(here.board.close_rounds)
             moved = await run_in_threadpool(here.board.look)
             if moved and door.reception is not None:
                 door.reception.changed(moved)
@@ -187,6 +191,10 @@ async def listen(socket: WebSocket) -> None:
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
+            if await _is_deleted(socket, seat.group.id, seat.member.id):
+                await socket.send_json({"revision": -1, "gone": _GONE.format(seat.group.name)})
+                await socket.close(1008)
+                break
     except WebSocketDisconnect:
         pass
     finally:
@@ -263,6 +271,18 @@ async def _seat(connection: HTTPConnection) -> Seat | None:
         return None
     token = connection.cookies.get(door.COOKIE, "")
     return await run_in_threadpool(door.reception.seated, token)
+
+
+async def _is_deleted(socket: WebSocket, class_id: str, member: str) -> bool:
+    """Whether the member was deleted since the socket was opened. The database is asked only of
+    who was not there at the latest look."""
+    if desk is None or desk.board.knows(class_id, member):
+        return False
+    with suppress(StrataError):
+        assert door.reception is not None
+        token = socket.cookies.get(door.COOKIE, "")
+        return await run_in_threadpool(door.reception.roster.seated, token) is None
+    return False
 
 
 async def _until_gone(socket: WebSocket) -> None:

@@ -128,7 +128,7 @@ def _open_door() -> None:
     if not class_mode():
         return
     from strata.classroom.settings import class_settings
-    from strata.ui.server import door, live
+    from strata.ui.server import door, live, sheet
 
     settings = class_settings()
     accounts: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ def _open_door() -> None:
 
         accounts = (oidc.BEGIN, oidc.BACK)
         routes.extend(oidc.Accounts(settings).routes())
-    routes.extend([*door.routes, *live.routes])
+    routes.extend([*door.routes, *live.routes, *sheet.routes])
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
     middleware.extend((hosts, Middleware(door.Door)))
     door.open_door(settings.teacher_hash, accounts).roster.remove_expired()

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from strata.classroom.board import Board
 from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Votes, call
+from strata.classroom.wall import give_time
 from strata.lessons.progress import Progress
 from strata.runtime.attempts import Attempts
 from strata.storage.database import AwayError, Database
@@ -131,13 +132,52 @@ def test_who_was_deleted_is_out_where_they_are_seated(client: TestClient, group:
     ann, ann_id = seated(client, group, "Ann")
     token = ann["cookie"].split("=", 1)[1]
     assert door.reception is not None
-    with client.websocket_connect("/live", headers=ann) as socket:
+    bob, _ = seated(client, group, "Bob")
+    with (
+        client.websocket_connect("/live", headers=ann) as socket,
+        client.websocket_connect("/live", headers=bob) as other,
+    ):
         before = socket.receive_json()["revision"]
         assert door.reception.seated(token) is not None
         door.reception.roster.forget(ann_id)
-        while socket.receive_json()["revision"] == before:
+        while (heard := socket.receive_json())["revision"] == before:
             pass
+        assert "taken out of the class 3b" in heard["gone"]
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_json()
         assert door.reception.seated(token) is None
+        while (news := other.receive_json())["revision"] <= before:
+            pass
+        assert "gone" not in news
+
+
+def test_who_has_joined_since_the_latest_look_is_not_called_deleted(
+    client: TestClient, group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live.desk is not None
+    ann, _ = seated(client, group, "Ann")
+    with client.websocket_connect("/live", headers=ann) as socket:
+        monkeypatch.setattr(live.desk.board, "knows", lambda class_id, member: False)
+        give_time(database, group.id, timedelta(minutes=1))
+        while (heard := socket.receive_json()).get("left") is None:
+            pass
+        give_time(database, group.id, None)
+        while (heard := socket.receive_json()).get("left") is not None:
+            pass
+        assert "gone" not in heard
+
+
+def test_a_round_is_over_when_its_time_is_up(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    ann, _ = seated(client, group, "Ann")
+    with client.websocket_connect("/live", headers=ann) as socket:
+        vote = Votes(database).open(group.id, OWN)
+        give_time(database, group.id, timedelta(seconds=0.01))
+        while socket.receive_json().get("vote", {}).get("phase") != "talk":
+            pass
+    sent = client.post("/live/vote", content=ballot(vote.id), headers=ann)
+    assert sent.status_code == 409
 
 
 def test_who_leaves_while_they_are_looked_up_is_out(
