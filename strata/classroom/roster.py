@@ -157,8 +157,8 @@ class Roster:
         """The title of the page to which the class is called now; "" for none."""
         with self._database.session() as session:
             told = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
-        call = json.loads(told) if told else None
-        return str(call["title"]) if call and lasts(call) else ""
+        call = json.loads(told) if told else {}
+        return str(call["title"]) if "title" in call and lasts(call) else ""
 
     def members(self, class_id: str) -> list[Member]:
         """The members of a class in the order in which they joined."""

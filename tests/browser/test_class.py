@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -271,19 +272,25 @@ def test_bring_everyone_here(newcomer: Newcomer, hosted: str) -> None:
     code = new_class(desk, "Come along")
     ann, _ = join(newcomer, hosted, code, "Ann")
     bob, _ = join(newcomer, hosted, code, "Bob")
-    desk.goto(f"{hosted}/predictions?k=20")
+    desk.goto(f"{hosted}/predictions?k=20&{urlsplit(desk.url).query}")
     expect(desk.locator(".st-key-foot")).to_be_visible()
     settled(desk)
     desk.get_by_role("textbox", name="Prompt").fill("The teacher's own words are")
     desk.keyboard.press("Control+Enter")
     expect(desk).to_have_url(re.compile("prompt="))
     settled(desk)
-    desk.get_by_role("button", name="Bring everyone here").click()
-    desk.get_by_role("button", name="Come along").click()
+    desk.locator(".st-key-bring_everyone summary").click()
+    expect(desk.get_by_text("Ann, Bob")).to_be_visible()
+    desk.get_by_role("button", name="Bring 2 learners here").click()
     bob.get_by_role("button", name="Stay here").click()
     expect(ann).to_have_url(re.compile("/predictions.*k=20"))
     expect(ann.get_by_role("textbox", name="Prompt")).to_have_value("The teacher's own words are")
     expect(ann.locator(".st-key-foot")).to_be_visible()
+    # Taken back where it was pressed, and who went along goes back.
+    desk.get_by_role("button", name="Undo").click()
+    ann.get_by_role("button", name="Back to where I was").click()
+    expect(ann).to_have_url(re.compile("/lessons"))
+    expect(desk.get_by_text("Asked to come to")).to_have_count(0)
     assert "/lessons" in bob.url
     bob.reload()
     settled(bob)

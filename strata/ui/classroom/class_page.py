@@ -21,6 +21,7 @@ from strata.lessons import Lesson, lessons
 from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom import this_class
 from strata.ui.classroom.class_settings import choose_lessons, choose_model, kept, learners, rules
 from strata.ui.classroom.gradebook import gradebook
 from strata.ui.classroom.vote_tab import vote_tab
@@ -44,12 +45,9 @@ def show() -> None:
     if not known:
         left.markdown("There is no class yet: make one, and give its code to your learners.")
         return
-    by_id = {each.id: each for each in known}
-    # The newest is chosen; with a class more the box is another one, since a browser that has not
-    # heard of it still sends what was chosen before.
-    key, name = f"class_{len(known)}", lambda class_id: by_id[class_id].name
-    chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
-    group = by_id[chosen]
+    with left:
+        group = this_class.choose(known) or known[0]
+    this_class.keep_in_address()
     entrance(group)
     _state(group)
     wall = f"/projector?of={group.id}"
@@ -82,7 +80,7 @@ def _new(key: str) -> None:
             return
     try:
         over = datetime.now(UTC) + timedelta(days=_KEPT[kept])
-        roster().create(name, lessons=stems, model=model, expires=over)
+        this_class.be_with(roster().create(name, lessons=stems, model=model, expires=over).id)
     except StrataError as error:
         style.say("refusal", str(error), "new_class")
         return

@@ -195,14 +195,35 @@ function votePanel(vote) {
   return panel;
 }
 
+function takenBack(call) {
+  // Of a call that was followed: the way back to where one was.
+  const from = memory("came from");
+  if (memory("followed call") !== call.undone || !from) return null;
+  const panel = made("section", "panel call");
+  panel.setAttribute("aria-label", "Your teacher has taken the call back");
+  panel.append(made("h3", "", "Your teacher has taken that call back"));
+  const back = () => {
+    memory("followed call", call.id);
+    location.assign(from);
+  };
+  const stay = () => {
+    memory("declined call", call.id);
+    draw();
+  };
+  panel.append(button("main", "Back to where I was", back), button("plain", "Stay here", stay));
+  return panel;
+}
+
 function callPanel(call) {
   if (memory("declined call") === call.id || memory("followed call") === call.id) return null;
+  if (call.undone) return takenBack(call);
   const panel = made("section", "panel call");
   panel.setAttribute("aria-label", "Your teacher calls");
   panel.append(made("h3", "", `Your teacher brings everyone to ${call.title}`));
   if (call.prompt) panel.append(made("p", "prompt", `“${call.prompt}”`));
   const go = () => {
     memory("followed call", call.id);
+    memory("came from", location.href);
     location.assign(call.path + (call.query ? `?${call.query}` : ""));
   };
   const left = made("span", "quiet");
