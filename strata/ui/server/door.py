@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import parse_qs, quote
@@ -19,21 +20,33 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strata.classroom.codes import fingerprint, is_password
-from strata.classroom.roster import SEAT_HOURS, Roster, Seat
+from strata.classroom.roster import Roster, Seat
 from strata.errors import InputError, StrataError, UnknownCodeError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import shared
-from strata.ui.server.door_pages import join_page, page, warning
+from strata.ui.server import seats
+from strata.ui.server.door_pages import (
+    closed_page,
+    join_page,
+    leave_page,
+    page,
+    refused_page,
+    switch_page,
+    warning,
+)
 from strata.ui.server.origin import changes, is_foreign
+from strata.ui.server.seats import BESIDE, COOKIE
+from strata.ui.server.seats import scheme as scheme
 
-COOKIE = "strata_seat"
 # For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
 # only if this is what it was when the session began: to know another's session id is not enough.
 _SEAT = b"x-strata-seat"
-_OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
+_OPEN = frozenset(
+    ("/join", "/teach", "/leave", "/switch", "/readyz", "/_stcore/health", "/favicon.png")
+)
 _LONGEST_FORM = 10_000  # bytes
 _FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
-_TEACHER_HOURS = 12.0
+_TEACHERS = ("/class", "/projector")  # pages
 _LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
 _MOST_WAITING = 500  # of such browsers at a time
 _waiting = 0
@@ -129,11 +142,19 @@ class Door:
             await _refuse(scope, receive, send, "The class's database does not answer; try again.")
             return
         closed = seat.group.closed() if seat is not None and seat.group else ""
+        is_page = scope["type"] == "http" and not path.startswith("/_stcore")
         if seat is not None and not closed:
+            if is_page and path in _TEACHERS and not seat.is_teacher:
+                beside = await _sits(connection, BESIDE)
+                if beside is not None and beside.is_teacher:
+                    await RedirectResponse("/switch", 303)(scope, receive, send)
+                    return
             headers = [each for each in scope["headers"] if each[0] != _SEAT]
             whose = (_SEAT, fingerprint(token).encode())
             await self.app({**scope, "headers": [*headers, whose]}, receive, send)
-        elif scope["type"] == "websocket" or path.startswith("/_stcore") or closed:
+        elif seat is not None and is_page:
+            await closed_page(seat, closed)(scope, receive, send)
+        elif seat is not None or not is_page:
             await _refuse(scope, receive, send, closed or "Enter by /join first.")
         else:
             query = scope["query_string"].decode("latin-1")
@@ -146,16 +167,25 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
         return
-    body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
-    await page("Strata", body, status=403)(scope, receive, send)
+    await refused_page(why, again=scope["method"] == "GET")(scope, receive, send)
+
+
+async def _sits(connection: HTTPConnection, cookie: str = COOKIE) -> Seat | None:
+    """Who has the seat that this cookie of the browser names; None also if nobody can say."""
+    assert reception is not None
+    with suppress(StrataError):
+        return await run_in_threadpool(reception.seated, connection.cookies.get(cookie, ""))
+    return None
 
 
 async def join(request: Request) -> Response:
     """Enter by class code and name, or come back by resume code."""
     asked = request.query_params
     next_page = _local(asked.get("next", ""))
+    both = await _both(request)
+    told = seats.told_at_the_door(*both), seats.keep_the_teachers(*both)
     if request.method != "POST":
-        return join_page(asked.get("code", ""), "", next_page)
+        return join_page(asked.get("code", ""), "", next_page, "", *told)
     assert reception is not None
     typed = await _typed(request)
     code, name, resume = (typed.get(each, "") for each in ("code", "name", "resume"))
@@ -172,18 +202,49 @@ async def join(request: Request) -> Response:
         wait = reception.wrong_codes.wait(whose)
         reception.wrong_codes.take(whose)
         said = f"Too many wrong codes; try again in {wait:.0f} seconds." if wait else str(error)
-        return join_page(code, name, next_page, said)
+        return join_page(code, name, next_page, said, *told)
     except InputError as error:
-        return join_page(code, name, next_page, str(error))
+        return join_page(code, name, next_page, str(error), *told)
     except StrataError:
-        return join_page(code, name, next_page, "The class's database does not answer; try again.")
-    if not new:
-        return _seat(RedirectResponse(next_page, 303), request, token, SEAT_HOURS)
-    body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this one
-      forgets you, this code brings your work back. Write it down; it is shown this once.</p>
-      <p class=code id=resume>{new}</p>
-      <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
-    return _seat(page("You are in", body), request, token, SEAT_HOURS)
+        said = "The class's database does not answer; try again."
+        return join_page(code, name, next_page, said, *told)
+    answer: Response = RedirectResponse(next_page, 303)
+    if new:
+        body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this
+          one forgets you, this code brings your work back. Write it down; it is shown this
+          once.</p>
+          <p class=code id=resume>{new}</p>
+          <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
+        answer = page("You are in", body)
+    await _sit(request, answer, token, is_teacher=False, keep="keep" in typed)
+    return answer
+
+
+async def _both(request: Request) -> tuple[Seat | None, Seat | None]:
+    """The seat that the browser sits on, and the one beside it."""
+    return await _sits(request), await _sits(request, BESIDE)
+
+
+async def _sit(
+    request: Request, answer: Response, token: str, is_teacher: bool, keep: bool
+) -> None:
+    """Give the browser a seat. Of those that it had, the latest of the other kind is kept beside
+    it; if not `keep`, a teacher's is given back instead."""
+    assert reception is not None
+    seats.put(answer, request, token, is_teacher)
+    others = [
+        (request.cookies[name], seat)
+        for name, seat in zip((COOKIE, BESIDE), await _both(request), strict=True)
+        if seat is not None and seat.is_teacher != is_teacher
+    ]
+    for other, seat in others if keep else ():
+        seats.put(answer, request, other, seat.is_teacher, BESIDE)
+        return
+    if BESIDE in request.cookies:
+        answer.delete_cookie(BESIDE)
+    for other, seat in others:
+        if seat.is_teacher:
+            await run_in_threadpool(reception.forget, other)
 
 
 async def _wait_for_turn(turns: Attempts, whose: str) -> None:
@@ -204,7 +265,7 @@ async def _wait_for_turn(turns: Attempts, whose: str) -> None:
 async def teach(request: Request) -> Response:
     """Enter as the teacher, by the secret."""
     if request.method != "POST":
-        return teachers_page()
+        return teachers_page(here=seats.told_to_a_teacher(*await _both(request)))
     assert reception is not None
     typed = (await _typed(request)).get("secret", "")
     whose = request.client.host if request.client else ""
@@ -221,14 +282,16 @@ async def let_teacher_in(request: Request) -> Response:
     """Give the browser the teacher's seat, whoever the teacher is, and open the class page."""
     assert reception is not None
     try:
-        token = await run_in_threadpool(reception.roster.seat, "", _TEACHER_HOURS)
+        token = await run_in_threadpool(reception.roster.seat, "", seats.TEACHER_HOURS)
     except StrataError:
         return teachers_page("The class's database does not answer; try again.")
-    return _seat(RedirectResponse("/class", 303), request, token, _TEACHER_HOURS)
+    answer = RedirectResponse("/class", 303)
+    await _sit(request, answer, token, is_teacher=True, keep=True)
+    return answer
 
 
-def teachers_page(wrong: str = "") -> Response:
-    """How a teacher comes in, and why it did not work."""
+def teachers_page(wrong: str = "", here: str = "") -> Response:
+    """How a teacher comes in, why it did not work, and who sits `here` already, in HTML."""
     assert reception is not None
     by_secret = """<form method=post action="/teach"><label>The teacher's secret
       <input name=secret type=password required autofocus autocomplete=current-password></label>
@@ -236,22 +299,45 @@ def teachers_page(wrong: str = "") -> Response:
     by_account = ""
     if reception.accounts:
         by_account = f'<p><a class=button href="{reception.accounts[0]}">Sign in</a></p>'
-    body = f"""{warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
+    body = f"""{warning(wrong)}{here}{by_account}{by_secret if reception.teacher else ""}
       <p><a href="/join">I am a learner</a></p>"""
     return page("For the teacher", body, status=403 if wrong else 200)
 
 
 async def leave(request: Request) -> Response:
-    """Give the seat back; what was done is kept."""
+    """Give the seat back, for the one beside it if there is one; what was done is kept."""
+    beside = await _sits(request, BESIDE)
     if request.method != "POST":
-        body = """<p>Your answers are kept. To come back you need your resume code.</p>
-          <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
-        return page("Leave the class?", body)
-    if reception is not None:
-        await run_in_threadpool(reception.forget, request.cookies.get(COOKIE, ""))
+        return leave_page(await _sits(request), beside)
+    both = "both" in await _typed(request)
+    assert reception is not None
+    await run_in_threadpool(reception.forget, request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/join", 303)
-    if COOKIE in request.cookies:
+    if beside is not None and not both:
+        answer = RedirectResponse(seats.home(beside), 303)
+        seats.put(answer, request, request.cookies[BESIDE], beside.is_teacher)
+    elif COOKIE in request.cookies:
         answer.delete_cookie(COOKIE)
+    if BESIDE in request.cookies:
+        answer.delete_cookie(BESIDE)
+        if both:
+            await run_in_threadpool(reception.forget, request.cookies[BESIDE])
+    return answer
+
+
+async def switch(request: Request) -> Response:
+    """Sit on the seat that is kept beside this one, which is kept in its place."""
+    seat, beside = await _both(request)
+    if beside is None:
+        return RedirectResponse("/join" if seat is None else seats.home(seat), 303)
+    if request.method != "POST":
+        return switch_page(seat, beside)
+    answer = RedirectResponse(seats.home(beside), 303)
+    seats.put(answer, request, request.cookies[BESIDE], beside.is_teacher)
+    if seat is None:
+        answer.delete_cookie(BESIDE)
+    else:
+        seats.put(answer, request, request.cookies[COOKIE], seat.is_teacher, BESIDE)
     return answer
 
 
@@ -259,6 +345,7 @@ routes = [
     Route("/join", join, methods=["GET", "POST"]),
     Route("/teach", teach, methods=["GET", "POST"]),
     Route("/leave", leave, methods=["GET", "POST"]),
+    Route("/switch", switch, methods=["GET", "POST"]),
 ]
 
 
@@ -280,17 +367,3 @@ def _local(address: str) -> str:
     # Browsers leave out line feeds and tabs, and take a backslash for a slash.
     safe = address.startswith("/") and address.isprintable() and "\\" not in address
     return address if safe and "//" not in address[:2] and address != "/" else "/lessons"
-
-
-def scheme(request: Request) -> str:
-    """http or https, as the browser speaks it to the outermost proxy."""
-    return request.headers.get("x-forwarded-proto", request.url.scheme)
-
-
-def _seat(answer: Response, request: Request, token: str, hours: float) -> Response:
-    secure = scheme(request) == "https"
-    answer.set_cookie(
-        COOKIE, token, int(hours * 3600), httponly=True, samesite="lax", secure=secure
-    )
-    answer.headers["cache-control"] = "no-store"
-    return answer
