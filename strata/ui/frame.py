@@ -57,7 +57,9 @@ except StrataError as error:
 kept.banner()
 if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
     record.begin(None)  # keeps what waits of the step that was left so
-    style.say("refusal", why)  # a browser that was in keeps its socket
+    style.say("refusal", why)  # a browser that was in keeps its socket, and hears when it opens
+    st.caption("What you did is kept. This page comes back by itself as soon as the class opens.")
+    st.link_button("Join another class", "/join")
     st.stop()
 if here is not None and here.is_teacher:
     this_class.begin()

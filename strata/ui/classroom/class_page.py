@@ -23,6 +23,7 @@ from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
 from strata.ui.classroom import this_class
 from strata.ui.classroom.class_settings import choose_lessons, choose_model, kept, learners, rules
+from strata.ui.classroom.coming_in import remove_several, say_if_shut, who_may_join
 from strata.ui.classroom.gradebook import gradebook
 from strata.ui.classroom.vote_tab import vote_tab
 from strata.ui.server.learner import database, is_loopback, roster, seat, time_zone
@@ -49,7 +50,7 @@ def show() -> None:
         group = this_class.choose(known) or known[0]
     this_class.keep_in_address()
     entrance(group)
-    _state(group)
+    st.fragment(_state, run_every=_EVERY)(group.id)
     wall = f"/projector?of={group.id}"
     st.link_button("For the projector: the code, then each vote", wall, icon=":material/tv:")
     names = ["Who is where", "Vote", "Gradebook", "Settings"]
@@ -65,7 +66,9 @@ def show() -> None:
             gradebook(group)
     with settings:
         if settings.open:
+            who_may_join(group)
             rules(group)
+            remove_several(group)
             kept(group)
 
 
@@ -100,19 +103,27 @@ def entrance(group: Class) -> None:
         st.html(f'<img class="class-qr" alt="The link as a QR code" src="{picture}">', width=150)
 
 
-def _state(group: Class) -> None:
+def _state(class_id: str) -> None:
     """What the teacher should know of the class now: an address that is nobody else's, a call, that
-    it is closed."""
+    nobody new can join, that it is closed. By itself, since that comes and goes by the clock."""
+    try:
+        group, called = roster().get(class_id), roster().called(class_id)
+    except StrataError as error:
+        style.say("refusal", f"{error} What is shown may be old.", "state")
+        return
+    if group is None:
+        return
     if is_loopback(urlsplit(st.context.url or "").hostname or ""):
         st.caption(
             "The address in this link is this machine's own: open this page under the address that "
             "the others use, and the link and its picture will be right for them."
         )
-    if called := roster().called(group.id):
+    if called:
         with st.container(horizontal=True, vertical_alignment="center", key="called"):
             st.caption(f"Everyone was asked to come to {called}.")
             back = partial(call, database(), group.id, None)
             st.button("Take it back", on_click=back, type="tertiary")
+    say_if_shut(group)
     if reason := group.closed(zone=time_zone()):
         style.say("warning", f"{reason} Nobody else can come in or go on.", "closed")
 

@@ -255,6 +255,12 @@ function callPanel(call) {
   return panel;
 }
 
+function cover(figures) {
+  // Known to the next page of this tab before its figures are drawn.
+  if (Boolean(memory("covers")) !== figures) memory("covers", figures);
+  document.documentElement.toggleAttribute("data-strata-covers", figures);
+}
+
 function draw() {
   const { root, screen } = live;
   if (!root) return;
@@ -264,7 +270,10 @@ function draw() {
   const panels = [];
   if (screen.closed) {
     const panel = made("section", "panel");
-    panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
+    const other = made("a", "", "Join another class");
+    other.href = "/join";
+    const said = "What you did is kept. This page goes on by itself as soon as the class opens.";
+    panel.append(made("h3", "", screen.closed), made("p", "", said), other);
     panels.push(panel);
   }
   if (screen.call) panels.push(callPanel(screen.call));
@@ -275,7 +284,9 @@ function draw() {
   root.replaceChildren(...shown);
   if (typing >= 0) root.querySelectorAll("input, button")[typing]?.focus({ preventScroll: true });
   document.documentElement.toggleAttribute("data-strata-live", shown.length > 0);
-  document.documentElement.toggleAttribute("data-strata-votes", Boolean(screen.vote && !(screen.vote.results && screen.vote.phase === "done")));
+  const hides = screen.vote && !(screen.vote.results && screen.vote.phase === "done");
+  document.documentElement.toggleAttribute("data-strata-votes", Boolean(hides));
+  cover(Boolean(hides && screen.vote.covers));
 }
 
 export default function ({ parentElement }) {
@@ -287,5 +298,6 @@ export default function ({ parentElement }) {
   }
   live.root = root;
   connect();
-  draw();
+  if ("revision" in live.screen) draw();
+  else cover(Boolean(memory("covers"))); // not told yet
 }

@@ -21,6 +21,7 @@ from strata.lessons.answers import measured
 from strata.ui.anatomy import ask, style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom.answered_before import say_how_many
 from strata.ui.lessons.run import Run
 from strata.ui.server.learner import database, roster
 from strata.ui.server.resources import models
@@ -86,6 +87,7 @@ def _of_lesson(group: Class) -> Asked | None:
         )
     for option in of[number].options:
         st.text(f"○  {option.text}")
+    say_how_many(group, Asked(question=of[number], lesson=lesson.stem, number=number + 1))
     if not pressed(st.button, "Open the vote", f"open_vote_{group.id}"):
         return None
     try:
@@ -155,6 +157,8 @@ def _running(group: Class, vote_id: str) -> None:
     st.text(vote.asked.question.ask)
     if vote.asked.prompt:
         st.text(f"About the prompt “{vote.asked.prompt}”")
+    if vote.asked.lesson:
+        say_how_many(group, vote.asked, vote.created)
     latest = cast[vote.held(cast)[-1]]
     st.markdown(f"**{len(latest)} of {n_members}** have voted.")
     peeks = _steps(vote)

@@ -7,20 +7,14 @@ from functools import partial
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from strata.classroom.roster import Class, Roster, Seat
-from strata.storage.database import Database
-from strata.ui.classroom import bring, class_page, this_class, vote_tab
+from strata.classroom.roster import Class, Roster
+from strata.ui.classroom import bring, this_class
 
 
 @pytest.fixture
-def groups(database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[Class, Class]:
-    """Two classes, the newer one last; pages are the teacher's."""
-    roster = Roster(database)
-    for module in (bring, class_page, vote_tab):
-        monkeypatch.setattr(module, "roster", lambda: roster)
-        monkeypatch.setattr(module, "database", lambda: database)
-    monkeypatch.setattr(class_page, "seat", Seat)
-    return roster.create("3b"), roster.create("4a")
+def groups(teacher: Roster) -> tuple[Class, Class]:
+    """Two classes, the newer one last."""
+    return teacher.create("3b"), teacher.create("4a")
 
 
 def pages() -> None:  # run by itself, without imports above
@@ -76,22 +70,15 @@ def test_the_class_page_comes_back_to_the_class_it_was_at(groups: tuple[Class, C
 
 
 def test_only_this_class_is_brought_and_it_can_be_undone_there(
-    groups: tuple[Class, Class], monkeypatch: pytest.MonkeyPatch
+    groups: tuple[Class, Class],
+    teacher: Roster,
+    boxes_are_open: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    older, newer = groups
-    roster = bring.roster()
+    older, newer, roster = *groups, teacher
     for group, name in ((older, "Ann"), (older, "Bob"), (newer, "Eve")):
         roster.join(group.code, name)
 
-    class Opened:
-        open = True
-
-        def __enter__(self) -> Opened:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-    monkeypatch.setattr(bring.st, "expander", lambda *_, **__: Opened())
     monkeypatch.setattr(bring, "_refuse_if_too_long", lambda *_: None)
     asked: list[dict[str, str]] = []
     call = partial(bring.call)
