@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
@@ -9,7 +10,7 @@ import streamlit as st
 from strata.classroom.roster import Class
 from strata.ui.anatomy.address import OF_CLASS, remember
 
-_KEY = "this_class"
+_KEY, _BOX = "this_class", "box_of_this_class"
 
 
 def begin() -> None:
@@ -34,6 +35,12 @@ def keep_in_address() -> None:
     remember(OF_CLASS, st.session_state[_KEY] or None)
 
 
+def _chosen_in(box: str) -> None:
+    """Be with the class that was chosen in a box; not in one that was there before."""
+    if box == st.session_state[_BOX]:
+        be_with(st.session_state[box] or "")
+
+
 def choose(groups: Sequence[Class], newest: bool = True) -> Class | None:
     """A box to choose one of these classes, the newest of which comes first: that is chosen where
     the teacher is with none of them, or none if not `newest`."""
@@ -42,17 +49,27 @@ def choose(groups: Sequence[Class], newest: bool = True) -> Class | None:
         group = groups[0]
     # With a class more the box is another one, since a browser that has not heard of it still sends
     # what was chosen before.
-    key = f"class_{len(groups)}"
+    key = st.session_state[_BOX] = f"class_{len(groups)}"
+    often = Counter(each.name for each in groups)
     if group is not None and st.session_state.get(key) != group.id:
         st.session_state[key] = group.id
+
+    def named(class_id: str) -> str:
+        """Two of one name are told apart: the browser says which by these words."""
+        each = by_id.get(class_id)
+        if each is None or often[each.name] == 1:
+            return each.name if each else class_id
+        return f"{each.name} ({each.code})"
+
     chosen = st.selectbox(
         "Class",
         list(by_id),
         index=0 if newest else None,
-        format_func=lambda class_id: by_id[class_id].name,
+        format_func=named,
         placeholder="Which class?",
         key=key,
-        on_change=lambda: be_with(st.session_state[key] or ""),
+        on_change=_chosen_in,
+        args=(key,),
     )
     if chosen is not None:
         be_with(chosen)

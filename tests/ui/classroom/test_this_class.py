@@ -23,6 +23,9 @@ def pages() -> None:  # run by itself, without imports above
     from strata.ui.classroom import bring, class_page, this_class
 
     this_class.begin()
+    if "late" in st.session_state:  # the browser tells of a box that is no more
+        st.session_state["class_2"] = st.session_state.pop("late")
+        this_class._chosen_in("class_2")
     if st.session_state.get("elsewhere"):
         st.query_params.clear()  # as Streamlit does between two pages
         this_class.keep_in_address()
@@ -67,6 +70,20 @@ def test_the_class_page_comes_back_to_the_class_it_was_at(groups: tuple[Class, C
     # A reload is a new session; so is a link to a class that was deleted.
     assert opened(older.id).selectbox("class_2").value == older.id
     assert opened("gone").selectbox("class_2").value == newer.id
+
+
+def test_a_class_more_is_chosen_and_stays_so(groups: tuple[Class, Class], teacher: Roster) -> None:
+    app = opened(groups[0].id)
+    third = teacher.create("3b")  # as an older one is called
+    app.session_state["this_class"] = third.id
+    box = run(app).selectbox("class_3")
+    assert box.value == third.id
+    assert box.options == [f"3b ({third.code})", "4a", f"3b ({groups[0].code})"]
+    app.session_state["late"] = groups[0].id
+    assert run(app).selectbox("class_3").value == third.id
+    app.selectbox("class_3").set_value(groups[0].id)
+    assert run(app).selectbox("class_3").value == groups[0].id
+    assert address(app) == groups[0].id
 
 
 def test_only_this_class_is_brought_and_it_can_be_undone_there(
