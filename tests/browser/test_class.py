@@ -184,15 +184,13 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     # does not show a neighbour what was right.
     verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
     expect(verdict).to_be_visible()
-    figures = [each.get_by_test_id("stVegaLiteChart").first for each in learners[:2]]
-    for figure in figures:
-        expect(figure).to_be_visible()
+    figure = learners[1].get_by_test_id("stVegaLiteChart").first
+    expect(figure).to_be_visible()
     knew = desk.get_by_text("1 of 3 have answered this question in the lesson")
     expect(knew).to_be_visible()
     desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
-    for figure in figures:  # where the answer could be read off
-        expect(figure).to_be_hidden()
+    expect(figure).to_be_hidden()  # where the answer could be read off
     expect(knew).to_be_visible()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
@@ -207,8 +205,7 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     desk.get_by_role("button", name="No second vote: show the answer").click()
     expect(asked).to_be_visible()
     expect(verdict).to_be_visible()
-    for figure in figures:
-        expect(figure).to_be_visible()
+    expect(figure).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(verdict).to_be_visible()
@@ -273,12 +270,6 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     expect(learners[1].locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
     expect(away.locator("section.panel")).to_have_count(0)
     expect(wall.get_by_text("was closed at")).to_be_visible()  # and says no code
-    expect(wall.get_by_text(code)).to_have_count(0)
-    desk.get_by_role("button", name="Open the class now").click()
-    for page in learners:  # by itself
-        expect(page.locator("section.panel")).to_have_count(0)
-        expect(page.locator('[class*="st-key-say_refusal"]')).to_have_count(0)
-    expect(wall.locator(".class-code")).to_have_text(code)
     for page in (desk, wall, away, *learners):
         assert page.evaluate("window.hit") is None
         expect(page.get_by_test_id("stException")).to_have_count(0)
