@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from strata.classroom.asked import LONGEST_WORD
+from strata.classroom.asked import LONGEST_WORD, Asked
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
 from strata.classroom.wall import Wall, close_rounds, wall
 from strata.errors import InputError
+from strata.lessons import lessons
 from strata.storage.database import AwayError, Database
 from strata.storage.tables import ClassRow, MemberRow
 
@@ -155,4 +156,14 @@ def _shown(vote: Vote) -> Screen:
         "step": step,
         "unit": question.unit,
         "longest": LONGEST_WORD,
+        "covers": figures_tell(vote.asked),
     }
+
+
+def figures_tell(asked: Asked) -> bool:
+    """Whether figures could tell what is asked, so that they are covered until the answer may be
+    told: of a lesson's question, unless its step is about the figure that is seen with it."""
+    lesson = lessons().get(asked.lesson)
+    if lesson is None or not 0 < asked.number <= len(lesson.steps):
+        return bool(asked.lesson)
+    return lesson.steps[asked.number - 1].hide

@@ -47,7 +47,8 @@ NO_CLASS = "No class has this code; look again, or ask your teacher."
 @dataclass(frozen=True)
 class Class:
     """A class. `lessons`: those it follows, in order, empty for all. `model`: '' if free.
-    `limits`: of its members' jobs, where they differ from the server's (see `LIMITS`)."""
+    `limits`: of its members' jobs, where they differ from the server's (see `LIMITS`).
+    `joining`: whether somebody new may come in; who is in may either way."""
 
     id: str
     code: str
@@ -58,6 +59,7 @@ class Class:
     closes: datetime | None = None
     expires: datetime | None = None
     limits: dict[str, int] = field(default_factory=dict)
+    joining: bool = True
 
     def closed(self, now: datetime | None = None, zone: tzinfo = UTC) -> str:
         """Why nobody can work in it now, in a sentence with a time of that zone; '' if it is
@@ -68,6 +70,12 @@ class Class:
         if self.closes and now >= self.closes:
             return f"The class {self.name} was closed at {_at(self.closes, zone)}."
         return ""
+
+    def shut(self, zone: tzinfo = UTC) -> str:
+        """Why nobody new can come in now, in a sentence as `closed`; '' if everyone with the code
+        can."""
+        stopped = f"Nobody new can join {self.name} just now."
+        return self.closed(zone=zone) or ("" if self.joining else stopped)
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,20 @@ class Roster:
             _set(row, chosen)
             row.revision += 1
 
+    def renew_code(self, class_id: str) -> str:
+        """Another class code; with the one before nobody comes in any more, and who is in stays.
+
+        InputError if the class is not there any more.
+        """
+        code = new_class_code()
+        with self._database.session(write=True) as session:
+            row = session.get(ClassRow, class_id)
+            if row is None:
+                raise InputError("This class is not there any more.")
+            row.code = code
+            row.revision += 1
+        return code
+
     def classes(self) -> list[Class]:
         """All classes, the newest first."""
         with self._database.session() as session:
@@ -136,8 +158,8 @@ class Roster:
         """The title of the page to which the class is called now; "" for none."""
         with self._database.session() as session:
             told = session.scalar(select(ClassRow.call).where(ClassRow.id == class_id))
-        call = json.loads(told) if told else None
-        return str(call["title"]) if call and lasts(call) else ""
+        call = json.loads(told) if told else {}
+        return str(call["title"]) if "title" in call and lasts(call) else ""
 
     def members(self, class_id: str) -> list[Member]:
         """The members of a class in the order in which they joined."""
@@ -190,7 +212,7 @@ class Roster:
         The resume code is told this once: only its hash is kept. `form`: a long random text of the
         form that was filled in; who sends the same form again, since no answer came, is the same
         member with the same code. InputError for an unknown code, a name that is none, and a class
-        that is closed or full.
+        that is closed, full, or takes nobody new.
         """
         group, name = self.by_code(code), clean_name(name)
         if reason := group.closed():
@@ -200,6 +222,11 @@ class Roster:
             before = select(MemberRow).where(MemberRow.resume == fingerprint(resume))
             if form and (row := session.scalar(before)) is not None:
                 return _member(row), resume
+            if not group.joining:
+                raise InputError(
+                    f"The class {group.name} takes nobody new just now; ask your teacher. If you "
+                    "were in it before, come back with your resume code."
+                )
             mine = MemberRow.class_id == group.id
             if (session.scalar(select(func.count()).where(mine)) or 0) >= MOST_MEMBERS:
                 raise InputError(f"This class has {MOST_MEMBERS:,} members and is full.")
@@ -236,17 +263,18 @@ class Roster:
             row.resume = fingerprint(resume)
         return resume
 
-    def forget(self, member_id: str) -> None:
-        """Delete a member and all that is kept of what they did and typed.
+    def forget(self, *member_ids: str) -> None:
+        """Delete members and all that is kept of what they did and typed.
 
-        The class's revision grows, so that every server looks up anew who is in it.
+        The revision of their classes grows, so that every server looks up anew who is in it.
         """
+        ids = [each for each in member_ids if each]
         with self._database.session(write=True) as session:
-            of_member = select(MemberRow.class_id).where(MemberRow.id == member_id)
-            theirs = update(ClassRow).where(ClassRow.id == of_member.scalar_subquery())
+            of_them = select(MemberRow.class_id).where(MemberRow.id.in_(ids))
+            theirs = update(ClassRow).where(ClassRow.id.in_(of_them))
             session.execute(theirs.values(revision=ClassRow.revision + 1))
-            _forget(session, [member_id])
-        self._gone[member_id] = datetime.now(UTC)
+            _forget(session, ids)
+        self._gone.update(dict.fromkeys(ids, datetime.now(UTC)))
 
     # -- browsers -----------------------------------------------------------------------------
 
@@ -318,7 +346,7 @@ def _set(row: ClassRow, chosen: dict[str, Any]) -> None:
             row.lessons = json.dumps(list(value))
         elif name == "limits":
             row.limits = json.dumps(_checked(value))
-        elif name in ("model", "opens", "closes", "expires"):
+        elif name in ("model", "opens", "closes", "expires", "joining"):
             setattr(row, name, value)
         else:
             raise InputError(f"A class has no {name!r}.")
@@ -327,7 +355,8 @@ def _set(row: ClassRow, chosen: dict[str, Any]) -> None:
 def _class(row: ClassRow) -> Class:
     lessons = tuple(json.loads(row.lessons))
     times, limits = (row.opens, row.closes, row.expires), json.loads(row.limits)
-    return Class(row.id, row.code, json.loads(row.name), lessons, row.model, *times, limits)
+    told = (row.id, row.code, json.loads(row.name), lessons, row.model)
+    return Class(*told, *times, limits, row.joining)
 
 
 def _checked(limits: dict[str, int]) -> dict[str, int]:

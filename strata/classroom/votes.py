@@ -183,13 +183,16 @@ class Votes:
 
 def call(database: Database, class_id: str, where: Mapping[str, Any] | None) -> None:
     """Bring a class somewhere: `where` has title, prompt, and the address as path and query. None
-    takes the call back."""
-    called = {"id": new_id(), "at": datetime.now(UTC).isoformat(), **where} if where else None
+    takes the call back, of which those are told who have followed it."""
     with database.session(write=True) as session:
         row = session.get(ClassRow, class_id)
         if row is None:
             raise InputError("This class is not there any more.")
-        row.call = json.dumps(called) if called else ""
+        before: dict[str, Any] = json.loads(row.call) if row.call else {}
+        if where is None and "title" not in before:
+            return
+        new = {"id": new_id(), "at": datetime.now(UTC).isoformat()}
+        row.call = json.dumps({**new, **(where or {"undone": before["id"]})})
         _changed(session, class_id)
 
 

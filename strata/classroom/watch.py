@@ -122,6 +122,16 @@ def answers(done: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(order, ascending=[False, True, True, False], ignore_index=True)
 
 
+def answered(done: pd.DataFrame, lesson: str, step: int, until: datetime | None = None) -> int:
+    """How many learners have answered a lesson's question (its step's number, from 1), or had the
+    answer shown, before a time."""
+    told = done[(done["lesson"] == lesson) & (done["step"] == step)]
+    told = told[told["kind"].isin(("guess", "look"))]
+    if until is not None:
+        told = told[told["at"] < until]
+    return int(told["member"].nunique())
+
+
 def observations(done: pd.DataFrame) -> pd.DataFrame:
     """The latest words of each learner at each step: name, lesson, step, text, at."""
     said = done[done["kind"] == "observation"]

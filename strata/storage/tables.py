@@ -86,6 +86,7 @@ class ClassRow(Base):
     limits: Mapped[str] = mapped_column(Text, default="{}")  # JSON: of its members' jobs
     call: Mapped[str] = mapped_column(Text, default="")  # JSON: where the teacher brings everyone
     revision: Mapped[int] = mapped_column(Integer, default=0)  # grows with what its screens show
+    joining: Mapped[bool] = mapped_column(Boolean, default=True)  # whether somebody new may come in
     names_hidden: Mapped[bool] = mapped_column(Boolean, default=False)  # where others may look
     timer: Mapped[datetime | None]  # when the time is up that everybody sees
 

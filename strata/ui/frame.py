@@ -9,7 +9,7 @@ from strata.errors import StrataError
 from strata.ui.anatomy import kept, place, record, sidebar, style
 from strata.ui.anatomy.opened import SUBJECT
 from strata.ui.anatomy.page import Waiting
-from strata.ui.classroom import bring, class_page, follow, projector
+from strata.ui.classroom import bring, class_page, follow, projector, this_class
 from strata.ui.lessons import lesson, lesson_list, welcome
 from strata.ui.server import tabs
 from strata.ui.server.learner import seat, time_zone
@@ -61,9 +61,12 @@ if most := tabs.crowds():
     st.toast(crowded, duration="long")
 if here is not None and here.group is not None and (why := here.group.closed(zone=time_zone())):
     record.begin(None)  # keeps what waits of the step that was left so
-    style.say("refusal", why)  # a browser that was in keeps its socket
+    style.say("refusal", why)  # a browser that was in keeps its socket, and hears when it opens
+    st.caption("What you did is kept. This page comes back by itself as soon as the class opens.")
+    st.link_button("Join another class", "/join")
     st.stop()
 if here is not None and here.is_teacher:
+    this_class.begin()
     first += [
         st.Page(class_page.show, title="Class", icon=":material/groups:", url_path="class"),
         st.Page(projector.show, title="Projector", url_path="projector", visibility="hidden"),
@@ -76,6 +79,8 @@ if navigation != root:  # the window of which is called Strata
     style.name_window(*step, navigation.title)
 if here is not None and here.group is not None:
     follow.the_class()
+if here is not None and here.is_teacher and navigation != root:  # whose address must stay bare
+    this_class.keep_in_address()
 for name in ("figure_waits", "readings_wait", "drawn_guess", SUBJECT):
     st.session_state.pop(name, None)
 record.begin(at if navigation in pages.values() else None)

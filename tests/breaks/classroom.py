@@ -47,6 +47,37 @@ BREAKS: tuple[Break, ...] = (
         ),
     ),
     Break(
+        name="a learner's seat is left to the next one",
+        fault="On a shared computer who joins later can go on as who was there before.",
+        file="strata/ui/server/door.py",
+        old="if seat is not None and seat.is_teacher != is_teacher",
+        new="if seat is not None",
+        tests=(
+            "tests/ui/server/test_door.py::test_no_seat_is_left_beside_that_is_not_meant_to_be",
+        ),
+    ),
+    Break(
+        name="the class page forgets which class",
+        fault="After a look at another page the newest class is chosen, and its vote opened.",
+        file="strata/ui/classroom/this_class.py",
+        old="    if chosen is not None:\n        be_with(chosen)\n",
+        new="    if chosen is not None:\n        be_with(groups[0].id)\n",
+        tests=(
+            "tests/ui/classroom/test_this_class.py::"
+            "test_the_class_page_comes_back_to_the_class_it_was_at",
+        ),
+    ),
+    Break(
+        name="a class that takes nobody new is joined",
+        fault="Whoever has the code comes in after the teacher has stopped that.",
+        file="strata/classroom/roster.py",
+        old="        if not group.joining:",
+        new="        if False:",
+        tests=(
+            "tests/classroom/test_roster.py::test_a_teacher_shuts_the_door_behind_those_who_are_in",
+        ),
+    ),
+    Break(
         name="a second round counts the first as well",
         fault="The bars of the second vote hold every learner's ballots of both votes.",
         file="strata/classroom/votes.py",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -197,8 +198,14 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     # does not show a neighbour what was right.
     verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
     expect(verdict).to_be_visible()
+    figure = learners[1].get_by_test_id("stVegaLiteChart").first
+    expect(figure).to_be_visible()
+    knew = desk.get_by_text("1 of 3 have answered this question in the lesson")
+    expect(knew).to_be_visible()
     desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
+    expect(figure).to_be_hidden()  # where the answer could be read off
+    expect(knew).to_be_visible()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
     asked = learners[0].locator("section.vote .ask")
@@ -212,6 +219,7 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     desk.get_by_role("button", name="No second vote: show the answer").click()
     expect(asked).to_be_visible()
     expect(verdict).to_be_visible()
+    expect(figure).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(verdict).to_be_visible()
@@ -301,6 +309,7 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     learners[1].get_by_role("button", name="Look inside").click()
     expect(learners[1].locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
     expect(away.locator("section.panel")).to_have_count(0)
+    expect(wall.get_by_text("was closed at")).to_be_visible()  # and says no code
     for page in (desk, wall, away, gone, *learners):
         assert page.evaluate("window.hit") is None
         expect(page.get_by_test_id("stException")).to_have_count(0)
@@ -311,19 +320,25 @@ def test_bring_everyone_here(newcomer: Newcomer, hosted: str) -> None:
     code = new_class(desk, "Come along")
     ann, _ = join(newcomer, hosted, code, "Ann")
     bob, _ = join(newcomer, hosted, code, "Bob")
-    desk.goto(f"{hosted}/predictions?k=20")
+    desk.goto(f"{hosted}/predictions?k=20&{urlsplit(desk.url).query}")
     expect(desk.locator(".st-key-foot")).to_be_visible()
     settled(desk)
     desk.get_by_role("textbox", name="Prompt").fill("The teacher's own words are")
     desk.keyboard.press("Control+Enter")
     expect(desk).to_have_url(re.compile("prompt="))
     settled(desk)
-    desk.get_by_role("button", name="Bring everyone here").click()
-    desk.get_by_role("button", name="Come along").click()
+    desk.locator(".st-key-bring_everyone summary").click()
+    expect(desk.get_by_text("Ann, Bob")).to_be_visible()
+    desk.get_by_role("button", name="Bring 2 learners here").click()
     bob.get_by_role("button", name="Stay here").click()
     expect(ann).to_have_url(re.compile("/predictions.*k=20"))
     expect(ann.get_by_role("textbox", name="Prompt")).to_have_value("The teacher's own words are")
     expect(ann.locator(".st-key-foot")).to_be_visible()
+    # Taken back where it was pressed, and who went along goes back.
+    desk.get_by_role("button", name="Undo").click()
+    ann.get_by_role("button", name="Back to where I was").click()
+    expect(ann).to_have_url(re.compile("/lessons"))
+    expect(desk.get_by_text("Asked to come to")).to_have_count(0)
     assert "/lessons" in bob.url
     bob.reload()
     settled(bob)

@@ -28,6 +28,7 @@ def test_a_backup_brings_everything_back_in_either_kind(
     roster = Roster(database)
     group = roster.create("3b")
     ids = [fill(database, group, name) for name in ("Ann", "Bob 日本")]
+    roster.change(group.id, joining=False)
     file = tmp_path / "backup.gz"
     assert save(database, file) == sum(rows(database).values())
     with new_place(kind, tmp_path / "other") as place:
@@ -42,6 +43,20 @@ def test_a_backup_brings_everything_back_in_either_kind(
         other.close()
     with pytest.raises(InputError, match="cannot be written"):
         save(database, file)
+
+
+def test_a_backup_of_an_older_strata_has_fewer_columns(database: Database, tmp_path: Path) -> None:
+    roster = Roster(database)
+    group = roster.create("3b")
+    file, older = tmp_path / "new.gz", tmp_path / "old.gz"
+    save(database, file)
+    rows = gzip.decompress(file.read_bytes()).decode().splitlines()
+    named, cells = json.loads(rows[1])
+    cells = {name: cell for name, cell in cells.items() if name not in ("joining", "revision")}
+    older.write_bytes(gzip.compress("\n".join([rows[0], json.dumps([named, cells])]).encode()))
+    roster.remove(group.id)
+    assert load(database, older) == 1
+    assert roster.classes() == [group]
 
 
 WRONG = {

@@ -16,7 +16,7 @@ from strata.errors import InputError
 from strata.lessons.progress import Progress
 from strata.storage.database import Database
 from strata.storage.prompts import PromptStore
-from strata.storage.tables import Base, MemberRow, SeatRow
+from strata.storage.tables import Base, ClassRow, MemberRow, SeatRow
 from tests.lessons.test_progress import GUESS
 
 
@@ -94,6 +94,29 @@ def test_a_class_is_joined_while_it_is_open(
         roster.join(group.code, "Ann")
 
 
+def test_a_teacher_shuts_the_door_behind_those_who_are_in(roster: Roster) -> None:
+    """Nobody new comes in, by the old code or the new one; who is in stays, and comes back."""
+    group, other = roster.create("3b"), roster.create("other")
+    ann, resume = roster.join(group.code, "Ann")
+    token = roster.seat(ann.id)
+    roster.change(group.id, joining=False)
+    with pytest.raises(InputError, match="takes nobody new just now"):
+        roster.join(group.code, "Eve")
+    roster.join(other.code, "Bob")
+    assert roster.resume(resume) == ann
+    code = roster.renew_code(group.id)
+    roster.change(group.id, joining=True)
+    with pytest.raises(InputError, match="No class has this code"):
+        roster.join(group.code, "Eve")
+    roster.join(code, "Cid")
+    seat = roster.seated(token)
+    assert seat
+    assert (seat.member, seat.group) == (ann, roster.by_code(code))
+    assert roster.resume(resume) == ann
+    with pytest.raises(InputError, match="not there any more"):
+        roster.renew_code("gone")
+
+
 def test_the_time_is_told_in_the_readers_zone(roster: Roster) -> None:
     winter = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
     group = roster.create("3b", closes=winter)
@@ -163,6 +186,24 @@ def test_forgetting_one_and_removing_a_class_leave_nothing_of_them(
     assert rows(database) == one_each | {"classes": 1}
     roster.remove(second.id)
     assert rows(database) == empty | {"classes": 0}
+
+
+def test_several_are_forgotten_at_once_and_nobody_else(roster: Roster, database: Database) -> None:
+    first, second = roster.create("first"), roster.create("second")
+    kept = fill(database, first, "Ann")
+    before = rows(database)
+    gone = [fill(database, each, name) for each in (first, second) for name in ("Bob", "Cid")]
+    revisions = revisions_of(database)
+    roster.forget(*gone, "", "never there")
+    assert rows(database) == before
+    assert [member.id for member in roster.members(first.id)] == [kept]
+    grown = revisions_of(database)
+    assert all(grown[each.id] > revisions[each.id] for each in (first, second))  # all servers hear
+
+
+def revisions_of(database: Database) -> dict[str, int]:
+    with database.session() as session:
+        return {row.id: row.revision for row in session.scalars(select(ClassRow))}
 
 
 def test_an_expired_class_goes_with_all_its_data(roster: Roster, database: Database) -> None:

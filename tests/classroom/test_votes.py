@@ -16,7 +16,7 @@ from strata.classroom.board import Board
 from strata.classroom.roster import Roster
 from strata.classroom.votes import Ballots, Phase, Vote, Votes, call, counted, reading
 from strata.errors import InputError
-from strata.lessons import Question
+from strata.lessons import Question, lessons
 from strata.lessons.progress import Progress
 from strata.storage.database import Database
 
@@ -267,6 +267,32 @@ def test_a_board_shows_each_class_its_own(
     assert "vote" not in board.screen(group)
 
 
+def test_figures_are_covered_where_they_would_tell_what_is_voted_on(
+    desk: tuple[Database, Votes, str, dict[str, str]],
+) -> None:
+    database, votes, group, _ = desk
+    board = Board(database)
+    steps = [
+        (lesson.stem, number, step)
+        for lesson in lessons().values()
+        for number, step in enumerate(lesson.steps, 1)
+        if step.question
+    ]
+    hidden = next(each for each in steps if each[2].hide)
+    seen = next(each for each in steps if not each[2].hide)
+    for (stem, number, step), covers in ((hidden, True), (seen, False)):
+        asked = Asked(question=step.question, lesson=stem, number=number)
+        votes.open(group, asked)
+        board.look()
+        assert board.screen(group)["vote"]["covers"] is covers
+        votes.open(group, asked.model_copy(update={"number": 99}))  # the lesson was made shorter
+        board.look()
+        assert board.screen(group)["vote"]["covers"] is True
+    votes.open(group, OWN)
+    board.look()
+    assert board.screen(group)["vote"]["covers"] is False
+
+
 def test_a_call_is_seen_for_a_while_and_can_be_taken_back(
     desk: tuple[Database, Votes, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,10 +304,13 @@ def test_a_call_is_seen_for_a_while_and_can_be_taken_back(
     assert board.look() == {group}
     assert where.items() <= board.screen(group)["call"].items()
     assert Roster(database).called(group) == "Scaling"
-    call(database, group, None)
-    board.look()
-    assert "call" not in board.screen(group)
-    assert Roster(database).called(group) == ""
+    followed = board.screen(group)["call"]["id"]
+    for _ in range(2):  # once more is nothing new
+        call(database, group, None)
+        board.look()
+        told = board.screen(group)["call"]
+        assert (told["undone"], "title" in told) == (followed, False)
+        assert Roster(database).called(group) == ""
     call(database, group, where)
     board.look()
     assert Roster(database).called(group) == "Scaling"

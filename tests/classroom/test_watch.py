@@ -65,6 +65,25 @@ def test_the_funnel_counts_learners(done: pd.DataFrame) -> None:
     assert watch.funnel(done, "another", 2)["reached"].tolist() == [0, 0]
 
 
+def test_who_knows_an_answer_is_counted_once(database: Database) -> None:
+    """Who answered, in however many tries, and who looked; of this class, step and lesson only."""
+    roster, progress = Roster(database), Progress(database)
+    group, other = roster.create("3b"), roster.create("other")
+    ids = [roster.join(group.code, name)[0].id for name in ("Ann", "Bob", "Cid", "Dan")]
+    ids.append(roster.join(other.code, "Eve")[0].id)
+    for who in (ids[0], ids[4]):
+        for attempt in (0, 1):
+            progress.commit(who, "l", replace(GUESS, step=1, attempt=attempt))
+    progress.look(ids[1], "l", (1, "job", "version"))
+    progress.note(ids[2], "l", 1, hints=1)
+    progress.commit(ids[3], "another", replace(GUESS, step=1))
+    progress.commit(ids[3], "l", replace(GUESS, step=0))
+    done = watch.events(database, group.id)
+    assert watch.answered(done, "l", 2) == 2
+    assert watch.answered(done, "l", 2, done["at"].max() + timedelta(seconds=1)) == 2
+    assert watch.answered(done, "l", 2, done["at"].min()) == 0
+
+
 def test_the_gradebook_keeps_first_answer_and_revision(done: pd.DataFrame) -> None:
     book = watch.gradebook(done)
     rows = book[["name", "step", "first", "first_grade", "revision", "revision_grade"]]

@@ -9,6 +9,7 @@ import streamlit as st
 SPLIT = "2"  # how texts were split into tokens when a link was made that counts positions in them
 _COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # what counts tokens
 _OPENED = "opened"
+OF_CLASS = "of"  # which class a teacher is with: in no address that goes to others
 
 
 def remember(name: str, value: str | None) -> None:

@@ -23,7 +23,7 @@ from strata.display.terms import PROOF
 from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
-from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.address import OF_CLASS, SPLIT, of_older_tokens, remember, whole_number
 from strata.ui.anatomy.controls import STANDS, move, stands, told_moved
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
@@ -306,5 +306,6 @@ def _visible(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _address() -> str:
     base = (st.context.url or "").split("?")[0]
-    query = urlencode(st.query_params.to_dict())
+    asked = st.query_params.to_dict()
+    query = urlencode({name: value for name, value in asked.items() if name != OF_CLASS})
     return f"{base}?{query}" if query else base

@@ -12,9 +12,11 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.classroom.roster import Seat
 from strata.corpus.examples import BY_ID, DEFAULT
 from strata.errors import StrataError
+from strata.lessons.report import quoted
 from strata.ui.anatomy import place
 from strata.ui.anatomy.address import remember
-from strata.ui.server.learner import keep_prompt, kept_prompt, seat
+from strata.ui.server import seats
+from strata.ui.server.learner import beside, keep_prompt, kept_prompt, seat
 from strata.ui.server.resources import models
 from strata.weights.fitting import menu_title
 
@@ -80,6 +82,9 @@ def whose_seat(here: Seat) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(who)
         st.link_button("Leave", "/leave", type="tertiary")
+    other = beside()
+    if other is not None and other.is_teacher != here.is_teacher:
+        st.link_button(f"Go on as {quoted(seats.whose(other))}", "/switch", type="tertiary")
 
 
 def restore() -> None:

@@ -19,7 +19,9 @@ from strata.lessons import Lesson, lessons
 from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom import this_class
 from strata.ui.classroom.class_settings import choose_lessons, choose_model, kept, learners, rules
+from strata.ui.classroom.coming_in import remove_several, say_if_shut, who_may_join
 from strata.ui.classroom.entrance import names_of, strip
 from strata.ui.classroom.gradebook import gradebook
 from strata.ui.classroom.names import class_names
@@ -44,14 +46,11 @@ def show() -> None:
     if not known:
         left.markdown("There is no class yet: make one, and give its code to your learners.")
         return
-    by_id = {each.id: each for each in known}
-    # The newest is chosen; with a class more the box is another one, since a browser that has not
-    # heard of it still sends what was chosen before.
-    key, name = f"class_{len(known)}", lambda class_id: by_id[class_id].name
-    chosen = left.selectbox("Class", list(by_id), format_func=name, key=key)
-    group = by_id[chosen]
+    with left:
+        group = this_class.choose(known) or known[0]
+    this_class.keep_in_address()
     strip(group)
-    _state(group)
+    st.fragment(_state, run_every=_EVERY)(group.id)
     names = ["Who is where", "Vote", "Gradebook", "Settings"]
     live, vote, book, settings = st.tabs(names, key="tab", on_change="rerun", bind="query-params")
     with live:
@@ -65,8 +64,10 @@ def show() -> None:
             gradebook(group)
     with settings:
         if settings.open:
+            who_may_join(group)
             class_names(group)
             rules(group)
+            remove_several(group)
             kept(group)
 
 
@@ -81,20 +82,29 @@ def _new(key: str) -> None:
             return
     try:
         over = datetime.now(UTC) + timedelta(days=_KEPT[kept])
-        roster().create(name, lessons=stems, model=model, expires=over)
+        this_class.be_with(roster().create(name, lessons=stems, model=model, expires=over).id)
     except StrataError as error:
         style.say("refusal", str(error), "new_class")
         return
     st.rerun()
 
 
-def _state(group: Class) -> None:
-    """What the teacher should know of the class now: a call, that it is closed."""
-    if called := roster().called(group.id):
+def _state(class_id: str) -> None:
+    """What the teacher should know of the class now: a call, that nobody new can join, that it is
+    closed. By itself, since that comes and goes by the clock."""
+    try:
+        group, called = roster().get(class_id), roster().called(class_id)
+    except StrataError as error:
+        style.say("refusal", f"{error} What is shown may be old.", "state")
+        return
+    if group is None:
+        return
+    if called:
         with st.container(horizontal=True, vertical_alignment="center", key="called"):
             st.caption(f"Everyone was asked to come to {called}.")
             back = partial(call, database(), group.id, None)
             st.button("Take it back", on_click=back, type="tertiary")
+    say_if_shut(group)
     if reason := group.closed(zone=time_zone()):
         style.say("warning", f"{reason} Nobody else can come in or go on.", "closed")
 

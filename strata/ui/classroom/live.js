@@ -227,14 +227,35 @@ function gonePanel(text) {
   return panel;
 }
 
+function takenBack(call) {
+  // Of a call that was followed: the way back to where one was.
+  const from = memory("came from");
+  if (memory("followed call") !== call.undone || !from) return null;
+  const panel = made("section", "panel call");
+  panel.setAttribute("aria-label", "Your teacher has taken the call back");
+  panel.append(made("h3", "", "Your teacher has taken that call back"));
+  const back = () => {
+    memory("followed call", call.id);
+    location.assign(from);
+  };
+  const stay = () => {
+    memory("declined call", call.id);
+    draw();
+  };
+  panel.append(button("main", "Back to where I was", back), button("plain", "Stay here", stay));
+  return panel;
+}
+
 function callPanel(call) {
   if (memory("declined call") === call.id || memory("followed call") === call.id) return null;
+  if (call.undone) return takenBack(call);
   const panel = made("section", "panel call");
   panel.setAttribute("aria-label", "Your teacher calls");
   panel.append(made("h3", "", `Your teacher brings everyone to ${call.title}`));
   if (call.prompt) panel.append(made("p", "prompt", `“${call.prompt}”`));
   const go = () => {
     memory("followed call", call.id);
+    memory("came from", location.href);
     location.assign(call.path + (call.query ? `?${call.query}` : ""));
   };
   const left = made("span", "quiet");
@@ -266,6 +287,12 @@ function callPanel(call) {
   return panel;
 }
 
+function cover(figures) {
+  // Known to the next page of this tab before its figures are drawn.
+  if (Boolean(memory("covers")) !== figures) memory("covers", figures);
+  document.documentElement.toggleAttribute("data-strata-covers", figures);
+}
+
 function draw() {
   const { root, screen } = live;
   if (!root) return;
@@ -275,7 +302,10 @@ function draw() {
   const panels = [];
   if (screen.closed) {
     const panel = made("section", "panel");
-    panel.append(made("h3", "", screen.closed), made("p", "", "What you did is kept."));
+    const other = made("a", "", "Join another class");
+    other.href = "/join";
+    const said = "What you did is kept. This page goes on by itself as soon as the class opens.";
+    panel.append(made("h3", "", screen.closed), made("p", "", said), other);
     panels.push(panel);
   }
   if (screen.gone) panels.push(gonePanel(screen.gone));
@@ -288,7 +318,9 @@ function draw() {
   root.replaceChildren(...shown);
   if (typing >= 0) root.querySelectorAll("input, button")[typing]?.focus({ preventScroll: true });
   document.documentElement.toggleAttribute("data-strata-live", shown.length > 0);
-  document.documentElement.toggleAttribute("data-strata-votes", Boolean(screen.vote && !(screen.vote.results && screen.vote.phase === "done")));
+  const hides = screen.vote && !(screen.vote.results && screen.vote.phase === "done");
+  document.documentElement.toggleAttribute("data-strata-votes", Boolean(hides));
+  cover(Boolean(hides && screen.vote.covers));
 }
 
 export default function ({ parentElement }) {
@@ -300,5 +332,6 @@ export default function ({ parentElement }) {
   }
   live.root = root;
   connect();
-  draw();
+  if ("revision" in live.screen) draw();
+  else cover(Boolean(memory("covers"))); // not told yet
 }

@@ -16,7 +16,7 @@ from strata.ui.anatomy import style
 from strata.ui.anatomy.page import draw
 from strata.ui.classroom.entrance import clock, entrance
 from strata.ui.classroom.vote_tab import results, votes
-from strata.ui.server.learner import database, roster, seat
+from strata.ui.server.learner import database, roster, seat, time_zone
 
 _EVERY = 1  # seconds between two looks
 _WALL = (Path(__file__).parent / "wall.css").read_text("utf-8")
@@ -35,8 +35,11 @@ def show() -> None:
     st.fragment(_wall, run_every=_EVERY)(group)
 
 
-def _wall(group: Class) -> None:
+def _wall(asked: Class) -> None:
     try:
+        group = roster().get(asked.id)  # anew: it may be closed by now, or have another code
+        if group is None:
+            raise InputError("This class was deleted.")
         vote = votes().running(group.id)
         cast = votes().ballots(vote.id)[vote.id] if vote else {1: {}, 2: {}}
         members = roster().members(group.id)
@@ -46,10 +49,16 @@ def _wall(group: Class) -> None:
         return
     with st.container(key="wall_clock"):
         clock(now.left())
-    if vote is None:
+    shut = group.shut(time_zone())
+    if vote is None or group.closed():
         st.title(group.name, anchor=False)
-        entrance(group)
-        _who_is_there(members, now)
+        if shut:
+            with st.container(key="wall_shut"):
+                st.text(shut)
+        else:
+            entrance(group)
+        if not group.closed():
+            _who_is_there(members, now)
         return
     with st.container(key="wall"):
         if vote.asked.prompt:
@@ -60,7 +69,8 @@ def _wall(group: Class) -> None:
             draw(results(vote, cast, wall=True), f"wall_{vote.phase}")
         else:
             _open_or_closed(vote, len(cast[vote.held(cast)[-1]]), n_members)
-        st.caption(f"To join: {group.code}")
+        if not shut:
+            st.caption(f"To join: {group.code}")
 
 
 def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:

@@ -21,6 +21,7 @@ from strata.lessons.answers import measured
 from strata.ui.anatomy import ask, style
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw
+from strata.ui.classroom.answered_before import say_how_many
 from strata.ui.classroom.entrance import names_of
 from strata.ui.classroom.vote_words import hide_words, not_yet, question
 from strata.ui.lessons.run import Run
@@ -88,6 +89,7 @@ def _of_lesson(group: Class) -> Asked | None:
         )
     for option in of[number].options:
         st.text(f"○  {option.text}")
+    say_how_many(group, Asked(question=of[number], lesson=lesson.stem, number=number + 1))
     if not pressed(st.button, "Open the vote", f"open_vote_{group.id}"):
         return None
     try:
@@ -156,6 +158,8 @@ def _running(group: Class, vote_id: str) -> None:
     with st.container(key="vote_phase"):
         st.markdown(f"## {_TITLES[vote.phase]}")
         st.markdown(f"**{len(latest)} of {len(names)}** have voted.")
+        if vote.asked.lesson:
+            say_how_many(group, vote.asked, vote.created)
     peeks = _steps(vote)
     if vote.round:
         not_yet(vote, cast, names)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from types import MappingProxyType
 from typing import TypeVar
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
@@ -23,23 +24,34 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strata.classroom.codes import fingerprint, is_password
-from strata.classroom.roster import SEAT_HOURS, Roster, Seat
+from strata.classroom.roster import Roster, Seat
 from strata.errors import InputError, StrataError, UnknownCodeError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import PAUSE, AwayError, shared
-from strata.ui.server import tabs
-from strata.ui.server.door_pages import join_page, page, waiting_page, warning
+from strata.ui.server import seats, tabs
+from strata.ui.server.door_pages import (
+    closed_page,
+    join_page,
+    leave_page,
+    page,
+    refused_page,
+    switch_page,
+    waiting_page,
+    warning,
+)
+from strata.ui.server.forms import local, typed
 from strata.ui.server.origin import changes, is_foreign
+from strata.ui.server.seats import BESIDE, COOKIE
 
-COOKIE = "strata_seat"
 # For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
 # only if this is what it was when the session began: to know another's session id is not enough.
 _SEAT = b"x-strata-seat"
-_OPEN = frozenset(("/join", "/teach", "/leave", "/readyz", "/_stcore/health", "/favicon.png"))
-_LONGEST_FORM = 10_000  # bytes
+_OPEN = frozenset(
+    ("/join", "/teach", "/leave", "/switch", "/readyz", "/_stcore/health", "/favicon.png")
+)
 _SHORTEST_FORM = 24  # characters of what tells one form from all others
 _FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
-_TEACHER_HOURS = 12.0
+_TEACHERS = ("/class", "/projector")  # pages
 _LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
 _MOST_WAITING = 500  # of such browsers at a time
 _waiting = 0
@@ -138,13 +150,21 @@ class Door:
             await _refuse(scope, receive, send, f"{_AWAY} This page tries again.", 503, again)
             return
         closed = seat.group.closed() if seat is not None and seat.group else ""
+        is_page = scope["type"] == "http" and not path.startswith("/_stcore")
         if seat is not None and not closed:
+            if is_page and path in _TEACHERS and not seat.is_teacher:
+                beside = await _sits(connection, BESIDE)
+                if beside is not None and beside.is_teacher:
+                    await RedirectResponse("/switch", 303)(scope, receive, send)
+                    return
             headers = [each for each in scope["headers"] if each[0] != _SEAT]
             browser = fingerprint(token)
             whose = (_SEAT, browser.encode())
             who = tabs.member(seat.member.id) if seat.member else tabs.teacher(browser)
             await self.app({**scope, **who, "headers": [*headers, whose]}, receive, send)
-        elif scope["type"] == "websocket" or path.startswith("/_stcore") or closed:
+        elif seat is not None and is_page:
+            await closed_page(seat, closed)(scope, receive, send)
+        elif seat is not None or not is_page:
             await _refuse(scope, receive, send, closed or "Enter by /join first.")
         else:
             query = scope["query_string"].decode("latin-1")
@@ -164,21 +184,30 @@ async def _refuse(
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
         return
-    body = f"<p>{escape(why)}</p><p><a href=''>Try again</a></p>"
-    answer = page("Strata", body, status=status)
+    answer = refused_page(why, again=scope["method"] == "GET", status=status)
     answer.headers.update(headers)
     await answer(scope, receive, send)
+
+
+async def _sits(connection: HTTPConnection, cookie: str = COOKIE) -> Seat | None:
+    """Who has the seat that this cookie of the browser names; None also if nobody can say."""
+    assert reception is not None
+    with suppress(StrataError):
+        return await run_in_threadpool(reception.seated, connection.cookies.get(cookie, ""))
+    return None
 
 
 async def join(request: Request) -> Response:
     """Enter by class code and name, or come back by resume code."""
     asked = request.query_params
-    next_page = _local(asked.get("next", ""))
+    next_page = local(asked.get("next", ""))
+    both = await _both(request)
+    told = seats.told_at_the_door(*both), seats.keep_the_teachers(*both)
     if request.method != "POST":
-        return join_page(asked.get("code", ""), "", next_page)
+        return join_page(asked.get("code", ""), "", next_page, "", *told)
     assert reception is not None
-    typed = await _typed(request)
-    code, name, resume, form = (typed.get(n, "") for n in ("code", "name", "resume", "form"))
+    filled = await typed(request)
+    code, name, resume, form = (filled.get(n, "") for n in ("code", "name", "resume", "form"))
     turn = ""
     whose = request.client.host if request.client else ""
     try:
@@ -187,7 +216,7 @@ async def join(request: Request) -> Response:
         else:
             group = await run_in_threadpool(reception.roster.by_code, code)
             if not await _has_turn(reception.joins, f"{group.id} {whose}"):
-                return waiting_page(typed, next_page, "Many are joining just now.")
+                return waiting_page(filled, next_page, "Many are joining just now.")
             turn = f"{group.id} {whose}"
             form = form if _SHORTEST_FORM <= len(form) <= 64 else ""
             member, new = await run_in_threadpool(reception.roster.join, code, name, form)
@@ -196,20 +225,50 @@ async def join(request: Request) -> Response:
         wait = reception.wrong_codes.wait(whose)
         reception.wrong_codes.take(whose)
         said = f"Too many wrong codes; try again in {wait:.0f} seconds." if wait else str(error)
-        return join_page(code, name, next_page, said)
+        return join_page(code, name, next_page, said, *told)
     except InputError as error:
-        return join_page(code, name, next_page, str(error))
+        return join_page(code, name, next_page, str(error), *told)
     except StrataError:
         if turn:
             reception.joins.give_back(turn)
-        return waiting_page(typed, next_page, _AWAY)
-    if not new:
-        return _seat(RedirectResponse(next_page, 303), request, token, SEAT_HOURS)
-    body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this one
-      forgets you, this code brings your work back. Write it down; it is shown this once.</p>
-      <p class=code id=resume>{new}</p>
-      <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
-    return _seat(page("You are in", body), request, token, SEAT_HOURS)
+        return waiting_page(filled, next_page, _AWAY)
+    answer: Response = RedirectResponse(next_page, 303)
+    if new:
+        body = f"""<p>Welcome, {escape(member.name)}. If you come back on another machine, or this
+          one forgets you, this code brings your work back. Write it down; it is shown this
+          once.</p>
+          <p class=code id=resume>{new}</p>
+          <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
+        answer = page("You are in", body)
+    await _sit(request, answer, token, is_teacher=False, keep="keep" in filled)
+    return answer
+
+
+async def _both(request: Request) -> tuple[Seat | None, Seat | None]:
+    """The seat that the browser sits on, and the one beside it."""
+    return await _sits(request), await _sits(request, BESIDE)
+
+
+async def _sit(
+    request: Request, answer: Response, token: str, is_teacher: bool, keep: bool
+) -> None:
+    """Give the browser a seat. Of those that it had, the latest of the other kind is kept beside
+    it; if not `keep`, a teacher's is given back instead."""
+    assert reception is not None
+    seats.put(answer, request, token, is_teacher)
+    others = [
+        (request.cookies[name], seat)
+        for name, seat in zip((COOKIE, BESIDE), await _both(request), strict=True)
+        if seat is not None and seat.is_teacher != is_teacher
+    ]
+    for other, seat in others if keep else ():
+        seats.put(answer, request, other, seat.is_teacher, BESIDE)
+        return
+    if BESIDE in request.cookies:
+        answer.delete_cookie(BESIDE)
+    for other, seat in others:
+        if seat.is_teacher:
+            await run_in_threadpool(reception.forget, other)
 
 
 async def _has_turn(turns: Attempts, whose: str) -> bool:
@@ -243,15 +302,15 @@ async def _once_there(act: Callable[[], _T]) -> _T:
 async def teach(request: Request) -> Response:
     """Enter as the teacher, by the secret."""
     if request.method != "POST":
-        return teachers_page()
+        return teachers_page(here=seats.told_to_a_teacher(*await _both(request)))
     assert reception is not None
-    typed = (await _typed(request)).get("secret", "")
+    secret = (await typed(request)).get("secret", "")
     whose = request.client.host if request.client else ""
     if wait := reception.secrets_typed.wait(whose):
         return teachers_page(f"Too many attempts; try again in {wait:.0f} seconds.")
     reception.secrets_typed.take(whose)  # before it is looked at: many may be sent at once
     known = bool(reception.teacher)
-    if known and await run_in_threadpool(is_password, typed, reception.teacher):
+    if known and await run_in_threadpool(is_password, secret, reception.teacher):
         return await let_teacher_in(request)
     return teachers_page("This is not the teacher's secret.")
 
@@ -260,14 +319,16 @@ async def let_teacher_in(request: Request) -> Response:
     """Give the browser the teacher's seat, whoever the teacher is, and open the class page."""
     assert reception is not None
     try:
-        token = await _once_there(partial(reception.roster.seat, "", _TEACHER_HOURS))
+        token = await _once_there(partial(reception.roster.seat, "", seats.TEACHER_HOURS))
     except StrataError:
         return teachers_page(f"{_AWAY} Try again.")
-    return _seat(RedirectResponse("/class", 303), request, token, _TEACHER_HOURS)
+    answer = RedirectResponse("/class", 303)
+    await _sit(request, answer, token, is_teacher=True, keep=True)
+    return answer
 
 
-def teachers_page(wrong: str = "") -> Response:
-    """How a teacher comes in, and why it did not work."""
+def teachers_page(wrong: str = "", here: str = "") -> Response:
+    """How a teacher comes in, why it did not work, and who sits `here` already, in HTML."""
     assert reception is not None
     by_secret = """<form method=post action="/teach"><label>The teacher's secret
       <input name=secret type=password required autofocus autocomplete=current-password></label>
@@ -275,27 +336,49 @@ def teachers_page(wrong: str = "") -> Response:
     by_account = ""
     if reception.accounts:
         by_account = f'<p><a class=button href="{reception.accounts[0]}">Sign in</a></p>'
-    body = f"""{warning(wrong)}{by_account}{by_secret if reception.teacher else ""}
+    body = f"""{warning(wrong)}{here}{by_account}{by_secret if reception.teacher else ""}
       <p><a href="/join">I am a learner</a></p>"""
     return page("For the teacher", body, status=403 if wrong else 200)
 
 
 async def leave(request: Request) -> Response:
-    """Give the seat back; what was done is kept."""
+    """Give the seat back, for the one beside it if there is one; what was done is kept."""
+    beside = await _sits(request, BESIDE)
     if request.method != "POST":
-        body = """<p>Your answers are kept. To come back you need your resume code.</p>
-          <form method=post><button>Leave</button></form><p><a href="/lessons">Stay</a></p>"""
-        return page("Leave the class?", body)
-    if reception is not None:
-        try:
-            await _once_there(partial(reception.forget, request.cookies.get(COOKIE, "")))
-        except StrataError:
-            body = f"""{warning(f"{_AWAY} You have not left yet.")}
-              <form method=post><button>Leave</button></form>"""
-            return page("Leave the class?", body, status=503)
+        return leave_page(await _sits(request), beside)
+    both = "both" in await typed(request)
+    assert reception is not None
+    try:
+        await _once_there(partial(reception.forget, request.cookies.get(COOKIE, "")))
+    except StrataError:
+        wrong = f"{_AWAY} You have not left yet."
+        return leave_page(await _sits(request), beside, wrong)
     answer = RedirectResponse("/join", 303)
-    if COOKIE in request.cookies:
+    if beside is not None and not both:
+        answer = RedirectResponse(seats.home(beside), 303)
+        seats.put(answer, request, request.cookies[BESIDE], beside.is_teacher)
+    elif COOKIE in request.cookies:
         answer.delete_cookie(COOKIE)
+    if BESIDE in request.cookies:
+        answer.delete_cookie(BESIDE)
+        if both:
+            await run_in_threadpool(reception.forget, request.cookies[BESIDE])
+    return answer
+
+
+async def switch(request: Request) -> Response:
+    """Sit on the seat that is kept beside this one, which is kept in its place."""
+    seat, beside = await _both(request)
+    if beside is None:
+        return RedirectResponse("/join" if seat is None else seats.home(seat), 303)
+    if request.method != "POST":
+        return switch_page(seat, beside)
+    answer = RedirectResponse(seats.home(beside), 303)
+    seats.put(answer, request, request.cookies[BESIDE], beside.is_teacher)
+    if seat is None:
+        answer.delete_cookie(BESIDE)
+    else:
+        seats.put(answer, request, request.cookies[COOKIE], seat.is_teacher, BESIDE)
     return answer
 
 
@@ -303,38 +386,5 @@ routes = [
     Route("/join", join, methods=["GET", "POST"]),
     Route("/teach", teach, methods=["GET", "POST"]),
     Route("/leave", leave, methods=["GET", "POST"]),
+    Route("/switch", switch, methods=["GET", "POST"]),
 ]
-
-
-async def _typed(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            return {}
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
-    except ValueError:  # more fields than that
-        return {}
-    return {name: values[0] for name, values in fields.items()}
-
-
-def _local(address: str) -> str:
-    """An address of this server, whatever was asked for."""
-    # Browsers leave out line feeds and tabs, and take a backslash for a slash.
-    safe = address.startswith("/") and address.isprintable() and "\\" not in address
-    return address if safe and "//" not in address[:2] and address != "/" else "/lessons"
-
-
-def scheme(request: Request) -> str:
-    """http or https, as the browser speaks it to the outermost proxy."""
-    return request.headers.get("x-forwarded-proto", request.url.scheme)
-
-
-def _seat(answer: Response, request: Request, token: str, hours: float) -> Response:
-    secure = scheme(request) == "https"
-    answer.set_cookie(
-        COOKIE, token, int(hours * 3600), httponly=True, samesite="lax", secure=secure
-    )
-    answer.headers["cache-control"] = "no-store"
-    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import tzinfo
 from functools import cache
 from ipaddress import ip_address
@@ -95,6 +96,14 @@ def seat() -> Seat | None:
             "come in."
         )
     return found
+
+
+def beside() -> Seat | None:
+    """The seat that this browser keeps beside its own; None if there is none, or nobody can say."""
+    with suppress(StrataError):
+        if door.reception is not None:
+            return door.reception.seated(st.context.cookies.get(door.BESIDE, ""))
+    return None
 
 
 def group() -> Class | None:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from strata.classroom.settings import ClassSettings
 from strata.errors import StrataError
-from strata.ui.server import door
+from strata.ui.server import door, seats
 
 BEGIN, BACK = "/teach/oidc", "/teach/oidc/callback"
 _SECONDS = 600  # from leaving for the provider to coming back
@@ -71,7 +71,7 @@ class Accounts:
         ]
 
     async def _begin(self, request: Request) -> Response:
-        back = request.url_for("_back").replace(scheme=door.scheme(request))
+        back = request.url_for("_back").replace(scheme=seats.scheme(request))
         try:
             await self._metadata()
             answer: Response = await self._provider.authorize_redirect(request, back)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from strata.classroom.roster import Class, Member, Roster
 from strata.errors import StrataError
-from strata.ui.server import door
+from strata.ui.server import door, seats
 from strata.ui.server.door_pages import page
 
 _ROWS = 8  # empty slips, on one sheet of paper
@@ -33,7 +33,7 @@ async def sheet(request: Request) -> Response:
         if group is None:
             return _refused("This class is not there any more.", 404)
         members = await run_in_threadpool(reception.roster.members, group.id)
-        link = f"{door.scheme(request)}://{request.url.netloc}/join?code={group.code}"
+        link = f"{seats.scheme(request)}://{request.url.netloc}/join?code={group.code}"
         if request.method != "POST":
             return _answer(group, link, members, [("", "")] * _ROWS)
         one = parse_qs((await request.body())[:1_000].decode("ascii", "replace")).get(

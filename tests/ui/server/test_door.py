@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.applications import Starlette
@@ -173,8 +174,6 @@ def test_many_who_join_at_once_wait_for_their_turn(
 def test_a_closed_class_says_so_and_lets_nobody_on(
     client: TestClient, group: Class, database: Database
 ) -> None:
-    from datetime import UTC, datetime
-
     join(client, group)
     Roster(database).change(group.id, closes=datetime.now(UTC))
     assert door.reception
@@ -182,6 +181,98 @@ def test_a_closed_class_says_so_and_lets_nobody_on(
     answer = client.get("/predictions")
     assert answer.status_code == 403
     assert "The class 3b &lt;b&gt; was closed" in answer.text
+    # On a shared computer somebody of another class goes on from there.
+    assert 'href="/join"' in answer.text
+    assert "This browser is now that of Ann in 3b &lt;b&gt;" in client.get("/join").text
+    join(client, Roster(database).create("4a"), "Bob")
+    assert client.get("/predictions").text == "a page"
+    assert client.cookies.get(door.BESIDE) is None  # Ann's seat is nothing that Bob could take
+
+
+def test_a_closed_page_asks_until_it_is_open(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    join(client, group)
+    later = datetime.now(UTC) + timedelta(seconds=0.5)
+    Roster(database).change(group.id, opens=later)
+    assert door.reception
+    door.reception._seen.clear()
+    answer = client.get("/predictions")
+    assert "opens at" in answer.text
+    assert "fetch(location.href" in answer.text
+    while datetime.now(UTC) <= later:
+        time.sleep(0.05)
+    assert client.get("/predictions").text == "a page"
+    refused = client.post("/leave", headers={"origin": "null"})
+    assert "<script>" not in refused.text  # what came by a form is not asked for again
+
+
+def test_a_teacher_tries_the_learners_link_and_is_not_thrown_out(
+    client: TestClient, group: Class
+) -> None:
+    client.post("/teach", data={"secret": SECRET})
+    teacher = client.cookies[door.COOKIE]
+    shown = client.get(f"/join?code={group.code}").text
+    assert "You sit here as the teacher" in shown
+    assert "name=keep value=1 checked" in shown
+    form = {"code": group.code, "name": "Me <b>", "keep": "1"}
+    assert client.post("/join", data=form).status_code == 200
+    learner = client.cookies[door.COOKIE]
+    assert client.get("/predictions").text == "a page"
+    answer = client.get("/class")  # reloaded, in the tab that was the teacher's
+    assert (answer.status_code, answer.headers["location"]) == (303, "/switch")
+    shown = client.get("/switch").text
+    assert "You sit here as Me &lt;b&gt; in 3b &lt;b&gt;" in shown
+    assert "Go on as the teacher" in shown
+    assert client.get("/class").status_code == 303  # to look changes nothing
+    answer = client.post("/switch")
+    assert answer.headers["location"] == "/class"
+    assert client.get("/class").text == "a page"
+    assert (client.cookies[door.COOKIE], client.cookies[door.BESIDE]) == (teacher, learner)
+    assert client.post("/switch").headers["location"] == "/lessons"
+    # Whoever leaves is the other one again, or nobody.
+    assert "is that of the teacher again" in client.get("/leave").text
+    assert client.post("/leave").headers["location"] == "/class"
+    assert client.get("/class").text == "a page"
+    assert door.BESIDE not in client.cookies
+    assert client.post("/leave").headers["location"] == "/join"
+    assert client.post("/switch").headers["location"] == "/join"
+    assert client.get("/predictions").status_code == 303
+
+
+def test_a_learners_seat_waits_while_a_teacher_uses_the_machine(
+    client: TestClient, group: Class
+) -> None:
+    join(client, group)
+    assert "That seat is kept" in client.get("/teach").text
+    client.post("/teach", data={"secret": SECRET})
+    assert client.get("/class").text == "a page"
+    assert client.post("/leave").headers["location"] == "/lessons"
+    assert "Ann in 3b" in client.get("/join").text
+
+
+def test_no_seat_is_left_beside_that_is_not_meant_to_be(client: TestClient, group: Class) -> None:
+    """Not the teacher's where that was given back, nor one learner's beside another's."""
+    assert door.reception
+    client.post("/teach", data={"secret": SECRET})
+    teacher = client.cookies[door.COOKIE]
+    join(client, group)  # without the mark to keep it
+    assert door.BESIDE not in client.cookies
+    assert door.reception.roster.seated(teacher) is None
+    client.post("/teach", data={"secret": SECRET})
+    assert client.cookies[door.BESIDE]  # Ann's
+    both = {"code": group.code, "name": "Bob", "keep": "1"}
+    client.post("/join", data=both)
+    kept = door.reception.roster.seated(client.cookies[door.BESIDE])
+    assert kept
+    assert kept.is_teacher
+    tokens = [client.cookies[name] for name in (door.COOKIE, door.BESIDE)]
+    client.post("/leave", data={"both": "1"})
+    assert not {door.COOKIE, door.BESIDE} & set(client.cookies)
+    assert [door.reception.roster.seated(token) for token in tokens] == [None, None]
+    for name in ("Cid", "Dan"):
+        client.post("/join", data=both | {"name": name})
+    assert door.BESIDE not in client.cookies
 
 
 def test_a_database_that_is_away_keeps_in_who_was_in(
@@ -241,6 +332,7 @@ def test_a_form_of_another_site_changes_nothing(
         ("/join", {"code": group.code, "name": "Eve"}),
         ("/teach", {"secret": SECRET}),
         ("/leave", {}),
+        ("/switch", {}),
         ("/_stcore/upload_file/x/y", {}),
     ):
         answer = client.post(path, data=form, headers=said)
@@ -270,6 +362,9 @@ def test_its_own_forms_do(client: TestClient, group: Class, said: dict[str, str]
     assert "set-cookie" not in client.post("/leave", headers=said).headers  # nothing to give back
 
 
-def test_pages_with_forms_let_the_browser_say_whose_they_are(client: TestClient) -> None:
-    for path in ("/join", "/teach", "/leave"):
+def test_pages_with_forms_let_the_browser_say_whose_they_are(
+    client: TestClient, database: Database
+) -> None:
+    client.cookies.set(door.BESIDE, Roster(database).seat())
+    for path in ("/join", "/teach", "/leave", "/switch"):
         assert client.get(path).headers["referrer-policy"] == "same-origin"
