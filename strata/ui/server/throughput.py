@@ -1,8 +1,10 @@
-"""What Streamlit does at every run of every page, done so that many pages can run at once.
+"""What Streamlit does at every run of every page, done so that many pages can run at once, and what
+it and its server leave out before strangers.
 
 Each method that is replaced, with its reason, stands in `REPLACED` at the end of this file; nothing
-else of Streamlit's insides is touched. `STRATA_PLAIN_STREAMLIT=1` leaves all of it as it is: slower
-with many learners, and a press may be lost, but every page and lesson works.
+else of their insides is touched. `STRATA_PLAIN_STREAMLIT=1` leaves all of it as it is but for what
+keeps files apart: slower with many learners, and a press may be lost, but every page and lesson
+works.
 """
 
 from __future__ import annotations
@@ -13,18 +15,26 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
-from streamlit import __version__, config
+from streamlit import config
 from streamlit.components.v2.bidi_component import main as components
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner
 from streamlit.runtime.state import SafeSessionState
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from strata.ui.server import turns
+from strata.runtime.later_loop import LaterLoop
+from strata.ui.server import files, turns
+from strata.ui.server.connections import connections
 
 _run = ScriptRunner._run_script
 _begin = ScriptRunContext.on_script_start
 _hear = SafeSessionState.on_script_will_rerun
+_open_session = AppSession.__init__
+_connect = AutoHTTPProtocol.connection_made
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
@@ -53,10 +63,11 @@ class Replacement:
         found = hashlib.sha256(inspect.getsource(self.own).encode()).hexdigest()[:16]
         if found == self.source:
             return ""
+        package = self.own.__module__.partition(".")[0]
         return (
-            f"Streamlit {__version__} has changed {self.own.__qualname__}, which Strata replaces: "
-            f"{self.why} It is unnecessary once {self.until} Look whether ours still fits or can "
-            f"go, then write down source={found!r}."
+            f"{package.title()} {version(package)} has changed {self.own.__qualname__}, which "
+            f"Strata replaces: {self.why} It is unnecessary once {self.until} Look whether ours "
+            f"still fits or can go, then write down source={found!r}."
         )
 
 
@@ -64,9 +75,9 @@ def mend() -> None:
     """Have Streamlit do so in this process. Before its server is made, which keeps its methods."""
     left = os.environ.get("STRATA_PLAIN_STREAMLIT", "").split(",")
     if "1" in left:
-        return
+        left = [each.purpose for each in REPLACED]
     for each in REPLACED:
-        if each.purpose not in left:
+        if each.purpose not in left or each.purpose == "files":
             setattr(each.owner, each.name, each.ours)
     if "settings" not in left:
         config.on_config_parsed(_forget_options, force_connect=True)
@@ -101,6 +112,17 @@ def _run_to_the_end(runner: ScriptRunner, asked: Any) -> None:
         _run(runner, asked)
     finally:
         turns.give_back()
+
+
+def _open_without_a_loop(session: AppSession, *told: Any, **more: Any) -> None:
+    _open_session(session, *told, **more)
+    session._script_event_loop.close()
+    session._script_event_loop = LaterLoop()
+
+
+def _connect_for_a_while(protocol: Any, transport: Any) -> None:
+    _connect(protocol, transport)
+    connections.begin(transport)
 
 
 def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
@@ -188,5 +210,38 @@ REPLACED = (
         gain="half of all views within 0.74 s, 0.94 s without",
         until="no class is made for each reading.",
         source="b9bef4bdbffc6838",
+    ),
+    Replacement(
+        "descriptors",
+        AppSession,
+        "__init__",
+        _open_without_a_loop,
+        why="A session makes an event loop when it needs one. By itself Streamlit makes one for "
+        "each session, for scripts that run something in it, which no page does.",
+        gain="2 descriptors a learner, 5 without",
+        until="a loop is made when a script asks for it.",
+        source="64cab45766dcefc4",
+    ),
+    Replacement(
+        "descriptors",
+        AutoHTTPProtocol,
+        "connection_made",
+        _connect_for_a_while,
+        why="Each connection is looked after, see connections.py. By itself Uvicorn waits without "
+        "end for a request that was begun, and for who does not read its answer.",
+        gain="1,100 requests that are never ended stop no server",
+        until="Uvicorn has a timeout for a request's head, for its body and for writing.",
+        source="6efb565ff3d36b91",
+    ),
+    Replacement(
+        "files",
+        MemoryMediaFileStorage,
+        "load_and_get_id",
+        files.keep_and_note,
+        why="Whose page has a file is noted, see files.py. By itself Streamlit serves a page's "
+        "files to whoever knows their addresses.",
+        gain="a gradebook is served to the teacher's seat only",
+        until="a file is served to its session only.",
+        source="3e27adb91d2b6495",
     ),
 )
