@@ -2,7 +2,8 @@
 
 Streamlit keeps a page's downloads and pictures under an address that is made of their content, and
 serves it to whoever asks: who knows a class's gradebook by its address, from a browser's history
-say, would get it with any seat. The same holds for a file that is sent to another's page.
+say, would get it with any seat. It makes a file that is made at the press of a button for whichever
+page asks, and takes one that is sent for whichever page is named.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit.proto.BackMsg_pb2 import BackendOperationRequest
+from streamlit.proto.ForwardMsg_pb2 import BackendOperationResponse
 from streamlit.runtime import exists, get_instance
+from streamlit.runtime.backend_operation_handler import DeferredFileHandler
 from streamlit.runtime.media_file_storage import MediaFileKind
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 _SEATS, _FILES = 5_000, 500  # the latest seats, and of each the latest files
 _MEDIA, _UPLOADS = "/media/", "/_stcore/upload_file/"
+_HEADER = "x-strata-seat"  # the door's
 _keep = MemoryMediaFileStorage.load_and_get_id
+_make = DeferredFileHandler.handle
 
 
 class Given:
@@ -58,6 +64,21 @@ def keep_and_note(
     return file
 
 
+async def make_for_its_page(
+    handler: DeferredFileHandler, asked: BackendOperationRequest, session: str
+) -> BackendOperationResponse:
+    """Make a file as Streamlit does, for the page that has its button, and note whose that is."""
+    button = get_instance().media_file_mgr._deferred_callables.get(asked.deferred_file.file_id)
+    if button is not None and button["session_id"] != session:
+        return BackendOperationResponse(
+            request_id=asked.request_id, error_msg="There is no such file on this page."
+        )
+    answer = await _make(handler, asked, session)
+    if answer.deferred_file.url:
+        given.give(_seat_of(session), _named(answer.deferred_file.url))
+    return answer
+
+
 class OwnFiles:
     """Behind the door: a file is served to a seat whose page has it, and taken for a page of that
     seat only. For others there is none."""
@@ -73,10 +94,20 @@ class OwnFiles:
 
 
 def _is_own(path: str, scope: Scope) -> bool:
-    seat = Headers(scope=scope).get("x-strata-seat", "")
+    seat = Headers(scope=scope).get(_HEADER, "")
     if path.startswith(_MEDIA):
-        return given.has(seat, os.path.splitext(path.removeprefix(_MEDIA))[0])
-    if path.startswith(_UPLOADS) and exists():
-        page = get_instance().get_client(path.removeprefix(_UPLOADS).partition("/")[0])
-        return page is not None and dict(page.client_context.headers).get("x-strata-seat") == seat
+        return given.has(seat, _named(path))
+    if path.startswith(_UPLOADS) and seat:
+        return _seat_of(path.removeprefix(_UPLOADS).partition("/")[0]) == seat
     return True
+
+
+def _named(path: str) -> str:
+    """A file as Streamlit's storage names it, by its address."""
+    return os.path.splitext(path.removeprefix(_MEDIA))[0]
+
+
+def _seat_of(session: str) -> str:
+    """Whose page this is, "" if it is open nowhere."""
+    page = get_instance().get_client(session) if exists() else None
+    return dict(page.client_context.headers).get(_HEADER, "") if page is not None else ""

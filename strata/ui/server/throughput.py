@@ -21,6 +21,7 @@ from typing import Any
 from streamlit import config
 from streamlit.components.v2.bidi_component import main as components
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.backend_operation_handler import DeferredFileHandler
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner
 from streamlit.runtime.state import SafeSessionState
@@ -243,5 +244,16 @@ REPLACED = (
         gain="a gradebook is served to the teacher's seat only",
         until="a file is served to its session only.",
         source="3e27adb91d2b6495",
+    ),
+    Replacement(
+        "files",
+        DeferredFileHandler,
+        "handle",
+        files.make_for_its_page,
+        why="A file that is made at a press is made for its button's page, and whose that is "
+        "is noted. By itself Streamlit makes it for any session that names the button.",
+        gain="as load_and_get_id",
+        until="a file is made for its session only.",
+        source="69e0682d6af76fbc",
     ),
 )
