@@ -58,7 +58,8 @@ def keep_prompt(text: str) -> str:
     chosen model refuses it for this learner, for its length say."""
     from strata.ui.server.resources import accept  # takes seconds: torch and transformers
 
-    accept(text, st.session_state.get("model"), learner())
+    drawn = st.session_state.get("choice")  # a browser may leave out what it chose
+    accept(text, st.session_state.get("model") or (drawn.model if drawn else ""), learner())
     return prompt_store().save(text, member_id(), class_id())
 
 

@@ -62,15 +62,16 @@ def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits
     return Limits(only, burst=own.get("per_minute"), **own)
 
 
-def accept(prompt: str, model: str | None, learner: str) -> None:
-    """InputError for a prompt that a model which is ready refuses to run for this learner, for its
-    length say; BusyError for more than the learner may ask for now.
+def accept(prompt: str, model: str, learner: str) -> None:
+    """InputError for a prompt that a model ("": the default one) which is ready refuses to run for
+    this learner, for its length say; BusyError for more than the learner may ask for now.
 
     What it runs for that, the prompt's tokens, is what the page asks for next, and finds there.
     """
     here = engine()
     here.limits(learner).check_characters(len(prompt))
-    if model is None or here.status(model).state != "ready":
+    model = model or next(iter(models()))
+    if here.status(model).state != "ready":
         return
     job = Job(view="run.tokens", model=model, prompt=prompt)
     with turns.let_others(), suppress(CancelledError):  # the model has much to do
