@@ -53,7 +53,7 @@ class Log:
         **named: Any,
     ) -> logging.LogRecord:
         """What is written of what a logger says."""
-        made = logging.LogRecord(name, level, path, line, said, told, error, *more, **named)
+        made = logging.LogRecord(name or "", level, path, line, said, told, error, *more, **named)
         if name is None:  # to be filled in by who asks (`logging.makeLogRecord`)
             return made
         ours = name.partition(".")[0] == "strata"
