@@ -110,4 +110,5 @@ def _named(path: str) -> str:
 def _seat_of(session: str) -> str:
     """Whose page this is, "" if it is open nowhere."""
     page = get_instance().get_client(session) if exists() else None
-    return dict(page.client_context.headers).get(_HEADER, "") if page is not None else ""
+    asked = page.client_context if page is not None else None
+    return dict(asked.headers).get(_HEADER, "") if asked is not None else ""

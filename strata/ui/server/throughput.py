@@ -122,7 +122,7 @@ def _no_address() -> None:
 def _open_without_a_loop(session: AppSession, *told: Any, **more: Any) -> None:
     _open_session(session, *told, **more)
     session._script_event_loop.close()
-    session._script_event_loop = LaterLoop()
+    session._script_event_loop = LaterLoop()  # type: ignore[abstract]
 
 
 def _connect_for_a_while(protocol: Any, transport: Any) -> None:

@@ -249,7 +249,7 @@ def test_a_loop_that_nothing_runs_in_holds_no_descriptor() -> None:
 
     own = psutil.Process()
     before = own.num_fds()
-    loops = [LaterLoop() for _ in range(20)]
+    loops = [LaterLoop() for _ in range(20)]  # type: ignore[abstract]
     assert own.num_fds() < before + 20
     with ThreadPoolExecutor(1) as apart:
         apart.submit(of_a_session, loops[0]).result()
