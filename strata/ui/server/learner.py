@@ -55,7 +55,12 @@ def prompt_store() -> PromptStore:
 
 
 def keep_prompt(text: str) -> str:
-    """Keep a text for links, as this learner's; its id. StrataError if it cannot be kept."""
+    """Keep a text for links, as this learner's; its id. StrataError if it cannot be kept, or the
+    chosen model refuses it for this learner, for its length say."""
+    from strata.ui.server.resources import accept  # takes seconds: torch and transformers
+
+    drawn = st.session_state.get("choice")  # a browser may leave out what it chose
+    accept(text, st.session_state.get("model") or (drawn.model if drawn else ""), learner())
     return prompt_store().save(text, member_id(), class_id())
 
 

@@ -288,7 +288,7 @@ async def _is_deleted(socket: WebSocket, class_id: str, member: str) -> bool:
 async def _until_gone(socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):
         while True:
-            await socket.receive_text()  # nothing is expected; a flood is not kept
+            await socket.receive_bytes()  # nothing is expected; a flood is not kept
 
 
 routes = [WebSocketRoute("/live", listen), Route("/live/vote", cast, methods=["POST"])]

@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -18,6 +19,7 @@ from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.model.device import free_memory
 from strata.runtime import memory
+from strata.ui.server import turns
 from strata.ui.server.readiness import readiness
 from strata.weights.catalogue import ModelCard, catalogue
 
@@ -25,6 +27,7 @@ _COLLECT_EVERY = 10  # seconds
 _TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
 _TRY_AGAIN_AFTER = 30  # seconds
 _NEW = timedelta(minutes=5)  # for which a member has just joined
+_COUNTED_WITHIN = 5.0  # seconds, the tokens of a prompt that is to be kept
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
@@ -69,6 +72,22 @@ def _limits_of_class(model: str, numbers: tuple[tuple[str, int], ...]) -> Limits
     own: dict[str, Any] = {name: value for name, value in numbers if name in LIMITS and value}
     only = frozenset({model}) if model in models() else None
     return Limits(only, burst=own.get("per_minute"), **own)
+
+
+def accept(prompt: str, model: str, learner: str) -> None:
+    """InputError for a prompt that a model ("": the default one) which is ready refuses to run for
+    this learner, for its length say; BusyError for more than the learner may ask for now.
+
+    What it runs for that, the prompt's tokens, is what the page asks for next, and finds there.
+    """
+    here = engine()
+    here.limits(learner).check_characters(len(prompt))
+    model = model or next(iter(models()))
+    if here.status(model).state != "ready":
+        return
+    job = Job(view="run.tokens", model=model, prompt=prompt)
+    with turns.let_others(), suppress(CancelledError):  # the model has much to do
+        here.submit(job, learner, _COUNTED_WITHIN).result()
 
 
 def warm_up() -> None:

@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strata.classroom import class_mode
 from strata.errors import StrataError
-from strata.runtime import memory
-from strata.ui.server import index, tabs, throughput
+from strata.runtime import descriptors, memory
+from strata.ui.server import connections, files, index, tabs, throughput
+from strata.ui.server.connections import HangingUp
+from strata.ui.server.log import Log
 from strata.ui.server.readiness import readiness
 from strata.ui.server.tabs import FewSockets
 from strata.ui.server.uploads import FewUploads
@@ -40,6 +42,7 @@ _POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+_FEW = 100  # learners, for whom the hard limit of descriptors is hardly ever too low
 HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
@@ -77,12 +80,14 @@ async def readyz(request: Request) -> JSONResponse:
     """200 once the default model has answered a real prompt; until then 503 with the reason.
 
     With `?kept` 503 also while what learners do would be lost with the server. Not without it: a
-    proxy that took all servers of a full disk out of service would help nobody.
+    proxy that took all servers of a full disk out of service would help nobody. `learners`: for how
+    many this process has descriptors.
     """
     durable, waiting = readiness.kept()
-    said = {"ready": readiness.ready, "reason": readiness.reason}
+    said = {"ready": readiness.ready, "reason": readiness.reason, "kept": durable}
     well = readiness.ready and (durable or "kept" not in request.query_params)
-    return JSONResponse({**said, "kept": durable, "waiting": waiting}, 200 if well else 503)
+    told = {**said, "waiting": waiting, "learners": connections.learners()}
+    return JSONResponse(told, 200 if well else 503)
 
 
 def _start() -> None:
@@ -91,6 +96,7 @@ def _start() -> None:
     gc.set_threshold(100_000, 10, 1_000_000)
     if class_mode():
         print("  Strata: the teacher enters at /teach of this address", flush=True)
+        print(f"  Strata: files and sockets for {_room()}", flush=True)
     from strata.ui.server.learner import progress
 
     kept = progress()  # sends what a server before this one could not store
@@ -100,9 +106,21 @@ def _start() -> None:
     warm_up()
 
 
+def _room() -> str:
+    """How many learners can be here at once, and what to do if that is a school class or less."""
+    n = connections.learners()
+    return f"{n:,} learners" + (
+        f": this process may open only {descriptors.limit():,} files and sockets; for more, raise "
+        "its hard limit (`ulimit -Hn`)"
+        if n < _FEW
+        else ""
+    )
+
+
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Warm up beside the server, so that the first page can already show how far it is."""
+    Log(nameless=class_mode()).begin()
     threading.Thread(target=_start, name="warm-up", daemon=True).start()
     async with _watching():
         yield {}
@@ -139,14 +157,15 @@ def _open_door() -> None:
         routes.extend(oidc.Accounts(settings).routes())
     routes.extend([*door.routes, *live.routes, *sheet.routes])
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False)
-    middleware.extend((hosts, Middleware(door.Door)))
+    middleware.extend((hosts, Middleware(door.Door), Middleware(files.OwnFiles)))
     door.open_door(settings.teacher_hash, accounts).roster.remove_expired()
 
 
+descriptors.raise_limit()
 memory.few_pools()
 throughput.mend()
 routes: list[BaseRoute] = [Route("/readyz", readyz)]
-middleware = [Middleware(SecurityHeaders)]
+middleware = [Middleware(SecurityHeaders), Middleware(HangingUp)]
 try:
     _open_door()
 except StrataError as error:  # one sentence, and no server that is open where it should be closed

@@ -1,8 +1,10 @@
-"""What Streamlit does at every run of every page, done so that many pages can run at once.
+"""What Streamlit does at every run of every page, done so that many pages can run at once, and what
+it and its server leave out before strangers.
 
 Each method that is replaced, with its reason, stands in `REPLACED` at the end of this file; nothing
-else of Streamlit's insides is touched. `STRATA_PLAIN_STREAMLIT=1` leaves all of it as it is: slower
-with many learners, and a press may be lost, but every page and lesson works.
+else of their insides is touched. `STRATA_PLAIN_STREAMLIT=1` leaves all of it as it is but for what
+stands in `ALWAYS`: slower with many learners, and a press may be lost, but every page and lesson
+works.
 """
 
 from __future__ import annotations
@@ -13,15 +15,22 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
-from streamlit import __version__, config
+from streamlit import config, net_util
 from streamlit.components.v2.bidi_component import main as components
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.backend_operation_handler import DeferredFileHandler
+from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner import ScriptRunContext, ScriptRunner
 from streamlit.runtime.state import SafeSessionState
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from strata.ui.server import turns
+from strata.runtime.later_loop import LaterLoop
+from strata.ui.server import files, turns
+from strata.ui.server.connections import connections
 from strata.ui.server.tabs import tabs
 
 _run = ScriptRunner._run_script
@@ -29,6 +38,8 @@ _begin = ScriptRunContext.on_script_start
 _enqueue = ScriptRunContext.enqueue
 _connect = Runtime.connect_session
 _hear = SafeSessionState.on_script_will_rerun
+_open_session = AppSession.__init__
+_accept = AutoHTTPProtocol.connection_made
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
@@ -57,10 +68,11 @@ class Replacement:
         found = hashlib.sha256(inspect.getsource(self.own).encode()).hexdigest()[:16]
         if found == self.source:
             return ""
+        package = self.own.__module__.partition(".")[0]
         return (
-            f"Streamlit {__version__} has changed {self.own.__qualname__}, which Strata replaces: "
-            f"{self.why} It is unnecessary once {self.until} Look whether ours still fits or can "
-            f"go, then write down source={found!r}."
+            f"{package.title()} {version(package)} has changed {self.own.__qualname__}, which "
+            f"Strata replaces: {self.why} It is unnecessary once {self.until} Look whether ours "
+            f"still fits or can go, then write down source={found!r}."
         )
 
 
@@ -68,9 +80,9 @@ def mend() -> None:
     """Have Streamlit do so in this process. Before its server is made, which keeps its methods."""
     left = os.environ.get("STRATA_PLAIN_STREAMLIT", "").split(",")
     if "1" in left:
-        return
+        left = [each.purpose for each in REPLACED]
     for each in REPLACED:
-        if each.purpose not in left:
+        if each.purpose not in left or each.purpose in ALWAYS:
             setattr(each.owner, each.name, each.ours)
     if "settings" not in left:
         config.on_config_parsed(_forget_options, force_connect=True)
@@ -119,6 +131,21 @@ def _connect_counted(server: Runtime, *told: Any, **more: Any) -> str:
     return session
 
 
+def _no_address() -> None:
+    """Nobody outside is asked."""
+
+
+def _open_without_a_loop(session: AppSession, *told: Any, **more: Any) -> None:
+    _open_session(session, *told, **more)
+    session._script_event_loop.close()
+    session._script_event_loop = LaterLoop()  # type: ignore[abstract]
+
+
+def _connect_for_a_while(protocol: Any, transport: Any) -> None:
+    _accept(protocol, transport)
+    connections.begin(transport)
+
+
 def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
     """Shows a component's state with what it has just triggered, as Streamlit's own does."""
 
@@ -136,6 +163,7 @@ def _with_events(aggregator: str, *_: object) -> Callable[[Any, Any], Any]:
     return present
 
 
+ALWAYS = ("files", "outside")  # what a server does not do without
 REPLACED = (
     Replacement(
         "turns",
@@ -226,5 +254,61 @@ REPLACED = (
         gain="30 tabs of one learner have one turn, not 30",
         until="a connection's handler is told which session it serves.",
         source="bb700a93a90ffc28",
+    ),
+    Replacement(
+        "descriptors",
+        AppSession,
+        "__init__",
+        _open_without_a_loop,
+        why="A session makes an event loop when it needs one. By itself Streamlit makes one for "
+        "each session, for scripts that run something in it, which no page does.",
+        gain="2 descriptors a learner, 5 without",
+        until="a loop is made when a script asks for it.",
+        source="64cab45766dcefc4",
+    ),
+    Replacement(
+        "descriptors",
+        AutoHTTPProtocol,
+        "connection_made",
+        _connect_for_a_while,
+        why="Each connection is looked after, see connections.py. By itself Uvicorn waits without "
+        "end for a request that was begun, and for who does not read its answer.",
+        gain="1,100 requests that are never ended stop no server",
+        until="Uvicorn has a timeout for a request's head, for its body and for writing.",
+        source="6efb565ff3d36b91",
+    ),
+    Replacement(
+        "files",
+        MemoryMediaFileStorage,
+        "load_and_get_id",
+        files.keep_and_note,
+        why="Whose page has a file is noted, see files.py. By itself Streamlit serves a page's "
+        "files to whoever knows their addresses.",
+        gain="a gradebook is served to the teacher's seat only",
+        until="a file is served to its session only.",
+        source="3e27adb91d2b6495",
+    ),
+    Replacement(
+        "files",
+        DeferredFileHandler,
+        "handle",
+        files.make_for_its_page,
+        why="A file that is made at a press is made for its button's page, and whose that is "
+        "is noted. By itself Streamlit makes it for any session that names the button.",
+        gain="as load_and_get_id",
+        until="a file is made for its session only.",
+        source="69e0682d6af76fbc",
+    ),
+    Replacement(
+        "outside",
+        net_util,
+        "get_external_ip",
+        _no_address,
+        why="Nobody outside is asked for this machine's address. By itself Streamlit asks a server "
+        "of Amazon's, while all browsers wait, at each socket whose origin is not its host as it "
+        "is written.",
+        gain="2.1 s in which a server without the internet answers nobody, for each such socket",
+        until="it is asked only where the settings say so.",
+        source="90eeef84e6aa2226",
     ),
 )

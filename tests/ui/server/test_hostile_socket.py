@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.storage.prompts import PromptStore
+from strata.storage.tables import PromptRow
 from tests.browser.shared import shared_class
 from tests.hostile import Case, each_sink, of_kinds, text, try_all
 from tests.ui.server.sockets import Socket
@@ -275,6 +277,30 @@ def test_a_file_of_another_session_is_not_read(hosted: Hosted) -> None:
             path = f"/_stcore/upload_file/{session}/1"
             answer = hosted.get(path, hosted.ann, method="PUT", files=files)
             assert answer.status_code in (400, 403, 404, 405)
+
+
+def test_a_prompt_that_is_refused_is_not_stored(hosted: Hosted) -> None:
+    def stored() -> int:
+        with hosted.database.session() as session:
+            mine = select(func.count()).where(PromptRow.class_id == hosted.ours.id)
+            return session.scalar(mine) or 0
+
+    def typed(socket: Socket, text: str) -> None:
+        box = next(key for key in socket.ids if key.startswith("text_"))
+        said = WidgetState(id=socket.ids[box], string_value=text)
+        pressed = WidgetState(id=socket.ids["look_inside"], trigger_value=True)
+        socket.run("predictions", "", said, pressed)
+
+    before = stored()
+    with Socket(hosted.url, hosted.ann) as socket:
+        socket.run("predictions")
+        for number in range(3):
+            typed(socket, f"{number} " * 300)  # tokens: more than the model's 256
+            assert "the limit is 256; shorten it" in socket.said
+        assert stored() == before
+        typed(socket, "A prompt of a few words")
+        assert "foot" in socket.said
+        assert stored() == before + 1
 
 
 @pytest.mark.parametrize("cookie", ["", "forged", "' OR 1=1 --", "x" * 4_000, "forgotten"])

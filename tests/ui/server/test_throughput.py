@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from streamlit import __version__, config
 from streamlit.runtime.state import SafeSessionState
+from streamlit.web.server.server_util import is_url_from_allowed_origins
 
 from strata.ui.server import throughput, turns
 
@@ -43,7 +44,9 @@ def test_streamlit_can_be_left_as_it_is(left: str) -> None:
         check=True,
     ).stdout.split()
     for purpose, own in zip(printed[::2], printed[1::2], strict=True):
-        assert own == str(left == "1" or purpose in left.split(",")), purpose
+        kept = purpose in throughput.ALWAYS
+        wanted = not kept and (left == "1" or purpose in left.split(","))
+        assert own == str(wanted), purpose
     assert len(printed) == 2 * len(throughput.REPLACED)
 
 
@@ -77,6 +80,16 @@ def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
     assert config.get_option("server.maxUploadSize") == before
     with pytest.raises(RuntimeError, match="not defined"):
         config.get_option("server.nothing")
+
+
+def test_nobody_outside_is_asked_who_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("strata.ui.server.start")
+    asked: list[str] = []
+    ask = "streamlit.net_util._make_blocking_http_get"
+    monkeypatch.setattr(ask, lambda url, timeout: asked.append(url))
+    monkeypatch.setattr("streamlit.net_util._external_ip", None)
+    assert not is_url_from_allowed_origins("http://strata.example:80")
+    assert asked == []
 
 
 class Overtaken(Exception):
