@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from strata.charts.common import LABEL, Chart, Spec
+from strata.charts.titled import BETWEEN
 from strata.display.tokens import display_percent, distinct
 
 GUESS = "#c2185b"
@@ -79,13 +80,13 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitleColor": LABEL,
         **more,
         "text": text,
-        "subtitle": ["Your guess is in magenta", *_named(guess), *lines],
+        "subtitle": [BETWEEN.join(["Your guess is in magenta", *_named(guess)]), *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
 
 
 def _named(guess: Guess) -> list[str]:
-    """A guessed token in words, on lines that go with a narrow figure."""
+    """A guessed token in words."""
     token = guess.token
     if token is None:
         return []

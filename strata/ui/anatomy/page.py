@@ -13,9 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts import Chart
-from strata.charts.common import fitted
 from strata.charts.guess import with_guess
 from strata.charts.subject import Subject, captioned
+from strata.charts.titled import fitted
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
