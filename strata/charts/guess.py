@@ -109,11 +109,11 @@ def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
         "rank": token.rank,
         "value": token.prob,
         "prob": token.prob,
-        "percent": display_percent(token.prob),
+        "number": display_percent(token.prob),
         "logprob": math.log(token.prob) if token.prob else -math.inf,
         "chosen": False,
     }
-    gap = {"token_id": -1, "label": "⋮", "order": len(frame) - 0.5, "percent": "", "chosen": False}
+    gap = {"token_id": -1, "label": "⋮", "order": len(frame) - 0.5, "number": "", "chosen": False}
     rows = [gap, facts] if token.rank > len(frame) else [facts]
     row = {name: [each.get(name) for each in rows] for name in frame.columns}
     added = pd.DataFrame(row).astype(

@@ -174,7 +174,7 @@ def choose(page: Page) -> Controls:
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
     )
     followed = choose_target(page, target)
-    with more, st.container(horizontal=True):
+    with more, st.container(horizontal=True, key="one_row"):
         with st.popover("Colours", icon=":material/palette:"):
             carried, with_sinks = _colours(page, mode)
         with st.popover("Options", icon=":material/tune:"):

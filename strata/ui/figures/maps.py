@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
+from strata.charts.path import unnamed
 from strata.charts.subject import Subject
 from strata.concepts.trajectories import words
 from strata.concepts.trajectories.neighbours import METRICS
@@ -140,6 +141,12 @@ def show(
     draw(chart, drawn.key, read=False, number=number, of=drawn.of, note=some)
     if not number:
         reading(sentence, "" if main else f"_{drawn.key}")
+    missing, n_paths = unnamed(chart)
+    if missing:
+        st.caption(
+            f"{missing} of these {n_paths} have no name here, since it would cover others: point at "
+            "a path, or tap it, to read whose it is."
+        )
 
 
 def meanwhile(page: Page, drawn: Map | None) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import streamlit as st
 
 from strata.lessons import Question
-from strata.lessons.answers import curve_layers, start
+from strata.lessons.answers import curve_layers, positions, start
 from strata.lessons.report import quoted
+
+_ENDS = ("Your answer: from layer", "to layer")  # of a band
 
 
 def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) -> Any:
@@ -31,8 +33,12 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "block":
         return _slider("Your answer: a block", 0, n_layers - 1, begins, key=key)
     if kind == "band":
-        band = _slider("Your answer: from layer to layer", 0, n_layers, tuple(begins), key=key)
-        return band and list(band)
+        # Two sliders, since of one with two thumbs the second would stand somewhere unasked.
+        ends = [
+            _slider(label, 0, n_layers, begin, key=f"{key}_{end}")
+            for end, (label, begin) in enumerate(zip(_ENDS, begins, strict=True))
+        ]
+        return None if None in ends else sorted(ends)
     if kind == "ordering":
         return _ordering(texts, key)
     if kind == "curve":
@@ -40,7 +46,7 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "position":
         return st.selectbox(
             "Your answer: a token of the prompt",
-            range(len(shown)),
+            positions(question, len(shown)),
             None,
             format_func=lambda i: f"{i} {shown[i]}",
             key=key,
