@@ -144,8 +144,8 @@ def show(
     missing, n_paths = unnamed(chart)
     if missing:
         st.caption(
-            f"{missing} of these {n_paths} have no name here, since it would cover others: point at "
-            "a path, or tap it, to read whose it is."
+            f"{missing} of these {n_paths} have no name here, since it would cover others: point "
+            "at a path, or tap it, to read whose it is."
         )
 
 

@@ -233,7 +233,7 @@ def test_reading(model: Model) -> None:
     assert text == (
         "After “The capital of France is”, the model puts 77% on “␣Paris”; its entropy, "
         "1.48 nats, is that of 4.4 equally likely tokens. The likeliest token alone holds half of "
-        "the probability, the 10 here hold 90%."
+        "the probability, 10 hold 90%."
     )
 
 
