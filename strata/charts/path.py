@@ -53,7 +53,7 @@ def paths(
     a map mean nothing, so there are none. Names that would cover others, or stand far from
     their points, stay away, see `unnamed`; pointing at a path tells its name and fades the others.
     """
-    few = (frame if within is None else within)["path"].nunique() <= _FEW
+    few = frame["path"].nunique() <= _FEW
     limits = {
         name: _limits(frame if within is None else within, name, room)
         for name, room in (("x", 0.08), ("y", 0.08))

@@ -72,7 +72,7 @@ if navigation != root:  # the window of which is called Strata
     style.name_window(*step, navigation.title)
 if here is not None and here.group is not None:
     follow.the_class()
-for name in ("figure_waits", "readings_wait", "drawn_guess", SUBJECT):
+for name in ("figure_waits", "readings_wait", "drawn_guess", "asked_figure", SUBJECT):
     st.session_state.pop(name, None)
 record.begin(at if navigation in pages.values() else None)
 wanted = place.destination()

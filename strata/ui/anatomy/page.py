@@ -199,6 +199,12 @@ def draw_row(row: Sequence[Chart], key: str, **told: Any) -> None:
                 draw(chart, f"{key}_{number}", read=False, **told)
 
 
+def is_asked(*figures: str) -> bool:
+    """Whether the step of a lesson is about one of these figures, by the beginnings of their keys:
+    what a step is about is to be the first of its page."""
+    return str(st.session_state.get("asked_figure") or "-").startswith(figures)
+
+
 def readings_wait() -> bool:
     """Whether a step of a lesson keeps back what the page would say of its figures."""
     return bool(st.session_state.get("readings_wait"))

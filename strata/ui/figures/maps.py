@@ -73,7 +73,8 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
 def settings(place: DeltaGenerator) -> dict[str, Any]:
     """How maps are drawn, as the views want it; the notebook's settings unless changed."""
     bound: dict[str, Any] = {"bind": "query-params"}
-    with place.popover("How the map is drawn", icon=":material/tune:", width="stretch"):
+    row = place.container(horizontal=True, key="one_row")
+    with row.popover("How the map is drawn", icon=":material/tune:", width="stretch"):
         st.caption(
             "At first as in the notebook: UMAP, cosine, 50 neighbours; 200 epochs, which is "
             "umap-learn's own choice only for larger maps and keeps this one quick."
