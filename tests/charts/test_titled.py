@@ -25,11 +25,10 @@ def test_its_lines_are_the_title(text: str) -> None:
 
 def test_where_there_is_room_it_is_one_line() -> None:
     assert fitted({"title": LONG}, 700)["title"]["text"] == [LONG]
-    spec = {
-        "title": {"text": "a", "subtitle": ["one thing · and another, which is long · a third"]}
-    }
+    below = ["one thing · and another, which is long · a third"]
+    spec = {"title": {"text": "a", "subtitle": below}}
     assert len(fitted(spec, NARROWEST)["title"]["subtitle"]) == 2
-    assert fitted(spec, 400)["title"]["subtitle"] == spec["title"]["subtitle"]  # type: ignore[index]
+    assert fitted(spec, 400)["title"]["subtitle"] == below
 
 
 def test_a_word_that_is_wider_is_broken() -> None:
