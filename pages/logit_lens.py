@@ -10,7 +10,7 @@ from strata.concepts.logit_lens import words
 from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
-from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof
+from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof, tabs_place
 from strata.ui.figures.sinks import scales
 
 WIDTH = 24  # positions of a grid
@@ -20,6 +20,7 @@ seen = choose(page)
 what: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
 size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.token_id}
 runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
+tabs = tabs_place()
 figures, details, shared = places(runs)
 
 layer = layer_slider(page, "layer", 0 if seen.states else 1, shared)
@@ -64,7 +65,7 @@ if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
     reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
 
-lines, parts = st.tabs(
+lines, parts = tabs(
     ("Tokens through the layers", "Where the target's logit comes from"),
     key="view",
     on_change="rerun",
@@ -82,8 +83,8 @@ if lines.open:
 against: str | int | None = "mean"
 if parts.open:
     with parts:
-        drawn, against = draw_attribution(page, seen.target, position, modules["logit_cap"])
-        tables |= drawn
+        shown, against = draw_attribution(page, seen.target, position, modules["logit_cap"])
+        tables |= shown
 
 kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 kept |= {"target_id": seen.target.token_id, "against": against}

@@ -46,7 +46,9 @@ with detail:
         st.caption("The bar in orange, if it is among these, is this token.")
     nats = f"{undecided['entropy'][0]:.2f} nats"
     st.metric("Entropy of the prediction", nats)
+    st.caption(f"As undecided as between {words.choices(undecided)}.")
 reading(sentence)
+reading(words.surprisal_reading(page.named(foreseen)), "_surprisal")
 
 written = continuation(page)
 with st.expander(

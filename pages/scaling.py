@@ -18,9 +18,9 @@ FACTORS = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 COLUMNS, WORDS = 16, 20  # positions of the grid, tokens of the continuation
 
 page = open_page("scaling")
-edit = choose_edit(page)
-target, part, factor = edit.target, edit.part, edit.factor
 one, every, detail = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+edit = choose_edit(page, next(tab for tab in (one, every, detail) if tab.open))
+target, part, factor = edit.target, edit.part, edit.factor
 asked = {"target_id": target.token_id, **edit.params}
 swept = page.ask("scaling.sweep", factors=[factor], **asked)
 tables = {"sweep": swept, "likeliest": target.likeliest}

@@ -7,7 +7,8 @@ hide data. One file per family of forms, with the columns that each takes in its
 along the layers), `lens` (tokens through the layers, and what a logit is made of), `matrix` (a size
 for each cell), `path` (over a map), `point`, `sweep` (an edit at each block), `tally` (a class's
 votes). `guess` draws a learner's prediction on any of them, `subject` puts under each title what it
-is of and what it leaves out, `direct` names lines where they end; the rest is in `common`.
+is of and what it leaves out, `titled` breaks both for the width there is, `direct` names lines
+where they end; the rest is in `common`.
 
 Imports `display`.
 """

@@ -56,7 +56,7 @@ _BARS: Spec = {
             "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12, "color": LABEL},
             "encoding": {
                 "x": {"field": "value", "type": "quantitative"},
-                "text": {"field": "percent", "type": "nominal"},
+                "text": {"field": "number", "type": "nominal"},
             },
         },
     ],
@@ -77,7 +77,7 @@ def bars(frame: pd.DataFrame, title: str, reading: str, *, picks: bool = False) 
     `picks`: a click in a bar's row selects it, by its column token_id.
     """
     height = 90 + max(12, 32 - len(frame) // 3) * len(frame)
-    frame = frame.assign(percent=frame["value"].map(display_percent))
+    frame = frame.assign(number=frame["value"].map(display_percent))
     spec = {**_BARS, "title": title}
     if picks:
         spec["layer"] = [*_BARS["layer"], _PICKED]

@@ -7,7 +7,6 @@ size, `SIGNED` has its neutral point at zero.
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,23 +46,6 @@ class Chart:
         title = self.spec["title"]
         named = f"{title if isinstance(title, str) else title['text']}. {self.reading}"
         return f"{named} {self.about}" if self.about else named
-
-
-_LINE = 32  # letters of a title that fit the narrowest place in which a figure stands, a phone
-
-
-def fitted(spec: Spec) -> Spec:
-    """The spec with a long title on lines of about the same length, since Vega cuts what is wider
-    than the figure. The same at every width: Vega makes no room for lines that come later."""
-    title = spec["title"]
-    text = title if isinstance(title, str) else title["text"]
-    if not isinstance(text, str) or len(text) <= _LINE:
-        return spec
-    fewest = textwrap.wrap(text, _LINE)
-    even = (textwrap.wrap(text, width) for width in range(len(text) // len(fewest), _LINE))
-    lines = next((each for each in even if len(each) == len(fewest)), fewest)
-    more = {} if isinstance(title, str) else title
-    return {**spec, "title": {**more, "text": lines}}
 
 
 def scale_of(colours: tuple[str, ...], **more: Any) -> Spec:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from strata.charts.common import LABEL, Chart, Spec
+from strata.charts.titled import BETWEEN
 from strata.display.tokens import display_percent, distinct
 
 GUESS = "#c2185b"
@@ -79,13 +80,13 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitleColor": LABEL,
         **more,
         "text": text,
-        "subtitle": ["Your guess is in magenta", *_named(guess), *lines],
+        "subtitle": [BETWEEN.join(["Your guess is in magenta", *_named(guess)]), *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
 
 
 def _named(guess: Guess) -> list[str]:
-    """A guessed token in words, on lines that go with a narrow figure."""
+    """A guessed token in words."""
     token = guess.token
     if token is None:
         return []
@@ -108,11 +109,11 @@ def _with_bar(chart: Chart, token: GuessedToken) -> Chart:
         "rank": token.rank,
         "value": token.prob,
         "prob": token.prob,
-        "percent": display_percent(token.prob),
+        "number": display_percent(token.prob),
         "logprob": math.log(token.prob) if token.prob else -math.inf,
         "chosen": False,
     }
-    gap = {"token_id": -1, "label": "⋮", "order": len(frame) - 0.5, "percent": "", "chosen": False}
+    gap = {"token_id": -1, "label": "⋮", "order": len(frame) - 0.5, "number": "", "chosen": False}
     rows = [gap, facts] if token.rank > len(frame) else [facts]
     row = {name: [each.get(name) for each in rows] for name in frame.columns}
     added = pd.DataFrame(row).astype(

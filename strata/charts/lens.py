@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from strata.charts.common import (
     tip,
 )
 from strata.charts.direct import FEW, names, with_names
-from strata.display.tokens import display_candidate, distinct
+from strata.display.tokens import display_candidate, display_percent, distinct, fixed
 
 # Apart for colour-blind eyes, on light and dark ground; beyond eight, dashes tell them apart.
 _TOKENS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#7557e0", "#9a9138", "#c2453d")
@@ -186,9 +186,16 @@ def attribution(
     return Chart(rows, {**_attribution(last, added), "title": title}, reading, 380)
 
 
+# The number beside a bar stands where the bar ends, of one to the left on its left.
+_NUMBER: Spec = {
+    "type": "text",
+    "fontSize": 12,
+    "color": LABEL,
+    "align": {"expr": "datum.number[0] == '−' ? 'right' : 'left'"},
+    "dx": {"expr": "datum.number[0] == '−' ? -4 : 4"},
+}
 _CELL: Spec = {
     **BASE,
-    "mark": {"type": "bar", "cornerRadiusEnd": 2},
     "encoding": {
         "y": {
             "field": "label",
@@ -216,6 +223,12 @@ _CELL: Spec = {
 @cache
 def _cell(quantity: str, title: str) -> Spec:
     prob = quantity == "prob"
+    shares = {"format": "~%", "values": [0, 0.25, 0.5, 0.75, 1]}
+    colour = {
+        "condition": {"test": "datum.logit < 0 && datum.end == 'suppressed'", "value": ACCENT},
+        "value": DEPTH[1],
+    }
+    bar = {"type": "bar", "cornerRadiusEnd": 2}
     return {
         **_CELL,
         "encoding": {
@@ -224,17 +237,15 @@ def _cell(quantity: str, title: str) -> Spec:
                 "field": quantity,
                 "type": "quantitative",
                 "title": title,
-                "scale": {"domain": [0, 1]} if prob else {},
-                "axis": {"format": "~%", "tickCount": 5} if prob else {"tickCount": 5},
-            },
-            "color": {
-                "condition": {
-                    "test": "datum.logit < 0 && datum.end == 'suppressed'",
-                    "value": ACCENT,
-                },
-                "value": DEPTH[1],
+                # With room for the numbers.
+                "scale": {"domain": [0, 1.3]} if prob else {"padding": 44},
+                "axis": shares if prob else {"tickCount": 4},
             },
         },
+        "layer": [
+            {"mark": bar, "encoding": {"color": colour}},
+            {"mark": _NUMBER, "encoding": {"text": {"field": "number", "type": "nominal"}}},
+        ],
     }
 
 
@@ -246,10 +257,12 @@ def cell_bars(top: pd.DataFrame, bottom: pd.DataFrame, where: str, *, writes: bo
     if writes:
         rows = pd.concat([rows.head(6), bottom.head(6).iloc[::-1].assign(end="suppressed")])
     labels = distinct(map(display_candidate, rows["predicted"]))
-    rows = rows.assign(label=labels, order=range(len(rows)))
+    number = partial(fixed, digits=2) if writes else display_percent
+    numbers = rows["logit" if writes else "prob"].map(number)
+    rows = rows.assign(label=labels, order=range(len(rows)), number=numbers)
     best = rows.iloc[0]
-    number = f"{best['logit']:+.2f}" if writes else f"{best['prob']:.0%}"
     axis = "Added to the logit, before any cap" if frozen else "Logit through its own norm"
     spec = _cell("logit", axis) if writes else _cell("prob", "Probability")
     chart = {**spec, "title": where[:1].upper() + where[1:]}
-    return Chart(rows, chart, f"First “{best['label']}”, {number}.", 90 + 24 * len(rows))
+    said = f"{best['logit']:+.2f}" if writes else f"{best['prob']:.0%}"
+    return Chart(rows, chart, f"First “{best['label']}”, {said}.", 90 + 24 * len(rows))

@@ -1,25 +1,21 @@
 """What a figure is of, and what it leaves out, as lines under its title.
 
-Vega draws a subtitle as it is: a line that is too long is cut. So lines are broken here, for the
-narrowest column in which a page draws a figure.
+Each is a paragraph, which `titled` breaks for the figure's width.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
 from strata.charts.common import LABEL, Chart, Spec
+from strata.charts.titled import BETWEEN, WIDEST, lines, width_of
 from strata.display.tokens import SHORTENED, display_text
 
-WIDEST = 46  # characters of a line: in 240 pixels, the narrowest column
 _LINE = 15  # pixels
 _SMALL = 300  # pixels: a figure less high than this says in one line what it is of
 _LEAST = 12  # characters of a prompt that tell it from others
 _OF_A_LINE = 60  # characters of a prompt where its line may be broken
-_BETWEEN = " · "
 # Lines are broken here, so Vega is not to cut them at the width of the axes: there is more room.
 _LOOK: Spec = {
     "limit": 0,
@@ -58,7 +54,7 @@ def shortened(prompt: str, longest: int) -> str:
     two; what is shown for one character may take eight."""
     for count in (longest, longest // 2, longest // 4, longest // 9):
         shown = display_text(prompt, count)
-        if _width(shown) <= longest:
+        if width_of(shown) <= longest:
             return shown
     return SHORTENED
 
@@ -69,8 +65,8 @@ def captioned(chart: Chart, subject: Subject, *notes: str) -> Chart:
     left_out = [note for note in notes if note]
     room = WIDEST
     if chart.height < _SMALL:  # one line, in which the prompt has what room the model leaves
-        room = max(_LEAST, WIDEST - len(_BETWEEN) - len(subject.model))
-    first, last = _lines(subject.parts(room)), _lines(left_out)
+        room = max(_LEAST, WIDEST - len(BETWEEN) - len(subject.model))
+    first, last = ([BETWEEN.join(each)] * bool(each) for each in (subject.parts(room), left_out))
     if not first + last:
         return chart
     title = chart.spec["title"]
@@ -78,7 +74,7 @@ def captioned(chart: Chart, subject: Subject, *notes: str) -> Chart:
     own = given.get("subtitle", [])
     own = [own] if isinstance(own, str) else list(own)
     spec = {**chart.spec, "title": {**_LOOK, **given, "subtitle": [*first, *own, *last]}}
-    height = chart.height + _LINE * len(first + last)
+    height = chart.height + _LINE * sum(len(lines(each)) for each in first + last)
     return replace(chart, spec=spec, height=height, about=in_words(subject, *left_out))
 
 
@@ -89,26 +85,4 @@ def in_words(subject: Subject, *notes: str) -> str:
 
 def in_a_line(subject: Subject, *notes: str) -> str:
     """The same where a line may be broken anywhere, as in a page's own markup."""
-    return _BETWEEN.join([*subject.parts(_OF_A_LINE), *filter(None, notes)])
-
-
-def _lines(parts: Iterable[str]) -> list[str]:
-    """Parts on as few lines as hold them; one that is longer than a line is broken."""
-    lines: list[str] = []
-    for part in parts:
-        if lines and _width(lines[-1] + _BETWEEN + part) <= WIDEST:
-            lines[-1] += _BETWEEN + part
-            continue
-        line = ""
-        for word in part.split(" "):
-            if line and _width(f"{line} {word}") > WIDEST:
-                lines.append(line)
-                line = word
-            else:
-                line = f"{line} {word}" if line else word
-        lines.append(line)
-    return lines
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+    return BETWEEN.join([*subject.parts(_OF_A_LINE), *filter(None, notes)])

@@ -85,6 +85,7 @@ class Question(_Data):
     high: float = 1.0
     step: float | None = None
     points: int = Field(5, ge=3, le=MOST_POINTS)  # of a curve: layers that it is drawn at
+    without: tuple[int | str, ...] = Field((), strict=False)  # positions that can be no answer
     unit: str = ""
     figure: str = ""  # key of the figure on which the guess is drawn
     axis: Literal["x", "y"] = "x"  # of that figure, on which a single guess lies
@@ -103,6 +104,8 @@ class Question(_Data):
             raise ValueError("choice and ordering need two options or more, other kinds have none")
         if self.kind == "choice" and any(not option.why for option in self.options):
             raise ValueError("every option needs its 'why', the right one too")
+        if self.without and self.kind != "position":
+            raise ValueError("'without' is for questions about a position")
         if self.kind == "number" and self.low >= self.high:
             raise ValueError("'low' must be below 'high'")
         return self

@@ -57,6 +57,12 @@ def resolved(
     return {name: one(name, value) for name, value in params.items()}
 
 
+def positions(question: Question, n_tokens: int) -> list[int]:
+    """The positions that a learner may give as an answer."""
+    without = resolved({"position": list(question.without)}, 0, n_tokens)["position"]
+    return [position for position in range(n_tokens) if position not in without]
+
+
 def measured(question: Question, ask: Ask, n_layers: int, n_tokens: int) -> Any:
     """The answer on this run, as plain data: a number, a text, or a list of numbers (a curve by
     layer; one for each option of an ordering). None where the run has none."""
@@ -189,7 +195,7 @@ def has_second_try(question: Question, n_layers: int, n_tokens: int) -> bool:
     n_answers = {
         "choice": len(question.options),
         "ordering": math.factorial(len(question.options)),
-        "position": n_tokens,
+        "position": len(positions(question, n_tokens)),
         "layer": n_layers + 1,
         "block": n_layers,
     }

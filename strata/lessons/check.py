@@ -17,7 +17,7 @@ from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
 from strata.errors import StrataError
 from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read, rules
-from strata.lessons.answers import find_measure, measured, resolved, right_option
+from strata.lessons.answers import find_measure, measured, positions, resolved, right_option
 from strata.lessons.report import plain
 
 MOST_WORDS = 110  # of a step's text
@@ -154,7 +154,7 @@ def unfit(question: Question, answer: Any, n_layers: int, n_tokens: int) -> str:
         "layer": number and float(answer).is_integer() and 0 <= answer <= n_layers,
         "block": number and float(answer).is_integer() and 0 <= answer < n_layers,
         "band": number and float(answer).is_integer() and 0 <= answer <= n_layers,
-        "position": number and float(answer).is_integer() and 0 <= answer < n_tokens,
+        "position": number and answer in positions(question, n_tokens),
         "token": isinstance(answer, str),
         "curve": isinstance(answer, list) and len(answer) == n_layers + 1,
         "ordering": isinstance(answer, list) and len(answer) == len(question.options),

@@ -81,7 +81,7 @@ if here is not None and here.group is not None:
     follow.the_class()
 if here is not None and here.is_teacher and navigation != root:  # whose address must stay bare
     this_class.keep_in_address()
-for name in ("figure_waits", "readings_wait", "drawn_guess", SUBJECT):
+for name in ("figure_waits", "readings_wait", "drawn_guess", "asked_figure", SUBJECT):
     st.session_state.pop(name, None)
 record.begin(at if navigation in pages.values() else None)
 wanted = place.destination()

@@ -238,6 +238,7 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     expect(desk.get_by_text("3 of 3 have voted")).to_be_visible()
     expect(desk.locator(".st-key-vote_options")).to_contain_text("B   the right one")
     expect(wall.get_by_text("3 of 3 have voted")).to_be_visible()
+    for_everybody(desk, wall, learners[1])
     for page in (*learners, wall):  # nobody is shown what others said
         expect(page.locator(".bars")).to_have_count(0)
         expect(page.get_by_test_id("stVegaLiteChart").filter(has_text="Vote")).to_have_count(0)
@@ -262,6 +263,7 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
     desk.get_by_role("button", name="Show everyone the results").click()
     for page in learners:
         expect(page.locator(".bar.right .line")).to_have_text(["1", "3"])
+    for_everybody(learners[1])
     said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
     expect(wall.get_by_text(said)).to_be_visible()
     expect(desk.get_by_text(said)).to_be_visible()
@@ -303,6 +305,9 @@ def test_vote_talk_and_vote_again(newcomer: Newcomer, hosted: str) -> None:
 
     # Closed: who is in is told at once, and goes no further.
     desk.get_by_role("tab", name="Settings").click()
+    expect(desk.get_by_role("button", name="Close the class now")).to_be_visible()
+    settled(desk)
+    for_everybody(desk)
     desk.get_by_role("button", name="Close the class now").click()
     for page in learners:
         expect(page.locator("section.panel")).to_contain_text("was closed")

@@ -87,9 +87,12 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
     beside = "([a, b]) => a.getBoundingClientRect().right < b.getBoundingClientRect().left"
     handles = [step.element_handle(), title.element_handle()]
     assert not page.evaluate(beside, handles)
+    pressed = page.locator(".st-key-panel button[aria-pressed=true]")
+    expect(pressed).to_have_accessible_name("Above the page")  # as it is, not as was chosen
     sidebar(page).hover()
     page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     page.wait_for_function(beside, arg=handles)
+    expect(pressed).to_have_accessible_name("Beside the page")
 
 
 def test_a_step_stands_where_the_learner_wants_it(page: Page, small_address: str) -> None:

@@ -66,8 +66,10 @@ def answer(page: Page, question: Question) -> None:
             expect(page.get_by_role("option")).to_have_count(0)
             settled(page)
     else:
-        expect(page.locator(".st-key-commit_0 button")).to_be_disabled()  # until one was moved
-        box.get_by_role("slider").first.press("ArrowRight")
+        for number in range(1 + (question.kind == "band")):  # of a band both ends
+            expect(page.locator(".st-key-commit_0 button")).to_be_disabled()  # until it was moved
+            box.get_by_role("slider").nth(number).press("ArrowRight")
+            expect(box.locator('[class*="st-key-moved_"]')).to_have_count(number + 1)
     button = page.locator(".st-key-commit_0 button")
     expect(button).to_be_enabled()
     button.click()
@@ -189,8 +191,10 @@ def test_a_slider_is_no_prediction_before_it_is_moved(page: Page, address: str) 
     expect(thumb).to_have_css("opacity", "0")
     expect(commit).to_be_disabled()
     before = int(slider.get_attribute("aria-valuetext") or "")
+    place = commit.bounding_box()
     slider.press("ArrowRight")
     expect(commit).to_be_enabled()
+    assert commit.bounding_box() == place, "it moved away under the finger"
     expect(thumb).to_have_css("opacity", "1")
     settled(page)
     page.keyboard.press("ArrowLeft")

@@ -71,6 +71,11 @@ BOXES = """all => all.filter(each => each.checkVisibility({visibilityProperty: t
     return [each.innerText || each.ariaLabel, left, top, right, bottom];
   })
   .filter(([, left, top, right, bottom]) => left < right && top < bottom)"""
+# Lines of titles, and of what stands under them, that run out of their chart, by so many pixels.
+CUT_TITLES = """() => [...document.querySelectorAll("[data-testid=stVegaLiteChart] svg")]
+  .flatMap(svg => [...svg.querySelectorAll("[class*=role-title] text")].map(text => [
+    text.textContent, text.getBoundingClientRect().right - svg.getBoundingClientRect().right]))
+  .filter(([, beyond]) => beyond > 1)"""
 LEGIBLE = (  # what is read on every page
     "h1",
     ".st-key-question p",
@@ -156,6 +161,7 @@ def the_figure_comes_early_and_nothing_runs_off_the_side(page: Page, size: Viewp
     assert box["y"] < size["height"]
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= size["width"]
+    page.wait_for_function(f"() => ({CUT_TITLES})().length === 0")
 
 
 def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import screen
 from tests.browser.screen import Watch, chart, eventually_asks, reading, settled, slider
+from tests.browser.test_look import PHONE
 
 PARIS = "hurts “␣Paris” most at block 2: from −0.26 nats to −1.44 nats, rank 0"
 
@@ -53,6 +54,13 @@ def test_the_link_restores_part_factor_positions_and_view(page: Page, small_addr
     page.goto(page.url)
     expect(chart(page, title)).to_be_visible()
     expect(page.get_by_text("4 ␣is", exact=True).first).to_be_visible()
+    # On a phone the figure comes before what is chosen for it.
+    page.set_viewport_size(PHONE)
+    page.wait_for_function("""() => {
+      const [figure, edit] = ['[class*="_both"]', ".st-key-edit"].map(
+        each => document.querySelector(each).getBoundingClientRect());
+      return figure.bottom <= edit.top + 1;
+    }""")
 
 
 def test_one_block_in_detail(page: Page, address: str) -> None:

@@ -31,13 +31,15 @@ def drawn(frame: pd.DataFrame, upto: int = 99) -> charts.Chart:
 
 
 def boxes(chart: charts.Chart) -> list[tuple[float, float, float]]:
-    """Of each name that is drawn: its middle and half its width, in pixels."""
+    """Of each name that is drawn: its middle and half its width, in pixels of the smallest map."""
     scales = chart.spec["encoding"]
     (left, right), (low, high) = (scales[name]["scale"]["domain"] for name in ("x", "y"))
     named = chart.frame[chart.frame["name_y"].notna()]
     x = (named["x"] - left) / (right - left) * path._WIDE
     y = (high - named["name_y"]) / (high - low) * path._HIGH
-    return [*zip(x, y, named["label"].str.len() * path._LETTER / 2, strict=True)]
+    half = named["label"].str.len() * path._LETTER / 2
+    x += named["dx"] + half * named["align"].map({"left": 1, "right": -1, "center": 0})
+    return [*zip(x, y, half, strict=True)]
 
 
 def test_of_many_paths_only_the_ends_are_named() -> None:
@@ -60,8 +62,10 @@ def test_names_never_cover_each_other_nor_leave_the_figure(tokens: int, spread: 
     frame = a_map(tokens, spread=spread)
     frame.loc[0, ["x", "y"]] = 50.0, 50.0  # so that small spreads crowd one corner
     found = boxes(drawn(frame))
-    assert 5 < len(found) <= tokens
+    assert 2 < len(found) <= tokens
+    assert path.unnamed(drawn(frame)) == (tokens - len(found), tokens)
     for i, (x, y, half) in enumerate(found):
+        assert half <= x <= path._WIDE - half
         assert path._LINE / 2 < y < path._HIGH - path._LINE / 2
         for u, v, other in found[:i]:
             assert abs(x - u) >= half + other or abs(y - v) >= path._LINE - 1e-6
@@ -73,6 +77,9 @@ def test_a_name_far_from_its_point_has_a_thread() -> None:
     chart = drawn(frame)
     assert chart.frame["thread"].tolist() == [False, False, True, False]
     assert chart.frame["name_y"].is_unique
+    scales = chart.spec["encoding"]["y"]["scale"]["domain"]
+    off = (chart.frame["name_y"] - chart.frame["y"]).abs() / (scales[1] - scales[0]) * path._HIGH
+    assert off.max() <= 46, "no name stands far from its point"
 
 
 def test_playing_changes_the_rows_and_not_the_figure() -> None:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from strata.charts.guess import Guess, with_guess
-from strata.charts.subject import WIDEST, Subject, captioned, in_a_line, shortened
+from strata.charts.subject import Subject, captioned, in_a_line, shortened
+from strata.charts.titled import WIDEST, fitted
 from tests.charts.forms import FORMS, READING, bars, by_layer, strip
 from tests.concepts.by_hand import HOSTILE
 
@@ -25,7 +26,8 @@ SUBJECT = Subject(("The capital of France is",), "SmolLM2 135M Instruct")
 
 
 def lines(chart: object) -> list[str]:
-    return list(chart.spec["title"]["subtitle"])  # type: ignore[attr-defined]
+    """As in the narrowest column."""
+    return list(fitted(chart.spec, 240)["title"]["subtitle"])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("form", FORMS)

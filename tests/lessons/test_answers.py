@@ -244,6 +244,7 @@ def test_who_guessed_nothing_is_told_the_answer_and_why() -> None:
         (question("ordering", options=OPTIONS), 30, 9, False),
         (question("position"), 30, 2, False),
         (question("position"), 30, 3, True),
+        (question("position", without=[0]), 30, 3, False),
         (question("layer"), 1, 9, False),
         (question("block"), 2, 9, False),
         (question("block"), 3, 9, True),

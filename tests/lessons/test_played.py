@@ -21,7 +21,8 @@ from tests.loops import run_apart
 
 async def answer(browser: Browser, question: Question) -> None:
     """Any answer: what matters is that it can be given, and is answered."""
-    for _ in range(len(question.options) or 1):  # an order has a field for each place
+    # An order has a field for each place, a band one for each end.
+    for _ in range(len(question.options) or 1 + (question.kind == "band")):
         fields = [key for key in browser.widgets if key.startswith("guess_")]
         left = [key for key in fields if browser.value(key) is None]
         if not left or (

@@ -76,6 +76,8 @@ def test_figures_speak_one_language(stem: str, chosen: dict[str, Any], small: No
         if chart.alt.startswith("Cosine ("):  # the legend of the matrices beside it
             continue
         subtitle = title["subtitle"]
+        if isinstance(subtitle, dict):  # lines for several widths, the narrowest last
+            subtitle = json.loads(subtitle["expr"][subtitle["expr"].rindex('["') :])
         assert max(map(len, subtitle)) <= 60
         said = " ".join(subtitle)
         assert any(quoted in said for quoted in QUOTED.values()), said
@@ -84,3 +86,11 @@ def test_figures_speak_one_language(stem: str, chosen: dict[str, Any], small: No
         if any(count < WHOLE[name] for name, count in counts(rows).items()):
             assert NOTE.search(said), (title, counts(rows))
             assert NOTE.search(chart.alt)
+
+
+def test_what_a_step_asks_about_is_the_first_figure_of_the_lens(small: None) -> None:
+    for asked, first in (("", "Layer"), ("followed_prob", "Probability"), ("attribution", "What")):
+        view = {"view": "Where the target's logit comes from"} if asked == "attribution" else {}
+        arguments = (str(PAGES / "logit_lens.py"), PROMPT, {"asked_figure": asked, **view})
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert app.get("vega_lite_chart")[0].proto.alt.startswith(first)

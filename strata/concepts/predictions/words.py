@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
+from strata.concepts.predictions.measures import late_share, n_to_reach
 from strata.display.tokens import (
     display_candidate,
     display_context,
@@ -16,13 +19,31 @@ from strata.display.tokens import (
 def reading(context: str, top: pd.DataFrame, undecided: pd.DataFrame) -> str:
     """One sentence on `next_token` and `entropy` after `context`, the text up to that position."""
     best, doubt = top.iloc[0], undecided.iloc[0]
-    choices = f"{doubt['choices']:,.{0 if doubt['choices'] >= 100 else 1}f}"
-    said = f"{choices} equally likely tokens" if choices != "1.0" else "a single possible token"
     return (
         f"After “{display_context(context)}”, the model puts {percent(best['prob'])} on "
         f"“{display_candidate(best['predicted'])}”; its entropy, {doubt['entropy']:.2f} nats, is "
-        f"that of {said}."
+        f"that of {choices(undecided)}. {held(top)}"
     )
+
+
+def choices(undecided: pd.DataFrame) -> str:
+    """How many equally likely tokens would leave as much doubt as `entropy` says."""
+    count = float(undecided["choices"].iloc[0])
+    shown = f"{count:,.{0 if count >= 100 else 1}f}"
+    return f"{shown} equally likely tokens" if shown != "1.0" else "a single possible token"
+
+
+def held(top: pd.DataFrame) -> str:
+    """How many of `next_token`'s tokens it takes to hold half of the probability and nine tenths of
+    it, in a sentence; where all of them hold less, how much that is."""
+    half, most, all_of_it = n_to_reach(top, 0.5), n_to_reach(top, 0.9), percent(top["prob"].sum())
+    if half is None:
+        return f"The {len(top)} likeliest tokens hold {all_of_it} of the probability."
+    those = "The likeliest token alone holds" if half == 1 else f"The {half} likeliest tokens hold"
+    if most == half:
+        return f"{those} 90% of the probability."
+    more = f"the {len(top)} here hold {all_of_it}" if most is None else f"{most} hold 90%"
+    return f"{those} half of the probability, {more}."
 
 
 def typed_reading(text: str, top: pd.DataFrame) -> str:
@@ -82,5 +103,13 @@ def surprisal_reading(frame: pd.DataFrame) -> str:
     return (
         f"Foreseen least was “{hardest['shown']}” at position "
         f"{hardest['position']}: {-hardest['logprob']:.2f} nats, rank {hardest['rank']:,}; the "
-        f"mean is {-frame['logprob'].mean():.2f} nats a token."
+        f"mean is {-frame['logprob'].mean():.2f} nats a token.{_late(frame)}"
     )
+
+
+def _late(frame: pd.DataFrame) -> str:
+    """What share of the surprisal its second half holds, of a text that has two to speak of."""
+    share = late_share(frame)
+    if len(frame) < 4 or math.isnan(share):
+        return ""
+    return f" The second half of the text holds {percent(share)} of all surprisal."

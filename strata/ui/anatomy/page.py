@@ -13,9 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts import Chart
-from strata.charts.common import fitted
 from strata.charts.guess import with_guess
 from strata.charts.subject import Subject, captioned
+from strata.charts.titled import fitted
 from strata.concepts.run import ABOUT_THE_ANSWER
 from strata.concepts.views import concepts
 from strata.display.files import as_csv, as_parquet
@@ -197,6 +197,12 @@ def draw_row(row: Sequence[Chart], key: str, **told: Any) -> None:
         for number, chart in enumerate(row[start : start + 4], start):
             with places[number - start]:
                 draw(chart, f"{key}_{number}", read=False, **told)
+
+
+def is_asked(*figures: str) -> bool:
+    """Whether the step of a lesson is about one of these figures, by the beginnings of their keys:
+    what a step is about is to be the first of its page."""
+    return str(st.session_state.get("asked_figure") or "-").startswith(figures)
 
 
 def readings_wait() -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from strata.charts import Chart
+from strata.charts.titled import fitted
 from strata.errors import StrataError
 from strata.ui.anatomy.place import Place
 from strata.ui.server.learner import learner, progress
@@ -141,7 +142,7 @@ def as_spec(chart: Chart) -> str:
     rows: list[dict[str, Any]] = json.loads(chart.frame.to_json(orient="records"))
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        **chart.spec,
+        **fitted(chart.spec, _WIDTH),
         "description": chart.alt,
         "background": "white",
         "data": {"values": rows},

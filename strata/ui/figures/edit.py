@@ -44,9 +44,11 @@ class Edit:
         return Scale(block, self.factor, self.part, where)
 
 
-def choose_edit(page: Page) -> Edit:
-    """One row of controls: target, part, factor, positions. The address keeps all of them."""
-    word, what, how_much, where = st.columns([5, 5, 4, 5], gap="medium")
+def choose_edit(page: Page, place: DeltaGenerator) -> Edit:
+    """One row of controls: target, part, factor, positions. The address keeps all of them. On a
+    phone they stand below the figure: layout.css."""
+    with place, st.container(key="edit"):
+        word, what, how_much, where = st.columns([5, 5, 4, 5], gap="medium")
     target = choose_target(page, word)
     part = one_of(what, "Scale", PARTS, "part")
     factor = how_much.slider(

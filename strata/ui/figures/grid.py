@@ -17,7 +17,7 @@ from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import bounded_slider, move, one_of_counts, told_moved
-from strata.ui.anatomy.page import Page, only, say_if_older
+from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
 from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
@@ -126,7 +126,9 @@ def places(
     """Room for the grid of each run, for its opened cell, and for what all share: beside the one
     grid, or below two."""
     if len(runs) == 1:
-        [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
+        # Where they stand one below the other, the one that a step asks about comes first.
+        with st.container(key="cell_first" if is_asked("cell") else None):
+            [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
         with figure:
             figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()
@@ -174,7 +176,7 @@ def choose(page: Page) -> Controls:
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
     )
     followed = choose_target(page, target)
-    with more, st.container(horizontal=True):
+    with more, st.container(horizontal=True, key="one_row"):
         with st.popover("Colours", icon=":material/palette:"):
             carried, with_sinks = _colours(page, mode)
         with st.popover("Options", icon=":material/tune:"):

@@ -3,6 +3,7 @@ parts add up."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from strata.charts.lens import attribution, followed
 from strata.concepts.logit_lens import words
 from strata.concepts.logit_lens.contributions import Against
 from strata.errors import StrataError
-from strata.ui.anatomy.page import Page, draw, reading
+from strata.ui.anatomy.page import Page, draw, is_asked, reading
 from strata.ui.anatomy.style import say
 from strata.ui.figures.edit import one_of
 from strata.ui.figures.target import Target, choose_other
@@ -75,3 +76,8 @@ def draw_proof(page: Page, position: int, name: str = "") -> None:
     """Both sums over the whole vocabulary, with the largest error of each."""
     proof = page.ask("logit_lens.proof", position=position)
     reading(words.proof_reading(proof, position, page.about["d_vocab"]), f"_proof{name}")
+
+
+def tabs_place() -> Callable[..., Sequence[Any]]:
+    """What makes the tabs below the grid, or above it, where a step is about a figure of theirs."""
+    return st.container().tabs if is_asked("followed", "attribution") else st.tabs

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
+from strata.charts.path import unnamed
 from strata.charts.subject import Subject
 from strata.concepts.trajectories import words
 from strata.concepts.trajectories.neighbours import METRICS
@@ -72,7 +73,8 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
 def settings(place: DeltaGenerator) -> dict[str, Any]:
     """How maps are drawn, as the views want it; the notebook's settings unless changed."""
     bound: dict[str, Any] = {"bind": "query-params"}
-    with place.popover("How the map is drawn", icon=":material/tune:", width="stretch"):
+    row = place.container(horizontal=True, key="one_row")
+    with row.popover("How the map is drawn", icon=":material/tune:", width="stretch"):
         st.caption(
             "At first as in the notebook: UMAP, cosine, 50 neighbours; 200 epochs, which is "
             "umap-learn's own choice only for larger maps and keeps this one quick."
@@ -140,6 +142,12 @@ def show(
     draw(chart, drawn.key, read=False, number=number, of=drawn.of, note=some)
     if not number:
         reading(sentence, "" if main else f"_{drawn.key}")
+    missing, n_paths = unnamed(chart)
+    if missing:
+        st.caption(
+            f"{missing} of these {n_paths} have no name here, since it would cover others: point "
+            "at a path, or tap it, to read whose it is."
+        )
 
 
 def meanwhile(page: Page, drawn: Map | None) -> None:

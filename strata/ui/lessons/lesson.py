@@ -65,6 +65,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             record.keep_run(place, {"prompt": prompt, **run.facts})
     record.visit(place)
     st.session_state.pop("finished", None)
+    st.session_state["asked_figure"] = step.question.figure if step.question else ""
     st.session_state["readings_wait"] = waits or not step.readings
     return waits and step.hide
 

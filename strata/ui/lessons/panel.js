@@ -3,6 +3,7 @@
 const ways = {
   beside: ["Beside the page", "M2 3h12v10H2z M6.5 3v10"],
   wide: ["Wider, beside the page", "M2 3h12v10H2z M9 3v10"],
+  above: ["Above the page", "M2 3h12v10H2z M2 7.5h12"],
   below: ["Below the page", "M2 3h12v10H2z M2 8.5h12"],
   alone: ["The step alone", "M2 6V3h3 M11 3h3v3 M14 10v3h-3 M5 13H2v-3"],
 };
@@ -17,10 +18,22 @@ export default function ({ parentElement }) {
     group.setAttribute("aria-label", "Where this step stands");
     parentElement.appendChild(group);
   }
-  const show = (way) => {
-    document.documentElement.dataset.strataPanel = way;
+  // A page too narrow for both has the step above it, whatever was chosen: what is pressed is so.
+  const rows = document.querySelector(".st-key-lesson_and_page [data-testid=stHorizontalBlock]");
+  const stands = () => {
+    const way = chosen();
+    if (!rows || rows.children.length < 2 || !["beside", "wide"].includes(way)) return way;
+    const [step, page] = [...rows.children].map((each) => each.getBoundingClientRect());
+    return page.top >= step.bottom - 1 ? "above" : way;
+  };
+  const mark = () => {
+    const way = stands();
     for (const button of group.children)
       button.setAttribute("aria-pressed", String(button.value === way));
+  };
+  const show = (way) => {
+    document.documentElement.dataset.strataPanel = way;
+    mark();
   };
   const buttons = Object.entries(ways).map(([way, [title, path]]) => {
     const button = document.createElement("button");
@@ -43,4 +56,7 @@ export default function ({ parentElement }) {
   group.replaceChildren(...buttons);
   const before = chosen() ?? localStorage.getItem(kept);
   show(before in ways ? before : "beside");
+  const watch = new ResizeObserver(mark);
+  for (const each of rows?.children ?? []) watch.observe(each);
+  return () => watch.disconnect();
 }

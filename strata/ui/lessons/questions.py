@@ -7,8 +7,11 @@ from typing import Any
 import streamlit as st
 
 from strata.lessons import Question
-from strata.lessons.answers import curve_layers, start
+from strata.lessons.answers import curve_layers, positions, start
 from strata.lessons.report import quoted
+
+_UNMOVED = "Tap or drag on the line, where you expect the answer"
+_ENDS = ("Your answer: from layer", "to layer")  # of a band
 
 
 def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) -> Any:
@@ -31,8 +34,12 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "block":
         return _slider("Your answer: a block", 0, n_layers - 1, begins, key=key)
     if kind == "band":
-        band = _slider("Your answer: from layer to layer", 0, n_layers, tuple(begins), key=key)
-        return band and list(band)
+        # Two sliders, since of one with two thumbs the second would stand somewhere unasked.
+        ends = [
+            _slider(label, 0, n_layers, begin, key=f"{key}_{end}")
+            for end, (label, begin) in enumerate(zip(_ENDS, begins, strict=True))
+        ]
+        return None if None in ends else sorted(ends)
     if kind == "ordering":
         return _ordering(texts, key)
     if kind == "curve":
@@ -40,7 +47,7 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "position":
         return st.selectbox(
             "Your answer: a token of the prompt",
-            range(len(shown)),
+            positions(question, len(shown)),
             None,
             format_func=lambda i: f"{i} {shown[i]}",
             key=key,
@@ -61,9 +68,10 @@ def _slider(label: str, *limits: Any, key: str) -> Any:
     with st.container(key=f"answer_{key}"):
         slide: Any = st.slider  # of whole numbers, of others, of two
         value = slide(label, *limits, key=key, on_change=moved)
-        if waits:  # after it, since a slider that changes its place loses the keyboard
-            with st.container(key=f"unmoved_{key}"):
-                st.caption("Tap or drag on the line, where you expect the answer")
+        # After it, since a slider that changes its place loses the keyboard; and a line in both
+        # cases, so that nothing below moves away under the finger.
+        with st.container(key=f"{'un' * waits}moved_{key}"):
+            st.caption(_UNMOVED if waits else "You can move it until you commit.")
     return None if waits else value
 
 

@@ -232,8 +232,35 @@ def test_reading(model: Model) -> None:
     text = words.reading(FRANCE, next_token(model, run, 4), entropy(run, 4))
     assert text == (
         "After “The capital of France is”, the model puts 77% on “␣Paris”; its entropy, "
-        "1.48 nats, is that of 4.4 equally likely tokens."
+        "1.48 nats, is that of 4.4 equally likely tokens. The likeliest token alone holds half of "
+        "the probability, 10 hold 90%."
     )
+
+
+@pytest.mark.parametrize(
+    ("probs", "said"),
+    [
+        ([0.95, 0.01], "The likeliest token alone holds 90% of the probability."),
+        ([0.6, 0.2, 0.1], "The likeliest token alone holds half of the probability, 3 hold 90%."),
+        (
+            [0.3, 0.3, 0.1],
+            "The 2 likeliest tokens hold half of the probability, the 3 here hold 70%.",
+        ),
+        ([0.03, 0.02], "The 2 likeliest tokens hold 5% of the probability."),
+    ],
+)
+def test_how_many_tokens_hold_half(probs: list[float], said: str) -> None:
+    assert words.held(pd.DataFrame({"prob": probs})) == said
+
+
+def test_what_a_lesson_asks_is_said_under_the_figure(model: Model) -> None:
+    """The count and the share that lesson 1 asks for can be read, once they may be seen."""
+    run = model.capture("violet anchor pepper seven. violet anchor pepper seven. violet anchor")
+    top, scored = next_token(model, run, len(run.tokens) - 1, 50), surprisal(model, run)
+    share = CONCEPT.measures["late_share"](scored)
+    assert f"holds {share:.0%} of all surprisal" in words.surprisal_reading(scored)
+    count = CONCEPT.measures["n_to_reach"](top)
+    assert (f"The {count} likeliest" if count > 1 else "token alone holds") in words.held(top)
 
 
 def test_readings_show_hostile_tokens_inert() -> None:

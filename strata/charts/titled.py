@@ -1,0 +1,85 @@
+"""Titles as wide as the figure is, and as many lines as that takes.
+
+Vega cuts a line that is wider than its figure and breaks none, so they are broken here: for a few
+widths, of which the browser takes the one that it has. A line under a title is a paragraph of
+parts, with `BETWEEN` between them, and is broken there before it is broken elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import unicodedata
+
+from strata.charts.common import Spec
+
+BETWEEN = " · "
+WIDEST = 46  # characters of a line under a title: in 240 pixels, the narrowest column
+_TITLE = 32  # of a title there
+_NARROWEST = 240  # pixels
+_WIDTHS = (900, 700, 560, 460, 390, 330, 280)  # pixels from which lines are longer
+
+
+def fitted(spec: Spec, width: int | None = None) -> Spec:
+    """The spec with its title on lines that a figure of so many pixels holds, or, None, the one
+    that it will be drawn in, whichever that is then."""
+    title = spec["title"]
+    title = {"text": title} if isinstance(title, str) else title
+    below = title.get("subtitle", [])
+    paragraphs = [below] if isinstance(below, str) else list(below)
+
+    def text(pixels: int) -> list[str]:
+        return _evenly(title["text"], _TITLE * pixels // _NARROWEST)
+
+    def subtitle(pixels: int) -> list[str]:
+        letters = WIDEST * pixels // _NARROWEST
+        return [line for each in paragraphs for line in lines(each, letters)]
+
+    made: Spec = {}
+    for name, broken in (("text", text), ("subtitle", subtitle)):
+        if width is not None:
+            made[name] = broken(width)
+            continue
+        ways = {pixels: broken(pixels) for pixels in (*_WIDTHS, _NARROWEST)}
+        narrowest = ways.pop(_NARROWEST)
+        if all(way == narrowest for way in ways.values()):
+            made[name] = narrowest
+            continue
+        # The container's width, which stays while Vega makes room for axes and lines in it; the
+        # figure's own is named so that this is computed anew with it.
+        drawn = "(width >= 0 ? containerSize()[0] : 0)"
+        choose = "".join(f"{drawn} >= {at} ? {json.dumps(way)} : " for at, way in ways.items())
+        made[name] = {"expr": choose + json.dumps(narrowest)}
+    if not paragraphs:
+        del made["subtitle"]
+    return {**spec, "title": {**title, **made}}
+
+
+def lines(paragraph: str, letters: int = WIDEST) -> list[str]:
+    """A paragraph on as few lines of so many letters as hold it; wide characters count twice."""
+    found: list[str] = []
+    for part in paragraph.split(BETWEEN):
+        if found and width_of(found[-1] + BETWEEN + part) <= letters:
+            found[-1] += BETWEEN + part
+            continue
+        line = ""
+        for word in part.split(" "):
+            if line and width_of(f"{line} {word}") > letters:
+                found.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+        found.append(line)
+    return found
+
+
+def _evenly(text: str, letters: int) -> list[str]:
+    """As few lines of so many letters as hold a text, of about the same length."""
+    fewest = textwrap.wrap(text, letters)
+    even = (textwrap.wrap(text, width) for width in range(len(text) // len(fewest), letters))
+    return next((each for each in even if len(each) == len(fewest)), fewest)
+
+
+def width_of(text: str) -> int:
+    """The letters that a text takes: wide ones, as of Chinese, two."""
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)

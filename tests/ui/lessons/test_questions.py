@@ -1,0 +1,38 @@
+"""The fields of predictions: what counts as an answer, and what is not offered as one."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+
+def field(kind: str, without: tuple[int | str, ...]) -> None:  # run by itself
+    import streamlit as st
+
+    from strata.lessons import Question
+    from strata.ui.lessons.questions import answer_field
+
+    question = Question(
+        kind=kind,  # type: ignore[arg-type]
+        ask="Where?",
+        view="run.tokens",
+        measure="predictions.most_surprising",
+        without=without,
+    )
+    guess = answer_field(question, "guess", 9, ["The", "␣sun", "␣sets"])
+    st.text(repr(guess))
+
+
+def test_a_band_has_two_ends_and_neither_is_given() -> None:
+    """Where a slider happens to begin is no prediction, of its second end neither."""
+    app = AppTest.from_function(field, args=("band", ())).run()
+    assert app.text[0].value == "None"
+    app.slider[1].set_value(7).run()
+    assert app.text[0].value == "None", "only one end was moved"
+    app.slider[0].set_value(8).run()
+    assert app.text[0].value == "[7, 8]"
+
+
+def test_what_can_be_no_answer_is_not_offered() -> None:
+    for without, offered in (((), "012"), ((0,), "12"), (("$last",), "01")):
+        app = AppTest.from_function(field, args=("position", without)).run()
+        assert [option[0] for option in app.selectbox[0].options] == list(offered)
