@@ -1,4 +1,4 @@
-"""'Show the code' of the logit lens prints the page's numbers; a capped logit is met after the cap."""
+"""'Show the code' of the logit lens prints the page's numbers, of a capped logit after the cap."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ from strata.model import Model
 from tests.tiny import PROMPT
 
 Tiny = Callable[[str], Model]
-FRANCE = "The capital of France is"
-THE = 260  # the bundled model's " the"
 
 
 @pytest.mark.parametrize(

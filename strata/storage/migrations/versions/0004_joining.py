@@ -12,5 +12,4 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("classes") as classes:
         # A plain number: of true, SQLite would make the table anew, which its members hinder.
-        on = sa.Column("joining", sa.Boolean(), nullable=False, server_default="1")
-        classes.add_column(on)
+        classes.add_column(sa.Column("joining", sa.Boolean(), nullable=False, server_default="1"))
