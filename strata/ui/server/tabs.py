@@ -30,7 +30,7 @@ from strata.ui.server.door_pages import page
 MOST_TABS = 6  # of a learner
 _TEACHERS, _AN_ADDRESS = 12, 60  # of a teacher's browser; where none has a seat, a school's address
 _SOCKETS = 2  # other sockets for each tab: one, and one that has not ended yet
-_EXPECTED = 30.0  # seconds for which a tab whose connection was lost can come back as it was
+_EXPECTED = 120.0  # seconds for which a tab whose connection was lost can come back as it was
 _PATIENCE = 5.0  # seconds in which a tab that is to rest has to hear of it
 _LEFT = (1000, 1001)  # closed by a browser that does not come back: RFC 6455, section 7.4.1
 _STREAM = "/_stcore/stream"
