@@ -80,12 +80,10 @@ if lines.open:
         sentence = words.followed_reading(ways, position, also)
         draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
         tables["followed"] = ways
-against: str | int | None = "mean"
+kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 if parts.open:
     with parts:
-        shown, against = draw_attribution(page, seen.target, position, modules["logit_cap"])
+        cap = modules["logit_cap"]
+        shown, kept["against"] = draw_attribution(page, seen.target, position, cap)
         tables |= shown
-
-kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
-kept |= {"target_id": seen.target.token_id, "against": against}
-close_page(page, tables, page.script(**kept, **modules))
+close_page(page, tables, page.script(target_id=seen.target.token_id, **kept, **modules))

@@ -38,3 +38,15 @@ def faults(page: Page, where: str = "") -> list[str]:
             break
         page.wait_for_timeout(300)
     return found
+
+
+def for_everybody(*pages: Page) -> None:
+    """As these are now, nobody stumbles on them: docs/accessibility.md."""
+    for page in pages:
+        grounds = ["light", "dark"]
+        if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
+            grounds.reverse()  # to draw a page for the other one takes a second
+        for ground in grounds:
+            page.emulate_media(color_scheme=ground)
+            found = faults(page)
+            assert found == [], f"{page.url}, {ground}:\n" + "\n".join(found)

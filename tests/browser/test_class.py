@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from strata.lessons import lessons
-from tests.browser.axe import faults
+from tests.browser.axe import for_everybody
 from tests.browser.driver import Newcomer
 from tests.browser.server import serve
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
@@ -84,18 +84,6 @@ def answer_first_question(page: Page) -> int:
     assert question
     answer(page, question)
     return number + 1
-
-
-def for_everybody(*pages: Page) -> None:
-    """As these are now, nobody stumbles on them: docs/accessibility.md."""
-    for page in pages:
-        grounds = ["light", "dark"]
-        if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
-            grounds.reverse()  # to draw a page for the other one takes a second
-        for ground in grounds:
-            page.emulate_media(color_scheme=ground)
-            found = faults(page)
-            assert found == [], f"{page.url}, {ground}:\n" + "\n".join(found)
 
 
 def test_a_class_from_its_code_to_its_gradebook(newcomer: Newcomer, hosted: str) -> None:

@@ -290,7 +290,7 @@ function callPanel(call) {
 function cover(figures) {
   // Known to the next page of this tab before its figures are drawn.
   if (Boolean(memory("covers")) !== figures) memory("covers", figures);
-  document.documentElement.toggleAttribute("data-strata-covers", figures);
+  document.getElementById("strata-cover")?.setAttribute("media", figures ? "all" : "not all");
 }
 
 function draw() {

@@ -10,7 +10,7 @@ from strata.lessons import Question
 from strata.lessons.answers import curve_layers, positions, start
 from strata.lessons.report import quoted
 
-_UNMOVED = "Tap or drag on the line, where you expect the answer"
+_UNMOVED = "Tap or drag on the line to answer."
 _ENDS = ("Your answer: from layer", "to layer")  # of a band
 
 
@@ -68,7 +68,7 @@ def _slider(label: str, *limits: Any, key: str) -> Any:
     with st.container(key=f"answer_{key}"):
         slide: Any = st.slider  # of whole numbers, of others, of two
         value = slide(label, *limits, key=key, on_change=moved)
-        # After it, since a slider that changes its place loses the keyboard; and a line in both
+        # After it, since a slider that changes its place loses the keyboard; and as long in both
         # cases, so that nothing below moves away under the finger.
         with st.container(key=f"{'un' * waits}moved_{key}"):
             st.caption(_UNMOVED if waits else "You can move it until you commit.")

@@ -53,6 +53,9 @@ STYLE = "".join((_ANATOMY / name).read_text("utf-8") for name in _FILES) + "".jo
     f'[class*="st-key-room{tall}_"] {{ min-height: {tall}px; }}' for tall in ROOMS
 )
 
+# Holds while a class votes, see live.js.
+COVER = (_ANATOMY.parent / "classroom" / "cover.css").read_text("utf-8")
+
 _SCRIPT = (_ANATOMY / "terms.js").read_text("utf-8")
 
 
@@ -96,7 +99,8 @@ def _index(terms: str) -> str:
     static = Path(file_util.get_static_dir())
     html = (static / "index.html").read_text("utf-8")
     # At the end, so that of rules of the same weight ours hold.
-    html = html.replace(_END, f"<style>{STYLE}</style>{terms}{_END}")
+    cover = f'<style id="strata-cover" media="not all">{COVER}</style>'
+    html = html.replace(_END, f"<style>{STYLE}</style>{cover}{terms}{_END}")
     links = (f'<link rel="modulepreload" crossorigin href="./{file}">' for file in early(static))
     html = html.replace(_HEAD_END, f"{''.join(links)}{_HEAD_END}", 1)
     return html.replace(_HEAD, _HEAD + _WHERE, 1).replace(_TITLE, "<title>Strata</title>", 1)
