@@ -10,7 +10,15 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
-from tests.browser.screen import chart, eventually_asks, query, reading, settled, slider
+from tests.browser.screen import (
+    chart,
+    eventually_asks,
+    opened_menu,
+    query,
+    reading,
+    settled,
+    slider,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 PARIS = "“␣Paris” leads at layer 30 only, the very last, after “␣is” (position 4)"
@@ -88,13 +96,21 @@ def test_the_link_restores_the_view(page: Page, address: str) -> None:
     expect(reading(page)).to_contain_text("the largest MLP write is that of block")
     expect(page.locator(".st-key-reading_proof")).to_contain_text("61 parts through the frozen")
     page.get_by_role("tab", name="Where the target's logit comes from").click()
-    expect(page.locator(".st-key-reading_attribution")).to_contain_text(
-        "61 parts and the biases add up to"
-    )
+    said, compared = page.locator(".st-key-reading_attribution"), page.locator(".st-key-against")
+    expect(said).to_contain_text("above the average token; the model itself 9.971")
+    compared.get_by_text("Another word").click()
+    expect(said).to_contain_text("above “␣the”")
+    opened_menu(page.get_by_role("combobox", name="The other word"), "London")
+    page.keyboard.press("Enter")
+    expect(chart(page, "What puts ␣Paris above ␣London at position 3")).to_be_visible()
+    settled(page)
     page.reload()
     settled(page)
-    expect(chart(page, "What adds to the logit of ␣Paris at position 3")).to_be_visible()
+    expect(chart(page, "What puts ␣Paris above ␣London at position 3")).to_be_visible()
     assert asked.items() <= query(page).items()
+    compared.get_by_text("the bare logit").click()
+    expect(said).to_contain_text("61 parts and the biases add up to")
+    expect(chart(page, "What adds to the logit of ␣Paris at position 3")).to_be_visible()
 
 
 def test_the_window_moves_over_a_long_prompt(page: Page, small_address: str) -> None:
