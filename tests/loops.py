@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-def run_apart(play: Coroutine[Any, Any, None]) -> None:
+def run_apart(play: Coroutine[Any, Any, T]) -> T:
     """Run `play` in a thread of its own: the browser of other tests keeps a loop in this one."""
     with ThreadPoolExecutor(1) as apart:
-        apart.submit(asyncio.run, play).result()
+        return apart.submit(asyncio.run, play).result()

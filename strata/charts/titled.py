@@ -23,7 +23,9 @@ _WIDTHS = (900, 700, 560, 460, 390, 330, 280)  # pixels from which lines are lon
 def fitted(spec: Spec, width: int | None = None) -> Spec:
     """The spec with its title on lines that a figure of so many pixels holds, or, None, the one
     that it will be drawn in, whichever that is then."""
-    title = spec["title"]
+    title = spec.get("title")
+    if title is None:
+        return spec
     title = {"text": title} if isinstance(title, str) else title
     below = title.get("subtitle", [])
     paragraphs = [below] if isinstance(below, str) else list(below)

@@ -17,6 +17,7 @@ from strata.storage import notices
 from strata.storage.database import Database
 from strata.storage.tables import ClassRow
 from tests.databases import new_place
+from tests.loops import run_apart
 
 NONE = 0.3  # seconds in which nothing is heard where nothing is told
 SOON = 30.0  # seconds, for a machine that is busy
@@ -40,7 +41,7 @@ def listening(database: Database, then: Callable[[Told], Coroutine[Any, Any, Non
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
 
-    asyncio.run(both())
+    run_apart(both())
 
 
 async def soon(told: Told) -> str:
@@ -51,7 +52,7 @@ def only_postgresql(database: Database) -> None:
     if database.place.startswith("postgresql"):
         return
     with pytest.raises(OSError, match="Only PostgreSQL"):
-        asyncio.run(database.notices().__anext__())  # type: ignore[arg-type]
+        run_apart(database.notices().__anext__())  # type: ignore[arg-type]
     pytest.skip("SQLite tells nobody")
 
 
@@ -115,7 +116,7 @@ def test_notices_that_do_not_arrive_are_not_relied_on(
     monkeypatch.setattr(notices, "_ARRIVES", 0.2)
     monkeypatch.setattr(notices, "_TELL", "SELECT pg_notify('elsewhere', current_schema())")
     with pytest.raises(OSError, match="do not arrive"):
-        asyncio.run(database.notices().__anext__())  # type: ignore[arg-type]
+        run_apart(database.notices().__anext__())  # type: ignore[arg-type]
 
 
 def test_a_line_that_is_lost_is_noticed(database: Database) -> None:

@@ -88,7 +88,7 @@ def _open_or_closed(vote: Vote, n_cast: int, n_members: int) -> None:
 
 def _who_is_there(members: Sequence[Member], now: Wall) -> None:
     """How many have joined, and their names, the latest first, unless these are hidden."""
-    st.markdown(f"### {len(members)} have joined")
+    st.markdown(f"### {len(members)} {'has' if len(members) == 1 else 'have'} joined")
     if members and not now.names_hidden:
         names = [member.name for member in reversed(members)]
         more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []

@@ -54,7 +54,7 @@ def draw_attribution(
     title = f"What adds to the logit of {target.shown} at position {position}"
     if shown != "raw":
         title = f"What puts {target.shown} above {other} at position {position}"
-        added = f"Added, against {other}"
+        added = f"Logit added, against {other}"
     draw(attribution(found[shown], title, sentence, added), "attribution", read=False)
     reading(sentence, "_attribution")
     draw_proof(page, position, "_parts")

@@ -26,6 +26,7 @@ from strata.ui.server.uploads import MOST_FILES, FewUploads
 
 STREAM = "/_stcore/stream"
 LONG = 10.0  # seconds
+from tests.loops import run_apart
 
 
 class Door:
@@ -235,7 +236,7 @@ def test_who_opens_too_fast_waits() -> None:
             await few._turn("eve")
         return time.monotonic() - began
 
-    assert asyncio.run(opened()) > 0.15
+    assert run_apart(opened()) > 0.15
 
 
 def test_a_learner_has_so_many_files_at_a_time(client: TestClient, open_tab: Open) -> None:
