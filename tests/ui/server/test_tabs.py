@@ -23,10 +23,10 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from strata.runtime.attempts import Attempts
 from strata.ui.server import tabs
 from strata.ui.server.uploads import MOST_FILES, FewUploads
+from tests.loops import run_apart
 
 STREAM = "/_stcore/stream"
 LONG = 10.0  # seconds
-from tests.loops import run_apart
 
 
 class Door:
