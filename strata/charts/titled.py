@@ -77,7 +77,9 @@ def lines(paragraph: str, letters: int = WIDEST) -> list[str]:
 
 def _evenly(text: str, letters: int) -> list[str]:
     """As few lines of so many letters as hold a text, of about the same length."""
-    fewest = textwrap.wrap(text, letters) or [""]
+    fewest = textwrap.wrap(text, letters)
+    if not fewest:
+        return [""]
     even = (textwrap.wrap(text, width) for width in range(len(text) // len(fewest), letters))
     return next((each for each in even if len(each) == len(fewest)), fewest)
 
