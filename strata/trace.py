@@ -1,38 +1,63 @@
-"""The nouns: what one run of a model leaves behind, and an edit made to a run."""
+"""The nouns: what one run of a model leaves behind, and the edits made to a run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from strata.edits import (
+    EMBEDDING,
+    Add,
+    Difference,
+    Direction,
+    Edit,
+    Keep,
+    MeanState,
+    Noise,
+    Part,
+    Principal,
+    Project,
+    Replace,
+    Scale,
+    Skip,
+    State,
+    Unembedding,
+    breaks_sum,
+)
 from strata.errors import ModelError
 
-Part = Literal["stream", "attn", "mlp"]
+__all__ = [
+    "AGREEMENT",
+    "EMBEDDING",
+    "LENS_TOLERANCE",
+    "WRITE_TOLERANCE",
+    "Add",
+    "Difference",
+    "Direction",
+    "Edit",
+    "Keep",
+    "MeanState",
+    "ModelCheck",
+    "Noise",
+    "Part",
+    "Principal",
+    "Project",
+    "Replace",
+    "Scale",
+    "Skip",
+    "State",
+    "Trace",
+    "Unembedding",
+    "write_error",
+]
 
 LENS_TOLERANCE = 1e-3  # logits: max abs difference, the head run in its own dtype
 AGREEMENT = 1e-4  # float32: max |difference| relative to the largest |entry| of what is compared
 WRITE_TOLERANCE = 1e-5  # states: max |difference| relative to the largest |entry| of that state
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Multiply what block `block` hands on by `factor`.
-
-    `part` "stream" multiplies the whole residual stream after the block, `hidden[block + 1]`;
-    "attn" and "mlp" multiply only what that part added to it. (Of a part of several modules each is
-    multiplied, and one that reads another reads what was multiplied.) `positions` None means every
-    position, otherwise a tuple of absolute positions, which also holds while generating.
-    """
-
-    block: int
-    factor: float
-    part: Part = "stream"
-    positions: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,8 +142,8 @@ class Trace:
     """Everything one forward pass wrote down, for one prompt of T tokens.
 
     A layer indexes states (0 is what enters block 0), a block indexes modules, so `hidden` has
-    one row more than `attn` and `mlp`. All states are before the final norm. Where no stream
-    was scaled, `hidden[l + 1] - hidden[l] == attn[l] + mlp[l]`; in families whose blocks multiply
+    one row more than `attn` and `mlp`. All states are before the final norm. Where no edit changed
+    the stream, `hidden[l + 1] - hidden[l] == attn[l] + mlp[l]`; in families whose blocks multiply
     the stream before they add, `hidden[l + 1] - residual[l] * hidden[l] == attn[l] + mlp[l]`.
     """
 
@@ -128,7 +153,7 @@ class Trace:
     hidden: Tensor  # (L + 1, T, D) float32, CPU
     writes: Tensor | None  # (2, L, T, D) attention first, then MLP; None: `refusal` says why
     logits: Tensor  # (T, V) the model's own, in its own dtype
-    edits: tuple[Scale, ...] = ()
+    edits: tuple[Edit, ...] = ()
     refusal: str = ""
     residual: tuple[float, ...] = ()  # L: by what each block multiplies the stream; (): by nothing
     verify: Callable[[Trace], ModelCheck] | None = None
@@ -165,6 +190,14 @@ class Trace:
     @property
     def _residual(self) -> Tensor:
         return torch.tensor(self.residual)[:, None, None]  # (L, 1, 1)
+
+    @property
+    def unsummed(self) -> tuple[int, ...]:
+        """Blocks after which an edit changed the stream itself, so that what the block added is not
+        attention plus MLP there."""
+        apart = [e for e in self.edits if isinstance(e, Skip) and e.positions is not None]
+        apart = apart if self.residual else []  # where it leaves out to multiply, at some positions
+        return tuple(edit.block for edit in self.edits if breaks_sum(edit) or edit in apart)
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
@@ -216,8 +249,8 @@ def write_error(
 ) -> float:
     """How far attention plus MLP is from what each block added, relative to the state's size.
 
-    Blocks in `skip` (those whose stream was scaled) are left out. See `ModelCheck`; `residual` as
-    in `Trace`.
+    Blocks in `skip` (those whose stream an edit changed) are left out. See `ModelCheck`; `residual`
+    as in `Trace`.
     """
     blocks = [b for b in range(len(attn)) if b not in skip]
     if not blocks:

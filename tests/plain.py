@@ -1,12 +1,13 @@
 """The independent side of comparisons: plain transformers, with names and hooks of its own.
 
-Nothing here uses Strata beyond the data class `Scale`. Loops are naive and cacheless on purpose.
+Nothing here uses Strata beyond the data class `Scale`; all other edits are a `Change`, whose
+function a test writes itself. Loops are naive and cacheless on purpose.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,16 @@ _WRITES: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a part of a block: a function of (T, D) and of what entered the block, too.
+    Block -1 is what enters block 0."""
+
+    block: int
+    part: str
+    function: Callable[[Tensor, Tensor], Tensor]
+
+
 @dataclass
 class Run:
     """One forward pass of one prompt: states (L + 1, T, D), writes (L, T, D), logits (T, V)."""
@@ -87,7 +98,7 @@ class Plain:
             self.write_scale = config.scale_depth / math.sqrt(config.num_hidden_layers)
 
     @torch.no_grad()
-    def run(self, ids: Tensor, edits: Sequence[Scale] = ()) -> Run:
+    def run(self, ids: Tensor, edits: Sequence[Scale | Change] = ()) -> Run:
         """Every state and write of a prompt, ids (T,), the edits applied by plain hooks."""
         run = Run()
         with _hooks() as handles:
@@ -111,7 +122,11 @@ class Plain:
 
     @torch.no_grad()
     def greedy(
-        self, ids: Tensor, n_tokens: int, edits: Sequence[Scale] = (), guess: Sequence[int] = ()
+        self,
+        ids: Tensor,
+        n_tokens: int,
+        edits: Sequence[Scale | Change] = (),
+        guess: Sequence[int] = (),
     ) -> list[int]:
         """The greedy continuation, reading the whole prefix again for each token.
 
@@ -133,7 +148,7 @@ class Plain:
         return ids[start:].tolist()
 
     @torch.no_grad()
-    def _chooses(self, ids: Tensor, guess: Sequence[int], edits: Sequence[Scale]) -> bool:
+    def _chooses(self, ids: Tensor, guess: Sequence[int], edits: Sequence[Scale | Change]) -> bool:
         text = torch.cat([ids, torch.tensor(guess[:-1], dtype=ids.dtype)])
         with _hooks() as handles:
             self._edit(handles, edits, len(text))
@@ -162,11 +177,19 @@ class Plain:
             loss = F.cross_entropy(logits[:-1].float(), ids[1:])
             return torch.cat(torch.autograd.grad(loss, nudges))
 
-    def _edit(self, handles: list[Any], edits: Sequence[Scale], length: int) -> None:
+    def _edit(self, handles: list[Any], edits: Sequence[Scale | Change], length: int) -> None:
         places = {"stream": self.blocks, "attn": self.attn, "mlp": self.mlp}
         for edit in edits:
-            module = places[edit.part][edit.block]
-            handles.append(module.register_forward_hook(_scaler(edit, length)))
+            if isinstance(edit, Scale):
+                module = places[edit.part][edit.block]
+                handles.append(module.register_forward_hook(_scaler(edit, length)))
+            elif edit.block < 0:
+                handles.append(self.blocks[0].register_forward_pre_hook(_first_changer(edit)))
+            else:
+                entered: list[Tensor] = []
+                block, module = self.blocks[edit.block], places[edit.part][edit.block]
+                handles.append(block.register_forward_pre_hook(_input_keeper(entered)))
+                handles.append(module.register_forward_hook(_changer(edit, entered, length)))
 
 
 def _scaler(edit: Scale, length: int) -> Any:
@@ -178,6 +201,22 @@ def _scaler(edit: Scale, length: int) -> Any:
                 factors[position] = edit.factor
         changed = (value.reshape(length, -1) * factors).reshape(value.shape)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return hook
+
+
+def _changer(edit: Change, entered: list[Tensor], length: int) -> Any:
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        value = _first(output)
+        changed = edit.function(value.reshape(length, -1), entered[-1]).reshape(value.shape)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return hook
+
+
+def _first_changer(edit: Change) -> Any:
+    def hook(module: nn.Module, args: Any) -> Any:
+        return (edit.function(args[0][0], args[0][0])[None], *args[1:])
 
     return hook
 

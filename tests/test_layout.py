@@ -46,6 +46,8 @@ ALONE = {  # files that stand in a folder of rooms, not in one of them
     "app.py": "app",
     "strata/__init__.py": "nouns",
     "strata/errors.py": "nouns",
+    "strata/edits.py": "nouns",
+    "strata/edit_fields.py": "nouns",
     "strata/trace.py": "nouns",
     "strata/__main__.py": "commands",
     "strata/ui/__init__.py": "ui",

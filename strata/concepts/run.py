@@ -17,7 +17,7 @@ from strata.concepts import apart, costs, quick
 from strata.concepts.target import named, target
 from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
-from strata.trace import WRITE_TOLERANCE, ModelCheck, Scale, Trace
+from strata.trace import WRITE_TOLERANCE, Edit, ModelCheck, Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -141,7 +141,7 @@ def continuation(
     model: Model,
     prompt: str,
     n_tokens: int = 20,
-    edits: tuple[Scale, ...] = (),
+    edits: tuple[Edit, ...] = (),
     progress: Callable[[float, str], None] | None = None,
     temperature: float = 0.0,
     seed: int = 0,

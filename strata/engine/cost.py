@@ -19,16 +19,22 @@ _KNOWN = 2_000  # parties whose use is known, before those that made up for it a
 
 
 def token_passes(
-    job: Job, view: View, params: Mapping[str, Any], n_tokens: int, n_layers: int
+    job: Job,
+    view: View,
+    params: Mapping[str, Any],
+    n_tokens: int,
+    n_layers: int,
+    n_sources: int = 0,
 ) -> float:
-    """About how many token-passes a job takes. `n_tokens`: of its longest prompt.
+    """About how many token-passes a job takes. `n_tokens`: of its longest prompt; `n_sources`: of
+    all prompts and texts that its edits name, which are run once before.
 
     A run of each prompt, three for gradients, a state sampled as one; and what the view says of
     itself (`strata.concepts.costs`). What is known already, and so costs less, is not told apart.
     """
     needs, n_prompts = supplied(view), len(set(job.prompts))
     runs = bool(needs & TRACE) + n_prompts * ("traces" in needs)
-    passes = float(n_tokens * (runs + _GRADIENT * ("gradients" in needs)))
+    passes = float(n_tokens * (runs + _GRADIENT * ("gradients" in needs)) + n_sources)
     if "sample" in needs:
         passes += job.source.n
     more: Callable[..., float] | None = getattr(view, "costs", None)

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field
 
 from strata.concepts.views import View, parameters
 from strata.corpus import Source
+from strata.edit_fields import data_of, read
+from strata.edits import Edit
 from strata.errors import InputError
-from strata.trace import Scale
 
 _PARAMS_SIZE = 100_000  # characters of canonical JSON, all params and edits together
 _EXACT = 2.0**53  # below this a float without a fraction is the same number as an int
@@ -25,7 +26,8 @@ class Job(BaseModel):
     """One view of one model on one prompt, or on several.
 
     `params` are the view's own parameters: numbers, text, true/false, None, or lists of these.
-    `edits` hold for `prompt` and `prompts` alike. `sample` has fields of `strata.corpus.Source`,
+    `edits` hold for `prompt` and `prompts` alike; each may also be given as data with its kind, see
+    `strata.edit_fields`. `sample` has fields of `strata.corpus.Source`,
     for views of sampled states; `prompts` are then the learner's own texts. Two jobs that mean the
     same are equal and have the same `key`. Raises InputError.
     """
@@ -38,7 +40,7 @@ class Job(BaseModel):
     model: str
     prompt: str = ""
     params: dict[str, Any] = {}
-    edits: tuple[Scale, ...] = ()
+    edits: tuple[Any, ...] = ()  # of `Edit`: read by the one rule for all who make one
     prompts: tuple[str, ...] = ()
     sample: dict[str, Any] | None = None
 
@@ -47,7 +49,7 @@ class Job(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise InputError(sentence(error, "A job", "field")) from None
-        size = len(_canonical([self.params, self.sample, _rows(self.edits)]))
+        size = len(_canonical([self.params, self.sample, *map(data_of, self.edits)]))
         if size > _PARAMS_SIZE:
             raise InputError("The parameters and edits of this job are too many; use fewer.")
 
@@ -55,6 +57,14 @@ class Job(BaseModel):
     @classmethod
     def _plain(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
         return values and {name: _plain(name, value) for name, value in values.items()}
+
+    @field_validator("edits")
+    @classmethod
+    def _read(cls, edits: tuple[Any, ...]) -> tuple[Edit, ...]:
+        try:
+            return tuple(read(edit, f"A job: edits.{i}") for i, edit in enumerate(edits))
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def source(self) -> Source:
@@ -71,7 +81,7 @@ class Job(BaseModel):
 
     def canonical(self) -> str:
         """The job as JSON with sorted keys, where equal numbers are written alike."""
-        return _canonical({**dict(self), "edits": _rows(self.edits)})
+        return _canonical({**dict(self), "edits": list(map(data_of, self.edits))})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self.canonical() == other.canonical()
@@ -139,10 +149,6 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_whole(entry) for entry in value]
     return value
-
-
-def _rows(edits: tuple[Scale, ...]) -> list[dict[str, Any]]:
-    return [dict(vars(edit)) for edit in edits]
 
 
 def _plain(name: str, value: Any, nested: bool = False) -> Any:

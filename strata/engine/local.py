@@ -17,6 +17,7 @@ import pandas as pd
 
 from strata.concepts import views
 from strata.corpus import Sample
+from strata.edits import source_prompts
 from strata.engine.cache import ByteCache, table_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
@@ -160,6 +161,7 @@ class LocalEngine:
         limits.check_model(job.model)
         view = self._find_view(job.view)
         prompts = [job.prompt, *job.prompts]
+        sources = source_prompts(job.edits)
         if job.sample is not None:
             _ = job.source  # refuses what cannot be sampled
         if samples_texts(job, view):
@@ -169,11 +171,11 @@ class LocalEngine:
                 raise InputError(
                     f"The text has {n:,} characters and the limit is {most:,}; shorten it."
                 )
-        limits.check_characters(max(map(len, prompts)))
-        if len(job.prompts) > self.settings.prompts:
-            raise InputError(
-                f"The job has {len(job.prompts)} prompts and the limit is {self.settings.prompts}."
-            )
+        limits.check_characters(max(map(len, [*prompts, *sources])))
+        most = self.settings.prompts
+        for n, noun in ((len(job.prompts), "prompts"), (len(sources), "prompts in its edits")):
+            if n > most:
+                raise InputError(f"The job has {n} {noun} and the limit is {most}.")
         return view, check_params(job.view, view, job.params)
 
     # -- models -------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from strata.errors import StrataError
 from strata.model.device import NICE, step_back
 from strata.runtime.side_process import Send, SideProcess
-from strata.trace import Scale, Trace
+from strata.trace import Edit, Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -79,7 +79,7 @@ class Runner:
                 self._start()
         return self._ready
 
-    def capture(self, prompts: Sequence[str], edits: tuple[Scale, ...] = ()) -> list[Trace] | None:
+    def capture(self, prompts: Sequence[str], edits: tuple[Edit, ...] = ()) -> list[Trace] | None:
         """A trace of each prompt, captured together; edits are for a single one.
 
         None where the caller has to run the model itself: the process is not ready, or refuses.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from strata.concepts.views import TRACE, View, supplied
 from strata.corpus import Sample, sampling
+from strata.edits import Edit, source_prompts
 from strata.engine.cache import ByteCache
 from strata.engine.cost import token_passes
 from strata.engine.desk import Desk
@@ -20,14 +21,14 @@ from strata.engine.line import Line, Work
 from strata.engine.runner import Runner, can_share
 from strata.errors import InputError
 from strata.model.device import free_memory
-from strata.trace import Scale, Trace
+from strata.trace import Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 log = logging.getLogger(__name__)
 
-TraceKey = tuple[str, str, tuple[Scale, ...]]  # model, prompt, edits
+TraceKey = tuple[str, str, tuple[Edit, ...]]  # model, prompt, edits
 SampleKey = tuple[str, sampling.Source, tuple[str, ...]]  # model, what to sample, own texts
 
 _PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
@@ -55,7 +56,10 @@ class Supply:
         """What the work's view asks for, by its parameters' names."""
         job, names = work.job, supplied(work.view)
         n_tokens = self._longest(job, samples=samples_texts(job, work.view))
-        cost = token_passes(job, work.view, work.arguments, n_tokens, self.model.n_layers)
+        sizes = [len(self.model.encode(text)) for text in source_prompts(job.edits)]
+        n_layers = self.model.n_layers
+        cost = token_passes(job, work.view, work.arguments, n_tokens, n_layers, sum(sizes))
+        n_tokens = max([n_tokens, *sizes])
         self.desk.measured(work, n_tokens, cost)
         given: dict[str, Any] = {
             "model": self.model,
@@ -221,12 +225,12 @@ class Supply:
             self.house.traces.put((self.name, prompt, ()), trace)
         return captured
 
-    def _capture(self, prompt: str, edits: tuple[Scale, ...]) -> Trace:
+    def _capture(self, prompt: str, edits: tuple[Edit, ...]) -> Trace:
         [trace] = self._run([prompt], edits)
         self.house.traces.put((self.name, prompt, edits), trace)
         return trace
 
-    def _run(self, prompts: list[str], edits: tuple[Scale, ...] = ()) -> list[Trace]:
+    def _run(self, prompts: list[str], edits: tuple[Edit, ...] = ()) -> list[Trace]:
         """A trace of each prompt, in one run: beside this process, or here."""
         traces = self.runner.capture(prompts, edits) if self.runner is not None else None
         if traces is None and len(prompts) > 1:

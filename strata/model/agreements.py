@@ -19,7 +19,7 @@ from torch import Tensor
 from strata.model import limits
 from strata.model.architecture import Architecture
 from strata.model.hooks import Recorder
-from strata.trace import AGREEMENT, Scale, Trace
+from strata.trace import AGREEMENT, Edit, Scale, Trace
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Runs(Protocol):
     def capture_row(self, token_ids: Tensor) -> Trace: ...
 
     def replay(
-        self, trace: Trace, edits: Sequence[Scale], *, whole: bool | None = None
+        self, trace: Trace, edits: Sequence[Edit], *, whole: bool | None = None
     ) -> Iterator[tuple[list[int], Tensor]]: ...
 
 
@@ -118,7 +118,7 @@ def replayed(model: Runs) -> float:
         return math.inf  # positions that one block chose are read by later ones
     trace = model.capture_row(_random(model, _long(model), seed=3))
     blocks = sorted({0, n_layers // 3, 2 * n_layers // 3, max(0, n_layers - 2)})
-    edits = [Scale(block, _FACTOR) for block in blocks]
+    edits: list[Edit] = [Scale(block, _FACTOR) for block in blocks]
     if not model.write_refusal:
         edits.append(Scale(blocks[-1], _FACTOR, "attn"))
         if not model.architecture.is_mixer:

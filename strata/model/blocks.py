@@ -27,6 +27,15 @@ def state_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return state
 
 
+def with_state_in(
+    args: tuple[Any, ...], kwargs: dict[str, Any], state: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a block is called with, with another state."""
+    if args:
+        return (state, *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": state}
+
+
 def state_of(output: Any) -> Tensor:
     """The state in what a block or a part hands on: alone, or first in a tuple or list."""
     state: Tensor = output[0] if isinstance(output, (tuple, list)) else output

@@ -125,8 +125,7 @@ def verified(
 def _judged(architecture: Architecture, trace: Trace, lens: float) -> ModelCheck:
     writes = math.nan
     if trace.writes is not None:
-        skip = tuple(edit.block for edit in trace.edits if edit.part == "stream")
-        writes = write_error(trace.hidden, trace.attn, trace.mlp, skip, trace.residual)
+        writes = write_error(trace.hidden, trace.attn, trace.mlp, trace.unsummed, trace.residual)
     check = ModelCheck(lens, writes, lens_tolerance=lens_tolerance(trace.logits))
     reasons = (
         refused_lens(architecture.family, check),

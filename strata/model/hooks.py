@@ -1,4 +1,4 @@
-"""Hooks for the length of one call: write states and writes down, apply edits, leave no trace.
+"""Hooks for the length of one call: write states and writes down, make edits, leave no trace.
 
 Outputs are never changed in place (others may hold them), and every hook is removed in any case,
 since hooks sit on modules that all learners share. For the same reason a hook hears the runs of its
@@ -14,36 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from strata.errors import InputError
 from strata.model.architecture import Architecture, Write
-from strata.model.blocks import here, state_in, state_of, with_state
-from strata.trace import Part, Scale
-
-LARGEST_FACTOR = 1e6
-
-
-def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[Scale, ...]:
-    """The edits as a tuple; InputError where a block, part, factor or position is out of range."""
-    if not isinstance(edits, Sequence):
-        raise InputError(f"Edits must be a list of Scale, not {type(edits).__name__}.")
-    for edit in edits:
-        if not isinstance(edit, Scale):
-            raise InputError(f"An edit must be a Scale, not {type(edit).__name__}.")
-        if edit.part not in ("stream", "attn", "mlp"):
-            raise InputError(f"An edit's part is stream, attn or mlp, not {edit.part!r}.")
-        if not (type(edit.block) is int and 0 <= edit.block < n_layers):
-            raise InputError(f"Block {edit.block} does not exist: blocks are 0 to {n_layers - 1}.")
-        # Beyond that states leave what float32 can hold; a comparison takes NaN and huge integers.
-        if not (isinstance(edit.factor, (int, float)) and abs(edit.factor) <= LARGEST_FACTOR):
-            raise InputError("A factor must be a finite number, at most a million in size.")
-        if not isinstance(edit.positions, Sequence | None):
-            raise InputError("Positions of an edit must be a tuple of whole numbers, or None.")
-        for position in edit.positions or ():
-            if not (type(position) is int and 0 <= position < n_tokens):
-                raise InputError(
-                    f"Position {position} does not exist: positions are 0 to {n_tokens - 1}."
-                )
-    return tuple(edits)
+from strata.model.blocks import here, state_in, state_of, with_state, with_state_in
+from strata.model.operations import Operation
+from strata.trace import EMBEDDING, Part, Skip
 
 
 class Recorder:
@@ -62,14 +36,14 @@ class Recorder:
     def __init__(
         self,
         architecture: Architecture,
-        edits: Sequence[Scale] = (),
+        operations: Sequence[Operation] = (),
         *,
         record: bool = True,
         apart: bool = False,
         states_only: bool = False,
     ) -> None:
         self.architecture = architecture
-        self.edits = tuple(edits)
+        self.operations = tuple(operations)
         self.record = record
         self.apart = apart
         self.states_only = states_only
@@ -78,6 +52,7 @@ class Recorder:
         self.outputs: dict[Part, list[list[Tensor]]] = {}
         self._span = range(0)
         self._batch = 0
+        self._entered: dict[int, Tensor] = {}  # blocks that are skipped: what entered them
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Recorder:
@@ -100,17 +75,23 @@ class Recorder:
         for part, writes in architecture.parts():
             self.outputs[part] = [[] for _ in writes]
             for block, modules in enumerate(writes):
-                edits = [e for e in self.edits if e.part == part and e.block == block]
-                for write in modules if edits or self.record else ():
-                    hook = self._write_hook(part, block, write, len(modules) == 1, edits)
+                made = self._made(part, block)
+                for i, write in enumerate(modules) if made or self.record else ():
+                    hook = self._write_hook(part, block, i, write, len(modules) == 1, made)
                     self._handles.append(write.module.register_forward_hook(here(hook)))
         for block, module in enumerate(architecture.blocks):
-            edits = [e for e in self.edits if e.part == "stream" and e.block == block]
-            if edits or self.record:
-                hook = self._stream_hook(block, edits)
+            made = self._made("stream", block)
+            if any(isinstance(operation.edit, Skip) for operation in made):
+                self._hear(module, self._keep_entered(block))
+            if made or self.record:
+                hook = self._stream_hook(block, made)
                 self._handles.append(module.register_forward_hook(here(hook)))
 
-    def _hear(self, module: nn.Module, begin: Callable[..., None]) -> None:
+    def _made(self, part: Part, block: int) -> list[Operation]:
+        """The operations on a part of a block, in their order."""
+        return [o for o in self.operations if o.edit.part == part and o.edit.block == block]
+
+    def _hear(self, module: nn.Module, begin: Callable[..., Any]) -> None:
         self._handles.append(module.register_forward_pre_hook(here(begin), with_kwargs=True))
 
     def _close(self) -> None:
@@ -118,42 +99,55 @@ class Recorder:
             handle.remove()
         self._handles.clear()
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        state = state_in(args, kwargs)
-        state = state.reshape(*state.shape[:2], -1)  # (B, T, D)
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value = state_in(args, kwargs)
+        state = value.reshape(*value.shape[:2], -1)  # (B, T, D)
         self._batch, length, _ = state.shape
         start = self._span.stop if length == 1 else 0
         self._span = range(start, start + length)
-        if not self.record:
-            return
-        n_layers = len(self.architecture.blocks)
-        # Outside inference mode, so that a researcher may use what was captured in autograd.
-        with torch.inference_mode(False):
-            self.hidden = state.new_empty(n_layers + 1, *state.shape)
-            if self.architecture.has_writes:
-                self.writes = state.new_zeros(2, n_layers, *state.shape)
-        self.hidden[0].copy_(state)
+        made = self._made("stream", EMBEDDING)
+        for operation in made:
+            state = operation(state, self._span)
+        if self.record:
+            n_layers = len(self.architecture.blocks)
+            # Outside inference mode, so that a researcher may use what was captured in autograd.
+            with torch.inference_mode(False):
+                self.hidden = state.new_empty(n_layers + 1, *state.shape)
+                if self.architecture.has_writes:
+                    self.writes = state.new_zeros(2, n_layers, *state.shape)
+            self.hidden[0].copy_(state)
+        return with_state_in(args, kwargs, state.reshape(value.shape)) if made else None
 
-    def _stream_hook(self, block: int, edits: list[Scale]) -> Callable[..., Any]:
+    def _keep_entered(self, block: int) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            state = state_in(args, kwargs)
+            # A copy, since some blocks add to what entered them in place.
+            self._entered[block] = state.reshape(*state.shape[:2], -1).clone()
+
+        return hook
+
+    def _stream_hook(self, block: int, made: list[Operation]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             value = state_of(output)
             state = self._shaped(value)
-            for edit in edits:
-                state = self._scaled(state, edit)
+            for operation in made:
+                state = operation(state, self._span, entered=self._entered.get(block))
+                if self.writes is not None and isinstance(operation.edit, Skip):
+                    self.writes[:, block, :, operation.where(self._span)] = 0
             if self.record:
                 self.hidden[block + 1].copy_(state)
-            return with_state(output, state.reshape(value.shape)) if edits else None
+            return with_state(output, state.reshape(value.shape)) if made else None
 
         return hook
 
     def _write_hook(
-        self, part: Part, block: int, write: Write, alone: bool, edits: list[Scale]
+        self, part: Part, block: int, i: int, write: Write, alone: bool, made: list[Operation]
     ) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             value = state_of(output)
             added = self._shaped(value)
-            for edit in edits:
-                added = self._scaled(added, edit)
+            for operation in made:
+                added = operation(added, self._span, module=i)
             if self.apart:
                 self.outputs[part][block].append(added.clone())
             if self.record and self.writes is not None:
@@ -164,7 +158,7 @@ class Recorder:
                     written.copy_(scaled)
                 else:
                     written.add_(scaled)
-            return with_state(output, added.reshape(value.shape)) if edits else None
+            return with_state(output, added.reshape(value.shape)) if made else None
 
         return hook
 
@@ -173,13 +167,3 @@ class Recorder:
         only its end, where a model needs no more for what it says next."""
         n_tokens = value.shape[1] if value.ndim > 2 else len(value) // self._batch
         return value.reshape(self._batch, n_tokens, -1)
-
-    def _scaled(self, state: Tensor, edit: Scale) -> Tensor:
-        if edit.positions is None:
-            return state * edit.factor
-        n_tokens = state.shape[1]
-        factors = state.new_ones(n_tokens, 1)
-        for i, position in enumerate(self._span[-n_tokens:]):
-            if position in edit.positions:
-                factors[i] = edit.factor
-        return state * factors

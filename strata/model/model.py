@@ -21,10 +21,12 @@ from strata.model.architecture import Architecture, locate
 from strata.model.check import refused_lens, refused_writes, switched_off, verified
 from strata.model.generation import drawn, end_ids, generated
 from strata.model.gradients import gradients
-from strata.model.hooks import Recorder, check_edits
+from strata.model.hooks import Recorder
+from strata.model.operations import Operation, residual_of
 from strata.model.replay import replay, whole_runs
+from strata.model.resolved import Resolver
 from strata.model.tokenizer import Ids, Tokenizer
-from strata.trace import ModelCheck, Part, Scale, Trace
+from strata.trace import Edit, ModelCheck, Part, Trace
 from strata.weights.catalogue import ModelCard
 
 Progress = Callable[[float, str], None]
@@ -64,6 +66,7 @@ class Model:
             eos_token_id=network.generation_config.eos_token_id
         )
         self.agreements: Agreements | None = None
+        self._resolved = Resolver(self)
         self.architecture, check = self._calibrate(locate(network))
         self.check = check.with_read_back(self.texts.probe())
         self.float_head = self.architecture.in_float32()
@@ -168,11 +171,11 @@ class Model:
 
     # -- runs ---------------------------------------------------------------------------------
 
-    def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
+    def capture(self, text: str, edits: Sequence[Edit] = ()) -> Trace:
         """Run the model once on a prompt, with edits, and write down all its states."""
         token_ids = self.encode(text)
-        edits = self._checked(edits, len(token_ids))
-        return self._capture([text], [token_ids], edits)[0]
+        operations = self._resolved(edits, token_ids, len(token_ids))
+        return self._capture([text], [token_ids], operations)[0]
 
     def capture_many(self, texts: Sequence[str], *, states_only: bool = False) -> list[Trace]:
         """Capture several prompts in right-padded batches, which is exact for causal models.
@@ -220,7 +223,7 @@ class Model:
         self,
         text: str,
         n_tokens: int,
-        edits: Sequence[Scale] = (),
+        edits: Sequence[Edit] = (),
         progress: Progress | None = None,
         *,
         temperature: float = 0.0,
@@ -236,13 +239,13 @@ class Model:
         token_ids = self.encode(text)
         n_tokens = limits.at_least_one(n_tokens)
         longest = len(token_ids) + n_tokens
-        edits = self._checked(edits, longest)
+        operations = self._resolved(edits, token_ids, longest)
         limits.require_positions(len(token_ids), n_tokens, self._positions, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
         chosen: dict[str, Any] = {"drawn": drawn(temperature, seed), "progress": progress}
         chosen["eos_token_id"] = sorted(end_ids(self._network, self.tokenizer)) or None
-        output = self._generated(token_ids, n_tokens, edits, **chosen)
+        output = self._generated(token_ids, n_tokens, operations, **chosen)
         return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)
 
     def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
@@ -258,17 +261,17 @@ class Model:
         return output.sequences[0, len(token_ids) :], torch.cat(output.logits)
 
     def _generated(
-        self, token_ids: Tensor, n_tokens: int, edits: tuple[Scale, ...], **settings: Any
+        self, token_ids: Tensor, n_tokens: int, operations: Sequence[Operation], **settings: Any
     ) -> Any:
         settings.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)
         ids = token_ids[None].to(self.device)  # (1, T)
-        with torch.inference_mode(), Recorder(self.architecture, edits, record=False):
+        with torch.inference_mode(), Recorder(self.architecture, operations, record=False):
             return generated(self._network, self.config, ids, n_tokens, settings)
 
     def replay(
         self,
         trace: Trace,
-        edits: Sequence[Scale],
+        edits: Sequence[Edit],
         progress: Progress | None = None,
         *,
         whole: bool | None = None,
@@ -277,16 +280,10 @@ class Model:
 
         `whole`: each by a run of all blocks; None where the model needs it (`check.replay_ok`).
         """
-        edits = self._checked(edits, len(trace.token_ids))
+        made = self._resolved(edits, trace.token_ids, len(trace.token_ids))
         if not self.check.replay_ok if whole is None else whole:
-            return whole_runs(self.forward, self.architecture, trace, edits, progress)
-        return replay(self._network, self.architecture, trace, edits, progress)
-
-    def _checked(self, edits: Sequence[Scale], n_tokens: int) -> tuple[Scale, ...]:
-        edits = check_edits(edits, self.n_layers, n_tokens)
-        for part in {edit.part for edit in edits}:
-            self.require_part(part)
-        return edits
+            return whole_runs(self.forward, self.architecture, trace, made, progress)
+        return replay(self._network, self.architecture, trace, made, progress)
 
     def require_part(self, part: Part) -> None:
         """ModelError unless the model has this part, and its writes can be told."""
@@ -314,17 +311,19 @@ class Model:
         self,
         texts: Sequence[str],
         rows: Sequence[Tensor],
-        edits: tuple[Scale, ...],
+        operations: Sequence[Operation],
         states_only: bool = False,
     ) -> list[Trace]:
         each = self.d_vocab + (3 * self.n_layers + 1) * self.d_model
         limits.require_room(len(rows) * max(map(len, rows)), each, self.device)
-        recorder = Recorder(self.architecture, edits, states_only=states_only)
+        recorder = Recorder(self.architecture, operations, states_only=states_only)
         hidden, writes, logits = self.forward(rows, recorder)
         with torch.inference_mode(False):
             hidden = hidden.float().cpu()
             logits = torch.from_dlpack(logits.cpu())  # without a copy, and fit for autograd again
             writes = None if self.write_refusal or writes is None else writes.float().cpu()
+            shares = self.architecture.residual if writes is not None else ()
+            residual = residual_of(shares, operations)
             return [
                 Trace(
                     text=text,
@@ -333,9 +332,9 @@ class Model:
                     hidden=_row(hidden, i, len(row)),
                     writes=None if writes is None else _row(writes, i, len(row)),
                     logits=_row(logits, i, len(row)) if i < len(logits) else logits[0, :0].clone(),
-                    edits=edits,
+                    edits=tuple(operation.edit for operation in operations),
                     refusal=self.write_refusal,
-                    residual=self.architecture.residual if writes is not None else (),
+                    residual=residual,
                     verify=self.verify if i < len(logits) else None,
                 )
                 for i, (text, row) in enumerate(zip(texts, rows, strict=True))

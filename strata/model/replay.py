@@ -7,7 +7,7 @@ the rows that were edited lower down. Exact, and several times faster than a for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,8 @@ from strata.errors import InputError
 from strata.model.architecture import Architecture
 from strata.model.blocks import here, state_in, state_of, with_state
 from strata.model.hooks import Recorder
-from strata.trace import Part, Scale, Trace
+from strata.model.operations import Operation
+from strata.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -39,41 +40,37 @@ def replay(
     network: Any,
     architecture: Architecture,
     trace: Trace,
-    edits: Sequence[Scale],
+    operations: Sequence[Operation],
     progress: Callable[[float, str], None] | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """The last state of each edited run: pairs of some indices n of `edits` and (n, D), in the
-    network's dtype and on its device, until every edit had its turn.
+    """The last state of each edited run: pairs of some indices n of `operations` and (n, D), in the
+    network's dtype and on its device, until every one had its turn.
 
-    `trace` is the clean run of the prompt; MLP edits need its writes. One edit a run.
-    `progress` is called after each block and may raise.
+    `trace` is the clean run of the prompt. One operation a run. `progress` is called after each
+    block and may raise.
     """
-    if trace.edits:
-        raise InputError("A replay starts from a clean run, and this one was edited.")
-    if not edits:
+    _require_clean(trace)
+    if not operations:
         return
     inputs = _inputs(network, architecture, trace.token_ids)
-
-    def start_of(edit: Scale) -> int:
-        """The first block that an edited run goes through."""
-        return edit.block + (not _is_within(architecture, edit))
-
-    # As they join: what is scaled within its block has to go through it.
-    order = sorted(range(len(edits)), key=lambda i: (edits[i].block, start_of(edits[i])))
+    # As they join: what is made within a block goes through it, last of all that do.
+    order = sorted(
+        range(len(operations)), key=lambda i: (_start(operations[i]), _is_within(operations[i]))
+    )
     n_layers = len(architecture.blocks)
-    total = sum(n_layers - start_of(edit) for edit in edits)
+    total = sum(n_layers - _start(operation) for operation in operations)
     done = 0
 
     def advance(n_rows: int) -> None:
         nonlocal done
         done += n_rows
         if progress:
-            progress(done / max(1, total), f"{len(edits)} edited runs")
+            progress(done / max(1, total), f"{len(operations)} edited runs")
 
     at_once = _rows_at_once(network, trace)
     for start in range(0, len(order), at_once):
         group = order[start : start + at_once]
-        rows = [edits[i] for i in group]
+        rows = [operations[i] for i in group]
         yield group, _last_states(network, architecture, inputs, trace, rows, advance)
 
 
@@ -81,18 +78,32 @@ def whole_runs(
     forward: Callable[[Sequence[Tensor], Recorder], tuple[Tensor, Tensor | None, Tensor]],
     architecture: Architecture,
     trace: Trace,
-    edits: Sequence[Scale],
+    operations: Sequence[Operation],
     progress: Callable[[float, str], None] | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """The same pairs by one run of all blocks for each edit, for models whose blocks hand more to
-    one another than the state (`ModelCheck.replay_ok`). `forward`: see `Model.forward`."""
+    """The same pairs by one run of all blocks for each, for models whose blocks hand more to one
+    another than the state (`ModelCheck.replay_ok`). `forward`: see `Model.forward`."""
+    _require_clean(trace)
+    for i, operation in enumerate(operations):
+        hidden, _, _ = forward([trace.token_ids], Recorder(architecture, [operation]))
+        if progress:
+            progress((i + 1) / len(operations), f"{len(operations)} edited runs")
+        yield [i], hidden[-1, 0, -1:]
+
+
+def _require_clean(trace: Trace) -> None:
     if trace.edits:
         raise InputError("A replay starts from a clean run, and this one was edited.")
-    for i, edit in enumerate(edits):
-        hidden, _, _ = forward([trace.token_ids], Recorder(architecture, [edit]))
-        if progress:
-            progress((i + 1) / len(edits), f"{len(edits)} edited runs")
-        yield [i], hidden[-1, 0, -1:]
+
+
+def _is_within(operation: Operation) -> bool:
+    """Whether an edit is made inside its block, on what a part adds there."""
+    return operation.edit.part != "stream"
+
+
+def _start(operation: Operation) -> int:
+    """The first block that an edited run goes through."""
+    return operation.edit.block + (not _is_within(operation))
 
 
 @torch.inference_mode()
@@ -101,90 +112,65 @@ def _last_states(
     architecture: Architecture,
     inputs: Sequence[Inputs],
     trace: Trace,
-    edits: Sequence[Scale],
+    operations: Sequence[Operation],
     advance: Callable[[int], None],
 ) -> Tensor:
-    """(n, D): edits in the order in which they join, one growing batch."""
-
-    def join(batch: Tensor, states: Sequence[Tensor]) -> Tensor:
-        rows = torch.stack(list(states)).to(network.device, network.dtype)  # (n, T, D)
-        return torch.cat([batch, rows])
-
+    """(n, D): edited runs in the order in which they join, one growing batch."""
     clean = trace.hidden  # (L + 1, T, D)
+    span = range(clean.shape[1])
     batch = clean[:0, ...].to(network.device, network.dtype)  # no rows yet
-    for block in range(edits[0].block, len(architecture.blocks)):
-        joining = [edit for edit in edits if edit.block == block]
-        within = [edit for edit in joining if _is_within(architecture, edit)]
-        after = [edit for edit in joining if edit not in within]
-        if within:
-            batch = join(batch, [clean[block]] * len(within))
-        if len(batch):
+
+    def entering(operation: Operation, block: int) -> Tensor:
+        """(1, T, D): what enters the first block of an edited run."""
+        state = clean[block, None].to(batch)
+        if _is_within(operation):
+            return state
+        below = clean[operation.edit.block, None].to(batch) if block else None
+        return operation(state, span, entered=below)
+
+    for block in range(_start(operations[0]), len(architecture.blocks) + 1):
+        joining = [operation for operation in operations if _start(operation) == block]
+        batch = torch.cat([batch, *(entering(operation, block) for operation in joining)])
+        if block == len(architecture.blocks):
+            break
+        given = inputs[block]
+        args, kwargs = (_repeated(each, len(batch)) for each in (given.args, given.kwargs))
+        with _edited_rows(architecture, block, len(batch), filter(_is_within, joining)):
             module = architecture.blocks[block]
-            given = inputs[block]
-            args, kwargs = (_repeated(each, len(batch)) for each in (given.args, given.kwargs))
-            with _scaled_rows(architecture, block, batch, within):
-                output = module(batch.reshape(*batch.shape[:2], *given.form), *args, **kwargs)
-            batch = state_of(output).reshape(batch.shape)
-            advance(len(batch))
-        if after:
-            batch = join(batch, [_edited(trace, edit) for edit in after])
+            output = module(batch.reshape(*batch.shape[:2], *given.form), *args, **kwargs)
+        batch = state_of(output).reshape(batch.shape)
+        advance(len(batch))
     return batch[:, -1].clone()
 
 
-def _is_within(architecture: Architecture, edit: Scale) -> bool:
-    """Whether an edit is made inside its block, where something may still read what it changed."""
-    if edit.part == "mlp":  # one module, whose write is the last thing that a block adds
-        return len(architecture.mlp[edit.block]) > 1
-    return edit.part == "attn"
-
-
-def _edited(trace: Trace, edit: Scale) -> Tensor:
-    """(T, D): what enters the block above the edit."""
-    clean = trace.hidden[edit.block + 1]  # (T, D)
-    if edit.part == "stream":
-        changed = clean * edit.factor
-    else:  # summed as the model sums it: taking a large write away again would cost digits
-        kept = trace.hidden[edit.block]
-        if trace.residual:
-            kept = kept * trace.residual[edit.block]
-        below = kept + trace.attn[edit.block]
-        changed = below + edit.factor * trace.mlp[edit.block]
-    return torch.where(_chosen(edit, len(clean)), changed, clean)
-
-
-def _chosen(edit: Scale, n_tokens: int) -> Tensor:
-    """(T, 1): which positions an edit scales."""
-    chosen = torch.zeros(n_tokens, 1, dtype=torch.bool)
-    chosen[slice(None) if edit.positions is None else list(edit.positions)] = True
-    return chosen
-
-
 @contextmanager
-def _scaled_rows(
-    architecture: Architecture, block: int, batch: Tensor, edits: Sequence[Scale]
+def _edited_rows(
+    architecture: Architecture, block: int, n_rows: int, operations: Iterable[Operation]
 ) -> Iterator[None]:
-    """While open, writes of a block are scaled in the last rows of the batch, one edit a row."""
-    n_rows, n_tokens, _ = batch.shape
+    """While open, what parts of a block add is edited in the last rows of the batch, one operation
+    a row."""
+    rows = list(operations)
+    first = n_rows - len(rows)
     handles = []
 
-    def scaler(part: Part) -> Any:
-        factors = torch.ones(n_rows, n_tokens, 1)
-        for row, edit in enumerate(edits, start=n_rows - len(edits)):
-            if edit.part == part:
-                factors[row][_chosen(edit, n_tokens)] = edit.factor
-        factors = factors.to(batch)
-
-        def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            write = state_of(output)
-            return with_state(output, (write.reshape(batch.shape) * factors).reshape(write.shape))
+    def editor(part: str, module: int) -> Any:
+        def hook(_: nn.Module, args: Any, output: Any) -> Any:
+            value = state_of(output)
+            added = value.reshape(n_rows, -1, value.shape[-1])  # (n, T, D)
+            span = range(added.shape[1])
+            edited = [
+                operation(row[None], span, module) if operation.edit.part == part else row[None]
+                for row, operation in zip(added[first:], rows, strict=True)
+            ]
+            return with_state(output, torch.cat([added[:first], *edited]).reshape(value.shape))
 
         return here(hook)
 
     try:
         for part, writes in architecture.parts():
-            if any(edit.part == part for edit in edits):
-                hook = scaler(part)
-                handles += [each.module.register_forward_hook(hook) for each in writes[block]]
+            if any(operation.edit.part == part for operation in rows):
+                for i, write in enumerate(writes[block]):
+                    handles.append(write.module.register_forward_hook(editor(part, i)))
         yield
     finally:
         for handle in handles:

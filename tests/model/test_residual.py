@@ -19,7 +19,6 @@ from strata.concepts.hidden_states import archive
 from strata.concepts.logit_lens import attribution, lens, proof
 from strata.errors import ModelError
 from strata.model import Model
-from strata.model.replay import replay
 from strata.trace import Scale, Trace
 from tests import tiny
 from tests.families import build
@@ -182,7 +181,7 @@ def test_replay_starts_above_a_scaled_mlp(name: str, known: Callable[[str], Know
     model = known(name).model
     trace = model.capture(PROMPT)
     edits = [Scale(b, -0.7, "mlp") for b in range(model.n_layers)]
-    for group, states in replay(model._network, model.architecture, trace, edits):
+    for group, states in model.replay(trace, edits, whole=False):
         for i, state in zip(group, states, strict=True):
             wanted = known(name).run(trace.token_ids, edits[i])[0][-1][-1]
             assert apart(state, wanted) <= 1e-4

@@ -151,8 +151,8 @@ def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
 def parts_of(trace: Trace) -> Tensor:
     """(2L + 1, T, D): what is left in hidden[L] of the embedding, and of attention and MLP of each
     block."""
-    if any(edit.part == "stream" for edit in trace.edits):
-        raise InputError("This run scaled the stream, so its writes do not add up to its logits.")
+    if trace.unsummed:
+        raise InputError("This run changed the stream, so its writes do not add up to its logits.")
     left = [trace.carried(added) for added in (trace.attn, trace.mlp)]  # (L, T, D) each
     if not verified(trace):
         raise ModelError(trace.check.reason)

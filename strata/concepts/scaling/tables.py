@@ -14,7 +14,7 @@ from strata.concepts.run import check_count, check_position
 from strata.concepts.scaling.words import PART_NAMES
 from strata.concepts.target import check_token
 from strata.errors import InputError
-from strata.trace import Part, Scale, Trace
+from strata.trace import Edit, Part, Scale, Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -130,7 +130,7 @@ def places(model: Model, part: Part = "stream") -> pd.DataFrame:
 def distributions(
     model: Model,
     trace: Trace,
-    edits: Sequence[Scale],
+    edits: Sequence[Edit],
     progress: Callable[[float, str], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Each edit's place in the list, and the (V,) log-probabilities it leads to."""

@@ -15,7 +15,7 @@ from strata.charts.subject import Subject
 from strata.concepts import Concept
 from strata.concepts.script import with_note, with_reader
 from strata.engine import Job, Limits
-from strata.trace import Scale
+from strata.trace import Edit
 from strata.ui.anatomy import ask, made
 from strata.ui.anatomy.expected import expect
 from strata.ui.server.resources import engine, models
@@ -36,7 +36,7 @@ class Page:
     prompt: str
     about: dict[str, Any]
     tokens: pd.DataFrame
-    edits: tuple[Scale, ...] = field(
+    edits: tuple[Edit, ...] = field(
         default=(), kw_only=True
     )  # made to every run that this page asks for
     map_place: DeltaGenerator | None = field(default=None, kw_only=True, compare=False)

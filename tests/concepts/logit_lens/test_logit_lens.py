@@ -336,7 +336,7 @@ def test_attribution_follows_an_edit_of_a_part_but_not_of_the_stream(
     for against, taken in ((None, 0.0), ("mean", float(logits.mean())), (9, float(logits[9]))):
         total = attribution(model, edited, 5, 3, against)["logit"].sum()
         assert total == pytest.approx(float(logits[5]) - taken, abs=1e-3)
-    with pytest.raises(InputError, match="scaled the stream"):
+    with pytest.raises(InputError, match="changed the stream"):
         attribution(model, model.capture(PROMPT, [Scale(1, 0.3)]), 5, 3)
 
 
