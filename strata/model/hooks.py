@@ -25,7 +25,7 @@ class Recorder:
 
     After the pass `hidden` is (L + 1, B, T, D) and `writes` (2, L, B, T, D), both in the model's
     dtype and on its device, after the edits; with `apart`, `outputs` holds what each write module
-    gave, (B, T, D), unscaled. A stream of several rows is one of D numbers, row after row.
+    gave, (B, T, D), unscaled, in the order of the architecture (that of running may be another). A stream of several rows is one of D numbers, row after row.
     With `states_only` the head, a fifth of a small model, reads the first row of the batch only.
 
     A recorder also follows a generation: it counts the tokens that it has seen, so positions are
@@ -73,7 +73,7 @@ class Recorder:
             first = here(lambda module, args: (args[0][:1], *args[1:]))
             self._handles.append(architecture.head.register_forward_pre_hook(first))
         for part, writes in architecture.parts():
-            self.outputs[part] = [[] for _ in writes]
+            self.outputs[part] = [[torch.empty(0)] * len(modules) for modules in writes]
             for block, modules in enumerate(writes):
                 made = self._made(part, block)
                 for i, write in enumerate(modules) if made or self.record else ():
@@ -149,7 +149,7 @@ class Recorder:
             for operation in made:
                 added = operation(added, self._span, module=i)
             if self.apart:
-                self.outputs[part][block].append(added.clone())
+                self.outputs[part][block][i] = added.clone()
             if self.record and self.writes is not None:
                 written = self.writes[("attn", "mlp").index(part), block]
                 scaled = added if write.scale == 1.0 else added * write.scale
