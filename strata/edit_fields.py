@@ -118,8 +118,8 @@ def _all(each: Callable[[Any, str], Any], wanted: str) -> Callable[[Any, str], t
 
 def _texts(value: Any, of: str) -> tuple[str, ...]:
     texts = _all(_text, "a tuple of texts")(value, of)
-    if not texts:
-        _refuse(of, "must be a tuple of at least one text")
+    if not texts or len(set(texts)) < len(texts):
+        _refuse(of, "must be a tuple of at least one text, each named once")
     return texts
 
 

@@ -25,7 +25,8 @@ class Recorder:
 
     After the pass `hidden` is (L + 1, B, T, D) and `writes` (2, L, B, T, D), both in the model's
     dtype and on its device, after the edits; with `apart`, `outputs` holds what each write module
-    gave, (B, T, D), unscaled, in the order of the architecture (that of running may be another). A stream of several rows is one of D numbers, row after row.
+    gave, (B, T, D), unscaled, in the architecture's order (they may run in another). A stream of
+    several rows is one of D numbers, row after row.
     With `states_only` the head, a fifth of a small model, reads the first row of the batch only.
 
     A recorder also follows a generation: it counts the tokens that it has seen, so positions are

@@ -17,9 +17,17 @@ BREAKS: tuple[Break, ...] = (
         name="a job's key leaves its edits out",
         fault="Who asks for an edited run is given the table of the clean one.",
         file="strata/engine/job.py",
-        old='return _canonical({**dict(self), "edits": _rows(self.edits)})',
+        old='return _canonical({**dict(self), "edits": list(map(data_of, self.edits))})',
         new='return _canonical({**dict(self), "edits": []})',
         tests=("tests/engine/test_job.py::test_every_field_counts",),
+    ),
+    Break(
+        name="an edit's key leaves its kind out",
+        fault="Who takes a direction out of a run is given the table of one that adds it.",
+        file="strata/edit_fields.py",
+        old='return {"kind": edit.kind, **plain}',
+        new="return plain",
+        tests=("tests/engine/test_job.py::test_every_kind_of_edit_has_a_key_of_its_own",),
     ),
     Break(
         name="learners do not take turns",

@@ -9,10 +9,11 @@ import pytest
 
 from strata.concepts import costs
 from strata.concepts.views import find_view
+from strata.edits import source_prompts
 from strata.engine import Job, Limits, LocalEngine, Settings
 from strata.engine.cost import Budget, token_passes
-from strata.errors import BusyError
-from strata.trace import Trace
+from strata.errors import BusyError, InputError
+from strata.trace import Keep, Replace, Skip, State, Trace
 from tests.engine.fakes import Clock, engine, job
 
 PARTIES = {
@@ -33,6 +34,31 @@ def test_a_job_says_what_it_costs() -> None:
     assert cost("scaling.sweep", params=sweep) == 100 + 100 * 30 * 2 / 2
     assert cost("run.continuation", params={"n_tokens": 20}) == 120
     assert cost("run.continuation") == 120, "as many as without saying how many"
+
+
+def test_what_an_edit_names_is_run_too() -> None:
+    """Other prompts and texts, each once; over a learner's limits they are refused like prompts."""
+    edits = (
+        Replace(0, "stream", State("one two three"), (0,)),
+        Replace(1, "stream", State("one two three"), (0,)),
+        Keep(0, 1, ("four five", "six")),
+        Skip(1),
+    )
+    assert source_prompts(edits) == ("one two three", "four five", "six")
+    view = find_view("predictions.next_token")
+    asked = Job(view="v", model="m", prompt="x", edits=edits)
+    assert token_passes(asked, view, {}, 100, 30, 6) == 106
+    party, budget = PARTIES["ann"], Settings(token_passes=10, token_passes_per_minute=1)
+    limits = {"ann": Limits(party=party, prompt_tokens=3, prompt_characters=20)}
+    with engine({}, clock=Clock(), limits=limits, token_passes=10) as made:
+        made.run(job("plain", "a", edits=edits), "ann")
+        for n, said in ((4, "4 tokens and the limit is 3"), (40, "characters and the limit is 20")):
+            longer = (Replace(0, "stream", State("a " * n), (0,)),)
+            with pytest.raises(InputError, match=said):
+                made.run(job("plain", "b", edits=longer), "ann")
+        with pytest.raises(InputError, match="prompts in its edits and the limit"):
+            made.run(job("plain", "c", edits=(Keep(0, 1, tuple(map(str, range(99)))),)), "ann")
+    assert budget.token_passes == 10
 
 
 def test_a_map_of_a_long_text_is_not_a_slider() -> None:

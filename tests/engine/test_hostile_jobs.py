@@ -123,6 +123,19 @@ def as_edit(engine: LocalEngine, text: str) -> None:
     refused(engine, edits=({"block": 0, "factor": 1.0, "part": text},))
     refused(engine, edits=({"block": 0, "factor": 1.0, text: 1},))
     refused(engine, edits=(Scale(0, 1.0, positions=(0,)), text))
+    skip, direction = {"kind": "skip", "block": 0}, {"kind": "unembedding", "token_id": 1}
+    for wrong in ({"kind": text}, {"block": text}, {"head": text}, {"positions": text}, {text: 1}):
+        refused(engine, edits=(skip | wrong,))
+    for wrong in ({"kind": text}, {"token_id": text}, {text: 1}):
+        project = {"kind": "project", "block": 0, "direction": direction | wrong}
+        refused(engine, edits=(project,))
+    source = {"prompt": "a", "block": text, "positions": [text]}
+    for named in (text, source, {"prompt": [text]}, {text: "a"}):
+        refused(engine, edits=({"kind": "replace", "block": 0, "part": "attn", "source": named},))
+    keep = {"kind": "keep", "block": 0, "k": 1}
+    refused(engine, edits=(keep | {"sample": text},))
+    refused(engine, edits=(keep | {"sample": [text] * 100},))
+    taken_or_refused(engine, edits=(keep | {"sample": [text]},))
 
 
 def as_word(engine: LocalEngine, text: str) -> None:

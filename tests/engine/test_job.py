@@ -13,7 +13,20 @@ import pytest
 from strata.engine import Job, Settings
 from strata.engine.job import check_params
 from strata.errors import InputError
-from strata.trace import Scale
+from strata.trace import (
+    Add,
+    Difference,
+    Keep,
+    MeanState,
+    Noise,
+    Principal,
+    Project,
+    Replace,
+    Scale,
+    Skip,
+    State,
+    Unembedding,
+)
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -73,6 +86,36 @@ def test_every_field_counts(change: dict[str, Any]) -> None:
     assert Job(**{**BASE, **change}).key not in others
 
 
+EDITS: tuple[Any, ...] = (
+    Scale(1, 2),
+    Scale(1, 2, head=None, part="mlp"),
+    Skip(1),
+    Project(1, Unembedding(2)),
+    Project(1, MeanState(("text",), 2)),
+    Project(1, Principal(("text",), 2)),
+    Project(1, Difference("text", "other", 2)),
+    Project(1, Difference("text", "other", 2, (-1, 0))),
+    Add(1, Unembedding(2), 1.0),
+    Noise(1),
+    Noise(1, factor=2),
+    Replace(1, "stream", State("text")),
+    Replace(1, "stream", State("text", block=1)),
+    Keep(1, 2, ("text",)),
+)
+
+
+def test_every_kind_of_edit_has_a_key_of_its_own() -> None:
+    """Whatever fields two kinds may have in common."""
+    keys = {Job(**BASE, edits=(edit,)).key for edit in EDITS}
+    assert len(keys) == len(EDITS)
+    for edit in EDITS:
+        job = Job(**BASE, edits=(edit,))
+        assert job.edits == (edit,)
+        assert json.loads(job.canonical())["edits"][0]["kind"] == edit.kind
+        assert Job(**json.loads(job.canonical())).key == job.key
+        assert hash(Job(**json.loads(job.canonical())).edits[0]) == hash(edit)
+
+
 def test_key_is_the_sha256_of_canonical_json() -> None:
     job = Job(**BASE, params={"b": 1.0, "a": [0.5, "é"]}, edits=(Scale(0, 2.0),))
     assert len(job.key) == 64
@@ -107,6 +150,12 @@ def test_a_job_is_frozen() -> None:
         ({"edits": (Scale(0, math.nan),)}, "edits.0.factor"),
         ({"edits": (Scale(0, 1.0, "bogus"),)}, "edits.0.part"),  # type: ignore[arg-type]
         ({"edits": (print,)}, "edits.0"),
+        ({"edits": ({"kind": "melt", "block": 1},)}, "edits.0 must be of the kind scale, replace"),
+        ({"edits": ({"kind": "skip", "block": 1, "factor": 2},)}, "edits.0 of the kind skip has"),
+        ({"edits": (Skip(0), Noise(0, seed="x"))}, "edits.1.seed must be a whole number, not 'x'"),  # type: ignore[arg-type]
+        ({"edits": (Replace(0, "stream", State(3)),)}, "edits.0.source.prompt must be text"),  # type: ignore[arg-type]
+        ({"edits": (Keep(0, 1, ("x" * 100_000,)),)}, "too many"),
+        ({"edits": (Scale(0, 1.0, head=2),)}, "single head"),
         ({"prompts": "one"}, "'prompts'"),
     ],
 )

@@ -23,7 +23,7 @@ from strata.engine import Job, LocalEngine, Settings, runner
 from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
-from strata.trace import ModelCheck, Scale, Trace
+from strata.trace import Keep, ModelCheck, Replace, Scale, Skip, State, Trace
 from tests.engine.stand_in import stand_in
 from tests.tiny import LIMIT, PROMPT
 
@@ -139,11 +139,12 @@ def test_the_process_captures_what_the_model_does(running: Runner) -> None:
         # The product with the head is shared by the batch, so it may round another way.
         assert there.check.lens_error == pytest.approx(here.check.lens_error, abs=1e-6)
         assert there.check.write_error == here.check.write_error
-    edits = (Scale(1, 0.5, "mlp", (2,)), Scale(0, 2.0))
-    [there] = captured(running, PROMPT, edits=edits)
-    here = model.capture(PROMPT, edits)
-    assert equal(here, there)
-    assert same_check(here.check, there.check)
+    named = (Replace(0, "attn", State("A dog"), (1,)), Skip(1), Keep(0, 2, (PROMPT,)))
+    for edits in ((Scale(1, 0.5, "mlp", (2,)), Scale(0, 2.0)), named):
+        [there] = captured(running, PROMPT, edits=edits)
+        here = model.capture(PROMPT, edits)
+        assert equal(here, there)
+        assert same_check(here.check, there.check)
 
 
 def test_what_it_refuses_is_left_to_the_caller(running: Runner) -> None:

@@ -14,7 +14,21 @@ import pytest
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
-from strata.trace import Scale, Trace
+from strata.trace import (
+    Add,
+    Difference,
+    Edit,
+    Keep,
+    MeanState,
+    Noise,
+    Project,
+    Replace,
+    Scale,
+    Skip,
+    State,
+    Trace,
+    Unembedding,
+)
 from tests.engine.fakes import PATIENCE, Gate
 
 N_THREADS = 32
@@ -79,9 +93,24 @@ def loaded(tiny_folder: Callable[[str], Path], request: pytest.FixtureRequest) -
 def job_of(i: int) -> Job:
     """32 different runs, every other one edited, some on the same prompt with other edits."""
     prompt = f"The cat sat on {'the mat and ' * (i % 5)}mat number {i // 4}."
-    parts = ("stream", "attn", "mlp")
-    edits = (Scale(i % 3, 0.1 * i, parts[i % 3], None if i % 4 == 1 else (1, 2)),) if i % 2 else ()
-    return Job(view="states", model="tiny", prompt=prompt, edits=edits)
+    return Job(view="states", model="tiny", prompt=prompt, edits=edits_of(i) if i % 2 else ())
+
+
+def edits_of(i: int) -> tuple[Edit, ...]:
+    """Each kind in turn, of different blocks, sources and positions."""
+    block, part, where = i % 3, ("stream", "attn", "mlp")[i % 3], None if i % 4 == 1 else (1, 2)
+    source, text = State(f"A dog that ran {i} times.", (2, 3)), f"Where the river {i} is wide."
+    kinds: tuple[Edit, ...] = (
+        Scale(block, -0.1 * i, part, where),
+        Replace(block, part, source, (1, 2)),
+        Noise(block, part, i, where),
+        Skip(block, where),
+        Add(block, Difference(text, source.prompt, 1), -1.0, where),
+        Project(block, MeanState((text,), 2), where),
+        Keep(block, 2, (text,), where),
+        Project(block, Unembedding(i), where),
+    )
+    return (kinds[i // 2 % len(kinds)],)
 
 
 def test_32_threads_give_what_each_gives_alone(loaded: Loaded) -> None:

@@ -72,6 +72,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Project(0, MeanState((), 1)), "texts must be a tuple of at least one text"),
     (Project(0, MeanState("text", 1)), "texts must be a tuple of texts"),  # type: ignore[arg-type]
     (Project(0, MeanState((PROMPT, 3), 1)), "texts must be text, not 3"),  # type: ignore[arg-type]
+    (Project(0, MeanState((SHORT, SHORT), 1)), "each named once"),
     (Project(0, Principal((SHORT,), 1, 99)), "principal components, so 99"),
     (Project(0, Principal((SHORT,), 1, 0)), "numbered from 1"),
     (Keep(0, 33, (PROMPT * 2,)), "components, so 33"),
