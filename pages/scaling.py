@@ -10,16 +10,17 @@ from strata.concepts.scaling import measures, words
 from strata.display.tokens import display_candidate, display_lines
 from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
 from strata.ui.figures.edit import block_slider, choose_edit
+from strata.ui.figures.edited_lens import draw_edited_lens
 from strata.ui.figures.factors import draw_factors
-from strata.ui.figures.grid import draw_grid
+from strata.ui.figures.noise import SEEDS, draw_noise
 
-VIEWS = ("Block by block", "Every factor", "One block in detail")
+VIEWS = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 FACTORS = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
-COLUMNS, WORDS = 16, 20  # positions of the grid, tokens of the continuation
+WORDS = 20  # tokens of the continuation
 
 page = open_page("scaling")
-one, every, detail = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
-edit = choose_edit(page, next(tab for tab in (one, every, detail) if tab.open))
+one, every, noise, detail = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+edit = choose_edit(page, next(tab for tab in (one, every, noise, detail) if tab.open))
 target, part, factor = edit.target, edit.part, edit.factor
 asked = {"target_id": target.token_id, **edit.params}
 swept = page.ask("scaling.sweep", factors=[factor], **asked)
@@ -51,6 +52,9 @@ if every.open:
         leave: dict[str, Any] = {"view": VIEWS[0]}
         tables["map"] = draw_factors(page, target.shown, swept, leave, factors=FACTORS, **asked)
 
+if noise.open:
+    tables["beside noise"] = draw_noise(page, edit, noise)
+
 if detail.open:
     with detail:
         worst = measures.most_hurtful_block(swept)
@@ -71,17 +75,10 @@ if detail.open:
                 written = run.ask("run.continuation", n_tokens=WORDS)["text"][0]
                 st.code(display_lines(written), language=None, wrap_lines=True)
         with right:
-            size: dict[str, Any] = {"start": max(0, page.n_tokens - COLUMNS), "width": COLUMNS}
-            before, after = [run.ask("logit_lens.grid", **size) for run in (page, edited)]
-            few = f"; the last {COLUMNS} of {page.n_tokens} tokens" * (page.n_tokens > COLUMNS)
-            st.markdown(f"**The logit lens with the edit**, from the layer below it upwards{few}")
-            sentence = words.grid_reading(before, after)
-            title = f"Logit lens with {edit.noun} at block {block}"
-            drawn = sweep.lens_after(before, after, block, title, sentence)
-            draw_grid(page, drawn, "edited_grid", layer="edited_layer", position=None)
-            reading(sentence, "_grid")
+            after = draw_edited_lens(page, edited, edit.noun, block)
         tables |= {"before and after": both, "lens with the edit": after}
 
 within = page.ask("scaling.places", part=part)["within"].tolist()
-script = page.script(blocks=page.about["blocks"], within=within, factor=factor, **asked)
+asked |= {"factor": factor, "n_seeds": SEEDS * bool(noise.open)}
+script = page.script(blocks=page.about["blocks"], within=within, **asked)
 close_page(page, tables, script)

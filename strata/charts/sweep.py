@@ -143,6 +143,66 @@ def factor_map(frame: pd.DataFrame, quantity: str, title: str, reading: str) -> 
     return Chart(rows, _map(title, quantity, most), reading, height)
 
 
+_MARKS_OF = {"scale": ("circle", ACCENT, -1), "noise": ("stroke", MUTED, 0)}
+_MARKS_OF |= {"skip": ("diamond", SIGNED[1], 1)}
+
+
+def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+    """The target's log-probability by edited block, by three edits on one axis: scaling, the block
+    left out, and random pushes by their median and range. Columns: block, edit ("scale", "noise",
+    "skip"), name (in the legend), logprob (of noise the median), low, high (of noise),
+    clean_logprob."""
+    named = frame.drop_duplicates("edit").set_index("edit")["name"]
+    marks = {named[edit]: mark for edit, mark in _MARKS_OF.items() if edit in named}
+    shapes, colours, _ = zip(*marks.values(), strict=True)
+    step = 4 * int(frame["block"].nunique())
+    tips = [
+        tip("block", "Block", "d"),
+        tip("name", "Edit"),
+        tip("logprob", "Log-probability (nats)", ".4f"),
+        tip("change", "Change (nats)", "+.4f"),
+    ]
+    ranges = [tip("low", "Lowest (nats)", ".4f"), tip("high", "Highest (nats)", ".4f")]
+    legend = {"title": None, "orient": "top", "symbolSize": 90, "symbolStrokeWidth": 2}
+    encoding: Spec = {
+        "color": {
+            "field": "name",
+            "type": "nominal",
+            "scale": {"domain": list(marks), "range": list(colours)},
+            "legend": legend,
+        },
+        "shape": {
+            "field": "name",
+            "type": "nominal",
+            "scale": {"domain": list(marks), "range": list(shapes)},
+            "legend": legend,
+        },
+    }
+    points = [
+        {
+            "transform": [{"filter": {"field": "name", "equal": name}}],
+            "mark": {
+                "type": "point",
+                "filled": shape != "stroke",
+                "size": 70,
+                "opacity": 1,
+                "strokeWidth": 2,
+                "xOffset": {"expr": f"{side} * min(8, width / {step})"},
+            },
+            "encoding": {**encoding, "tooltip": tips + ranges * (shape == "stroke")},
+        }
+        for name, (shape, _, side) in marks.items()
+    ]
+    bars = {
+        "mark": {"type": "rule", "color": MUTED, "strokeWidth": 5, "opacity": 0.35},
+        "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
+    }
+    shared = {"x": {**_BLOCK_AXIS, "title": "Block that is edited"}, "y": _LOGPROB_AXIS}
+    spec = {**BASE, "layer": [_CLEAN, {"encoding": shared, "layer": [bars, *points]}]}
+    rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
+    return Chart(rows, {**spec, "title": title}, reading, 440)
+
+
 _SHIFTS: Spec = {
     **BASE,
     "encoding": {

@@ -32,6 +32,17 @@ def both() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def beside() -> pd.DataFrame:
+    columns = ["block", "edit", "name", "logprob", "low", "high", "clean_logprob"]
+    kinds = {"scale": "× 0.8", "noise": "9 pushes", "skip": "left out"}
+    rows = [
+        (block, edit, name, -1.0 - block, -9.0, -0.4, -0.5)
+        for block in range(4)
+        for edit, name in kinds.items()
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
 CHARTS = {
     "by_block": lambda: sweep.by_block(table([0.8]), "A title", "It says this."),
     **{
@@ -40,6 +51,7 @@ CHARTS = {
         )
         for quantity in sweep.QUANTITIES
     },
+    "beside_noise": lambda: sweep.beside_noise(beside(), "A title", "It says this."),
     "shifts": lambda: sweep.shifts(both(), "A title", "It says this."),
 }
 
@@ -54,6 +66,26 @@ def test_the_spec_is_valid_vega_lite(form: str) -> None:
     assert "NaN" not in json.dumps(whole)
     assert chart.spec == before == CHARTS[form]().spec
     assert chart.alt == "A title. It says this."
+
+
+def test_three_edits_stand_beside_each_other_on_one_axis() -> None:
+    chart = CHARTS["beside_noise"]()
+    clean, group = chart.spec["layer"]
+    bars, *points = group["layer"]
+    assert [each["transform"][0]["filter"]["equal"] for each in points] == [
+        "× 0.8",
+        "9 pushes",
+        "left out",
+    ]
+    sides = [each["mark"]["xOffset"]["expr"] for each in points]
+    assert sides == [f"{side} * min(8, width / 16)" for side in (-1, 0, 1)]
+    assert (
+        len({each["encoding"]["shape"]["scale"]["range"][i] for i, each in enumerate(points)}) == 3
+    )
+    assert bars["encoding"]["y2"] == {"field": "high"}
+    assert group["encoding"]["y"]["title"] == "Log-probability (nats)"
+    assert chart.frame["change"].tolist()[:3] == [-0.5] * 3
+    assert "clean" in clean["encoding"] or clean["layer"]
 
 
 def test_the_curve_has_a_point_for_each_block_in_its_layers_colour() -> None:

@@ -58,9 +58,10 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
     runpy.run_path(path)
 
 
+SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
     *((stem, {}) for stem in ("predictions", "logit_lens")),
-    *(("scaling", {"view": v}) for v in ("Block by block", "Every factor", "One block in detail")),
+    *(("scaling", {"view": v}) for v in SCALING),
     *(
         ("hidden_states", {"view": view})
         for view in ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")

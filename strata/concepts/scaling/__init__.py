@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.scaling import measures, script
+from strata.concepts.scaling.controls import controls
 from strata.concepts.scaling.tables import compare, last_block, places, sweep
 
 CONCEPT = Concept(
@@ -12,7 +13,7 @@ CONCEPT = Concept(
     why="Whether a part matters is best asked by changing it, and nothing else, and watching "
     "what becomes of the answer.",
     order=6,
-    views=(sweep, compare, last_block, places),
+    views=(sweep, controls, compare, last_block, places),
     script=script.script,
     icon=":material/tune:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

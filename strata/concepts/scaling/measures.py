@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from strata.concepts.scaling.words import by_block
+
 
 def most_hurtful_block(frame: pd.DataFrame, factor: float | None = None) -> int:
     """Of `sweep`: the block at which scaling (by `factor`, or by any) costs the target most."""
@@ -46,6 +48,20 @@ def kl_at_best(frame: pd.DataFrame, factor: float | None = None) -> float:
     return float(rows.iloc[int(rows["logprob"].argmax())]["kl"])
 
 
+def beyond_noise(frame: pd.DataFrame) -> int:
+    """Of `controls`: at how many blocks scaling costs the target more than every random push of
+    the same size does."""
+    return int((by_block(frame)["worse"] == 0).sum())
+
+
+def noise_as_bad(frame: pd.DataFrame) -> float:
+    """Of `controls`: at the block where scaling costs most, the share of random pushes of the same
+    size that cost as much or more, 0 to 1."""
+    rows = by_block(frame)
+    worst = rows.iloc[int(rows["scale"].argmin())]
+    return float(worst["worse"] / (frame["edit"].eq("noise").sum() / len(rows)))
+
+
 def _of_factor(frame: pd.DataFrame, factor: float | None) -> pd.DataFrame:
     return frame if factor is None else frame[frame["factor"] == factor]
 
@@ -58,4 +74,6 @@ MEASURES = (
     worst_logprob,
     best_change,
     kl_at_best,
+    beyond_noise,
+    noise_as_bad,
 )

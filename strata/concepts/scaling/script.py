@@ -20,17 +20,20 @@ def script(
     within: Sequence[str],
     part: Part = "stream",
     positions: Sequence[int] | None = None,
+    n_seeds: int = 0,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that makes the sweep at one factor, a run for each block.
 
-    `blocks` is the path of the model's list of blocks, `within` the module scaled in each of them:
-    see `places`.
+    With `n_seeds` it also leaves each block out, and pushes it in so many random directions as far
+    as the factor does (`controls`). `blocks` is the path of the model's list of blocks, `within`
+    the module scaled in each of them: see `places`.
     """
     names = list(within)
+    more = {"part": part, "n_seeds": n_seeds} if n_seeds else {}
     return program(
         f"What does scaling {PART_NAMES[part]} at one block do to the next-token prediction?",
-        TEXTS + CANDIDATES + _SCRIPT,
+        TEXTS + CANDIDATES + _SCRIPT + _CONTROLS * bool(n_seeds),
         source,
         revision,
         prompt,
@@ -40,6 +43,7 @@ def script(
         positions=None if positions is None else list(positions),
         blocks=blocks,
         within=names[0] if len(set(names)) == 1 else names,
+        **more,
     )
 
 
@@ -87,4 +91,67 @@ for block, module in enumerate(model.get_submodule(BLOCKS)):
     )
 worst = min(rows, key=lambda row: row[1])
 print(f"\\nBlock {worst[0]} hurts most: {worst[1] - clean[TARGET_ID].item():+.4f} nats")
+"""
+_CONTROLS = """
+import hashlib  # the same random directions as in Strata, whatever the run
+
+chosen = torch.zeros(n_tokens, 1, dtype=torch.bool)
+chosen[slice(None) if POSITIONS is None else POSITIONS] = True
+
+
+def direction(seed, block, module, position, width):
+    named = f"{seed} {block} {PART} {module} {position}".encode()
+    number = int.from_bytes(hashlib.sha256(named).digest()[:7], "little")
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(number))
+    return vector / vector.norm()
+
+
+def pushed(seed, block, module):
+    def hook(_, inputs, output):
+        several = isinstance(output, (tuple, list))
+        value = output[0] if several else output
+        states = value.reshape(n_tokens, -1)
+        units = [direction(seed, block, module, t, states.shape[1]) for t in range(n_tokens)]
+        step = abs(FACTOR - 1) * states.norm(dim=1, keepdim=True) * torch.stack(units).to(states)
+        changed = torch.where(chosen.to(states.device), states + step, states)
+        changed = changed.reshape(value.shape)
+        return type(output)([changed, *output[1:]]) if several else changed
+
+    return hook
+
+
+def skipped(module, inputs, named, output):
+    several = isinstance(output, (tuple, list))
+    value = output[0] if several else output
+    entered = (inputs[0] if inputs else named["hidden_states"]).reshape(n_tokens, -1)
+    changed = torch.where(chosen.to(value.device), entered, value.reshape(n_tokens, -1))
+    changed = changed.reshape(value.shape)
+    return type(output)([changed, *output[1:]]) if several else changed
+
+
+def edited_logprob(hooks):
+    try:
+        return last_logprobs()[TARGET_ID].item()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+print("\\nBeside it, the whole block left out, and random pushes of the same size:")
+controls = []
+for block, module in enumerate(model.get_submodule(BLOCKS)):
+    paths = WITHIN if isinstance(WITHIN, str) else WITHIN[block]
+    parts = [module.get_submodule(path) for path in paths.split("+")]
+    skip = edited_logprob([module.register_forward_hook(skipped, with_kwargs=True)])
+    noise = []
+    for seed in range(N_SEEDS):
+        hooks = [pushed(seed, block, i) for i in range(len(parts))]
+        hooks = [p.register_forward_hook(h) for p, h in zip(parts, hooks)]
+        noise.append(edited_logprob(hooks))
+    controls.append((block, skip, noise))
+    worse = sum(logprob <= rows[block][1] for logprob in noise)
+    print(
+        f"  block {block:3d}  left out {skip:9.4f}  pushed {min(noise):9.4f} to {max(noise):9.4f},"
+        f" {worse} of {N_SEEDS} cost as much as the factor"
+    )
 """

@@ -80,6 +80,63 @@ def map_reading(frame: pd.DataFrame, shown: str) -> str:
     )
 
 
+def by_block(frame: pd.DataFrame) -> pd.DataFrame:
+    """`controls` with a row for each block: block, scale, skip (their log-probabilities), low,
+    median, high (those of the random pushes), worse (how many of the pushes cost as much as the
+    scaling or more), clean_logprob."""
+    rows = frame.set_index("block")
+    scale, skip = (rows.loc[rows["edit"] == kind, "logprob"] for kind in ("scale", "skip"))
+    noise = rows.loc[rows["edit"] == "noise", "logprob"]
+    pushed = noise.groupby(level="block")
+    worse = (noise <= scale.reindex(noise.index)).groupby(level="block").sum()
+    found = {"scale": scale, "skip": skip, "low": pushed.min(), "median": pushed.median()}
+    found |= {"high": pushed.max(), "worse": worse}
+    return pd.DataFrame(found).reset_index().assign(clean_logprob=frame["clean_logprob"].iloc[0])
+
+
+def controls_reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
+    """On `controls`: at which blocks scaling costs more than any push of its size, whether the one
+    where it costs most is among them, and what leaving out a block costs."""
+    rows, clean = by_block(frame), frame["clean_logprob"].iloc[0]
+    worst, missed = (rows.loc[rows[name].idxmin()] for name in ("scale", "skip"))
+    out = f"Left out whole, block {missed['block']:.0f} costs most"
+    out = f"{out} ({_nats(missed['skip'] - clean, '+z.2f')})."
+    if missed["skip"] > clean - UNCHANGED:
+        out = "Left out whole, no block costs anything."
+    factor = frame.loc[frame["edit"] == "scale", "factor"].iloc[0]
+    if factor == 1:
+        return f"A factor of 1 pushes nothing, and no noise is needed beside it. {out}"
+    n_seeds = int((frame["edit"] == "noise").sum() / len(rows))
+    beyond = rows.loc[rows["worse"] == 0, "block"].tolist()
+    places = f"{part_of(len(beyond), len(rows), 'block')}" if len(beyond) > 3 else _blocks(beyond)
+    chance = len(rows) / (n_seeds + 1)
+    about = f"about {chance:.0f}" if chance >= 1 else "fewer than 1"
+    said = (
+        f"Multiplying {PART_NAMES[part]} by {factor:g} costs “{shown}” more than "
+        f"{f'all {n_seeds}' if n_seeds > 1 else 'a'} random push{'es' * (n_seeds > 1)} of the same "
+        f"size at {places} (by chance alone at {about} of {len(rows)})."
+    )
+    cost = worst["scale"] - clean
+    at = f"block {worst['block']:.0f}, where it costs most ({_nats(cost, '+z.2f')})"
+    if cost > -UNCHANGED:
+        most = "It makes it less likely after no block at all."
+    elif worst["worse"] == 0:
+        most = f"So it does at {at}: there this direction matters, not the push alone."
+    else:
+        pushes = part_of(int(worst["worse"]), n_seeds, "random run")
+        hurts = "any push hurts there" if 2 * worst["worse"] >= n_seeds else "it hardly stands out"
+        most = f"At {at}, a push costs as much in {pushes}, so {hurts}."
+    return f"{said} {most} {out}"
+
+
+def _blocks(blocks: list[int]) -> str:
+    """Up to three blocks by their numbers."""
+    if not blocks:
+        return "no block"
+    *first, last = map(str, blocks)
+    return f"blocks {', '.join(first)} and {last}" if first else f"block {last} alone"
+
+
 def compare_reading(frame: pd.DataFrame) -> str:
     """One sentence on `compare`: the top-1 before and after, and what rose most."""
     before, after = (frame.loc[frame[name].idxmin()] for name in ("clean_rank", "rank"))

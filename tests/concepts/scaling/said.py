@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from strata.concepts.logit_lens.tables import grid
 from strata.concepts.scaling import tables, words
+from strata.concepts.scaling.controls import controls
 from strata.display.tokens import display_candidate
-from strata.trace import Scale
+from strata.trace import Scale, Skip
 from tests.concepts.said import Run, Said, chance, near, two
 
 FACTORS = (0.5, 1.0)
+KINDS = ("scale", "noise", "skip")
 
 
 def said(run: Run) -> Iterator[Said]:
@@ -39,6 +41,21 @@ def said(run: Run) -> Iterator[Said]:
         f"a factor of 0.5 at block {worst['block']:.0f}",
     )
     yield Said("map_reading", words.map_reading(swept, shown), claims)
+    noise = controls(run.model, run.trace, best, 0.5, n_seeds=3)
+    whole = {kind: noise[noise["edit"] == kind]["logprob"].to_numpy() for kind in KINDS}
+    pushes = whole["noise"].reshape(blocks, 3)
+    beyond = int((whole["scale"] < pushes.min(axis=1)).sum())
+    skipped = run.model.capture(run.text, [Skip(int(whole["skip"].argmin()))])
+    cost = float(skipped.logits[-1].double().log_softmax(-1)[best]) - clean
+    sentence = words.controls_reading(noise, shown)
+    claims = (f"costs “{shown}” more than all 3 random pushes",)
+    if beyond == 0:
+        claims += ("at no block (by chance alone",)
+    elif beyond > 3:
+        claims += (f"{beyond} of {blocks} blocks" if beyond < blocks else f"all {blocks} blocks",)
+    if cost < -words.UNCHANGED:
+        claims += (f"block {whole['skip'].argmin()} costs most", near(sentence, cost, 2))
+    yield Said("controls_reading", sentence, claims)
     for factor in (0.8, 0.0):
         frame = tables.last_block(run.model, run.trace, best, factor)
         last = words.last_block_reading(frame, shown)

@@ -1,0 +1,41 @@
+"""Scaling beside its controls: a block left out, and random pushes of the same size."""
+
+from __future__ import annotations
+
+import pandas as pd
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts import sweep
+from strata.concepts.scaling import words
+from strata.concepts.scaling.controls import SEEDS
+from strata.ui.anatomy.page import Page, draw
+from strata.ui.figures.edit import Edit
+
+
+def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
+    """The figure, what it says, and its table."""
+    asked = {"target_id": edit.target.token_id, "factor": edit.factor, **edit.params}
+    frame = page.ask("scaling.controls", n_seeds=SEEDS, **asked)
+    shown = edit.target.shown
+    sentence = words.controls_reading(frame, shown, edit.part)
+    title = f"{shown}: {edit.noun} at one block, beside noise"
+    names = {
+        "scale": f"× {edit.factor:g}",
+        "noise": f"{SEEDS} random pushes of that size: median and range",
+        "skip": "the whole block left out",
+    }
+    with place:
+        draw(sweep.beside_noise(_marks(frame, names), title, sentence), "beside_noise")
+    return frame
+
+
+def _marks(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """Three rows a block: block, edit, name, logprob, low, high, clean_logprob."""
+    rows = words.by_block(frame)
+    of = {"scale": "scale", "noise": "median", "skip": "skip"}
+    shown = ["block", "clean_logprob", "low", "high"]
+    parts = [
+        rows[shown].assign(edit=edit, name=names[edit], logprob=rows[column])
+        for edit, column in of.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
