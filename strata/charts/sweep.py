@@ -143,6 +143,7 @@ def factor_map(frame: pd.DataFrame, quantity: str, title: str, reading: str) -> 
     return Chart(rows, _map(title, quantity, most), reading, height)
 
 
+_LOSSES = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 _MARKS_OF = {"scale": ("circle", ACCENT, -1), "noise": ("stroke", MUTED, 0)}
 _MARKS_OF |= {"skip": ("diamond", SIGNED[1], 1)}
 
@@ -162,8 +163,18 @@ def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         tip("logprob", "Log-probability (nats)", ".4f"),
         tip("change", "Change (nats)", "+.4f"),
     ]
-    ranges = [tip("low", "Lowest (nats)", ".4f"), tip("high", "Highest (nats)", ".4f")]
-    legend = {"title": None, "orient": "top", "symbolSize": 90, "symbolStrokeWidth": 2}
+    ranges = [tip("low", "Least (nats)", ".4f"), tip("high", "Most (nats)", ".4f")]
+    legend = {
+        "title": None,
+        "orient": "top",
+        "columns": {"expr": "width < 420 ? 1 : 3"},
+        "labelLimit": 0,
+        "symbolSize": 90,
+        "symbolStrokeWidth": 2,
+    }
+    # Small losses are to be told apart beside pushes that cost twenty nats.
+    axis = {**_LOGPROB_AXIS, "scale": {"type": "symlog", "constant": 1}}
+    axis["axis"] = {"values": [0, *(-mark for mark in _LOSSES)], "format": "~g"}
     encoding: Spec = {
         "color": {
             "field": "name",
@@ -197,8 +208,9 @@ def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         "mark": {"type": "rule", "color": MUTED, "strokeWidth": 5, "opacity": 0.35},
         "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
     }
-    shared = {"x": {**_BLOCK_AXIS, "title": "Block that is edited"}, "y": _LOGPROB_AXIS}
-    spec = {**BASE, "layer": [_CLEAN, {"encoding": shared, "layer": [bars, *points]}]}
+    shared = {"x": {**_BLOCK_AXIS, "title": "Block that is edited"}, "y": axis}
+    clean = {**_CLEAN, "encoding": {"y": axis}}
+    spec = {**BASE, "layer": [clean, {"encoding": shared, "layer": [bars, *points]}]}
     rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
     return Chart(rows, {**spec, "title": title}, reading, 440)
 

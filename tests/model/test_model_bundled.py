@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from strata.model import Model
-from strata.trace import Scale
-from tests.plain import Plain
+from strata.trace import Keep, Replace, Scale, State
+from tests.plain import Change, Plain
 
 
 def test_bundled_model_passes_both_identities(model: Model, bundled: Plain) -> None:
@@ -58,6 +59,53 @@ def test_bundled_model_generates_the_same_with_and_without_a_cache(
     for edits in ((), (Scale(20, 0.2, "mlp"), Scale(8, 2.5, "attn", (3, len(ids) + 1)))):
         expected = bundled.greedy(ids, 6, edits)
         assert model.generate(prompt, 6, edits) == model.tokenizer.decode(expected)
+
+
+def test_bundled_model_with_another_prompts_states(model: Model, bundled: Plain) -> None:
+    """Capture, replay and writing on, against plain hooks; a difference moves the answer."""
+    france, italy = "The capital of France is", "The capital of Italy is"
+    ids, clean = model.encode(france), model.capture(france)
+    last = len(ids) - 1
+    given = bundled.run(model.encode(italy)).states
+    rome = int(model.tokenizer.convert_tokens_to_ids("ĠRome"))
+
+    def put(layer: int) -> Change:
+        def change(values: Tensor, entered: Tensor) -> Tensor:
+            changed = values.clone()
+            changed[3], changed[last] = given[layer][3], given[layer][last]
+            return changed
+
+        return Change(layer - 1, "stream", change)
+
+    edits = [Replace(block, "stream", State(italy), (3, last)) for block in (2, 20)]
+    states = {
+        i: s for group, n in model.replay(clean, edits) for i, s in zip(group, n, strict=True)
+    }
+    for i, edit in enumerate(edits):
+        trace = model.capture(france, [edit])
+        run = bundled.run(ids, (put(edit.block + 1),))
+        size = run.hidden.abs().amax(dim=-1).cummax(dim=0).values
+        assert ((trace.hidden - run.hidden).abs().amax(dim=-1) / size).max() <= 1e-5
+        assert (model.unembed(states[i]) - run.logits[-1]).abs().max() <= 1e-3
+        assert trace.check.ok
+        expected = bundled.greedy(ids, 4, (put(edit.block + 1),))
+        assert model.generate(france, 4, [edit]) == model.tokenizer.decode(expected)
+        assert int(trace.logits[-1].argmax()) == rome
+    back = model.capture(france, [Replace(20, "stream", State(france))])
+    assert torch.equal(back.logits, clean.logits)
+
+
+def test_bundled_model_keeps_its_sink(model: Model) -> None:
+    """A sample without sinks says nothing of one; named, it is changed all the same."""
+    prompt = ". The Space Needle is located in"
+    texts = ("The river is wide and slow, and the stones are round.", "She said that it was late.")
+    clean = model.capture(prompt).hidden[16]
+    kept = model.capture(prompt, [Keep(15, 4, texts)])
+    assert torch.equal(kept.hidden[16, 0], clean[0])
+    assert not torch.equal(kept.hidden[16, 1], clean[1])
+    named = model.capture(prompt, [Keep(15, 4, texts, (0, 1))]).hidden[16]
+    torch.testing.assert_close(named[1], kept.hidden[16, 1])
+    assert named[0].norm() < 0.05 * clean[0].norm()
 
 
 def test_bundled_model_in_a_batch(model: Model) -> None:

@@ -64,8 +64,9 @@ def expect(
         what = "the gradients of " if "gradient" in view else ""
         noun = f"A map of {what}{_some(tokens, 'token')} takes"
         return Expected(view, noun, steps * _STEP + states**2 * _DISTANCE)
-    if view == "scaling.sweep":
-        runs = n_layers * len(params["factors"])
+    if view in ("scaling.sweep", "scaling.controls"):
+        each = len(params["factors"]) if "factors" in params else 2 + params["n_seeds"]
+        runs = n_layers * each
         parameters = 12 * about["d_model"] ** 2 * n_layers
         verb = "takes" if runs == 1 else "take"
         noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"

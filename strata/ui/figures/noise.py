@@ -21,8 +21,8 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     title = f"{shown}: {edit.noun} at one block, beside noise"
     names = {
         "scale": f"× {edit.factor:g}",
-        "noise": f"{SEEDS} random pushes of that size: median and range",
-        "skip": "the whole block left out",
+        "noise": f"{SEEDS} random pushes as large: median, range",
+        "skip": "block left out",
     }
     with place:
         draw(sweep.beside_noise(_marks(frame, names), title, sentence), "beside_noise")

@@ -44,6 +44,9 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     runs = expect("scaling.sweep", ABOUT, 170, 0, {"factors": [0.0] * 9})
     assert runs is not None
     assert runs.sentence.startswith("270 edited runs of 170 tokens take about ")
+    beside = expect("scaling.controls", ABOUT, 170, 0, {"n_seeds": 9})
+    assert beside is not None
+    assert beside.sentence.startswith("330 edited runs of 170 tokens take about ")
     assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
 
 
