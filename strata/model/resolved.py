@@ -34,7 +34,7 @@ from strata.edits import (
     Unembedding,
 )
 from strata.errors import InputError, ModelError
-from strata.model import sinks
+from strata.model import limits, sinks
 from strata.model.architecture import Architecture
 from strata.model.hooks import Recorder
 from strata.model.operations import (
@@ -65,6 +65,9 @@ class Runs(Protocol):
 
     @property
     def d_vocab(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def encode(self, text: str) -> Tensor: ...
 
@@ -273,8 +276,8 @@ class Resolver:
         """(L + 1, T, D) of the clean run of (T,) token ids, in the model's dtype, on the CPU."""
 
         def run() -> tuple[Tensor, ...]:
-            hidden, _, _ = self._model.forward([ids], Recorder(self._model.architecture))
-            return (hidden[:, 0].cpu(),)
+            recorder = self._run(ids, Recorder(self._model.architecture))
+            return (recorder.hidden[:, 0].cpu(),)
 
         [states] = self._once(("states", *ids.tolist()), run)
         return states
@@ -284,13 +287,20 @@ class Resolver:
         parts = dict(self._model.architecture.parts())
 
         def run() -> tuple[Tensor, ...]:
-            recorder = Recorder(self._model.architecture, apart=True)
-            self._model.forward([ids], recorder)
+            recorder = self._run(ids, Recorder(self._model.architecture, apart=True))
             return tuple(each[0].cpu() for outputs in recorder.outputs[part] for each in outputs)
 
         every = self._once(("outputs", part, *ids.tolist()), run)
         start = sum(map(len, parts[part][:block]))
         return list(every[start : start + len(parts[part][block])])
+
+    def _run(self, ids: Tensor, recorder: Recorder) -> Recorder:
+        """The recorder after a clean run, which must fit in memory as any other."""
+        model = self._model
+        each = model.d_vocab + (3 * model.n_layers + 1) * model.d_model
+        limits.require_room(len(ids), each, model.device)
+        model.forward([ids], recorder)
+        return recorder
 
     def _sinks(self, ids: Tensor) -> frozenset[int]:
         """The attention sinks among the tokens of a prompt."""
