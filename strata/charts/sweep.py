@@ -189,7 +189,7 @@ def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
             "legend": legend,
         },
     }
-    points = [
+    points: list[Spec] = [
         {
             "transform": [{"filter": {"field": "name", "equal": name}}],
             "mark": {
@@ -204,13 +204,13 @@ def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         }
         for name, (shape, _, side) in marks.items()
     ]
-    bars = {
+    bars: Spec = {
         "mark": {"type": "rule", "color": MUTED, "strokeWidth": 5, "opacity": 0.35},
         "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
     }
     shared = {"x": {**_BLOCK_AXIS, "title": "Block that is edited"}, "y": axis}
     clean = {**_CLEAN, "encoding": {"y": axis}}
-    spec = {**BASE, "layer": [clean, {"encoding": shared, "layer": [bars, *points]}]}
+    spec: Spec = {**BASE, "layer": [clean, {"encoding": shared, "layer": [bars, *points]}]}
     rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
     return Chart(rows, {**spec, "title": title}, reading, 440)
 
