@@ -6,7 +6,13 @@ import math
 
 import pandas as pd
 
-from strata.display.tokens import display_candidate, display_percent, part_of, percent
+from strata.display.tokens import (
+    display_candidate,
+    display_percent,
+    listed,
+    part_of,
+    percent,
+)
 from strata.trace import Part
 
 PART_NAMES = {"stream": "the stream", "attn": "the attention write", "mlp": "the MLP write"}
@@ -127,6 +133,17 @@ def controls_reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> 
         hurts = "any push hurts there" if 2 * worst["worse"] >= n_seeds else "it hardly stands out"
         most = f"At {at}, a push costs as much in {pushes}, so {hurts}."
     return f"{said} {most} {out}"
+
+
+def pushed_sinks(tokens: list[str], positions: list[int]) -> str:
+    """What to know of attention sinks among the tokens that are edited: they alone may be why."""
+    named = listed([f"“{t}” (position {p})" for t, p in zip(tokens[:3], positions, strict=False)])
+    more = f" and {len(tokens) - 3:,} more" * (len(tokens) > 3)
+    are = "is an attention sink" if len(tokens) == 1 else "are attention sinks"
+    return (
+        f"{named}{more} {are}, with states many times as long as the others, so pushes are as much "
+        "longer there and may be what hurts: choose positions without to see the others alone."
+    )
 
 
 def _blocks(blocks: list[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts import sweep
@@ -24,8 +25,12 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
         "noise": f"{SEEDS} random pushes as large: median, range",
         "skip": "block left out",
     }
+    sinks = page.ask("hidden_states.sinks")["position"]
+    pushed = sorted({*sinks} & {*(edit.positions or range(page.n_tokens))})
     with place:
         draw(sweep.beside_noise(_marks(frame, names), title, sentence), "beside_noise")
+        if 0 < len(pushed) < page.n_tokens:
+            st.caption(words.pushed_sinks([page.shown(position) for position in pushed], pushed))
     return frame
 
 

@@ -171,6 +171,13 @@ def test_the_reading_tells_a_block_that_matters_from_any_push() -> None:
     assert "at all 5 blocks (by chance alone at about 1 of 5)" in many
 
 
+def test_a_sink_among_the_pushed_tokens_is_told_of() -> None:
+    one = words.pushed_sinks(["The"], [0])
+    assert one.startswith("“The” (position 0) is an attention sink, with states many times as long")
+    many = words.pushed_sinks(["␣dog"] * 5, [0, 2, 4, 6, 8])
+    assert "“␣dog” (position 4) and 2 more are attention sinks" in many
+
+
 @pytest.mark.parametrize(
     ("name", "part", "positions", "factor"),
     [
