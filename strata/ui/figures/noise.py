@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts import sweep
 from strata.concepts.scaling import words
 from strata.concepts.scaling.controls import SEEDS
-from strata.ui.anatomy.page import Page, draw
+from strata.ui.anatomy.page import Page, draw, readings_wait
 from strata.ui.figures.edit import Edit
 
 
@@ -29,7 +29,7 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     pushed = sorted({*sinks} & {*(edit.positions or range(page.n_tokens))})
     with place:
         draw(sweep.beside_noise(_marks(frame, names), title, sentence), "beside_noise")
-        if 0 < len(pushed) < page.n_tokens:
+        if 0 < len(pushed) < page.n_tokens and not readings_wait():
             st.caption(words.pushed_sinks([page.shown(position) for position in pushed], pushed))
     return frame
 
