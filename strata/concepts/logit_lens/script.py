@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.target import TargetId
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -55,7 +56,7 @@ def script(
     mode: str = "states",
     k: int = 5,
     largest: bool = True,
-    target_id: int | None = None,
+    target_id: TargetId | None = None,
     position: int = -1,
     against: str | int | None = "mean",
     logit_scale: float = 1.0,
@@ -70,13 +71,13 @@ def script(
     `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
     whose output is added to the stream (several separated by spaces: the first that exists),
     empty where the writes are refused; the constants are the family's: see `modules`. `against` as
-    in `attribution`.
+    in `attribution`; of a pair as `target_id` the differences are printed instead.
     """
     body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
     body += _SCRIPT_WRITES if attn else ""
-    if residual:
-        for line, instead in _CARRIED:
-            body = body.replace(line, instead)
+    pair = isinstance(target_id, tuple)
+    for line, instead in (*(_CARRIED if residual else ()), *(_PAIR if pair else ())):
+        body = body.replace(line, instead)
     return program(
         "What would a language model say if it stopped at each layer?",
         TEXTS + CANDIDATES + body,
@@ -94,7 +95,7 @@ def script(
         largest=largest,
         target_id=target_id,
         position=position,
-        **({"against": against} if attn else {}),
+        **({"against": against} if attn and not pair else {}),
         logit_scale=logit_scale,
         logit_cap=logit_cap,
     )
@@ -285,6 +286,54 @@ with torch.inference_mode():
     uncapped = apart(head(final_norm(hidden[-1, POSITION])).double() * LOGIT_SCALE).item()
     print(f"  sum {sum(values):+9.4f}, the model's own before any cap {uncapped:+9.4f}")
 """
+
+_PAIR = (  # lines, and what stands there for a pair of words
+    (
+        "    grid = []  # layer",
+        """    a, b = TARGET_ID
+    both = f"{candidate(a, read)!r} minus {candidate(b, read)!r}"
+    grid = []  # layer""",
+    ),
+    (
+        "KL to the final, the target's prob and rank",
+        "KL to the final, difference of logits",
+    ),
+    (
+        """            target = TARGET_ID if TARGET_ID is not None else final[t].argmax().item()
+""",
+        """            # Of logits as of log-probabilities: a softmax takes the same from all.
+            difference = (logits[t, a] - logits[t, b]).item()
+""",
+    ),
+    (
+        """            rank = (logits[t] > logits[t, target]).sum().item()
+            prob = logprobs[t, target].exp().item()
+            statistics.append((layer, t, row[t].norm().item(), entropy, kl, prob, rank))
+""",
+        """            statistics.append((layer, t, row[t].norm().item(), entropy, kl, difference))
+""",
+    ),
+    (
+        """            if not MODE.endswith("frozen_norm"):
+                print(f"      entropy {entropy:.4f}  KL {kl:.4f}  target {prob:.4f} rank {rank}")
+""",
+        """            if not MODE.endswith("frozen_norm"):
+                print(f"      entropy {entropy:.4f}  KL {kl:.4f}")
+            print(f"      {both}: {difference:+.4f}")
+""",
+    ),
+    (
+        _SCRIPT_WRITES[: _SCRIPT_WRITES.index("attribution = []")],
+        """
+
+def apart(values):
+    return values[a] - values[b]
+
+
+print(f"\\nWhere {both} at position {POSITION} comes from:")
+""",
+    ),
+)
 
 _CARRIED = (  # lines, and what stands there where blocks multiply the stream before they add
     (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from strata.concepts.scaling.words import PART_NAMES
 from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.target import TargetId
 from strata.trace import Part
 
 
@@ -14,7 +15,7 @@ def script(
     revision: str | None,
     prompt: str,
     *,
-    target_id: int,
+    target_id: TargetId,
     factor: float,
     blocks: str,
     within: Sequence[str],
@@ -25,12 +26,15 @@ def script(
     """A program with plain transformers that makes the sweep at one factor, a run for each block.
 
     `blocks` is the path of the model's list of blocks, `within` the module scaled in each of them:
-    see `places`.
+    see `places`. Of a pair as `target_id` the difference is printed, and no rank.
     """
+    body = _SCRIPT
+    for line, instead in _PAIR if isinstance(target_id, tuple) else ():
+        body = body.replace(line, instead)
     names = list(within)
     return program(
         f"What does scaling {PART_NAMES[part]} at one block do to the next-token prediction?",
-        TEXTS + CANDIDATES + _SCRIPT,
+        TEXTS + CANDIDATES + body,
         source,
         revision,
         prompt,
@@ -88,3 +92,32 @@ for block, module in enumerate(model.get_submodule(BLOCKS)):
 worst = min(rows, key=lambda row: row[1])
 print(f"\\nBlock {worst[0]} hurts most: {worst[1] - clean[TARGET_ID].item():+.4f} nats")
 """
+
+_PAIR = (  # lines, and what stands there for a pair of words
+    (
+        """print(f"\\n{candidate(TARGET_ID, read)!r} without an edit: {clean[TARGET_ID]:.4f} nats")
+""",
+        """
+
+def apart(logprobs):
+    # Of log-probabilities as of logits: a softmax takes the same from all.
+    return (logprobs[TARGET_ID[0]] - logprobs[TARGET_ID[1]]).item()
+
+
+both = " minus ".join(repr(candidate(token_id, read)) for token_id in TARGET_ID)
+print(f"\\n{both} without an edit: {apart(clean):.4f} nats")
+""",
+    ),
+    ("    rank = (edited > edited[TARGET_ID]).sum().item()\n", ""),
+    (
+        "rows.append((block, edited[TARGET_ID].item(), rank, kl))",
+        "rows.append((block, apart(edited), kl))",
+    ),
+    (
+        """        f"  block {block:3d}  logprob {rows[-1][1]:9.4f}  rank {rank:6d}  KL {kl:8.4f}"
+""",
+        """        f"  block {block:3d}  logprob {rows[-1][1]:+9.4f}  KL {kl:8.4f}"
+""",
+    ),
+    ("worst[1] - clean[TARGET_ID].item()", "worst[1] - apart(clean)"),
+)
