@@ -290,8 +290,7 @@ with torch.inference_mode():
 _PAIR = (  # lines, and what stands there for a pair of words
     (
         "    grid = []  # layer",
-        """    a, b = TARGET_ID
-    both = f"{candidate(a, read)!r} minus {candidate(b, read)!r}"
+        """    both = " minus ".join(repr(candidate(i, read)) for i in TARGET_ID)
     grid = []  # layer""",
     ),
     (
@@ -302,7 +301,7 @@ _PAIR = (  # lines, and what stands there for a pair of words
         """            target = TARGET_ID if TARGET_ID is not None else final[t].argmax().item()
 """,
         """            # Of logits as of log-probabilities: a softmax takes the same from all.
-            difference = (logits[t, a] - logits[t, b]).item()
+            difference = (logits[t, TARGET_ID[0]] - logits[t, TARGET_ID[1]]).item()
 """,
     ),
     (
@@ -327,7 +326,7 @@ _PAIR = (  # lines, and what stands there for a pair of words
         """
 
 def apart(values):
-    return values[a] - values[b]
+    return values[TARGET_ID[0]] - values[TARGET_ID[1]]
 
 
 print(f"\\nWhere {both} at position {POSITION} comes from:")
