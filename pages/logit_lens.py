@@ -18,7 +18,7 @@ WIDTH = 24  # positions of a grid
 page = open_page("logit_lens")
 seen = choose(page)
 what: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
-size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.token_id}
+size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.ids}
 runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
 tabs = tabs_place()
 figures, details, shared = places(runs)
@@ -74,7 +74,7 @@ lines, parts = tabs(
 [modules] = page.ask("logit_lens.modules").to_dict("records")
 if lines.open:
     with lines:
-        also = None if seen.target.is_top else seen.target.token_id
+        also = None if seen.target.is_top else seen.target.ids
         chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
         ways = page.ask("logit_lens.followed", position=position, **chosen)
         sentence = words.followed_reading(ways, position, also)
@@ -86,4 +86,4 @@ if parts.open:
         cap = modules["logit_cap"]
         shown, kept["against"] = draw_attribution(page, seen.target, position, cap)
         tables |= shown
-close_page(page, tables, page.script(target_id=seen.target.token_id, **kept, **modules))
+close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))

@@ -36,6 +36,7 @@ class Scale:
     full: float  # what gets the full colour
     low: str
     high: str
+    name: str = ""  # of the quantity, where it is not the one in `QUANTITIES`
 
     def levels(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """A level from -1 to 1 for each row; a missing number has none."""
@@ -53,7 +54,7 @@ class Scale:
         if signed and kind == "front":  # letters have no second hue: only the size shows
             ends = {"low": "0", "high": self.high.replace("+", "±")}
         where = "Background" if kind == "back" else "Letters"
-        name = f"{where}: {QUANTITIES[self.quantity]}"
+        name = f"{where}: {self.name or QUANTITIES[self.quantity]}"
         return {"kind": kind, "name": name, **ends, "signed": signed}
 
 

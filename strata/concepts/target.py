@@ -11,6 +11,7 @@ and no rank of its own.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ import pandas as pd
 from torch import Tensor
 
 from strata.concepts import quick
-from strata.display.tokens import display_candidate, display_token, typed_word
+from strata.display.tokens import digits, display_candidate, display_token, typed_word
 from strata.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TargetId = int | tuple[int, int]  # a token, or (a, b): a's logit less b's
 
+_MOST = 20.0  # nats: beyond a million times
 LONGEST_WORD = 100  # characters
 
 
@@ -120,6 +122,17 @@ def leads(rank: pd.Series, value: pd.Series) -> pd.Series:
     """Where a target is ahead: a token that ranks first, of a pair a where it is above b (`value`:
     the difference)."""
     return value > 0 if rank.isna().all() else rank == 0
+
+
+def times_as_likely(difference: float, a: str, b: str) -> str:
+    """What a difference of log-probabilities comes to, in words: which of two words, as they are
+    shown, is how many times as likely as the other."""
+    ahead, behind = (a, b) if difference > 0 else (b, a)
+    if abs(difference) < math.log(1.005):
+        return f"“{a}” and “{b}” are equally likely"
+    times = math.exp(min(abs(difference), _MOST))
+    much = "more than a million" if times > 1e6 else digits(times)
+    return f"“{ahead}” is {much} times as likely as “{behind}”"
 
 
 def note(frame: pd.DataFrame) -> str:
