@@ -12,7 +12,9 @@ from strata.ui.anatomy.page import close_page, draw, open_page, position_slider,
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
 from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof, tabs_place
 from strata.ui.figures.sinks import scales
+from strata.ui.figures.writing import draw_written
 
+VIEWS = ("Tokens through the layers", "Where the target's logit comes from", "While it writes")
 WIDTH = 24  # positions of a grid
 
 page = open_page("logit_lens")
@@ -65,13 +67,9 @@ if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
     reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
 
-lines, parts = tabs(
-    ("Tokens through the layers", "Where the target's logit comes from"),
-    key="view",
-    on_change="rerun",
-    bind="query-params",
-)
+lines, parts, writing = tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 [modules] = page.ask("logit_lens.modules").to_dict("records")
+kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 if lines.open:
     with lines:
         also = None if seen.target.is_top else seen.target.ids
@@ -80,10 +78,13 @@ if lines.open:
         sentence = words.followed_reading(ways, position, also)
         draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
         tables["followed"] = ways
-kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 if parts.open:
     with parts:
         cap = modules["logit_cap"]
         shown, kept["against"] = draw_attribution(page, seen.target, position, cap)
         tables |= shown
+if writing.open:
+    with writing:
+        shown, steps = draw_written(page, up=seen.up)
+        tables, kept = tables | shown, kept | steps
 close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))

@@ -113,17 +113,25 @@ def scale_for(
 
 
 def lens_grid(
-    frame: pd.DataFrame, title: str, reading: str, back: Scale, front: Scale, *, up: bool = True
+    frame: pd.DataFrame,
+    title: str,
+    reading: str,
+    back: Scale,
+    front: Scale,
+    *,
+    up: bool = True,
+    noun: str = "position",
 ) -> Grid:
-    """A token for each layer and position, tinted by `back`, its letters by `front`. Columns:
-    layer, position, token, predicted, token_id, final_id, norm, top, other."""
+    """A token for each layer and position (or what else `noun` names), tinted by `back`, its
+    letters by `front`. Columns: layer, position, token, predicted, token_id, final_id, norm, top,
+    other."""
     frame = with_shown(frame)
     layers = sorted(frame["layer"].unique().tolist(), reverse=up)
     positions = sorted(frame["position"].unique().tolist())
     made = [
         {
             "shown": display_candidate(row.predicted),
-            "tip": f"Layer {row.layer}, position {row.position} {row.shown}\n"
+            "tip": f"Layer {row.layer}, {noun} {row.position} {row.shown}\n"
             f"{row.top}\n" + (f"…\n{row.other}\n" if row.other else "") + f"norm {row.norm:,.4g}",
             "back": round(float(deep), 3),
             "front": round(float(dark), 3),

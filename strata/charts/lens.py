@@ -16,6 +16,7 @@ from strata.charts.common import (
     MUTED,
     Chart,
     Spec,
+    apart_in_nats,
     depth,
     tip,
 )
@@ -98,13 +99,11 @@ _ZERO: Spec = {
 
 @cache
 def _difference(a: str, b: str) -> Spec:
-    noun = f"Log-probability of {a} minus that of {b} (nats)"
-    y: Spec = {"field": "logit", "type": "quantitative", "title": noun, "axis": {"tickCount": 6}}
-    y["axis"]["titleLimit"] = 300
+    y = {"field": "logit", "type": "quantitative", "title": apart_in_nats(a, b)}
     tips = [tip("layer", "Layer", "d"), tip("logit", "Difference (nats)", "+.4f")]
     return {
         **BASE,
-        "title": f"{a} minus {b} through the layers",
+        "title": "Difference through the layers",
         "encoding": {"x": LAYER_AXIS},
         "layer": [
             _ZERO,

@@ -17,6 +17,7 @@ from strata.charts.common import (
     SIGNED,
     Chart,
     Spec,
+    apart_in_nats,
     depth,
     scale_of,
     tip,
@@ -46,7 +47,6 @@ _BLOCK_AXIS: Spec = {
 _LOGPROB_AXIS: Spec = {
     "field": "logprob",
     "type": "quantitative",
-    "axis": {"titleLimit": 380},
     "scale": {"zero": False, "nice": True},
 }
 _CLEAN: Spec = {  # one row: the clean run
@@ -73,10 +73,7 @@ _CLEAN: Spec = {  # one row: the clean run
 
 @cache
 def _by_block(pair: tuple[str, ...]) -> Spec:
-    noun = "Log-probability (nats)"
-    if pair:
-        noun = f"Log-probability of {pair[0]} minus that of {pair[1]} (nats)"
-    y = {**_LOGPROB_AXIS, "title": noun}
+    y = {**_LOGPROB_AXIS, "title": apart_in_nats(*pair) if pair else "Log-probability (nats)"}
     return {
         **BASE,
         "layer": [

@@ -141,7 +141,8 @@ def test_positions_are_those_of_a_text_that_is_read_anew(
     model = tiny("llama")
     ids = model.encode(SHORT)
     edits = (Scale(1, -3.0, positions=(1, len(ids))),)
-    output = model._generated(ids, 6, edits, use_cache=False)
+    recorder = Recorder(model.architecture, edits, record=False)
+    output = model.go_on(ids, 6, recorder, use_cache=False)
     assert output[0, len(ids) :].tolist() == twin("llama").greedy(ids, 6, edits)
 
 

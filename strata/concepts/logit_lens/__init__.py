@@ -14,6 +14,7 @@ from strata.concepts.logit_lens.tables import (
     statistics,
     write_norms,
 )
+from strata.concepts.logit_lens.written import written
 
 CONCEPT = Concept(
     title="Logit lens",
@@ -34,6 +35,7 @@ CONCEPT = Concept(
         followed,
         peaks,
         proof,
+        written,
         mistakes,
         modules,
     ),

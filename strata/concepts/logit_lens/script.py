@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from strata.concepts.logit_lens.written_script import GOES_ON, SAYS
 from strata.concepts.script import CANDIDATES, TEXTS, program
 from strata.concepts.target import TargetId
 
@@ -64,6 +65,7 @@ def script(
     write_scale: float = 1.0,
     scales: str = "",
     residual: str = "",
+    n_written: int = 0,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page.
@@ -71,10 +73,13 @@ def script(
     `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
     whose output is added to the stream (several separated by spaces: the first that exists),
     empty where the writes are refused; the constants are the family's: see `modules`. `against` as
-    in `attribution`; of a pair as `target_id` the differences are printed instead.
+    in `attribution`; of a pair as `target_id` the differences are printed instead. With `n_written`
+    the model goes on for so many tokens, and each step is read as well.
     """
     body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
     body += _SCRIPT_WRITES if attn else ""
+    if n_written:
+        body = body.replace(_IN_FLOAT32, GOES_ON.lstrip() + _IN_FLOAT32) + SAYS
     pair = isinstance(target_id, tuple)
     for line, instead in (*(_CARRIED if residual else ()), *(_PAIR if pair else ())):
         body = body.replace(line, instead)
@@ -98,9 +103,11 @@ def script(
         **({"against": against} if attn and not pair else {}),
         logit_scale=logit_scale,
         logit_cap=logit_cap,
+        **({"n_written": n_written} if n_written else {}),
     )
 
 
+_IN_FLOAT32 = "final_norm, head = final_norm.float(), head.float()\n"
 _NORM = "final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()"
 
 _FINISH = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from strata.concepts.logit_lens.written import settled_layers
 from strata.concepts.target import TargetId, times_as_likely
 from strata.display.tokens import digits, display_candidate, part_of, percent, with_shown
 
@@ -112,6 +113,34 @@ def difference_reading(frame: pd.DataFrame, position: int) -> str:
         f"At position {position} the log-probability of “{a}” minus that of “{b}” goes from "
         f"{first} to {last}, where {times_as_likely(value[-1], a, b)}{for_good}. Their logits "
         "differ by as much: a softmax takes the same number from both."
+    )
+
+
+def written_reading(frame: pd.DataFrame, step: int) -> str:
+    """Two sentences on `written`: from which layer on the token of a step leads, and at which
+    steps that comes latest and earliest."""
+    settled = settled_layers(frame)
+    last = int(frame["layer"].max())
+    at_the_end = frame[frame["layer"] == last].set_index("step")
+    names = {number: f"“{display_candidate(t)}”" for number, t in at_the_end["token"].items()}
+    end = at_the_end.loc[step]
+    said = f"Step {step} writes {names[step]}"
+    if pd.isna(settled[step]):
+        said += f", which the lens ranks {end['target_rank']:,} at the last layer"
+    else:
+        where = f"layer {last} only, the very last" if settled[step] == last else ""
+        where = where or f"layer {settled[step]} of {last} on"
+        said += f": it leads {'at' if settled[step] == last else 'from'} {where}"
+    said += f", {percent(end['target_prob'])} at the end."
+    known = settled.dropna()
+    if len(known) < 2:
+        return said
+    if known.nunique() == 1:
+        return f"{said} All {len(known)} tokens lead from layer {known.iloc[0]} on."
+    late, early = known.idxmax(), known.idxmin()
+    return (
+        f"{said} Of {len(known)} tokens {names[late]} (step {late}) is settled latest, from layer "
+        f"{known[late]} on, and {names[early]} (step {early}) earliest, from layer {known[early]}."
     )
 
 

@@ -36,6 +36,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     data.columns.forEach((column) => {
       const cell = made("th", "token");
       cell.scope = "col";
+      if (column.position === data.stands) cell.classList.add("stands");
       cell.append(made("span", "position", String(column.position)), made("b", "", column.shown));
       row.appendChild(cell);
     });
@@ -66,7 +67,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     buttons.push(
       data.cells[r].map((content, c) => {
         const position = data.columns[c].position;
-        const cell = made("td");
+        const cell = made("td", position === data.stands ? "stands" : "");
         const button = made("button", content.same ? "same" : "", content.shown);
         const chosen = layer === data.chosen[0] && position === data.chosen[1];
         button.type = "button";

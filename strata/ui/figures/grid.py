@@ -49,13 +49,23 @@ MOST_PINS = 12
 
 
 def draw_grid(
-    page: Page, grid: Grid, key: str, *, layer: str, position: str | None, writes: bool = False
+    page: Page,
+    grid: Grid,
+    key: str,
+    *,
+    layer: str,
+    position: str | None,
+    writes: bool = False,
+    of: int = 0,
+    stands: int | None = None,
 ) -> None:
     """A grid of a page's run whose cells are buttons: a click moves the sliders with the
     session-state keys `layer` and `position` to that cell; without `position` to its layer only,
-    and the grid opens at the prompt's end. `writes`: the embedding has no row."""
+    and the grid opens at the prompt's end. `writes`: the embedding has no row; `of`: how many
+    columns there are, as many as the prompt has tokens if 0; `stands`: the column that stands out.
+    """
     notes = (
-        only(len(grid.columns), page.n_tokens, "token"),
+        only(len(grid.columns), of or page.n_tokens, "token"),
         only(len(grid.layers), page.n_layers + (not writes), "layer"),
         f"in each cell the first of {page.about['d_vocab']:,} tokens",
     )
@@ -81,6 +91,7 @@ def draw_grid(
         "legend": grid.legend,
         "same": grid.same,
         "file": f"logit_lens_{key}",
+        "stands": stands,
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
