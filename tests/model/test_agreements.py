@@ -17,6 +17,7 @@ import torch
 from strata.concepts.scaling import sweep
 from strata.errors import ModelError
 from strata.model import Model, agreements, load_model, remembered
+from strata.model.hooks import Recorder
 from strata.trace import Scale
 from tests import tiny as tiny_models
 from tests.families.build import build as build_family

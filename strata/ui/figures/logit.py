@@ -88,4 +88,4 @@ def draw_proof(page: Page, position: int, name: str = "") -> None:
 
 def tabs_place() -> Callable[..., Sequence[Any]]:
     """What makes the tabs below the grid, or above it, where a step is about a figure of theirs."""
-    return st.container().tabs if is_asked("followed", "attribution") else st.tabs
+    return st.container().tabs if is_asked("followed", "attribution", "written") else st.tabs
