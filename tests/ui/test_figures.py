@@ -25,6 +25,7 @@ VIEWS = [
     ("logit_lens", {"mode": "attn_frozen_norm", "view": "Where the target's logit comes from"}),
     *((stem, {"minus_choice": 5}) for stem in ("logit_lens", "scaling")),
     ("scaling", {"minus_choice": 5, "view": "Every factor"}),
+    ("logit_lens", {"view": "While it writes", "n_written": 4}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
 ]

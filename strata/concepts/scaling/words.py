@@ -19,7 +19,7 @@ def reading(frame: pd.DataFrame, shown: str, part: Part = "stream", minus: str =
     word of a pair."""
     factor, clean = frame["factor"].iloc[0], frame["clean_logprob"].iloc[0]
     worst = frame.iloc[int(frame["logprob"].argmin())]
-    said = f"Multiplying {PART_NAMES[part]} by {factor:g}"
+    said = f"Multiplying {PART_NAMES[part]} by {_plain(factor)}"
     if worst["logprob"] > clean - UNCHANGED and minus:
         lowers = f"lowers {_named(shown, minus)} after no block at all"
         return f"{said} {lowers} (clean: {_nats(clean)})."
@@ -71,7 +71,7 @@ def last_block_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     if before == after:
         moves = f"leaves {_named(shown, minus)} at {before}"
     return (
-        f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, "
+        f"Scaling the whole stream by {_plain(row['factor'])} after the last block, {row['block']}, "
         f"{moves} and {first}: {why}."
     )
 
@@ -87,12 +87,12 @@ def map_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     best = frame.iloc[int(frame["logprob"].argmax())]
     gain = best["logprob"] - best["clean_logprob"]
     help_ = (
-        f"; best is {best['factor']:g} at block {best['block']:.0f}, {_nats(gain, '+z.2f')}"
+        f"; best is {_plain(best['factor'])} at block {best['block']:.0f}, {_nats(gain, '+z.2f')}"
         if gain > UNCHANGED
         else f"; no edit makes {'the difference larger' if minus else 'it likelier'}"
     )
     return (
-        f"{leading} in {kept}; worst is a factor of {worst['factor']:g} at block "
+        f"{leading} in {kept}; worst is a factor of {_plain(worst['factor'])} at block "
         f"{worst['block']:.0f}, {_nats(worst['logprob'] - worst['clean_logprob'], '+z.2f')}{help_}."
     )
 
@@ -129,6 +129,11 @@ def grid_reading(clean: pd.DataFrame, edited: pd.DataFrame) -> str:
 def _named(shown: str, minus: str) -> str:
     """The target in a sentence, a word or a pair."""
     return f"“{shown}” minus “{minus}”" if minus else f"“{shown}”"
+
+
+def _plain(factor: float) -> str:
+    """A factor as it stands in a sentence, with a true minus."""
+    return f"{factor:g}".replace("-", "−")
 
 
 def _nats(value: float, digits: str = "z.2f") -> str:

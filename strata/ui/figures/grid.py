@@ -187,11 +187,11 @@ class Controls:
 
 def choose(page: Page) -> Controls:
     """One row of controls; the rarer ones behind a button. The address keeps all of them."""
-    reads, target, more = st.columns([3, 5, 3], vertical_alignment="bottom")
+    reads, target, minus, more = st.columns([5, 4, 4, 5], vertical_alignment="bottom")
     mode = reads.selectbox(
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
     )
-    followed = choose_target(page, target)
+    followed = choose_target(page, target, minus)
     with more, st.container(horizontal=True, key="one_row"):
         with st.popover("Colours", icon=":material/palette:"):
             carried, with_sinks = _colours(page, mode, followed)

@@ -65,17 +65,16 @@ class Target:
         return self.shown if self.minus is None else f"{self.shown} minus {self.other}"
 
 
-def choose_target(page: Page, place: DeltaGenerator) -> Target:
+def choose_target(page: Page, place: DeltaGenerator, beside: DeltaGenerator) -> Target:
     """A box with the likeliest next tokens and those that are likely at some layer, where a word
-    can be typed too, and one for a word to take off. The address keeps both ids, never what was
-    typed. A word of several tokens is named, and its first one followed only when the learner says
-    so."""
+    can be typed too, and beside it one for a word to take off. The address keeps both ids, never
+    what was typed. A word of several tokens is named, and its first one followed only when the
+    learner says so."""
     k = min(N_LIKELIEST, page.about["d_vocab"])
     likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
-    box, other = place.columns(2, vertical_alignment="bottom", gap="small")
-    chosen = _likeliest(page, box, "target", "Target: a token or a word", "the top-1", likeliest)
+    chosen = _likeliest(page, place, "target", "Target: a token or a word", "the top-1", likeliest)
     offered = _offered(page, likeliest, chosen.token_id)
-    found = _chosen(page, other, "minus", "Minus another word", "nothing", offered)
+    found = _chosen(page, beside, "minus", "Minus another word", "nothing", offered)
     if found and found[0] == chosen.token_id:
         said = f"“{chosen.shown}” minus itself is 0 everywhere: choose another word to take off."
         style.say("warning", said, "minus")
