@@ -70,8 +70,9 @@ def last_block_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     moves = f"takes {_named(shown, minus)} from {before} to {after}"
     if before == after:
         moves = f"leaves {_named(shown, minus)} at {before}"
+    factor = _plain(row["factor"])
     return (
-        f"Scaling the whole stream by {_plain(row['factor'])} after the last block, {row['block']}, "
+        f"Scaling the whole stream by {factor} after the last block, {row['block']}, "
         f"{moves} and {first}: {why}."
     )
 

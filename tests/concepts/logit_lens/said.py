@@ -17,7 +17,7 @@ from strata.concepts.logit_lens import (
     written,
 )
 from strata.display.tokens import display_candidate
-from tests.concepts.said import Run, Said, chance, near, three
+from tests.concepts.said import SHORT, Run, Said, chance, near, three
 
 WIDTH = 6
 
@@ -44,8 +44,9 @@ def said(run: Run) -> Iterator[Said]:
     yield Said("facts", words.facts(cell), (f"Norm {three(run.norms[1, run.last])}, entropy",))
     yield from _writes(run, start)
     yield from _way(run, logits)
-    yield from _pair(run, logits)
-    yield from _while_it_writes(run, logits)
+    if run.last < SHORT:
+        yield from _pair(run, logits)
+        yield from _while_it_writes(run, logits)
     yield from _parts(run)
     frame = tables.mistakes(run.model, run.trace)
     for mistake in ("norm_twice", "no_norm"):
