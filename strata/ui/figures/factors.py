@@ -11,22 +11,28 @@ from strata.charts import sweep
 from strata.concepts.scaling import words
 from strata.ui.anatomy.page import Page, draw
 from strata.ui.figures.edit import one_of
+from strata.ui.figures.target import Target
 
 
 def draw_factors(
-    page: Page, shown: str, swept: pd.DataFrame, leave: dict[str, Any], **asked: Any
+    page: Page, target: Target, swept: pd.DataFrame, leave: dict[str, Any], **asked: Any
 ) -> pd.DataFrame:
-    """The map, and what it says of the target, `shown`; its table.
+    """The map, and what it says of the target; its table.
 
     While it is computed the one row that is there, `swept`, is drawn, and a button gives up waiting
     by `leave`, which sets the widgets so that the page does not ask again.
     """
-    quantity = one_of(st.container(), "Colour", sweep.QUANTITIES, "colour")
-    title = f"{sweep.QUANTITIES[quantity]}: {shown}"
+    names, key = sweep.QUANTITIES, "colour"
+    if target.minus:
+        key = "colour_pair"  # a choice of its own, since not all of the others are there
+        names = {name: text for name, text in names.items() if name != "rank"}
+    quantity = one_of(st.container(), "Colour", names, key)
+    title = f"{names[quantity]}: {target.named}"
+    words_of = target.shown, target.other
 
     def row() -> None:
         one = f"{title}, so far by {swept['factor'].iloc[0]:g}"
-        said = words.map_reading(swept, shown)
+        said = words.map_reading(swept, *words_of)
         # Its reading has the place of the one below, and no two things may have one.
         draw(sweep.factor_map(swept, quantity, one, said), "map_so_far", read=False)
 
@@ -40,5 +46,5 @@ def draw_factors(
     )
     mapped = page.ask("scaling.sweep", meanwhile=row, **asked)
     place.empty()
-    draw(sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, shown)), "map")
+    draw(sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, *words_of)), "map")
     return mapped
