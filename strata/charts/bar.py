@@ -22,6 +22,7 @@ _BARS: Spec = {
                 "labelLimit": 160,
                 "labelFontSize": 13,
                 "labelOverlap": False,
+                "labelFlush": False,  # of many bars the first one's would lie on the second's
                 "ticks": False,
                 "domain": False,
             },

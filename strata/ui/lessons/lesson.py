@@ -16,7 +16,7 @@ from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.component import component
 from strata.ui.anatomy.controls import move
-from strata.ui.anatomy.place import Place, go, to_list
+from strata.ui.anatomy.place import Place, current, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.prediction import predict, told_before, where
 from strata.ui.lessons.run import Run, run_of
@@ -110,9 +110,19 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
         take_prompt(step.prompt)
 
 
+def begin(stem: str, number: int = 0) -> None:
+    """Go to a step of a lesson from elsewhere, with its page set up as the ways on set it up."""
+    go(stem, number)
+    if (place := current()) is not None:
+        come_to(place)
+
+
 def come_to(place: Place) -> None:
-    """Set the page up for the step to which the browser's history has led, before it is drawn."""
-    model = st.session_state.get("model")
+    """Set the page up for a step that the panel's own ways have not led to, before it is drawn.
+    Without a model that is ready it is left to the learner, by a button."""
+    from strata.ui.anatomy.sidebar import offered
+
+    model = st.session_state.get("model") or next(iter(offered()), None)
     if model and engine().status(model).state == "ready":
         _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
 

@@ -17,6 +17,7 @@ from strata.lessons import lessons
 from strata.lessons.report import quoted
 from strata.ui.anatomy import place, sidebar, style
 from strata.ui.anatomy.page import draw, reading
+from strata.ui.lessons import lesson
 from strata.ui.lessons.run import run_of
 from strata.ui.server.learner import is_local, seat
 
@@ -127,7 +128,7 @@ def _doors() -> None:
     here, first = seat(), next(iter(lessons().values()), None)
     if first is not None:
         what = f"{first.title} {first.minutes} minutes: predict, then look."
-        _door("Lesson 1", what, "Begin", partial(place.go, first.stem))
+        _door("Lesson 1", what, "Begin", partial(lesson.begin, first.stem))
     what = "Seven pages: what it expects, carries, compares, and what an edit does."
     _door("Look around", what, "Open", partial(place.to, "predictions"))
     if here is not None and here.is_teacher:
