@@ -39,6 +39,7 @@ function followed(panel) {
 }
 
 export default function ({ parentElement }) {
+  const chosen = () => document.documentElement.dataset.strataPanel;
   let group = parentElement.querySelector("[role=group]");
   if (!group) {
     group = document.createElement("div");
