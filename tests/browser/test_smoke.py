@@ -120,7 +120,10 @@ def test_doors_of_the_first_page(page: Page, small_address: str) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Begin").click()
     expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
+    expect(page.locator(".st-key-lesson_panel")).to_contain_text("The page is set up")
+    expect(page).to_have_title(re.compile("step 1 · Predictions · Strata"))
     sidebar(page).get_by_role("link", name="Start").click()
+    expect(page).to_have_title("Strata")
     page.get_by_role("button", name="Back to the lesson").click()
     expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
     page.goto(f"{small_address}/?example=gold")  # a link that asks for more is no beginning

@@ -19,26 +19,18 @@ from strata.ui.anatomy import place, sidebar, style
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.lessons import lesson
 from strata.ui.lessons.run import run_of
+from strata.ui.server.first_page import ASK, LABEL, LINE, MOST, REVEAL, TITLE, WHAT
 from strata.ui.server.learner import is_local, seat
 
-# Begins as the example with the lighthouse does, and stops before the word that its author wrote.
-# No lesson asks about it.
-LINE = (
-    "The lighthouse keeper wrote one line in his book every evening, whatever the weather. When "
-    "the sea was calm he wrote the number of ships that had"
-)
-WRITTEN = "passed"
+WRITTEN = "passed"  # after LINE
 _BARS = 8
 
 
 def show() -> None:
     """Draw the page. No model is asked before the guess has been given."""
-    st.title("What happens inside a language model?", anchor=False)
+    st.title(TITLE, anchor=False)
     with st.container(key="question"):
-        st.markdown(
-            "It says, again and again, what may come next. Strata opens it layer by layer and "
-            "shows on your own text how that comes about."
-        )
+        st.markdown(WHAT)
     with st.container(border=True, key="first_guess"):
         _guess()
     if (at := place.current()) is not None:
@@ -49,11 +41,11 @@ def show() -> None:
 
 
 def _guess() -> None:
-    st.markdown("**Guess the next word.**")
+    st.markdown(f"**{ASK}**")
     st.text(f"{LINE} …")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        word = st.text_input("Your word", key="first_word", max_chars=40, width=260).strip()
-        if st.button("Show the model's", type="primary", key="reveal"):
+        word = st.text_input(LABEL, key="first_word", max_chars=MOST, width=260).strip()
+        if st.button(REVEAL, type="primary", key="reveal"):
             st.session_state["revealed"] = True
     if not (word or st.session_state.get("revealed")):
         return
