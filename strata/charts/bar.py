@@ -95,6 +95,7 @@ _OUTLIERS: Spec = {
             "type": "quantitative",
             "title": "Largest activation",
             "axis": {"tickCount": 7},
+            "scale": {"nice": False, "padding": 16},  # else the last number is cut
         },
         "y": {
             "field": "where",
