@@ -82,6 +82,14 @@ def test_states_by_layer(page: Page, address: str) -> None:
         "aria-label", re.compile(r"From 2\.6\d* at layer 0 to 619\.\d at layer 30")
     )
     expect(reading(page)).to_contain_text("all 576 dimensions are drawn")
+    # What explains a term of a title goes where the title goes, though nothing else changes.
+    norm = chart(page, "Norm by layer")
+    term = norm.locator("xpath=ancestor::*[@data-testid='stElementContainer'][1]").locator(".term")
+    words = norm.locator(".role-title-text text").first
+    expect(term).to_have_count(2)
+    words.evaluate("each => each.setAttribute('transform', 'translate(0,60)')")
+    below = "([term, words]) => term.getBoundingClientRect().bottom >= words.getBoundingClientRect().bottom - 6"
+    page.wait_for_function(below, arg=[term.first.element_handle(), words.element_handle()])
     green_proof(page)
     no_exception(page)
     assert watch.complaints == []
@@ -108,6 +116,9 @@ def test_the_first_page_is_a_guess_then_a_sentence_of_ones_own(page: Page, addre
     settled(page)
     expect(prompt_box(page)).to_have_value("Two plus two is")
     expect(reading(page)).to_contain_text("After “Two plus two is”")
+    page.go_back()
+    expect(word).to_have_value("passed")
+    expect(said).to_contain_text("yours, “␣passed”")
     assert watch.complaints == []
 
 

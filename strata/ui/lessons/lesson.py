@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -76,7 +77,7 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     step = place.step
     settings = resolved(step.settings, n_layers, 1)
     done: set[tuple[str, int]] = st.session_state.setdefault("set_up_steps", set())
-    wanted = {k: v for k, v in settings.items() if st.session_state.get(k) != v}
+    wanted = [key for key, value in settings.items() if not _stands(key, value)]
     if not (wanted or (step.prompt and step.prompt != prompt)):
         done.add((place.lesson.stem, place.number))
         if step.prompt or step.settings:
@@ -94,6 +95,18 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
         type="tertiary" if again else "primary",
     )
     return again
+
+
+def _stands(key: str, value: Any) -> bool:
+    """Whether a control stands at a value. One that this session has not drawn yet, as after a
+    reload, stands where the address says, which is silent of most; then it is put there."""
+    if key in st.session_state:
+        return bool(st.session_state[key] == value)
+    asked = st.query_params.get(key)
+    if asked is not None:
+        return asked.lower() == f"{value}".lower()
+    st.session_state[key] = value
+    return True
 
 
 def _apply(place: Place, n_layers: int, prompt: str) -> None:

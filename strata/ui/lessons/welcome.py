@@ -44,10 +44,14 @@ def _guess() -> None:
     st.markdown(f"**{ASK}**")
     st.text(f"{LINE} …")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        # Streamlit forgets the field's text on other pages, from which the way back leads here.
+        state = st.session_state
+        state.setdefault("first_word", state.get("guessed_word", ""))
         word = st.text_input(LABEL, key="first_word", max_chars=MOST, width=260).strip()
         if st.button(REVEAL, type="primary", key="reveal"):
-            st.session_state["revealed"] = True
-    if not (word or st.session_state.get("revealed")):
+            state["revealed"] = True
+        state["guessed_word"] = word
+    if not (word or state.get("revealed")):
         return
     try:
         _told(word)
