@@ -88,8 +88,14 @@ def test_states_by_layer(page: Page, address: str) -> None:
     words = norm.locator(".role-title-text text").first
     expect(term).to_have_count(2)
     words.evaluate("each => each.setAttribute('transform', 'translate(0,60)')")
-    below = "([term, words]) => term.getBoundingClientRect().bottom >= words.getBoundingClientRect().bottom - 6"
-    page.wait_for_function(below, arg=[term.first.element_handle(), words.element_handle()])
+    both = [term.first.element_handle(), words.element_handle()]
+    page.wait_for_function(
+        """both => {
+          const [term, words] = both.map(each => each.getBoundingClientRect());
+          return Math.abs(term.y + term.height / 2 - words.y - words.height / 2) < 4;
+        }""",
+        arg=both,
+    )
     green_proof(page)
     no_exception(page)
     assert watch.complaints == []
