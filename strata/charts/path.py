@@ -65,7 +65,9 @@ def paths(
             "orient": "bottom",
             "gradientLength": 220,
             "tickCount": 6,
-            "columns": {"expr": "width < 340 ? 4 : 8"},  # one row would lose its end, the last layer
+            "columns": {
+                "expr": "width < 340 ? 4 : 8"
+            },  # one row would lose its end, the last layer
         },
     )
     names = "isValid(datum.name_y)"

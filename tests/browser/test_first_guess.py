@@ -62,6 +62,7 @@ def test_what_is_pressed_early_is_done(page: Page, small_address: str) -> None:
     page.goto(small_address, wait_until="commit")
     page.get_by_role("textbox", name="Your word").fill("passed")
     page.get_by_role("button", name="Show the model's").click()
+    expect(page.locator(EARLY)).to_contain_text("One moment")
     for route in held:
         route.continue_()
     expect(page.locator(".st-key-reading_first")).to_contain_text(GUESSED)

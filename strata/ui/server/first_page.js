@@ -13,6 +13,7 @@
     event.preventDefault();
     pressed = true;
     early.toggleAttribute("data-pressed", true);
+    early.querySelector("[role=status]").textContent = "One moment …";
   });
 
   const leave = () => {

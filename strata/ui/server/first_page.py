@@ -46,5 +46,6 @@ def early_guess(html: str) -> str:
         f'<form><p><strong>{escape(ASK)}</strong></p><p class="line">{escape(LINE)} …</p>'
         f'<div class="row"><label>{escape(LABEL)}'
         f'<input aria-label="{escape(LABEL)}" maxlength="{MOST}" autocomplete="off"></label>'
-        f"<button>{escape(REVEAL)}</button></div></form></main></div><script>{script}</script>"
+        f'<button>{escape(REVEAL)}</button><span role="status"></span></div></form></main></div>'
+        f"<script>{script}</script>"
     )
