@@ -52,7 +52,7 @@ def reading(frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     if math.isnan(first["trust"]):
         return "There are too few states here to judge the map."
-    near = next(said for least, said in GRADES if first["trust"] >= least)
+    near = next(said for least, said in GRADES if round(first["trust"], 3) >= least)
     text = f"Trust {first['trust']:.3f} of 1, where chance gives 0.5: neighbours on the map {near}"
     if not math.isnan(first["kept"]):
         return f"{text}; two dimensions keep {percent(first['kept'])} of the variance."

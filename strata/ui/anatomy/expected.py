@@ -39,10 +39,7 @@ class Expected:
 
     def left(self, elapsed: float, fraction: float) -> str:
         """How long it still takes, to be put behind what is said of its progress."""
-        seconds = self.seconds - elapsed
-        if fraction > _TOLD_BY_PROGRESS:
-            seconds = elapsed * (1 - fraction) / fraction
-        return f", about {roughly(seconds)} left" if seconds >= _LEAST else ""
+        return left(elapsed, fraction, self.seconds)
 
     def took(self, seconds: float) -> None:
         """It is done."""
@@ -72,6 +69,15 @@ def expect(
         noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"
         return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
     return None
+
+
+def left(elapsed: float, fraction: float, expected: float = 0.0) -> str:
+    """How long a work still takes after so many seconds, by how far it is, or, at its beginning, by
+    what was expected; to be put behind what is said of its progress."""
+    seconds = expected - elapsed
+    if fraction > _TOLD_BY_PROGRESS:
+        seconds = elapsed * (1 - fraction) / fraction
+    return f", about {roughly(seconds)} left" if seconds >= _LEAST else ""
 
 
 def roughly(seconds: float) -> str:

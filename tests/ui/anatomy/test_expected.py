@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from strata.ui.anatomy import ask, expected
-from strata.ui.anatomy.expected import Expected, expect, roughly
+from strata.ui.anatomy.expected import Expected, expect, left, roughly
 from tests.engine.fakes import Clock, Gate, engine, hold, job
 
 ABOUT = {"n_layers": 30, "d_model": 576}
@@ -67,6 +67,9 @@ def test_what_is_left_follows_the_progress_once_there_is_some() -> None:
     assert work.left(20.0, 0.5) == ", about 20 seconds left"
     assert work.left(59.0, 0.9) == ", about 5 seconds left"
     assert work.left(59.0, 0.99) == work.left(80.0, 0.0) == ""
+    # Where nothing was expected, only how far it is says it.
+    assert left(40.0, 0.1) == ""
+    assert left(20.0, 0.25) == ", about 60 seconds left"
 
 
 def test_a_page_says_it_before_and_draws_what_is_there(
