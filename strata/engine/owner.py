@@ -219,8 +219,8 @@ class Owner:
                 self.complete(work, given)
 
     def _let_another(self, work: Work) -> None:
-        """Between two steps of a work, answer one that may pass it, if one waits. A single one: else
-        a class's prompts would keep a sweep waiting for ever."""
+        """Between two steps of a work, answer one that may pass it, if one waits. A single one: a
+        class's prompts would else keep a sweep waiting for ever."""
         with self.desk.lock:
             began = self.desk.clock()
             passing = partial(may_pass, work)
