@@ -210,6 +210,7 @@ def test_who_is_in_a_run_does_not_go_first_between_its_blocks(
         return together(texts)
 
     monkeypatch.setattr(bench.model, "capture_many", in_steps)
+    bench.submit("passes the gate", view="plain")
     prompts = bench.submit("a b", view="long") + bench.submit("c d", "e f")
     assert bench.answers(prompts) == ["a b", "c d", "e f"]
     assert bench.model.calls == [("capture_many", ("a b", "c d", "e f"))]

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,7 @@ from strata.engine import Job, LocalEngine, Settings, runner
 from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
-from strata.runtime.stepping_aside import between_steps
 from strata.trace import ModelCheck, Scale, Trace
-from tests.engine.stand_in import stand_in
 from tests.tiny import LIMIT, PROMPT
 
 Tiny = Callable[[str], Model]
@@ -88,26 +85,6 @@ def running(tiny: Tiny) -> Iterator[Runner]:
     running.close()
 
 
-@pytest.fixture
-def quickly(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Model]:
-    """`quickly(name)`: a tiny model, whose processes from now on are stand-ins."""
-
-    def model(name: str) -> Model:
-        program = stand_in(tiny(name), [PROMPT, "b", "c"], tmp_path / "answers")
-        monkeypatch.setattr("strata.runtime.side_process._PROGRAM", program)
-        return tiny(name)
-
-    return model
-
-
-@pytest.fixture
-def expendable(quickly: Callable[[str], Model]) -> Iterator[Runner]:
-    """One whose process may end."""
-    running = Runner(quickly("gpt2"))
-    yield running
-    running.close()
-
-
 def test_shared_weights_give_the_same_run_in_every_family(name: str, tiny: Tiny) -> None:
     """Read back here: the process itself does no more."""
     model = tiny(name)
@@ -146,87 +123,6 @@ def test_the_process_captures_what_the_model_does(running: Runner) -> None:
     here = model.capture(PROMPT, edits)
     assert equal(here, there)
     assert same_check(here.check, there.check)
-
-
-def test_what_is_asked_meanwhile_is_run_between_two_blocks(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither run hears of the other, whose lengths and edits are not the same."""
-    model, edits = tiny("gemma2"), (Scale(0, -2.0), Scale(1, 0.5, "mlp", (0,)))
-    expected = {1: model.capture_many(PROMPTS), 2: [model.capture("a river", edits)]}
-    begun, came, answers = threading.Event(), threading.Event(), list[tuple[int, Any]]()
-
-    def messages() -> Iterator[Any]:
-        yield 7  # the file
-        yield 1, list(PROMPTS), ()
-        assert begun.wait(PATIENCE)
-        yield 2, ["a river"], edits
-        came.set()
-        until(lambda: len(answers) == 3)
-
-    def hold(*_: Any) -> None:
-        begun.set()
-        assert came.wait(PATIENCE)
-
-    for block in model.architecture.blocks:
-        monkeypatch.setattr(block, "_forward_pre_hooks", OrderedDict())
-    model.architecture.blocks[1].register_forward_pre_hook(hold)
-    monkeypatch.setattr(runner, "_shared", lambda file: model)
-    monkeypatch.setattr(runner, "step_back", lambda: None)
-    runner.serve(messages(), lambda *said: answers.append(said))
-    assert [said[0] for said in answers] == ["ready", 2, 1]
-    for number, packed in answers[1:]:
-        for trace, answer in zip(expected[number], packed, strict=True):
-            torch.testing.assert_close(
-                torch.from_numpy(answer["hidden"]), trace.hidden, rtol=0, atol=0
-            )
-            torch.testing.assert_close(
-                torch.from_numpy(answer["logits"]), trace.logits, rtol=0, atol=0
-            )
-            assert answer["text"] == trace.text
-
-
-def test_who_waits_for_a_run_may_ask_for_another(running: Runner) -> None:
-    captured(running, PROMPT)
-    pid, between = running.pid, list[list[Trace] | None]()
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-
-    def another() -> None:
-        if not between:
-            between.append(None)
-            threading.Timer(0.1, os.kill, (pid, signal.SIGCONT)).start()
-            between[0] = running.capture(["a"])
-
-    with between_steps(another):
-        traces = running.capture(PROMPTS)
-    assert traces is not None
-    assert between[0] is not None
-    for here, there in zip(running.model.capture_many(PROMPTS), traces, strict=True):
-        assert equal(here, there)
-    assert equal(running.model.capture("a"), between[0][0])
-    assert not running._done
-
-
-def test_a_process_lost_over_one_run_is_lost_to_both(expendable: Runner) -> None:
-    captured(expendable, PROMPT)
-    pid, told = expendable.pid, list[str]()
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-
-    def another() -> None:
-        if not told:
-            threading.Timer(0.1, os.kill, (pid, signal.SIGKILL)).start()
-            told.append("")
-            with pytest.raises(StrataError) as error:
-                expendable.capture(["b"])
-            told[0] = str(error.value)
-            expendable.is_ready()  # another is started
-
-    with between_steps(another), pytest.raises(StrataError) as error:
-        expendable.capture([PROMPT])
-    assert told == [str(error.value)]
-    assert captured(expendable, "c")
 
 
 def test_what_it_refuses_is_left_to_the_caller(running: Runner) -> None:
