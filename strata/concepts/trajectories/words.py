@@ -28,7 +28,7 @@ WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactl
 
 def silent(frame: pd.DataFrame, n_layers: int, n_tokens: int) -> str:
     """Which gradients a map of `gradient_map` leaves out beside those of the last position, in a
-    sentence; '' if none. `n_layers`: L."""
+    sentence; '' if none. `n_layers`: L, or of the layers drawn one less."""
     missing = (n_layers + 1) * (n_tokens - 1) - len(frame)
     if not missing:
         return ""

@@ -105,6 +105,10 @@ def _awaited(
     with place.container():
         if expected is not None and expected.sentence:
             st.caption(expected.sentence)
+            if (offer := expected.offer) is not None:
+                what, chosen = offer
+                key = f"coarser_{expected.view}"
+                st.button(what, on_click=st.session_state.update, args=(chosen,), key=key)
         bar = st.progress(0.0)
         if meanwhile is not None:
             meanwhile()
