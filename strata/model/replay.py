@@ -52,7 +52,7 @@ def replay(
         raise InputError("A replay starts from a clean run, and this one was edited.")
     if not edits:
         return
-    inputs = _inputs(network, architecture, trace.token_ids)
+    inputs = inputs_of(network, architecture, trace.token_ids)
 
     def start_of(edit: Scale) -> int:
         """The first block that an edited run goes through."""
@@ -121,7 +121,7 @@ def _last_states(
         if len(batch):
             module = architecture.blocks[block]
             given = inputs[block]
-            args, kwargs = (_repeated(each, len(batch)) for each in (given.args, given.kwargs))
+            args, kwargs = (repeated(each, len(batch)) for each in (given.args, given.kwargs))
             with _scaled_rows(architecture, block, batch, within):
                 output = module(batch.reshape(*batch.shape[:2], *given.form), *args, **kwargs)
             batch = state_of(output).reshape(batch.shape)
@@ -192,7 +192,9 @@ def _scaled_rows(
 
 
 @torch.inference_mode()
-def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list[Inputs]:
+def inputs_of(
+    network: Any, architecture: Architecture, token_ids: Tensor, *, use_cache: bool = False
+) -> list[Inputs]:
     """What each block is called with besides the state: masks and rotary angles, which differ by
     block but depend on positions only.
 
@@ -219,7 +221,8 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
             block.forward = here(lambda *args, **kwargs: given[0], elsewhere=block.forward)
         head = architecture.head
         head.forward = here(lambda state: state, elsewhere=head.forward)
-        network(input_ids=token_ids[None].to(network.device), use_cache=False, return_dict=True)
+        ids = token_ids[None].to(network.device)
+        network(input_ids=ids, use_cache=use_cache, return_dict=True)
     finally:
         for handle in handles:
             handle.remove()
@@ -228,14 +231,14 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
     return inputs
 
 
-def _repeated(given: Any, n_rows: int) -> Any:
+def repeated(given: Any, n_rows: int) -> Any:
     """Arguments for one row as arguments for many: what has rows (or heads, in ALiBi) first."""
     if isinstance(given, Tensor):
         return given.repeat(n_rows, *[1] * (given.ndim - 1)) if given.ndim > 1 else given
     if isinstance(given, tuple):
-        return tuple(_repeated(each, n_rows) for each in given)
+        return tuple(repeated(each, n_rows) for each in given)
     if isinstance(given, dict):
-        return {name: _repeated(each, n_rows) for name, each in given.items()}
+        return {name: repeated(each, n_rows) for name, each in given.items()}
     return given
 
 
