@@ -265,7 +265,8 @@ def table(
     first_layer: int = 0,
     positions: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """(rows, positions) values as a map in long form. `ends`: see `ends_of`; None: all positions."""
+    """(rows, positions) values as a map in long form; all positions where none are given. `ends`:
+    see `ends_of`."""
     here, there = ends
     apart = there - here if abs(there - here) > _SAME else math.nan
     where = np.arange(len(trace.tokens)) if positions is None else np.array(positions, dtype=int)

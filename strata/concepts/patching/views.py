@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,7 +44,7 @@ def pieces(n_layers: int, part: Part = "stream") -> list[tuple[int, int]]:
     takes a twenty-fifth of the whole, since a run goes through the blocks above its cell only."""
     lowest = int(part != "stream")
     edges = np.linspace(n_layers + 1, lowest, _PIECES + 1).round().astype(int).tolist()
-    return [(low, high - 1) for high, low in zip(edges, edges[1:], strict=False) if low < high]
+    return [(low, high - 1) for high, low in pairwise(edges) if low < high]
 
 
 def _map_cost(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
