@@ -31,7 +31,8 @@ def projection(model: Model, block: int) -> tuple[nn.Module, int]:
     found = _projection(model.architecture.blocks[block])
     heads = next(filter(None, (getattr(model.config, name, None) for name in _HEADS)), None)
     width = _width(found) if found is not None else None
-    if found is None or not isinstance(heads, int) or width is None or width % heads:
+    paired = model.family == "diffllama"  # a head there is what two of them differ by
+    if found is None or not isinstance(heads, int) or width is None or width % heads or paired:
         raise ModelError(
             f"Where the heads of block {block} are in this {model.family} model is not known, so "
             "it is not patched by head."

@@ -42,6 +42,15 @@ PAIRS = (
         " Rome",
     ),
     Pair(
+        "population",
+        "Facts",
+        "Capital or population",
+        "The capital of France is",
+        "The population of France is",
+        " Paris",
+        " approximately",
+    ),
+    Pair(
         "store",
         "Names",
         "John or Mary gives",

@@ -151,16 +151,17 @@ def can_matter(trace: Trace, source: Trace, part: Part = "stream") -> NDArray[np
     """(layers, T): which cells can change the last position at all.
 
     Those before the first position at which the runs part have the same state in both, and so have
-    cells of layer 0 with the same token. Of the highest layer, only the last position is read.
+    cells of layer 0 with the same token. Of the highest layer of the stream only the last position
+    is read. (What a part adds in the last block may still be read there, in a few families.)
     """
     parted = first_apart(trace, source)
     n_layers, n_tokens = len(trace.hidden) - 1, len(trace.tokens)
     matters = np.zeros((n_layers + (part == "stream"), n_tokens), dtype=bool)
     if parted is None:
         return matters
-    matters[:-1, parted:] = True
-    matters[-1, -1] = True
+    matters[:, parted:] = True
     if part == "stream":
+        matters[-1, :-1] = False
         matters[0] &= ~alike(trace.hidden[:1], source.hidden[:1])
     return matters
 
