@@ -79,12 +79,13 @@ def patch_map(
     values = frame[quantity] if alike is None else alike
     scale, marks = _scale(values, quantity, ends)
     beyond = quantity == "share" and bool((values.abs() > FARTHEST).any())
+    said = [legend, f"beyond ±{FARTHEST:g}: end colours"] if beyond else legend
     colour = {
         "field": quantity,
         "type": "quantitative",
         "scale": scale,
         "legend": {
-            "title": [legend, f"beyond ±{FARTHEST:g}: end colours"] if beyond else legend,
+            "title": said,
             "orient": "right",
             "values": marks,
             "format": ".3~g",

@@ -24,8 +24,8 @@ LABELS = {
 PLAIN = set(
     """
     a added after alike and answer answered append are as at axes before beside best beyond by
-    change choose colours comes common compared counts density depth distance each edited example
-    examples excess expected far first follow followed from have hint in include is it its kind
+    cell change choose colours comes common compared counts density depth distance each edited effect
+    estimated exact example examples excess expected far first follow followed from have hint in include is it its kind
     large largest last learners least leave likelier linear logarithmic many map mean method
     mistake model most near nearness next no observed of on one only or orange other out output
     pair pairs part pinned play position positions prediction prompt prompts question reached

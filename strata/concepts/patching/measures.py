@@ -15,25 +15,25 @@ def share_at(frame: pd.DataFrame, layer: int, position: int) -> float:
     return float(here["share"].iloc[0]) if len(here) else math.nan
 
 
-def largest_share(frame: pd.DataFrame) -> float:
-    """Of `cells`: the largest share that any single cell moves."""
-    return float(frame["share"].max())
+def share_at_first(frame: pd.DataFrame, layer: int) -> float:
+    """Of `cells` or `estimate`: the same at the first position at which the prompts part."""
+    return share_at(frame, layer, int(frame["position"].min()))
 
 
-def best_position(frame: pd.DataFrame, layer: int) -> float:
-    """Of `cells`: the position whose state moves most at one layer; NaN where both runs agree."""
+def best_position(frame: pd.DataFrame, layer: int) -> int | None:
+    """Of `cells`: the position whose state moves most at one layer; None where both runs agree."""
     known = frame[(frame["layer"] == layer) & frame["share"].notna()]
-    return float(known.loc[known["share"].idxmax(), "position"]) if len(known) else math.nan
+    return int(known.loc[known["share"].idxmax(), "position"]) if len(known) else None
 
 
-def handover_layer(frame: pd.DataFrame) -> float:
+def handover_layer(frame: pd.DataFrame) -> int | None:
     """Of `cells` of the stream: the layer from which on the last token's state alone moves more
-    than half, up to the last layer; NaN where both runs agree."""
+    than half, up to the last layer; None where both runs agree."""
     last = frame[frame["position"] == frame["position"].max()].sort_values("layer")
     if last["share"].isna().any():
-        return math.nan
+        return None
     less = last["layer"][last["share"] <= HALF]
-    return float(less.max() + 1 if len(less) else last["layer"].min())
+    return int(less.max() + 1 if len(less) else last["layer"].min())
 
 
 def together_to_sum(frame: pd.DataFrame) -> float:
@@ -46,4 +46,16 @@ def together_to_sum(frame: pd.DataFrame) -> float:
     return float((row["both"] - row["unpatched"] - alone) / gap) if gap else math.nan
 
 
-MEASURES = (share_at, largest_share, best_position, handover_layer, together_to_sum)
+def first_effect(frame: pd.DataFrame) -> float:
+    """Of `both`: what the first cell alone does to the target, in logits."""
+    return float(frame["first"].iloc[0] - frame["unpatched"].iloc[0])
+
+
+MEASURES = (
+    share_at,
+    share_at_first,
+    best_position,
+    handover_layer,
+    together_to_sum,
+    first_effect,
+)

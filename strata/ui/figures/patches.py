@@ -16,14 +16,14 @@ from strata.concepts.patching import words
 from strata.concepts.patching.views import pieces
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider
-from strata.ui.anatomy.page import draw, reading
+from strata.ui.anatomy.page import draw, only, reading
 from strata.ui.anatomy.style import say
 from strata.ui.figures.edit import one_of
 from strata.ui.figures.two_prompts import Patch
 
 QUANTITIES = {"share": "Share", "value": "Logits", "kl": "KL"}
 STILL = "dotted cells can change nothing"
-_FIRST, _SECOND = ("layer", "at"), ("layer_2", "at_2")  # keys of the sliders of both cells
+_FIRST, _SECOND = ("layer", "at"), ("layer_2", "at_2")  # keys of both cells' sliders
 _WORST = 5  # cells where the estimate fails most
 Tables = dict[str, pd.DataFrame]
 
@@ -40,11 +40,13 @@ def or_said(name: str) -> Iterator[None]:
 def draw_map(patch: Patch) -> Tables:
     """The exact map, from the top layers down as they are there, and beside it one cell."""
     figure, detail = st.columns([5, 2], gap="medium")
-    quantity = one_of(detail, "Colour", QUANTITIES, "colour")
+    quantity = one_of(detail, "Colour", QUANTITIES, key="colour")
     with figure:
         cells = _cells(patch, quantity)
         with detail:
-            layer, position = _cell(patch, "", *_FIRST, patch.page.n_layers // 2, patch.first)
+            layer, position = _cell(
+                patch, "", patch.page.n_layers // 2, patch.first, layer_key="layer", at_key="at"
+            )
             reading(_said_of(patch, cells, layer, position), "_cell")
             _along(patch, cells, position)
         sentence = _sentence(patch, cells)
@@ -111,9 +113,10 @@ def _note(patch: Patch, cells: pd.DataFrame) -> str:
 
 
 def _cell(
-    patch: Patch, which: str, layer_key: str, at_key: str, layer: int, position: int
+    patch: Patch, which: str, layer: int, position: int, *, layer_key: str, at_key: str
 ) -> tuple[int, int]:
-    """Two sliders for a cell of the map; a click on the map moves them."""
+    """Two sliders for a cell of the map, at first at a layer and position; a click on the map moves
+    them."""
     last, end = patch.page.n_tokens - 1, patch.page.n_layers
     place, names = st.container(), [f"{which} layer", f"{which} token at position"]
     of_layer, of_token = (name.strip().capitalize() for name in names)
@@ -133,7 +136,8 @@ def _along(patch: Patch, cells: pd.DataFrame, position: int) -> None:
     if len(along) > 1:
         noun = words.noun(patch.facts).capitalize()
         title = f"By layer, at {patch.page.shown(position)}"
-        draw(charts.by_layer(along, title, noun), "along", read=False, of=patch.of)
+        one = only(1, patch.page.n_tokens, "token")
+        draw(charts.by_layer(along, title, noun), "along", read=False, of=patch.of, note=one)
 
 
 def draw_estimate(patch: Patch) -> Tables:
@@ -165,7 +169,9 @@ def draw_estimate(patch: Patch) -> Tables:
             name=[f"layer {row.layer}, {shown[row.position]}" for row in points.itertuples()],
         )
         title = "The estimate of each cell, over its exact effect"
-        draw(against_exact(points, title, sentence), "scatter", read=False, of=patch.of)
+        some = only(points["position"].nunique(), patch.page.n_tokens, "token")
+        chart = against_exact(points, title, sentence)
+        draw(chart, "scatter", read=False, of=patch.of, note=some)
     with list_of_worst:
         st.markdown("**Where it fails most, and why**")
         reading(words.failures_reading(failed, patch.facts, patch.direction, shown), "_failures")
@@ -179,8 +185,8 @@ def draw_two(patch: Patch) -> Tables:
     figure, detail = st.columns([4, 3], gap="medium")
     with detail:
         st.caption("Click one cell of the map, then another, or move the sliders.")
-        one = _cell(patch, "First", *_FIRST, middle, patch.first)
-        two = _cell(patch, "Second", *_SECOND, patch.page.n_layers, last)
+        one = _cell(patch, "First", middle, patch.first, layer_key="layer", at_key="at")
+        two = _cell(patch, "Second", patch.page.n_layers, last, layer_key="layer_2", at_key="at_2")
     with figure:
         sentence = _sentence(patch, cells)
         chart = _map(patch, cells, "share", sentence, [one, two])

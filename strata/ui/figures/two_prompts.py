@@ -89,8 +89,8 @@ def choose_patch(page: Page, place: DeltaGenerator, part: Part | None = None) ->
     with place, st.container(key="edit"):
         which, way, what, follow = st.columns([5, 3, 4, 3], vertical_alignment="bottom")
         text = _second_prompt(page, which)
-        direction = one_of(way, "Direction", DIRECTIONS, "direction")
-        chosen: Part = part or one_of(what, "Part", PARTS, "part")
+        direction = one_of(way, "Direction", DIRECTIONS, key="direction")
+        chosen: Part = part or one_of(what, "Part", PARTS, key="part")
         return _patch(page, text, direction, chosen, follow)
 
 
@@ -167,7 +167,7 @@ def _followed(page: Page, other: Page, place: DeltaGenerator) -> dict[str, Any]:
     question is about the same numbers."""
     with place.popover("Target", icon=":material/target:", width="stretch"):
         box = st.container()
-        kind = one_of(box, "Follow the logit of", _FOLLOW, "follow")
+        kind = one_of(box, "Follow the logit of", _FOLLOW, key="follow")
         target = choose_target(page, box)
         if kind == "word":
             return {"target_id": target.token_id, "against_id": None}
