@@ -26,7 +26,7 @@ CLEAN = "The capital of France is a city that lies on the river of the north"
 OTHER = "The answer to five plus two was found by one who came in at last"
 _TOKENS = 15
 _AGREE = 1e-3  # logits: the values of both
-_FASTER = 1 / 20
+_FASTER = 1 / 10
 _FIRST = 1.0  # seconds until the first layers are there
 
 
@@ -42,7 +42,7 @@ def patching(name: str, quick: bool) -> Iterator[Row]:
     assert folder is not None, "a model that was loaded is cached"
 
     def copy() -> Any:
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype)
+        network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype)
         return network.to(model.device).eval()
 
     plain = copy()

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache
 
 from strata.model.architecture import Architecture
 from strata.model.blocks import state_of
@@ -272,7 +271,7 @@ class Kept:
         if given.args:
             names = list(inspect.signature(block.forward).parameters)
             named |= dict(zip(names[1:], given.args, strict=False))
-        caches = [name for name, value in named.items() if isinstance(value, Cache)]
+        caches = [name for name, value in named.items() if hasattr(value, "get_seq_length")]
         if len(caches) != 1 or "attention_mask" not in named:
             raise Unfit
         [self.cache] = caches

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from strata.concepts.patching.pairs import BY_NAME, PAIRS
 from strata.concepts.patching.script import script
 from strata.concepts.patching.tables import can_matter
 from strata.concepts.patching.views import (
+    Direction,
     both,
     cells,
     doctor,
@@ -31,7 +32,7 @@ from strata.concepts.script import with_reader
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import InputError
 from strata.model import Model, load_model
-from strata.trace import Part
+from strata.trace import Part, Trace
 from tests import tiny as tiny_models
 from tests.concepts.by_hand import bundled_folder
 from tests.concepts.patching.by_hooks import logits_of, value_of
@@ -41,7 +42,7 @@ from tests.plain import Plain
 from tests.scripts import output_of
 
 CLEAN, OTHER = "The cat sat on the mat.", "The cat ran in the mat."
-IDS = {"target_id": 7, "against_id": 11}
+IDS: dict[str, Any] = {"target_id": 7, "against_id": 11}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,11 @@ def llama(tiny: Callable[[str], Model]) -> Model:
 
 def test_cells_are_those_of_the_map_that_can_matter(llama: Model) -> None:
     clean, other = llama.capture(CLEAN), llama.capture(OTHER)
-    for direction, trace, source in (("restore", other, clean), ("corrupt", clean, other)):
+    runs: tuple[tuple[Direction, Trace, Trace], ...] = (
+        ("restore", other, clean),
+        ("corrupt", clean, other),
+    )
+    for direction, trace, source in runs:
         whole = patch_map(llama, trace, source, [7, 11], "mlp")
         wanted = whole[can_matter(trace, source, "mlp").flatten()].reset_index(drop=True)
         frame = cells(llama, clean, OTHER, direction, "mlp", **IDS)
@@ -66,7 +71,7 @@ def test_cells_are_those_of_the_map_that_can_matter(llama: Model) -> None:
 def test_pieces_from_the_top_down_make_the_whole(llama: Model) -> None:
     assert pieces(30) == [(25, 30), (19, 24), (12, 18), (6, 11), (0, 5)]
     for n_layers in (1, 2, 3, 12, 80):
-        for part in ("stream", "attn"):
+        for part in get_args(Part):
             layers = [la for low, high in pieces(n_layers, part) for la in range(low, high + 1)]
             assert sorted(layers) == list(range(part != "stream", n_layers + 1))
             assert pieces(n_layers, part)[0][1] == n_layers
@@ -162,7 +167,7 @@ def test_the_doctor_says_what_does_not_fit(llama: Model) -> None:
 
 def test_what_views_refuse(llama: Model) -> None:
     clean = llama.capture(CLEAN)
-    for view, more, said in (
+    refused: tuple[tuple[Any, dict[str, Any], str], ...] = (
         (cells, {"other": OTHER + " And"}, "part at position 2"),
         (cells, {"other": ""}, "empty"),
         (cells, {"other": OTHER, "direction": "back"}, "restore or corrupt"),
@@ -172,9 +177,10 @@ def test_what_views_refuse(llama: Model) -> None:
         (failures, {"other": OTHER, "k": 0}, "number of cells"),
         (heads, {"other": OTHER, "block": 3}, "Block 3 does not exist"),
         (both, {"other": OTHER, "first": (0, 99), "second": (1, 1)}, "Position 99"),
-    ):
+    )
+    for view, more, said in refused:
         with pytest.raises(InputError, match=said):
-            view(llama, clean, **more)  # type: ignore[operator]
+            view(llama, clean, **more)
 
 
 def test_a_long_prompt_is_refused(tmp_path: Path) -> None:
