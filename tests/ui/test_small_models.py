@@ -78,6 +78,10 @@ EVERY = [
         for method in ("UMAP", "PCA")
     ),
     ("trajectories", {"view": "Against chance"}),
+    *(
+        ("patching", {"view": view, "pair": "own", "second_text": "the cat sat on the mat ."})
+        for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
+    ),
 ]
 
 

@@ -117,6 +117,15 @@ def _offered(page: Page, likeliest: pd.DataFrame, without: int) -> dict[int, tup
     return found
 
 
+def choose_against(other: Page, place: DeltaGenerator, target: Target) -> Target:
+    """The same for what another prompt's run says instead: at first its likeliest token that is not
+    the target."""
+    k = min(N_LIKELIEST, other.about["d_vocab"])
+    likeliest = other.ask("predictions.next_token", position=other.n_tokens - 1, k=k)
+    others = likeliest[likeliest["token_id"] != target.token_id]
+    return _chosen(other, place, "minus", "Minus the word", "the likeliest of B", others)
+
+
 def _chosen(
     page: Page,
     place: DeltaGenerator,
