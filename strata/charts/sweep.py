@@ -181,7 +181,7 @@ def beside_noise(
     marks = {named[edit]: mark for edit, mark in _MARKS_OF.items() if edit in named}
     shapes, colours, _ = zip(*marks.values(), strict=True)
     step = 4 * int(frame["block"].nunique())
-    tips = [
+    tips: list[Spec] = [
         tip("block", "Block", "d"),
         tip("name", "Edit"),
         tip("logprob", _of_target(bool(pair)), ".4f"),
@@ -216,7 +216,7 @@ def beside_noise(
             "legend": legend,
         },
     }
-    points = [
+    points: list[Spec] = [
         {
             "transform": [{"filter": {"field": "name", "equal": name}}],
             "mark": {
@@ -231,7 +231,7 @@ def beside_noise(
         }
         for name, (shape, _, side) in marks.items()
     ]
-    bars = {
+    bars: Spec = {
         "mark": {"type": "rule", "color": MUTED, "strokeWidth": 5, "opacity": 0.35},
         "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
     }

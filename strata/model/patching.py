@@ -209,7 +209,9 @@ class _Put:
                     [each / block[0].scale] for each, block in zip(added, writes, strict=True)
                 ]
             else:  # a trace knows their sum only
-                recorder = Recorder(self.model.architecture, self.source.edits, apart=True)
+                ids = self.source.token_ids
+                edits = self.model._resolved(self.source.edits, ids, len(ids))
+                recorder = Recorder(self.model.architecture, edits, apart=True)
                 self.model.forward([self.source.token_ids], recorder)
                 self._outputs[part] = [[o[0].float() for o in b] for b in recorder.outputs[part]]
         return self._outputs[part]

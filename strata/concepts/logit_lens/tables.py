@@ -128,7 +128,7 @@ def grid(
     numbers, form = (found["logit"], "{} {:+.2f}") if by_logit else (found["prob"], "{} {:.1%}")
     top = listed(model, found["token_id"], numbers, form, reading)
     far_ids, far_logits = found.pop("other_id"), found.pop("other_logit")
-    other = listed(model, far_ids, far_logits, "{} {:+.2f}", reading, step=-1)
+    others = listed(model, far_ids, far_logits, "{} {:+.2f}", reading, step=-1)
     predicted = texts(model, found["token_id"][..., 0], reading)
     first = {name: found.pop(name)[..., 0].ravel() for name in ("token_id", "logit", "prob")}
     del found["rank"]
@@ -149,7 +149,7 @@ def grid(
             **{name: numbers.ravel() for name, numbers in found.items()},
             "magnified": magnified.ravel(),
             "top": top,
-            "other": other,
+            "other": others,
         }
     )
 

@@ -65,14 +65,18 @@ class Target:
         return self.shown if self.minus is None else f"{self.shown} minus {self.other}"
 
 
-def choose_target(page: Page, place: DeltaGenerator, beside: DeltaGenerator) -> Target:
+def choose_token(page: Page, place: DeltaGenerator) -> Target:
     """A box with the likeliest next tokens and those that are likely at some layer, where a word
-    can be typed too, and beside it one for a word to take off. The address keeps both ids, never
-    what was typed. A word of several tokens is named, and its first one followed only when the
-    learner says so."""
-    k = min(N_LIKELIEST, page.about["d_vocab"])
-    likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
-    chosen = _likeliest(page, place, "target", "Target: a token or a word", "the top-1", likeliest)
+    can be typed too. The address keeps the token's id, never what was typed. A word of several
+    tokens is named, and its first one followed only when the learner says so."""
+    label = "Target: a token or a word"
+    return _likeliest(page, place, "target", label, "the top-1", _next(page))
+
+
+def choose_target(page: Page, place: DeltaGenerator, beside: DeltaGenerator) -> Target:
+    """The same, and beside it a box for a word to take off."""
+    chosen = choose_token(page, place)
+    likeliest = chosen.likeliest
     offered = _offered(page, likeliest, chosen.token_id)
     found = _chosen(page, beside, "minus", "Minus another word", "nothing", offered)
     if found and found[0] == chosen.token_id:
@@ -87,6 +91,19 @@ def choose_other(page: Page, place: DeltaGenerator, target: Target) -> Target:
     """The same for what a target is compared with: at first the likeliest token beside it."""
     others = target.likeliest[target.likeliest["token_id"] != target.token_id]
     return _likeliest(page, place, "other", "The other word", "the likeliest beside it", others)
+
+
+def choose_against(other: Page, place: DeltaGenerator, target: Target) -> Target:
+    """The same for what another prompt's run says instead: at first its likeliest token that is not
+    the target."""
+    likeliest = _next(other)
+    others = likeliest[likeliest["token_id"] != target.token_id]
+    return _likeliest(other, place, "minus", "Minus the word", "the likeliest of B", others)
+
+
+def _next(page: Page) -> pd.DataFrame:
+    k = min(N_LIKELIEST, page.about["d_vocab"])
+    return page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
 
 
 def _likeliest(
@@ -115,15 +132,6 @@ def _offered(page: Page, likeliest: pd.DataFrame, without: int) -> dict[int, tup
         found.setdefault(int(row.token_id), peaked)
     found.pop(without, None)
     return found
-
-
-def choose_against(other: Page, place: DeltaGenerator, target: Target) -> Target:
-    """The same for what another prompt's run says instead: at first its likeliest token that is not
-    the target."""
-    k = min(N_LIKELIEST, other.about["d_vocab"])
-    likeliest = other.ask("predictions.next_token", position=other.n_tokens - 1, k=k)
-    others = likeliest[likeliest["token_id"] != target.token_id]
-    return _chosen(other, place, "minus", "Minus the word", "the likeliest of B", others)
 
 
 def _chosen(

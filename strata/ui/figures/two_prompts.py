@@ -17,7 +17,7 @@ from strata.ui.anatomy import sidebar, style
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.beside import own_prompt
 from strata.ui.figures.edit import PARTS, one_of
-from strata.ui.figures.target import choose_against, choose_target
+from strata.ui.figures.target import choose_against, choose_token
 
 DIRECTIONS = {"restore": "Restore", "corrupt": "Corrupt"}
 _OWN = "own"
@@ -168,7 +168,7 @@ def _followed(page: Page, other: Page, place: DeltaGenerator) -> dict[str, Any]:
     with place.popover("Target", icon=":material/target:", width="stretch"):
         box = st.container()
         kind = one_of(box, "Follow the logit of", _FOLLOW, key="follow")
-        target = choose_target(page, box)
+        target = choose_token(page, box)
         if kind == "word":
             return {"target_id": target.token_id, "against_id": None}
         against = choose_against(other, box, target)
