@@ -245,7 +245,7 @@ def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
     }
     ways: list[tuple[str, Spec]] = [(">=", {}), ("<", {"dx": -4, "align": "right"})]
     beside: Spec = {"type": "text", "fontSize": 12, "color": LABEL, "dx": 4, "align": "left"}
-    texts = [
+    texts: list[Spec] = [
         {
             "transform": [{"filter": f"datum.effect {way} 0"}],
             "mark": {**beside, **look},
