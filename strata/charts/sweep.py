@@ -237,7 +237,7 @@ def beside_noise(
     }
     shared = {"x": {**_BLOCK_AXIS, "title": "Block that is edited"}, "y": axis}
     clean = {**_CLEAN, "encoding": {"y": axis}}
-    spec = {**BASE, "layer": [clean, {"encoding": shared, "layer": [bars, *points]}]}
+    spec: Spec = {**BASE, "layer": [clean, {"encoding": shared, "layer": [bars, *points]}]}
     rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
     return Chart(rows, {**spec, "title": title}, reading, 440)
 

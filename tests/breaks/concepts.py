@@ -32,6 +32,24 @@ BREAKS: tuple[Break, ...] = (
         ),
     ),
     Break(
+        name="a block that is left out still writes",
+        fault="The stream goes round a block, and its writes are shown as if it had added them.",
+        file="strata/model/hooks.py",
+        old="self.writes[:, block, :, operation.where(self._span)] = 0",
+        new="pass",
+        tests=(
+            "tests/model/test_edits.py::test_skip_leaves_the_stream_and_both_writes_at_nothing",
+        ),
+    ),
+    Break(
+        name="noise is larger than what it is the control of",
+        fault="Random pushes replace the whole stream, so that any scaling seems to stand out.",
+        file="strata/concepts/scaling/controls.py",
+        old="Noise(block, part, seed, where, number)",
+        new="Noise(block, part, seed, where)",
+        tests=("tests/concepts/scaling/test_controls.py::test_every_row_is_a_run_by_plain_hooks",),
+    ),
+    Break(
         name="the final norm is applied twice",
         fault="Every state is read as logits through two norms, as the common mistake does.",
         file="strata/model/architecture.py",

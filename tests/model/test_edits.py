@@ -191,6 +191,7 @@ def edits_of(pair: Pair) -> list[Edit]:
         Add(0, difference, -1.5),
         Add(EMBEDDING, unembedding, 2.0, (1, 4)),
         Add(last, MeanState(TEXTS, 2), -0.8, (0, 3)),
+        Add(1, Principal(TEXTS, 2), -2.0, (3,)),
         Project(1, unembedding, (2, 3)),
         Project(0, Principal(TEXTS, 1, 2)),
         Project(EMBEDDING, difference),

@@ -73,6 +73,8 @@ def edits_of(model: Model) -> list[Edit]:
     for part in parts:
         edits += [Noise(last, part, 3), Noise(0, part, 4, (2,), -0.5), Scale(0, -0.7, part)]
         edits.append(Replace(0, part, State(OTHER)))
+    if model.architecture.residual:  # each block multiplies its writes by another number
+        edits.append(Replace(0, "attn", State(OTHER, block=last)))
     return edits
 
 
@@ -97,10 +99,11 @@ def test_every_edit_is_itself_in_all_ways_to_run_it(
         assert torch.equal(trace.hidden[: edit.block + 1], clean.hidden[: edit.block + 1])
         match edit:
             case Replace(part="stream"):
-                layer = edit.block if edit.source.block is None else edit.source.block
-                assert torch.equal(after, other.hidden[layer + 1, at]), edit
+                block = edit.block if edit.source.block is None else edit.source.block
+                assert torch.equal(after, other.hidden[block + 1, at]), edit
             case Replace(part=part):
-                wanted = getattr(other, part)[edit.block, at]
+                block = edit.block if edit.source.block is None else edit.source.block
+                wanted = getattr(other, part)[block, at]
                 assert near(getattr(trace, part)[edit.block, at], wanted), edit
             case Noise(part="stream"):
                 size = 1.0 if edit.factor is None else abs(edit.factor - 1)
