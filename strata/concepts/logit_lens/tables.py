@@ -122,8 +122,8 @@ def grid(
     k = min(check_count("The number of tokens", k, MOST_TOKENS), model.d_vocab)
     start = check_position(trace, start)
     reading = read(model, trace, mode, mistake).window(start, width, stride)
-    other = 0 if mode == "states" else min(3, k)
-    found = _scanned(reading, model, target_id, k, largest=largest, other=other)
+    n_other = 0 if mode == "states" else min(3, k)
+    found = _scanned(reading, model, target_id, k, largest=largest, other=n_other)
     by_logit = reading.frozen or not largest
     numbers, form = (found["logit"], "{} {:+.2f}") if by_logit else (found["prob"], "{} {:.1%}")
     top = listed(model, found["token_id"], numbers, form, reading)
