@@ -7,7 +7,8 @@ own thread only, see `here`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,6 +45,19 @@ def check_edits(edits: Sequence[Scale], n_layers: int, n_tokens: int) -> tuple[S
                     f"Position {position} does not exist: positions are 0 to {n_tokens - 1}."
                 )
     return tuple(edits)
+
+
+@contextmanager
+def between_blocks(blocks: Sequence[nn.Module], let_others: Callable[[], None]) -> Iterator[None]:
+    """Inside, `let_others` is called before each block of a run of this thread. It may have the
+    model run in another thread, of which this run hears nothing."""
+    heard = here(lambda *_: let_others())
+    handles = [block.register_forward_pre_hook(heard) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Recorder:
