@@ -117,7 +117,7 @@ def test_a_process_lost_over_one_run_is_lost_to_both(expendable: Runner) -> None
 
 
 def test_a_run_of_this_process_lets_others_go_first_too(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those who have just joined, between two blocks of their run, in which another thread's is."""
     model, texts = tiny("gemma2"), {"eve0": "a river", "eve1": "a garden", "ann": PROMPT}
@@ -147,3 +147,4 @@ def test_a_run_of_this_process_lets_others_go_first_too(
             each.result(PATIENCE)
     for name, trace in zip(("ann", "eve0", "eve1"), seen, strict=True):
         same(expected[name], trace)
+    assert not caplog.records, "nor was it run again, one by one"
