@@ -127,12 +127,7 @@ class Owner:
         """Do what takes long, and let pages go first."""
         if not self._runs_beside:
             return do(*args)
-        done = Future[T]()
-        thread = Thread(target=_behind, args=(done, do, args), name=f"{self.thread.name}-long")
-        thread.daemon = True
-        thread.start()
-        thread.join()
-        return done.result()
+        return _elsewhere(f"{self.thread.name}-long", _behind, do, *args)
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -227,8 +222,9 @@ class Owner:
             short = None if self.leaving else self.desk.take(self.line, passing)
         if short is None:
             return
-        with torch.inference_mode(False):  # a replay's is on, in which no gradient can be taken
-            self._serve(short)
+        # In another thread, since a run that is under way hears all runs of its own, and a replay's
+        # has no gradients.
+        _elsewhere(f"{self.thread.name}-between", self._serve, short)
         with self.desk.lock:
             self.line.running = work
             work.began += self.desk.clock() - began
@@ -287,12 +283,25 @@ class Owner:
         return frame
 
 
-def _behind(done: Future[T], do: Callable[..., T], args: tuple[Any, ...]) -> None:
+def _elsewhere(name: str, do: Callable[..., T], *args: Any) -> T:
+    """Do it in a thread of its own, and wait for that."""
+    done = Future[T]()
+
+    def work() -> None:
+        try:
+            done.set_result(do(*args))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join()
+    return done.result()
+
+
+def _behind(do: Callable[..., T], *args: Any) -> T:
     step_back()
-    try:
-        done.set_result(do(*args))
-    except BaseException as error:
-        done.set_exception(error)
+    return do(*args)
 
 
 def is_short(work: Work) -> bool:

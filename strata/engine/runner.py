@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from strata.errors import StrataError
-from strata.model.blocks import here
 from strata.model.device import NICE, step_back
+from strata.model.hooks import between_blocks
 from strata.runtime.side_process import Send, SideProcess
 from strata.runtime.stepping_aside import step_aside
 from strata.trace import Edit, Trace
@@ -237,7 +237,7 @@ def serve(messages: Iterator[Any], send: Send) -> None:
     Thread(target=_take, args=(messages, asked), name="asked", daemon=True).start()
     with ThreadPoolExecutor(1, "between") as between:
 
-        def let_another(*_: Any) -> None:
+        def let_another() -> None:
             if asked.empty():
                 return
             another = asked.get()
@@ -246,11 +246,10 @@ def serve(messages: Iterator[Any], send: Send) -> None:
             else:
                 between.submit(_run, model, another, send).result()
 
-        for block in model.architecture.blocks:
-            block.register_forward_pre_hook(here(let_another))
         send("ready")
         while (run := asked.get()) is not None:
-            _run(model, run, send)
+            with between_blocks(model.architecture.blocks, let_another):
+                _run(model, run, send)
             del run  # the next prompts may be long in coming
 
 

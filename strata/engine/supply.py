@@ -20,6 +20,7 @@ from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.runner import Runner, can_share
 from strata.errors import InputError
 from strata.model.device import free_memory
+from strata.model.hooks import between_blocks
 from strata.runtime.stepping_aside import step_aside
 from strata.trace import Trace
 
@@ -241,9 +242,12 @@ class Supply:
     def _run(self, prompts: list[str], edits: tuple[Edit, ...] = ()) -> list[Trace]:
         """A trace of each prompt, in one run: beside this process, or here."""
         traces = self.runner.capture(prompts, edits) if self.runner is not None else None
-        if traces is None and len(prompts) > 1:
-            traces = self.model.capture_many(prompts)
-        return traces or [self.model.capture(prompts[0], edits)]
+        if traces is not None:
+            return traces
+        with between_blocks(self.model.architecture.blocks, step_aside):
+            if len(prompts) > 1:
+                return self.model.capture_many(prompts)
+            return [self.model.capture(prompts[0], edits)]
 
 
 def _go_together(one: Work, other: Work) -> bool:

@@ -9,22 +9,30 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
-from strata.engine import runner
+from strata.engine import Limits, runner
 from strata.engine.runner import Runner
 from strata.errors import StrataError
 from strata.model import Model
 from strata.runtime.stepping_aside import between_steps
 from strata.trace import Scale, Trace
-from tests.engine.test_runner import PATIENCE, PROMPTS, captured, equal, until
+from tests.engine.fakes import engine, job
+from tests.engine.test_runner import PATIENCE, PROMPTS, captured, until
 from tests.tiny import PROMPT
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "memfd_create"), reason="weights are shared on Linux only"
 )
 Tiny = Callable[[str], Model]
+
+
+def same(one: Trace, other: Trace) -> None:
+    assert one.text == other.text
+    torch.testing.assert_close(one.hidden, other.hidden, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_asked_meanwhile_is_run_between_two_blocks(
@@ -82,8 +90,8 @@ def test_who_waits_for_a_run_may_ask_for_another(expendable: Runner) -> None:
         traces = running.capture([PROMPT])
     assert traces is not None
     assert between[0] is not None
-    assert equal(running.model.capture(PROMPT), traces[0])
-    assert equal(running.model.capture("b"), between[0][0])
+    same(running.model.capture(PROMPT), traces[0])
+    same(running.model.capture("b"), between[0][0])
     assert not running._done
 
 
@@ -106,3 +114,37 @@ def test_a_process_lost_over_one_run_is_lost_to_both(expendable: Runner) -> None
         expendable.capture([PROMPT])
     assert told == [str(error.value)]
     assert captured(expendable, "c")
+
+
+def test_a_run_of_this_process_lets_others_go_first_too(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who have just joined, between two blocks of their run, in which another thread's is."""
+    model, texts = tiny("gemma2"), {"eve0": "a river", "eve1": "a garden", "ann": PROMPT}
+    expected = {name: model.capture(text) for name, text in texts.items()}
+    begun, go_on, seen = threading.Event(), threading.Event(), list[Trace]()
+
+    def hold(*_: Any) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    def view(trace: Trace) -> pd.DataFrame:
+        seen.append(trace)
+        return pd.DataFrame({"text": [trace.text]})
+
+    limits = {name: Limits(party=("3b", "new", name)) for name in ("eve0", "eve1")}
+    limits["ann"] = Limits(party=("3b", "ann", "ann"))
+    for block in model.architecture.blocks:
+        monkeypatch.setattr(block, "_forward_pre_hooks", OrderedDict())
+    with engine({"view": view}, lambda name, progress: model, limits=limits) as made:
+        made.describe("fake")
+        model.architecture.blocks[1].register_forward_pre_hook(hold)
+        waiting = [made.submit(job("view", texts[name]), name) for name in ("eve0", "eve1")]
+        assert begun.wait(PATIENCE)
+        waiting.append(made.submit(job("view", texts["ann"]), "ann"))
+        go_on.set()
+        for each in waiting:
+            each.result(PATIENCE)
+    for name, trace in zip(("ann", "eve0", "eve1"), seen, strict=True):
+        same(expected[name], trace)
+    assert not caplog.records, "nor was it run again, one by one"
