@@ -35,6 +35,11 @@ def cells(figure: Locator) -> Locator:
     return figure.locator("svg .mark-rect.role-mark").first.locator("path")
 
 
+def drawn(page: Page, words: str) -> Locator:
+    """The first chart of which these words are said to who cannot see it."""
+    return page.locator(f'[data-testid="stVegaLiteChart"][aria-label*="{words}"]').first
+
+
 def test_the_map_is_what_its_table_says_and_a_click_opens_a_cell(page: Page, address: str) -> None:
     watch = Watch(page)
     visit(page, address)
@@ -101,24 +106,25 @@ def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(
     for text, why in (
         ("The capital of France is not", "5 and 6, and part at position 5"),
         ("The capital of France is", "Both prompts are the same"),
-        ("<img src=x onerror=hacked=1> [a](javascript:hacked=1) $x$ :red[x]", "number of tokens"),
+        ("[a](javascript:hacked=1) $x$ :red[x]", "number of tokens"),
     ):
         box.fill(text)
         page.keyboard.press("Enter")
         expect(said(page, "warning").filter(has_text=why)).to_be_visible()
         settled(page)
-    assert page.evaluate("window.hacked") is None
-    screen.no_exception(page)
-    box.fill("The capital of <b>x is")
+    type_prompt(page, "<img src=x onerror=hacked=1>")
+    box.fill("<img src=y onerror=hacked=1>")
     page.keyboard.press("Enter")
-    settled(page)
-    page.get_by_role("button", name="Numbers:").click()
-    expect(
-        page.locator('[data-testid="stVegaLiteChart"][aria-label*="“one, two"]').first
-    ).to_be_visible()
+    expect(drawn(page, "A “<img src=x onerror=hacked=1>”")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+    page.get_by_role("combobox", name="The other prompt").click()
+    page.get_by_role("option", name="Numbers:").first.click()
+    expect(drawn(page, "A “one, two, three,”")).to_be_visible()
     expect(screen.prompt_box(page)).to_have_value(re.compile("^one, two"))
     type_prompt(page, "The capital of Italy is")  # of a pair, from its other side
-    expect(
-        page.locator('[data-testid="stVegaLiteChart"][aria-label*="A “The capital of Italy is”"]')
-    ).to_be_visible()
+    expect(drawn(page, "A “The capital of Italy is”")).to_be_visible()
+    type_prompt(page, "Of no pair")
+    expect(said(page, "warning").filter(has_text="number of tokens")).to_be_visible()
+    page.get_by_role("button", name="Numbers:").click()
+    expect(drawn(page, "A “one, two, three,”")).to_be_visible()
     screen.no_exception(page)

@@ -44,10 +44,17 @@ def put(direction: str, part: str) -> str:
 
 def followed(facts: Mapping[str, Any]) -> str:
     """What the target is, for titles: a word, or a word less another."""
-    target = display_candidate(str(facts["target"]))
-    if pd.isna(facts["against_id"]):
-        return target
-    return f"{target} − {display_candidate(str(facts['against']))}"
+    return " − ".join(_target(facts))
+
+
+def _quoted(facts: Mapping[str, Any]) -> str:
+    """The same in a sentence."""
+    return " − ".join(f"“{each}”" for each in _target(facts))
+
+
+def _target(facts: Mapping[str, Any]) -> list[str]:
+    names = ["target"] if pd.isna(facts["against_id"]) else ["target", "against"]
+    return [display_candidate(str(facts[name])) for name in names]
 
 
 def noun(facts: Mapping[str, Any]) -> str:
@@ -72,7 +79,7 @@ def runs_reading(facts: Mapping[str, Any]) -> str:
         n_same, f"their first {n_same} tokens are the same"
     )
     return (
-        f"{said}; the {noun(facts)} of {followed(facts)} is {_logits(clean)} in A and "
+        f"{said}; the {noun(facts)} of {_quoted(facts)} is {_logits(clean)} in A and "
         f"{_logits(other)} in B; {same}."
     )
 
@@ -85,7 +92,7 @@ def map_reading(
     known = cells[cells["share"].notna()]
     if known.empty:
         return (
-            f"Both runs give {followed(facts)} the same {noun(facts)}, so there is no difference "
+            f"Both runs give {_quoted(facts)} the same {noun(facts)}, so there is no difference "
             "that a patch could move."
         )
     if part != "stream":
@@ -101,8 +108,8 @@ def _of_stream(known: pd.DataFrame, does: str, shown: list[str]) -> str:
     first, final = leaders[0], leaders[-1]
     if set(leaders) == {first}:
         return (
-            f"{_token(shown, first)} {does} most at every layer: there the runs differ, and the "
-            "blocks above read it."
+            f"{_token(shown, first)} {does} most at every layer: there the runs differ, and "
+            "what comes later reads it."
         )
     until = next(i for i, each in enumerate(leaders) if each != first)
     since = len(leaders) - next(i for i, each in enumerate(leaders[::-1]) if each != final)
@@ -121,7 +128,7 @@ def _of_stream(known: pd.DataFrame, does: str, shown: list[str]) -> str:
         )
     return (
         f"{_token(shown, first)} {does} most {upto} and {_token(shown, final)} {above}{between}: "
-        "where both runs differ and later blocks still read it."
+        "where both runs differ and what comes later still reads it."
     )
 
 
@@ -157,7 +164,7 @@ def cell_reading(
     row = here.iloc[0]
     before, source = ends(facts, direction)
     said = (
-        f"{where}: the {noun(facts)} of {followed(facts)} goes from {_logits(before)} to "
+        f"{where}: the {noun(facts)} of {_quoted(facts)} goes from {_logits(before)} to "
         f"{_logits(row['value'])}"
     )
     if pd.isna(row["share"]):
@@ -266,7 +273,7 @@ def heads_reading(
     known = heads[heads["share"].notna()]
     if known.empty:
         return (
-            f"Both runs give {followed(facts)} the same {noun(facts)}: no attention head can "
+            f"Both runs give {_quoted(facts)} the same {noun(facts)}: no attention head can "
             "move it."
         )
     top = known.loc[known["share"].idxmax()]
