@@ -35,6 +35,7 @@ BENCHES = {  # name: module of this package; what it measures is its docstring
     "geometry": "geometry",
     "lens_grid": "lens_grid",
     "sweep": "sweep",
+    "patching": "patching",
     "maps": "maps",
     "views": "views",
     "startup": "startup",

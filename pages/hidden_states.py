@@ -62,12 +62,12 @@ if out.open:
         came_out = page.ask("hidden_states.output_facts")
         config = page.ask("hidden_states.config_table")
         facts, built = st.columns(2, gap="large")
-        with facts:
+        with facts, st.container(key="wide_output"):
             st.markdown("**What the run returned**")
             show_table(came_out, {"fact": {"width": 175}})
             st.markdown("**Its tokens**")
             show_table(page.tokens[["position", "token_id", "shown"]])
-        with built:
+        with built, st.container(key="wide_built"):
             st.markdown("**How the model is built**")
             show_table(config, height=520)
         tables |= {"output": came_out, "configuration": config}

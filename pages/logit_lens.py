@@ -12,13 +12,15 @@ from strata.ui.anatomy.page import close_page, draw, open_page, position_slider,
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
 from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof, tabs_place
 from strata.ui.figures.sinks import scales
+from strata.ui.figures.writing import draw_written
 
+VIEWS = ("Tokens through the layers", "Where the target's logit comes from", "While it writes")
 WIDTH = 24  # positions of a grid
 
 page = open_page("logit_lens")
 seen = choose(page)
 what: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
-size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.token_id}
+size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.ids}
 runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
 tabs = tabs_place()
 figures, details, shared = places(runs)
@@ -65,25 +67,24 @@ if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
     reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
 
-lines, parts = tabs(
-    ("Tokens through the layers", "Where the target's logit comes from"),
-    key="view",
-    on_change="rerun",
-    bind="query-params",
-)
+lines, parts, writing = tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 [modules] = page.ask("logit_lens.modules").to_dict("records")
+kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 if lines.open:
     with lines:
-        also = None if seen.target.is_top else seen.target.token_id
+        also = None if seen.target.is_top else seen.target.ids
         chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
         ways = page.ask("logit_lens.followed", position=position, **chosen)
         sentence = words.followed_reading(ways, position, also)
         draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
         tables["followed"] = ways
-kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
 if parts.open:
     with parts:
         cap = modules["logit_cap"]
         shown, kept["against"] = draw_attribution(page, seen.target, position, cap)
         tables |= shown
-close_page(page, tables, page.script(target_id=seen.target.token_id, **kept, **modules))
+if writing.open:
+    with writing:
+        shown, steps = draw_written(page, up=seen.up)
+        tables, kept = tables | shown, kept | steps
+close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))

@@ -12,7 +12,7 @@ from strata.ui.figures.next_tokens import next_tokens
 from strata.ui.figures.predicted import continuation, surprisal_strip
 
 page = open_page("predictions")
-choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
+choose, how_many = st.columns([3, 1])
 position = position_slider(page, "Predict what follows the token at position", "at", choose)
 counts = page.up_to_vocabulary(5, 10, 20, 50)
 k = one_of_counts("Top tokens", counts, 10, key="k", place=how_many)
@@ -32,10 +32,8 @@ sentence = page.made(
     *(position, k),
 )
 
-figure, detail = st.columns([2, 1], gap="large")
-with figure:
-    next_tokens(page, top, position, sentence)
-with detail:
+
+def detail() -> None:
     st.markdown("**What really followed**")
     st.text(words.followed_reading(page.named(real)))
     if len(real):
@@ -47,6 +45,9 @@ with detail:
     nats = f"{undecided['entropy'][0]:.2f} nats"
     st.metric("Entropy of the prediction", nats)
     st.caption(f"As undecided as between {words.choices(undecided)}.")
+
+
+next_tokens(page, top, position, sentence, detail)
 reading(sentence)
 reading(words.surprisal_reading(page.named(foreseen)), "_surprisal")
 

@@ -22,7 +22,7 @@ page = open_page("scaling")
 one, every, noise, detail = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 edit = choose_edit(page, next(tab for tab in (one, every, noise, detail) if tab.open))
 target, part, factor = edit.target, edit.part, edit.factor
-asked = {"target_id": target.token_id, **edit.params}
+asked = {"target_id": target.ids, **edit.params}
 swept = page.ask("scaling.sweep", factors=[factor], **asked)
 tables = {"sweep": swept, "likeliest": target.likeliest}
 
@@ -30,19 +30,19 @@ if one.open:
     with one:
         figure, clean = st.columns([5, 3], gap="medium")
         with figure:
-            sentence = words.reading(swept, target.shown, part)
-            title = f"{target.shown} with {edit.noun} at one block"
-            draw(sweep.by_block(swept, title, sentence), "by_block")
-            last = page.ask("scaling.last_block", target_id=target.token_id, factor=factor)
-            reading(words.last_block_reading(last, target.shown), "_last")
+            sentence = words.reading(swept, target.shown, part, target.other)
+            title = f"{target.named} with {edit.noun} at one block"
+            draw(sweep.by_block(swept, title, sentence, target.pair), "by_block")
+            last = page.ask("scaling.last_block", target_id=target.ids, factor=factor)
+            reading(words.last_block_reading(last, target.shown, target.other), "_last")
         with clean:
             top = target.likeliest.assign(
                 label=distinct(map(display_candidate, target.likeliest["predicted"])),
                 order=target.likeliest.index,
                 value=target.likeliest["prob"],
-                chosen=target.likeliest["token_id"] == target.token_id,
+                chosen=target.likeliest["token_id"].isin(target.token_ids),
             )
-            sentence = words.clean_reading(swept, target.shown)
+            sentence = words.clean_reading(swept, target.shown, target.other)
             title = "Without an edit: the likeliest next tokens"
             chart = bars(top, title, sentence)
             draw(chart, "clean", read=False, note=page.most(len(top)))
@@ -50,7 +50,7 @@ if one.open:
 if every.open:
     with every:
         leave: dict[str, Any] = {"view": VIEWS[0]}
-        tables["map"] = draw_factors(page, target.shown, swept, leave, factors=FACTORS, **asked)
+        tables["map"] = draw_factors(page, target, swept, leave, factors=FACTORS, **asked)
 
 if noise.open:
     tables["beside noise"] = draw_noise(page, edit, noise)

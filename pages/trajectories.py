@@ -18,7 +18,7 @@ page = open_page("trajectories")
 dropped = words.DROPPED if readings_wait() else words.WHY_DROPPED
 tokens, choose = st.columns([5, 2], vertical_alignment="bottom", gap="medium")
 first, last = maps.span(page, tokens)
-settings = maps.settings(choose)
+settings = maps.settings(choose, page.n_layers)
 both, chance, sizes, several = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 tables: dict[str, pd.DataFrame] = {}
 asked = partial(maps.asked, page, tables, settings, (first, last))
@@ -33,7 +33,8 @@ if both.open:
         if page.n_tokens == 1:
             st.info(words.TWO)
         elif "gradients" in tables:
-            few = words.silent(tables["gradients"], page.n_layers, page.n_tokens)
+            n_layers = tables["activations"]["layer"].nunique() - 1
+            few = words.silent(tables["gradients"], n_layers, page.n_tokens)
             st.caption(f"Gradients: {dropped}.{few}")
         st.caption(words.CAVEAT)
 

@@ -27,6 +27,7 @@ IN_PROCESS = (
     "geometry",
     "lens_grid",
     "sweep",
+    "patching",
     "maps",
 )
 
@@ -76,10 +77,21 @@ def test_benches_of_this_process_report_every_row(
         "lens top 5",
         "grid with entropy",
         *["sweep over 3 blocks"] * 2,
+        "patch map",
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)
-    bounded = ("capture", "eight", "slider", "another", "the whole", "lens top", "sweep", "map")
+    bounded = (
+        "capture",
+        "eight",
+        "slider",
+        "another",
+        "the whole",
+        "lens top",
+        "sweep",
+        "patch",
+        "map",
+    )
     assert {row["name"] for row in rows if row["ok"] is not None} == {
         row["name"] for row in rows if row["name"].startswith(bounded)
     }

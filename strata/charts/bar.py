@@ -22,6 +22,7 @@ _BARS: Spec = {
                 "labelLimit": 160,
                 "labelFontSize": 13,
                 "labelOverlap": False,
+                "labelFlush": False,  # of many bars the first one's would lie on the second's
                 "ticks": False,
                 "domain": False,
             },
@@ -94,6 +95,7 @@ _OUTLIERS: Spec = {
             "type": "quantitative",
             "title": "Largest activation",
             "axis": {"tickCount": 7},
+            "scale": {"nice": False, "padding": 16},  # else the last number is cut
         },
         "y": {
             "field": "where",

@@ -68,6 +68,12 @@ def tip(field: str, title: str, number: str = "") -> Spec:
     return {"field": field, "title": title, **kind}
 
 
+def apart_in_nats(a: str, b: str) -> list[str]:
+    """What an axis is called that has the difference of two words, as they are shown, in two lines,
+    since it is long."""
+    return [f"Log-probability of {a}", f"minus that of {b} (nats)"]
+
+
 LAYER_AXIS: Spec = {
     "field": "layer",
     "type": "quantitative",

@@ -42,4 +42,6 @@ def by_layer(frame: pd.DataFrame, title: str, noun: str) -> Chart:
         f"{row.value:.4g} at layer {row.layer}" for row in frame.iloc[[0, -1]].itertuples()
     )
     spec = {**_BY_LAYER, "title": title, "layer": [line, named]}
-    return Chart(frame, spec, f"From {first} to {final}.", 185)
+    # A name along the axis that is longer than the axis takes the title's place when Vega lays the
+    # figure out anew.
+    return Chart(frame, spec, f"From {first} to {final}.", 185 if len(noun) <= 12 else 205)

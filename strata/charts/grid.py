@@ -36,6 +36,7 @@ class Scale:
     full: float  # what gets the full colour
     low: str
     high: str
+    name: str = ""  # of the quantity, where it is not the one in `QUANTITIES`
 
     def levels(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """A level from -1 to 1 for each row; a missing number has none."""
@@ -53,7 +54,7 @@ class Scale:
         if signed and kind == "front":  # letters have no second hue: only the size shows
             ends = {"low": "0", "high": self.high.replace("+", "±")}
         where = "Background" if kind == "back" else "Letters"
-        name = f"{where}: {QUANTITIES[self.quantity]}"
+        name = f"{where}: {self.name or QUANTITIES[self.quantity]}"
         return {"kind": kind, "name": name, **ends, "signed": signed}
 
 
@@ -112,17 +113,25 @@ def scale_for(
 
 
 def lens_grid(
-    frame: pd.DataFrame, title: str, reading: str, back: Scale, front: Scale, *, up: bool = True
+    frame: pd.DataFrame,
+    title: str,
+    reading: str,
+    back: Scale,
+    front: Scale,
+    *,
+    up: bool = True,
+    noun: str = "position",
 ) -> Grid:
-    """A token for each layer and position, tinted by `back`, its letters by `front`. Columns:
-    layer, position, token, predicted, token_id, final_id, norm, top, other."""
+    """A token for each layer and position (or what else `noun` names), tinted by `back`, its
+    letters by `front`. Columns: layer, position, token, predicted, token_id, final_id, norm, top,
+    other."""
     frame = with_shown(frame)
     layers = sorted(frame["layer"].unique().tolist(), reverse=up)
     positions = sorted(frame["position"].unique().tolist())
     made = [
         {
             "shown": display_candidate(row.predicted),
-            "tip": f"Layer {row.layer}, position {row.position} {row.shown}\n"
+            "tip": f"Layer {row.layer}, {noun} {row.position} {row.shown}\n"
             f"{row.top}\n" + (f"…\n{row.other}\n" if row.other else "") + f"norm {row.norm:,.4g}",
             "back": round(float(deep), 3),
             "front": round(float(dark), 3),

@@ -70,7 +70,7 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
     of_the_marks = {channel: None for channel in shared if channel not in ("x", "y")}
     marks = _marks(guess, _first_encodings(spec, shared))
     marks = [{**mark, "encoding": {**of_the_marks, **mark["encoding"]}} for mark in marks]
-    layers = [*spec["layer"], *marks]
+    layers = _below_numbers(spec["layer"], marks)
     title = spec.get("title")
     text = title if isinstance(title, str) else (title or {}).get("text", "")
     more = title if isinstance(title, dict) else {}
@@ -83,6 +83,22 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
         "subtitle": [BETWEEN.join(["Your guess is in magenta", *_named(guess)]), *lines],
     }
     return replace(chart, spec={**spec, "layer": layers})
+
+
+def _below_numbers(layers: Sequence[Spec], marks: Sequence[Spec]) -> list[Spec]:
+    """The layers with these marks over them, but below what is written beside the figure's own
+    marks: a close guess goes right through it. The figure's ground lies between."""
+    first = next((n for n, each in enumerate(layers) if _is_text(each)), len(layers))
+    ground = [
+        {**each, "mark": {**each["mark"], "stroke": {"expr": "background"}, "strokeWidth": 5}}
+        for each in layers
+        if _is_text(each)
+    ]
+    return [*layers[:first], *marks, *ground, *layers[first:]]
+
+
+def _is_text(layer: Spec) -> bool:
+    return isinstance(mark := layer.get("mark"), dict) and mark.get("type") == "text"
 
 
 def _named(guess: Guess) -> list[str]:

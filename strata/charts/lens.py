@@ -16,6 +16,8 @@ from strata.charts.common import (
     MUTED,
     Chart,
     Spec,
+    apart_in_nats,
+    depth,
     tip,
 )
 from strata.charts.direct import FEW, names, with_names
@@ -87,6 +89,38 @@ def followed(frame: pd.DataFrame, quantity: str, reading: str) -> Chart:
         by = (np.log1p, np.expm1) if ranks else None
         frame = with_names(frame, quantity, domain, apart=_APART, by=by)
     return Chart(frame, _followed(tokens, quantity), reading, 330)
+
+
+_ZERO: Spec = {
+    "mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL},
+    "encoding": {"y": {"datum": 0, "type": "quantitative"}},
+}
+
+
+@cache
+def _difference(a: str, b: str) -> Spec:
+    y = {"field": "logit", "type": "quantitative", "title": apart_in_nats(a, b)}
+    tips = [tip("layer", "Layer", "d"), tip("logit", "Difference (nats)", "+.4f")]
+    return {
+        **BASE,
+        "title": "Difference through the layers",
+        "encoding": {"x": LAYER_AXIS},
+        "layer": [
+            _ZERO,
+            {"mark": {"type": "line", "color": MUTED, "strokeWidth": 1.5}, "encoding": {"y": y}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 46, "opacity": 1},
+                "encoding": {"y": y, "color": depth(), "tooltip": tips},
+            },
+        ],
+    }
+
+
+def difference(frame: pd.DataFrame, reading: str) -> Chart:
+    """How far one token is ahead of another, layer by layer, against a dashed line where they are
+    equally likely. Columns: layer, predicted, other, logit (the difference)."""
+    a, b = (display_candidate(frame[name].iloc[0]) for name in ("predicted", "other"))
+    return Chart(frame[["layer", "logit"]], _difference(a, b), reading, 330)
 
 
 _ATTRIBUTION: Spec = {

@@ -60,7 +60,15 @@ def paths(
     }
     colour = depth(
         scale=scale_of(DEPTH, domain=[0, n_layers]),
-        legend={"title": "Layer", "orient": "bottom", "gradientLength": 220, "tickCount": 6},
+        legend={
+            "title": "Layer",
+            "orient": "bottom",
+            "gradientLength": 220,
+            "tickCount": 6,
+            "columns": {
+                "expr": "width < 340 ? 4 : 8"
+            },  # one row would lose its end, the last layer
+        },
     )
     names = "isValid(datum.name_y)"
     spec = {

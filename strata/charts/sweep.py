@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 
@@ -16,20 +17,30 @@ from strata.charts.common import (
     SIGNED,
     Chart,
     Spec,
+    apart_in_nats,
     depth,
     scale_of,
     tip,
 )
 from strata.charts.grid import Grid, lens_grid, scale_for
 
-_TIPS = [
-    tip("block", "Block", "d"),
-    tip("factor", "Factor", ".3~g"),
-    tip("logprob", "Log-probability (nats)", ".4f"),
-    tip("change", "Change (nats)", "+.4f"),
-    tip("rank", "Rank (0 is best)", ",d"),
-    tip("kl", "KL(clean, edited) (nats)", ".4f"),
-]
+
+def _of_target(pair: bool) -> str:
+    return "Difference (nats)" if pair else "Log-probability (nats)"
+
+
+def _tips(pair: bool) -> list[Spec]:
+    found = [
+        tip("block", "Block", "d"),
+        tip("factor", "Factor", ".3~g"),
+        tip("logprob", _of_target(pair), ".4f"),
+        tip("change", "Change (nats)", "+.4f"),
+        tip("rank", "Rank (0 is best)", ",d"),
+        tip("kl", "KL(clean, edited) (nats)", ".4f"),
+    ]
+    return [each for each in found if not (pair and each["field"] == "rank")]
+
+
 _BLOCK_AXIS: Spec = {
     "field": "block",
     "type": "quantitative",
@@ -37,18 +48,22 @@ _BLOCK_AXIS: Spec = {
     "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
     "scale": {"nice": False, "padding": 12},
 }
-_LOGPROB_AXIS: Spec = {
-    "field": "logprob",
-    "type": "quantitative",
-    "title": "Log-probability (nats)",
-    "scale": {"zero": False, "nice": True},
-}
+
+
+def _logprob_axis(pair: tuple[str, ...]) -> Spec:
+    return {
+        "field": "logprob",
+        "type": "quantitative",
+        "title": apart_in_nats(*pair) if pair else _of_target(False),
+        "scale": {"zero": False, "nice": True},
+    }
+
+
 _CLEAN: Spec = {  # one row: the clean run
     "transform": [
         {"aggregate": [{"op": "min", "field": "clean_logprob", "as": "logprob"}]},
         {"calculate": "'Clean: ' + format(datum.logprob, '.2f')", "as": "clean"},
     ],
-    "encoding": {"y": _LOGPROB_AXIS},
     "layer": [
         {"mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL}},
         {
@@ -64,29 +79,35 @@ _CLEAN: Spec = {  # one row: the clean run
         },
     ],
 }
-_BY_BLOCK: Spec = {
-    **BASE,
-    "layer": [
-        _CLEAN,
-        {
-            "encoding": {"x": _BLOCK_AXIS, "y": _LOGPROB_AXIS},
-            "layer": [
-                {"mark": {"type": "line", "color": MUTED, "strokeWidth": 1.5}},
-                {
-                    "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
-                    "encoding": {"color": depth(field="layer"), "tooltip": _TIPS},
-                },
-            ],
-        },
-    ],
-}
 
 
-def by_block(frame: pd.DataFrame, title: str, reading: str) -> Chart:
-    """The target's log-probability by scaled block, against the clean run's as a dashed line.
-    Columns: those of `scaling.sweep`, at one factor."""
+@cache
+def _by_block(pair: tuple[str, ...]) -> Spec:
+    y = _logprob_axis(pair)
+    return {
+        **BASE,
+        "layer": [
+            {**_CLEAN, "encoding": {"y": y}},
+            {
+                "encoding": {"x": _BLOCK_AXIS, "y": y},
+                "layer": [
+                    {"mark": {"type": "line", "color": MUTED, "strokeWidth": 1.5}},
+                    {
+                        "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+                        "encoding": {"color": depth(field="layer"), "tooltip": _tips(bool(pair))},
+                    },
+                ],
+            },
+        ],
+    }
+
+
+def by_block(frame: pd.DataFrame, title: str, reading: str, pair: tuple[str, ...] = ()) -> Chart:
+    """The target's log-probability by scaled block, against the clean run's as a dashed line; of a
+    `pair` of words, as they are shown, the first one's less the second's. Columns: those of
+    `scaling.sweep`, at one factor."""
     rows = frame.assign(layer=frame["block"] + 1, change=frame["logprob"] - frame["clean_logprob"])
-    return Chart(rows, {**_BY_BLOCK, "title": title}, reading, 420)
+    return Chart(rows, {**_by_block(pair), "title": title}, reading, 420)
 
 
 _MAP: Spec = {
@@ -108,14 +129,13 @@ _MAP: Spec = {
             "axis": {"ticks": False, "format": ".3~g"},
             "scale": NO_GAPS,
         },
-        "tooltip": _TIPS,
     },
 }
 _MARKS = (0.1, 1, 10, 100, 1_000, 10_000, 100_000)
 QUANTITIES = {"change": "Change of the log-probability", "rank": "Rank", "kl": "KL divergence"}
 
 
-def _map(title: str, quantity: str, most: float) -> Spec:
+def _map(title: str, quantity: str, most: float, pair: bool) -> Spec:
     # As far down as up, so that grey means no change; small differences stay legible beside large.
     scale, legend = {
         "change": (scale_of(SIGNED, domain=[-most, most], constant=0.1), "Change (nats)"),
@@ -131,16 +151,18 @@ def _map(title: str, quantity: str, most: float) -> Spec:
         "scale": {"type": "symlog", **scale},
         "legend": {"title": legend, "orient": "right", "values": [0, *marks], "format": ",.1~f"},
     }
-    return {**_MAP, "title": title, "encoding": {**_MAP["encoding"], "color": colour}}
+    encoding = {**_MAP["encoding"], "color": colour, "tooltip": _tips(pair)}
+    return {**_MAP, "title": title, "encoding": encoding}
 
 
 def factor_map(frame: pd.DataFrame, quantity: str, title: str, reading: str) -> Chart:
-    """A colour for each factor and block: "change" (of the log-probability), "rank" or "kl".
-    Columns: those of `scaling.sweep`."""
+    """A colour for each factor and block: "change" (of the log-probability), "kl", or "rank", which
+    a pair of words has not. Columns: those of `scaling.sweep`."""
     rows = frame.assign(change=frame["logprob"] - frame["clean_logprob"])
     most = float(rows[quantity].abs().max()) or 1.0
     height = 110 + 34 * int(frame["factor"].nunique())
-    return Chart(rows, _map(title, quantity, most), reading, height)
+    pair = bool(frame["rank"].isna().all())
+    return Chart(rows, _map(title, quantity, most, pair), reading, height)
 
 
 _LOSSES = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -148,19 +170,21 @@ _MARKS_OF = {"scale": ("circle", ACCENT, -1), "noise": ("stroke", MUTED, 0)}
 _MARKS_OF |= {"skip": ("diamond", SIGNED[1], 1)}
 
 
-def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+def beside_noise(
+    frame: pd.DataFrame, title: str, reading: str, pair: tuple[str, ...] = ()
+) -> Chart:
     """The target's log-probability by edited block, by three edits on one axis: scaling, the block
-    left out, and random pushes by their median and range. Columns: block, edit ("scale", "noise",
-    "skip"), name (in the legend), logprob (of noise the median), low, high (of noise),
-    clean_logprob."""
+    left out, and random pushes by their median and range; of a `pair` as in `by_block`. Columns:
+    block, edit ("scale", "noise", "skip"), name (in the legend), logprob (of noise the median),
+    low, high (of noise), clean_logprob."""
     named = frame.drop_duplicates("edit").set_index("edit")["name"]
     marks = {named[edit]: mark for edit, mark in _MARKS_OF.items() if edit in named}
     shapes, colours, _ = zip(*marks.values(), strict=True)
     step = 4 * int(frame["block"].nunique())
-    tips = [
+    tips: list[Spec] = [
         tip("block", "Block", "d"),
         tip("name", "Edit"),
-        tip("logprob", "Log-probability (nats)", ".4f"),
+        tip("logprob", _of_target(bool(pair)), ".4f"),
         tip("change", "Change (nats)", "+.4f"),
     ]
     ranges = [tip("low", "Least (nats)", ".4f"), tip("high", "Most (nats)", ".4f")]
@@ -173,8 +197,11 @@ def beside_noise(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         "symbolStrokeWidth": 2,
     }
     # Small losses are to be told apart beside pushes that cost twenty nats.
-    axis = {**_LOGPROB_AXIS, "scale": {"type": "symlog", "constant": 1}}
-    axis["axis"] = {"values": [0, *(-mark for mark in _LOSSES)], "format": "~g"}
+    marks_at = [0, *(sign * mark for mark in _LOSSES for sign in ((-1, 1) if pair else (-1,)))]
+    axis = _logprob_axis(pair) | {
+        "scale": {"type": "symlog", "constant": 1},
+        "axis": {"values": marks_at, "format": "~g"},
+    }
     encoding: Spec = {
         "color": {
             "field": "name",

@@ -1,23 +1,35 @@
-"""A target word as the tokens that a model can be asked about: often one, sometimes several.
+"""What is followed through a model: one token, or how far one is ahead of another.
 
 A model gives a probability to one token at a time. Of a word that its tokenizer cuts up, only the
 first token can come next; a learner who follows that one should know it.
+
+A pair (a, b) is the difference of two tokens' logits. The softmax takes the same number from all
+logits, so that is the difference of their log-probabilities too: above 0 the model holds a the
+likelier, and each nat more makes it about 2.7 times as likely as b. A difference has no probability
+and no rank of its own.
 """
 
 from __future__ import annotations
 
+import math
 import operator
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from strata.concepts import quick
-from strata.display.tokens import display_candidate, display_token, typed_word
+from strata.display.tokens import digits, display_candidate, display_token, typed_word
 from strata.errors import InputError
 
 if TYPE_CHECKING:
     from strata.model import Model
 
+TargetId = int | tuple[int, int]  # a token, or (a, b): a's logit less b's
+
+_MOST = 20.0  # nats: beyond a million times
 LONGEST_WORD = 100  # characters
 
 
@@ -69,6 +81,58 @@ def check_token(token_id: int, d_vocab: int) -> int:
             f"Token {number:,} does not exist: this model's token ids are 0 to {d_vocab - 1:,}."
         )
     return number
+
+
+def check_target(target_id: TargetId, d_vocab: int) -> TargetId:
+    """The target as an int, or as a tuple of two; InputError unless its ids are of 0 to V - 1, and
+    the two of a pair are different."""
+    if not isinstance(target_id, Sequence | np.ndarray) or isinstance(target_id, str):
+        return check_token(target_id, d_vocab)
+    if len(target_id) != 2:
+        raise InputError(f"A target is a token or a pair of tokens, not {len(target_id)} of them.")
+    a, b = (check_token(each, d_vocab) for each in target_id)
+    if a == b:
+        raise InputError("Choose two different words: one less itself is 0 everywhere.")
+    return a, b
+
+
+def value_of(values: Tensor, target_id: TargetId) -> Tensor:
+    """(..., V) logits or log-probabilities -> (...): the target's, of a pair a's less b's."""
+    if isinstance(target_id, tuple):
+        return values[..., target_id[0]] - values[..., target_id[1]]
+    return values[..., target_id]
+
+
+def rank_of(values: Tensor, target_id: TargetId) -> Any:
+    """(V,) logits or log-probabilities -> how many tokens have a larger one than the target; a
+    difference has no rank: missing."""
+    if isinstance(target_id, tuple):
+        return pd.NA
+    return int((values > values[target_id]).sum())
+
+
+def ranks(values: Sequence[Any] | np.ndarray, target_id: TargetId | None) -> Any:
+    """Ranks as a column: whole numbers, all of them missing for a difference."""
+    if isinstance(target_id, tuple):
+        return pd.array([pd.NA] * len(values), dtype="Int64")
+    return np.asarray(values, dtype=np.int64)
+
+
+def leads(rank: pd.Series, value: pd.Series) -> pd.Series:
+    """Where a target is ahead: a token that ranks first, of a pair a where it is above b (`value`:
+    the difference)."""
+    return value > 0 if rank.isna().all() else rank == 0
+
+
+def times_as_likely(difference: float, a: str, b: str) -> str:
+    """What a difference of log-probabilities comes to, in words: which of two words, as they are
+    shown, is how many times as likely as the other."""
+    ahead, behind = (a, b) if difference > 0 else (b, a)
+    if abs(difference) < math.log(1.005):
+        return f"“{a}” and “{b}” are equally likely"
+    times = math.exp(min(abs(difference), _MOST))
+    much = "more than a million" if times > 1e6 else digits(times)
+    return f"“{ahead}” is {much} times as likely as “{behind}”"
 
 
 def note(frame: pd.DataFrame) -> str:

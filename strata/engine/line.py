@@ -23,6 +23,11 @@ _DEPTH = 3  # the most names of a party
 Party = tuple[str, ...]
 
 
+def is_one_of_many(party: Party) -> bool:
+    """Whether a learner counts as one with others of the class, as who has just joined does."""
+    return len(party) == _DEPTH and party[-2] != party[-1]
+
+
 class Waiter(Protocol):
     """Who waits for a work, as line and desk know one; `strata.engine.desk.Future` is one."""
 
@@ -64,6 +69,7 @@ class Work:
     n_tokens: int | None = None  # of the longest prompt, once it is known
     trace: Trace | None = None  # captured ahead of its turn, in a batch
     alone: bool = False  # a batch with this prompt failed: not to be batched again
+    rides: bool = False  # its prompt is in a run that another work has begun
     spare: bool = False  # worth asking only while the model has nothing else to do
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Thread, get_ident
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import pandas as pd
@@ -17,10 +17,11 @@ from pandas.api.types import is_object_dtype
 
 from strata.concepts.views import is_quick, supplied, works_apart
 from strata.engine.cache import ByteCache
-from strata.engine.line import Line, Work
+from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.supply import Stores, Supply, lightened
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
 from strata.model.device import free_memory, step_back
+from strata.runtime.stepping_aside import between_steps
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -78,7 +79,6 @@ class Owner:
         self.work: Work | None = None  # the latest, running until its state says done
         self.last_used = self.desk.clock()
         self.supply: Supply | None = None  # once the model is there
-        self.answering = 0  # the thread that does so, between whose steps others may be answered
         self.thread = Thread(target=self._live, name=f"strata-{name}", daemon=True)
 
     @property
@@ -105,10 +105,7 @@ class Owner:
             if self._load():
                 assert self.supply is not None
                 while (work := self._next()) is not None:
-                    if self.supply.runs_beside() and is_quick(work.view):
-                        self._answer(work)
-                    else:
-                        self._long(self._answer, work)
+                    self._serve(work)
         except BaseException:  # a bug of the engine itself: still nobody may wait for ever
             log.exception("the thread of %s ended", self.name)
             error = ModelError(f"{self.name} stopped unexpectedly; the reason has been logged.")
@@ -130,12 +127,7 @@ class Owner:
         """Do what takes long, and let pages go first."""
         if not self._runs_beside:
             return do(*args)
-        done = Future[T]()
-        thread = Thread(target=_behind, args=(done, do, args), name=f"{self.thread.name}-long")
-        thread.daemon = True
-        thread.start()
-        thread.join()
-        return done.result()
+        return _elsewhere(f"{self.thread.name}-long", _behind, do, *args)
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -165,7 +157,6 @@ class Owner:
         try:
             model = self.house.load(self.name, self._loading)
             self.supply = Supply(self.name, model, self.house, self.line)
-            self.supply.between = self._let_a_short_one
             return None
         except StrataError as error:
             return bare(error)
@@ -202,31 +193,38 @@ class Owner:
                     continue
             self._long(self.supply.prove)
 
+    def _serve(self, work: Work) -> None:
+        assert self.supply is not None
+        if self.supply.runs_beside() and is_quick(work.view):
+            self._answer(work)
+        else:
+            self._long(self._answer, work)
+
     def _answer(self, work: Work) -> None:
         """Compute the view here, or apart where it takes long."""
         assert self.supply is not None
-        self.answering = get_ident()
-        given = self._attempt(work, partial(self.supply.given, work))
-        if given is None:
-            return
-        if works_apart(work.view):
-            self.desk.free(work)
-            self.house.apart.submit(self.complete, work, lightened(given))
-        else:
-            self.complete(work, given)
+        with between_steps(partial(self._let_another, work)):
+            given = self._attempt(work, partial(self.supply.given, work))
+            if given is None:
+                return
+            if works_apart(work.view):
+                self.desk.free(work)
+                self.house.apart.submit(self.complete, work, lightened(given))
+            else:
+                self.complete(work, given)
 
-    def _let_a_short_one(self, work: Work) -> None:
-        """Between two steps of a long work, answer one that is short, if one waits. A single one:
-        else a class's prompts would keep a sweep waiting for ever."""
-        if get_ident() != self.answering:
-            return  # it works apart, and has left the model
+    def _let_another(self, work: Work) -> None:
+        """Between two steps of a work, answer one that may pass it, if one waits. A single one: a
+        class's prompts would else keep a sweep waiting for ever."""
         with self.desk.lock:
             began = self.desk.clock()
-            short = None if self.leaving else self.desk.take(self.line, is_short)
+            passing = partial(may_pass, work)
+            short = None if self.leaving else self.desk.take(self.line, passing)
         if short is None:
             return
-        with torch.inference_mode(False):  # a replay's is on, in which no gradient can be taken
-            self._answer(short)
+        # In another thread, since a run that is under way hears all runs of its own, and a replay's
+        # has no gradients.
+        _elsewhere(f"{self.thread.name}-between", self._serve, short)
         with self.desk.lock:
             self.line.running = work
             work.began += self.desk.clock() - began
@@ -285,12 +283,25 @@ class Owner:
         return frame
 
 
-def _behind(done: Future[T], do: Callable[..., T], args: tuple[Any, ...]) -> None:
+def _elsewhere(name: str, do: Callable[..., T], *args: Any) -> T:
+    """Do it in a thread of its own, and wait for that."""
+    done = Future[T]()
+
+    def work() -> None:
+        try:
+            done.set_result(do(*args))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join()
+    return done.result()
+
+
+def _behind(do: Callable[..., T], *args: Any) -> T:
     step_back()
-    try:
-        done.set_result(do(*args))
-    except BaseException as error:
-        done.set_exception(error)
+    return do(*args)
 
 
 def is_short(work: Work) -> bool:
@@ -298,6 +309,15 @@ def is_short(work: Work) -> bool:
     needs = supplied(work.view)
     long = "progress" in needs and not works_apart(work.view)
     return not (long or needs & {"sample", "traces"} or work.spare)
+
+
+def may_pass(work: Work, other: Work) -> bool:
+    """Whether another work may go first between two steps of one: a short one if this is long; and
+    if this is short, of who counts as one with others, a short one of who does not. Else a class
+    whose works are all alike would be served in the order in which it came, backwards."""
+    if not is_short(other) or other.rides:
+        return False
+    return not is_short(work) or is_one_of_many(work.party) > is_one_of_many(other.party)
 
 
 def describe(model: Model) -> dict[str, Any]:

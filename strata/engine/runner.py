@@ -15,7 +15,9 @@ import pickle
 import queue
 import time
 from collections.abc import Iterator, Sequence
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +26,9 @@ from torch import Tensor, nn
 
 from strata.errors import StrataError
 from strata.model.device import NICE, step_back
+from strata.model.hooks import between_blocks
 from strata.runtime.side_process import Send, SideProcess
+from strata.runtime.stepping_aside import step_aside
 from strata.trace import Edit, Trace
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOST = "The process that runs the model ended unexpectedly; ask again."
-_PATIENCE = 1.0  # seconds between two looks at how long it has been silent
+_PATIENCE = 0.02  # seconds between two looks at whether others may go first
 _SILENCE = 600.0  # seconds after which a process that says nothing is given up
 _TRIES = 3  # starts of a process that never gets ready
 _ALIGNED = 64  # bytes: where vector instructions like a matrix to begin
@@ -42,6 +46,9 @@ _Place = tuple[int, tuple[int, ...], torch.dtype]  # of a weight: where it begin
 
 class Runner:
     """The process as seen by the model's owner, one thread at a time; only `close` is for others.
+
+    Who waits for a run steps aside meanwhile, and what is run for others then is run first, between
+    two blocks of it.
 
     Raises whatever keeps the model from being shared: no room for the weights, a part of it that
     cannot be pickled.
@@ -55,6 +62,8 @@ class Runner:
         )
         self._ready = False
         self._tries = 0  # since it last was ready
+        self._numbers = count()  # of runs
+        self._done: dict[int, list[dict[str, Any]] | None] = {}  # runs whose caller is not back yet
         self._closing = Lock()
 
     @property
@@ -87,13 +96,14 @@ class Runner:
         """
         if not self._ready:
             return None
+        number = next(self._numbers)
         try:
-            self._process.send((list(prompts), edits))
+            self._process.send((number, list(prompts), edits))
         except StrataError:  # lost before: not over these prompts
             self._ready = False
             return None
         try:
-            answers = self._answer()
+            answers = self._answer(number)
         except StrataError:
             self._ready = False
             raise
@@ -112,21 +122,26 @@ class Runner:
             if self._file < 0 or self._tries == _TRIES:
                 return
             self._tries += 1
+            self._done.clear()
             try:
                 if self._process.start():
                     self._process.send(self._file)
             except (OSError, StrataError) as error:
                 log.warning("no process for the runs of %s: %s", self.model.name, error)
 
-    def _answer(self) -> list[dict[str, Any]] | None:
-        until = time.monotonic() + _SILENCE
-        while True:
+    def _answer(self, number: int) -> list[dict[str, Any]] | None:
+        asked, until = self.pid, time.monotonic() + _SILENCE
+        while number not in self._done:
+            if self.pid != asked:  # lost over what was run meanwhile
+                raise StrataError(_LOST)
             try:
-                [answers] = self._process.receive(_PATIENCE)
-                return answers
+                done, answers = self._process.receive(_PATIENCE)
+                self._done[done] = answers
             except queue.Empty:
                 if time.monotonic() > until:
                     raise self._process.lose() from None
+                step_aside()
+        return self._done.pop(number)
 
     def _unpacked(self, answer: dict[str, Any]) -> Trace:
         check = answer.pop("check")
@@ -214,22 +229,47 @@ class _Unpickler(pickle.Unpickler):
 
 
 def serve(messages: Iterator[Any], send: Send) -> None:
-    """Run the model until the other side is gone."""
+    """Run the model until the other side is gone. What it asks for while a run is under way is run
+    between two blocks of that: in a thread of its own, since hooks hear their own thread only."""
     model = _shared(next(messages))
     step_back()  # all the way, now that it is there: it shares no lock with a page
-    send("ready")
-    for prompts, edits in messages:
-        try:
-            traces = [model.capture(prompts[0], edits)] if edits else model.capture_many(prompts)
-            checks = model.checks(traces)
-            answers = [_packed(trace, check) for trace, check in zip(traces, checks, strict=True)]
-            del traces
-        except Exception as error:  # the other side tries it, and tells its learner why not
-            log.warning("a run of %d prompts failed: %s", len(prompts), type(error).__name__)
-            send(None)
-            continue
-        send(answers)
-        del answers  # the next prompts may be long in coming
+    asked = queue.SimpleQueue[Any]()
+    Thread(target=_take, args=(messages, asked), name="asked", daemon=True).start()
+    with ThreadPoolExecutor(1, "between") as between:
+
+        def let_another() -> None:
+            if asked.empty():
+                return
+            another = asked.get()
+            if another is None:
+                asked.put(None)
+            else:
+                between.submit(_run, model, another, send).result()
+
+        send("ready")
+        while (run := asked.get()) is not None:
+            with between_blocks(model.architecture.blocks, let_another):
+                _run(model, run, send)
+            del run  # the next prompts may be long in coming
+
+
+def _take(messages: Iterator[Any], asked: queue.SimpleQueue[Any]) -> None:
+    for message in messages:
+        asked.put(message)
+    asked.put(None)  # the other side is gone
+
+
+def _run(model: Model, asked: Any, send: Send) -> None:
+    number, prompts, edits = asked
+    try:
+        traces = [model.capture(prompts[0], edits)] if edits else model.capture_many(prompts)
+        checks = model.checks(traces)
+        answers = [_packed(trace, check) for trace, check in zip(traces, checks, strict=True)]
+    except Exception as error:  # the other side tries it, and tells its learner why not
+        log.warning("a run of %d prompts failed: %s", len(prompts), type(error).__name__)
+        send(number, None)
+    else:
+        send(number, answers)
 
 
 def _packed(trace: Trace, check: Any) -> dict[str, Any]:

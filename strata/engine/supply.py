@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,10 +16,12 @@ from strata.engine.cache import ByteCache
 from strata.engine.cost import token_passes
 from strata.engine.desk import Desk
 from strata.engine.job import Job
-from strata.engine.line import Line, Work
+from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.runner import Runner, can_share
 from strata.errors import InputError
 from strata.model.device import free_memory
+from strata.model.hooks import between_blocks
+from strata.runtime.stepping_aside import step_aside
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ class Supply:
         self.name, self.model, self.house, self.line = name, model, house, line
         self.desk = house.desk
         self.runner = _runner(model) if house.desk.settings.model_process else None
-        self.between: Callable[[Work], None] = lambda work: None  # two steps of a long one
         self.unproved: deque[Trace] = deque(maxlen=house.desk.settings.batch_size)
 
     def given(self, work: Work) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Supply:
 
     def _note(self, work: Work, fraction: float, message: str) -> None:
         self.desk.note(work, fraction, message)
-        self.between(work)
+        step_aside()
 
     def at_hand(self, work: Work) -> dict[str, Any] | None:
         """What a quick view asks for, if no run is needed for it; None if it must take its turn."""
@@ -147,12 +147,19 @@ class Supply:
         job = work.job
         if job.edits or work.alone:
             return self._capture(job.prompt, job.edits)
-        mates = self._mates(job.prompt)
+        mates = self._mates(work)
         group = self._group([job.prompt, *mates], forgiving=True) if mates else [job.prompt]
-        captured = self._capture_group(group)
-        for prompt in group[1:]:
-            for mate in mates[prompt]:
-                mate.trace, mate.alone = captured.get(prompt), prompt not in captured
+        riding = [mate for prompt in group[1:] for mate in mates[prompt]]
+        for mate in riding:
+            mate.rides = True
+        try:
+            captured = self._capture_group(group)
+        finally:
+            for mate in riding:
+                mate.rides = False
+        for mate in riding:
+            mate.trace = captured.get(mate.job.prompt)
+            mate.alone = mate.trace is None
         return captured.get(job.prompt) or self._capture(job.prompt, ())
 
     def _traces(self, work: Work) -> list[Trace]:
@@ -174,15 +181,17 @@ class Supply:
             missing = [prompt for prompt in missing if prompt not in done]
         return [done[prompt] for prompt in work.job.prompts]
 
-    def _mates(self, prompt: str) -> dict[str, list[Work]]:
-        """Waiting works that need a clean trace of another prompt, which nobody has yet."""
+    def _mates(self, first: Work) -> dict[str, list[Work]]:
+        """Waiting works that need a clean trace of another prompt, which nobody has yet, to be run
+        with a first one. All of them wait for the whole run, which is as long as they are many: so
+        who counts as one with others has no place in it beside those who do not."""
         with self.desk.lock:
             waiting = list(self.line.works)
         mates: dict[str, list[Work]] = {}
         for work in waiting:
             job = work.job
             fresh = TRACE & supplied(work.view) and not (work.trace or work.alone or job.edits)
-            if fresh and job.prompt != prompt:
+            if fresh and job.prompt != first.job.prompt and _go_together(first, work):
                 mates.setdefault(job.prompt, []).append(work)
         return {p: w for p, w in mates.items() if (self.name, p, ()) not in self.house.traces}
 
@@ -233,9 +242,17 @@ class Supply:
     def _run(self, prompts: list[str], edits: tuple[Edit, ...] = ()) -> list[Trace]:
         """A trace of each prompt, in one run: beside this process, or here."""
         traces = self.runner.capture(prompts, edits) if self.runner is not None else None
-        if traces is None and len(prompts) > 1:
-            traces = self.model.capture_many(prompts)
-        return traces or [self.model.capture(prompts[0], edits)]
+        if traces is not None:
+            return traces
+        with between_blocks(self.model.architecture.blocks, step_aside):
+            if len(prompts) > 1:
+                return self.model.capture_many(prompts)
+            return [self.model.capture(prompts[0], edits)]
+
+
+def _go_together(one: Work, other: Work) -> bool:
+    many = is_one_of_many(one.party), is_one_of_many(other.party)
+    return one.party[:-1] == other.party[:-1] if any(many) else True
 
 
 def _runner(model: Model) -> Runner | None:

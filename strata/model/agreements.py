@@ -60,7 +60,9 @@ class Runs(Protocol):
         self, rows: Sequence[Tensor], recorder: Recorder
     ) -> tuple[Tensor, Tensor | None, Tensor]: ...
 
-    def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]: ...
+    def go_on(
+        self, token_ids: Tensor, n_tokens: int, recorder: Recorder, **settings: Any
+    ) -> Any: ...
 
     def capture_row(self, token_ids: Tensor) -> Trace: ...
 
@@ -105,7 +107,10 @@ def cache(model: Runs) -> float:
     """How far the logits of a continuation, one token after the other with the KV cache, are from
     those of plain runs of the whole text."""
     row = _random(model, min(_long(model), model.prompt_limit - _MORE))
-    ids, theirs = model.steps(row, _MORE)
+    recorder = Recorder(model.architecture, record=False)
+    told = {"output_logits": True, "return_dict_in_generate": True}
+    output = model.go_on(row, _MORE, recorder, min_new_tokens=_MORE, **told)
+    ids, theirs = output.sequences[0, len(row) :], torch.cat(output.logits)  # (n,), (n, V)
     whole = [torch.cat([row, ids[:i].cpu()]) for i in range(_MORE)]
     plain = [model.forward([text], _recorder(model))[2][0, -1] for text in whole]
     return max(_apart(*pair) for pair in zip(theirs, plain, strict=True))

@@ -7,7 +7,8 @@ own thread only, see `here`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,19 @@ from strata.model.architecture import Architecture, Write
 from strata.model.blocks import here, state_in, state_of, with_state, with_state_in
 from strata.model.operations import Operation
 from strata.trace import EMBEDDING, Part, Skip
+
+
+@contextmanager
+def between_blocks(blocks: Sequence[nn.Module], let_others: Callable[[], None]) -> Iterator[None]:
+    """Inside, `let_others` is called before each block of a run of this thread. It may have the
+    model run in another thread, of which this run hears nothing."""
+    heard = here(lambda *_: let_others())
+    handles = [block.register_forward_pre_hook(heard) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Recorder:

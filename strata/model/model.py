@@ -240,32 +240,27 @@ class Model:
         n_tokens = limits.at_least_one(n_tokens)
         longest = len(token_ids) + n_tokens
         operations = self._resolved(edits, token_ids, longest)
+        chosen: dict[str, Any] = {"drawn": drawn(temperature, seed), "progress": progress}
+        recorder = Recorder(self.architecture, operations, record=False)
+        written = self.continued(token_ids, n_tokens, recorder, **chosen)
+        return self.texts.continuation(written, after=token_ids)
+
+    def continued(
+        self, token_ids: Tensor, n_tokens: int, recorder: Recorder, **chosen: Any
+    ) -> Tensor:
+        """(n,) ids of the continuation of (T,), the end token too: see `generate`."""
         limits.require_positions(len(token_ids), n_tokens, self._positions, self.config)
         if not self.check.cache_ok:
             raise ModelError(self.switched_off["cache"])
-        chosen: dict[str, Any] = {"drawn": drawn(temperature, seed), "progress": progress}
         chosen["eos_token_id"] = sorted(end_ids(self._network, self.tokenizer)) or None
-        output = self._generated(token_ids, n_tokens, operations, **chosen)
-        return self.texts.continuation(output[0, len(token_ids) :], after=token_ids)
+        output: Tensor = self.go_on(token_ids, n_tokens, recorder, **chosen)
+        return output[0, len(token_ids) :].cpu()
 
-    def steps(self, token_ids: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
-        """(n,) ids of a greedy continuation and (n, V) the logits that chose each."""
-        output = self._generated(
-            token_ids,
-            n_tokens,
-            (),
-            min_new_tokens=n_tokens,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        return output.sequences[0, len(token_ids) :], torch.cat(output.logits)
-
-    def _generated(
-        self, token_ids: Tensor, n_tokens: int, operations: Sequence[Operation], **settings: Any
-    ) -> Any:
+    def go_on(self, token_ids: Tensor, n_tokens: int, recorder: Recorder, **settings: Any) -> Any:
+        """What `strata.model.generation.generated` gives, while `recorder` hears each step."""
         settings.setdefault("pad_token_id", self.tokenizer.pad_token_id or 0)
         ids = token_ids[None].to(self.device)  # (1, T)
-        with torch.inference_mode(), Recorder(self.architecture, operations, record=False):
+        with torch.inference_mode(), recorder:
             return generated(self._network, self.config, ids, n_tokens, settings)
 
     def replay(

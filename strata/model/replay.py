@@ -52,7 +52,7 @@ def replay(
     _require_clean(trace)
     if not operations:
         return
-    inputs = _inputs(network, architecture, trace.token_ids)
+    inputs = inputs_of(network, architecture, trace.token_ids)
     # As they join: what is made within a block goes through it, last of all that do.
     order = sorted(
         range(len(operations)), key=lambda i: (_start(operations[i]), _is_within(operations[i]))
@@ -134,7 +134,7 @@ def _last_states(
         if block == len(architecture.blocks):
             break
         given = inputs[block]
-        args, kwargs = (_repeated(each, len(batch)) for each in (given.args, given.kwargs))
+        args, kwargs = (repeated(each, len(batch)) for each in (given.args, given.kwargs))
         with _edited_rows(architecture, block, len(batch), filter(_is_within, joining)):
             module = architecture.blocks[block]
             output = module(batch.reshape(*batch.shape[:2], *given.form), *args, **kwargs)
@@ -178,7 +178,9 @@ def _edited_rows(
 
 
 @torch.inference_mode()
-def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list[Inputs]:
+def inputs_of(
+    network: Any, architecture: Architecture, token_ids: Tensor, *, use_cache: bool = False
+) -> list[Inputs]:
     """What each block is called with besides the state: masks and rotary angles, which differ by
     block but depend on positions only.
 
@@ -205,7 +207,8 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
             block.forward = here(lambda *args, **kwargs: given[0], elsewhere=block.forward)
         head = architecture.head
         head.forward = here(lambda state: state, elsewhere=head.forward)
-        network(input_ids=token_ids[None].to(network.device), use_cache=False, return_dict=True)
+        ids = token_ids[None].to(network.device)
+        network(input_ids=ids, use_cache=use_cache, return_dict=True)
     finally:
         for handle in handles:
             handle.remove()
@@ -214,14 +217,14 @@ def _inputs(network: Any, architecture: Architecture, token_ids: Tensor) -> list
     return inputs
 
 
-def _repeated(given: Any, n_rows: int) -> Any:
+def repeated(given: Any, n_rows: int) -> Any:
     """Arguments for one row as arguments for many: what has rows (or heads, in ALiBi) first."""
     if isinstance(given, Tensor):
         return given.repeat(n_rows, *[1] * (given.ndim - 1)) if given.ndim > 1 else given
     if isinstance(given, tuple):
-        return tuple(_repeated(each, n_rows) for each in given)
+        return tuple(repeated(each, n_rows) for each in given)
     if isinstance(given, dict):
-        return {name: _repeated(each, n_rows) for name, each in given.items()}
+        return {name: repeated(each, n_rows) for name, each in given.items()}
     return given
 
 

@@ -7,13 +7,16 @@ numbers stay in one core's cache so, and no core waits for another between two o
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from strata.runtime.stepping_aside import step_aside
 
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
@@ -27,6 +30,7 @@ def spread(
     """`work` of every piece, in their order, without gradients; an error of the first that failed.
 
     On the processor as many pieces at a time as torch has threads; a GPU's are done in turn.
+    Between pieces others may go first, so no more of them wait for the workers than keep them busy.
     """
 
     def quietly(piece: Piece) -> Done:
@@ -34,9 +38,19 @@ def spread(
             return work(piece)
 
     n_threads = torch.get_num_threads()
-    if device.type != "cpu" or n_threads == 1:
-        return [quietly(piece) for piece in pieces]
-    return list(_workers(n_threads).map(quietly, pieces))
+    at_once = 1 if device.type != "cpu" else n_threads
+    done: list[Done] = []
+    waiting = deque[Future[Done]]()
+    for piece in pieces:
+        if at_once == 1:
+            done.append(quietly(piece))
+        else:
+            waiting.append(_workers(n_threads).submit(quietly, piece))
+            if len(waiting) <= at_once:
+                continue
+            done.append(waiting.popleft().result())
+        step_aside()
+    return done + [each.result() for each in waiting]
 
 
 @cache

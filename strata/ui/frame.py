@@ -74,9 +74,9 @@ if here is not None and here.is_teacher:
 # One list: of a list in sections Streamlit makes markup that is none to who cannot see it.
 navigation = st.navigation([*first, *pages.values()], expanded=True)
 shown = at if at is not None and pages[at.page] == navigation else None
-if navigation != root:  # the window of which is called Strata
-    step = [f"{shown.lesson.title}, step {shown.number + 1}"] if shown else []
-    style.name_window(*step, navigation.title)
+step = [f"{shown.lesson.title}, step {shown.number + 1}"] if shown else []
+# Also the first one: the browser's way back leaves it with the name of the page before.
+style.name_window(*step, *([] if navigation == root else [navigation.title]))
 if here is not None and here.group is not None:
     follow.the_class()
 if here is not None and here.is_teacher and navigation != root:  # whose address must stay bare

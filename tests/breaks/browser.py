@@ -37,7 +37,7 @@ BREAKS: tuple[Break, ...] = (
         file="strata/ui/classroom/live.js",
         old='if (memory("declined call") === call.id || memory(',
         new="if (memory(",
-        tests=("tests/browser/test_class.py::test_bring_everyone_here",),
+        tests=("tests/browser/test_hour.py::test_an_hour",),
     ),
     Break(
         name="a neighbour's screen tells the answer",
@@ -45,7 +45,7 @@ BREAKS: tuple[Break, ...] = (
         file="strata/ui/anatomy/style.css",
         old='[class*="st-key-verdict_"] > div { display: none !important; }',
         new='[class*="st-key-verdict_"] > div {}',
-        tests=("tests/browser/test_class.py::test_vote_talk_and_vote_again",),
+        tests=("tests/browser/test_hour.py::test_an_hour",),
     ),
     Break(
         name="the drawer stays open on a phone",

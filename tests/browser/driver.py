@@ -22,6 +22,12 @@ OPTIONS = (
     # while they come: with what `windows` keeps open, a page takes two thirds of the processor.
     "--process-per-site --disable-features=ScriptStreaming"
 ).split()
+# A page of a test lives for seconds: to compile its scripts to the best code costs more than that
+# code saves, and a small heap is cleared all the time. A fifth of what the renderer takes.
+OPTIONS.append(
+    "--js-flags=--no-opt --no-maglev --always-sparkplug "
+    "--min-semi-space-size=64 --max-semi-space-size=64"
+)
 # Milliseconds: a machine of two cores may be busy with other tests.
 PATIENCE = 1000 * int(os.environ.get("STRATA_TEST_PATIENCE", "120"))
 DESK: ViewportSize = {"width": 1440, "height": 900}

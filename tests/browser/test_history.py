@@ -35,6 +35,9 @@ def test_the_step_before_is_one_press_back_on_its_own_page(page: Page, address: 
         expect(page).to_have_title(f"{lesson.title}, step {number + 1} · {title} · Strata")
         expect(page.locator(".st-key-set_up button")).to_have_count(0)  # as it was left
         expect(page).to_have_url(re.compile(rf"/{lesson.page_of(number)}\?.*step_of_lesson="))
+    page.reload()
+    at_step(page, 0, lesson.steps[0], count)
+    expect(page.locator(".st-key-set_up button")).to_have_count(0)  # also to a new session
     page.go_forward()
     at_step(page, 1, lesson.steps[1], count)
     page.go_back()

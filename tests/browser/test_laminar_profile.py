@@ -28,6 +28,9 @@ def toggle(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stCheckbox").filter(has_text=label).locator("label").first
 
 
+MARKED = "The\u200b⟦␣capital⟧\u200b␣of\u200b⟦␣France⟧\u200b␣is"
+
+
 def asks(page: Page, **wanted: str) -> None:
     for name, value in wanted.items():
         expect(page).to_have_url(re.compile(rf"[?&]{name}={re.escape(value)}(&|$)"))
@@ -36,14 +39,14 @@ def asks(page: Page, **wanted: str) -> None:
 def test_a_point_that_is_clicked_says_which_pair_it_is(page: Page, address: str) -> None:
     visit(page, address)
     expect(reading(page)).to_contain_text("The median cosine of 6 pairs goes from −0.10 at layer 0")
-    expect(page.get_by_text("The⟦␣capital⟧␣of⟦␣France⟧␣is")).to_be_visible()
+    expect(page.get_by_text(MARKED)).to_be_visible()
     points = chart(page, "Laminar profile").locator("svg g.mark-symbol").first.locator("path")
     expect(points).to_have_count(32 * 6)
     points.nth(1).hover()  # at layer 0, of “␣capital” and “␣France”
     expect(page.locator("#vg-tooltip-element")).to_contain_text("3 ␣France")
     points.nth(1).click()
     expect(page.get_by_text("The pair that you clicked")).to_be_visible()
-    expect(page.get_by_text("The⟦␣capital⟧␣of⟦␣France⟧␣is")).to_be_visible()
+    expect(page.get_by_text(MARKED)).to_be_visible()
     expect(
         page.get_by_text("At layer 0 “␣capital” (1) and “␣France” (3) have a cosine of")
     ).to_be_visible()

@@ -11,10 +11,10 @@ from strata.classroom import watch
 from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from tests import small
+from tests.browser.attending import LESSON, SECRET, join, new_class, teacher
 from tests.browser.driver import Newcomer
 from tests.browser.screen import said
 from tests.browser.server import WITHOUT_A_PROCESS, free_port, serve
-from tests.browser.test_class import LESSON, SECRET, join, new_class, teacher
 from tests.browser.test_lessons import answer, apply, at_step, panel, settled
 from tests.databases import own_server
 from tests.storage.test_outbox import until

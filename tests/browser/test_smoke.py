@@ -82,6 +82,20 @@ def test_states_by_layer(page: Page, address: str) -> None:
         "aria-label", re.compile(r"From 2\.6\d* at layer 0 to 619\.\d at layer 30")
     )
     expect(reading(page)).to_contain_text("all 576 dimensions are drawn")
+    # What explains a term of a title goes where the title goes, though nothing else changes.
+    norm = chart(page, "Norm by layer")
+    term = norm.locator("xpath=ancestor::*[@data-testid='stElementContainer'][1]").locator(".term")
+    words = norm.locator(".role-title-text text").first
+    expect(term).to_have_count(2)
+    words.evaluate("each => each.setAttribute('transform', 'translate(0,60)')")
+    both = [term.first.element_handle(), words.element_handle()]
+    page.wait_for_function(
+        """both => {
+          const [term, words] = both.map(each => each.getBoundingClientRect());
+          return Math.abs(term.y + term.height / 2 - words.y - words.height / 2) < 4;
+        }""",
+        arg=both,
+    )
     green_proof(page)
     no_exception(page)
     assert watch.complaints == []
@@ -108,6 +122,9 @@ def test_the_first_page_is_a_guess_then_a_sentence_of_ones_own(page: Page, addre
     settled(page)
     expect(prompt_box(page)).to_have_value("Two plus two is")
     expect(reading(page)).to_contain_text("After “Two plus two is”")
+    page.go_back()
+    expect(word).to_have_value("passed")
+    expect(said).to_contain_text("yours, “␣passed”")
     assert watch.complaints == []
 
 
@@ -120,7 +137,10 @@ def test_doors_of_the_first_page(page: Page, small_address: str) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Begin").click()
     expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
+    expect(page.locator(".st-key-lesson_panel")).to_contain_text("The page is set up")
+    expect(page).to_have_title(re.compile("step 1 · Predictions · Strata"))
     sidebar(page).get_by_role("link", name="Start").click()
+    expect(page).to_have_title("Strata")
     page.get_by_role("button", name="Back to the lesson").click()
     expect(page.locator(".st-key-lesson_panel")).to_contain_text("step 1 of")
     page.goto(f"{small_address}/?example=gold")  # a link that asks for more is no beginning

@@ -63,10 +63,16 @@ def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
     screen.no_exception(page)
 
 
-def test_the_page_stays_usable_while_a_map_is_drawn(page: Page, address: str) -> None:
+def test_while_a_map_is_drawn_a_coarser_one_is_offered_and_the_page_stays_usable(
+    page: Page, address: str
+) -> None:
     visit(page, address)
-    page.goto(f"{address}/trajectories?example=long&n=100&epochs=500")
+    page.goto(f"{address}/trajectories?example=long&n=100&epochs=200")
     expect(page.get_by_text(re.compile("UMAP: epoch|nearest neighbours"))).to_be_visible()
+    # One of fewer layers is offered, and to be had by one press.
+    page.get_by_role("button", name=re.compile("Coarser: every fourth layer, about")).click()
+    eventually_asks(page, map_stride="4")
+    expect(chart(page, "Activations").locator("svg")).to_contain_text("9 of 31 layers")
     page.get_by_role("tab", name="Gradient norms").click()
     expect(chart(page, "Norm of the gradient, by layer and token")).to_be_visible()
     settled(page)

@@ -91,6 +91,8 @@ def test_the_bars_follow_and_all_else_waits(page: Page, small_address: str) -> N
     expect(note(page)).to_contain_text(f"As you type, after “{LATEST}”")
     assert asked == [TYPED, LATEST], "the latest wins"
     expect(chart(page, OTHERS)).to_be_visible()
+    expect(page.get_by_text("What really followed")).to_have_count(0)  # in another text
+    expect(page.get_by_text("Entropy of the prediction")).to_have_count(0)
     # The rest is of the prompt that was looked into, and so is the link.
     expect(reading(page)).to_contain_text("After “The capital of”")
     expect(strip(page).get_by_role("button")).to_have_count(5)
@@ -104,6 +106,7 @@ def test_the_bars_follow_and_all_else_waits(page: Page, small_address: str) -> N
         expect(said(page, "refusal")).to_have_count(0)
     prompt_box(page).fill(FRANCE)
     expect(note(page)).to_contain_text("Click a bar to go on")
+    expect(page.get_by_text("What really followed")).to_be_visible()
 
     prompt_box(page).fill(TYPED)
     expect(chart(page, OTHERS)).to_be_visible()

@@ -10,6 +10,7 @@ from typing import Any
 
 import altair
 import jsonschema
+import pandas as pd
 import pytest
 
 from strata import charts
@@ -162,6 +163,17 @@ def test_one_colour_language(chart: Chart) -> None:
         if channel == "color" and one.get("field") == "layer":
             assert one["scale"]["scheme"] == scale_of(DEPTH)["scheme"]
     assert chart.spec["config"]["axis"]["labelColor"] is LABEL
+
+
+def test_what_is_written_along_a_short_axis_fits_it() -> None:
+    layers = pd.DataFrame({"layer": range(4), "value": 1.0})
+    short, long = (
+        charts.by_layer(layers, "By layer", each) for each in ("Norm", "Excess kurtosis")
+    )
+    assert long.height > short.height
+    # Of fifty bars the first one's label would lie on the second's.
+    assert bars().spec["encoding"]["y"]["axis"]["labelFlush"] is False
+    assert outliers().spec["encoding"]["x"]["scale"]["padding"] > 10, "the last number is whole"
 
 
 def test_bars_mark_the_token_that_followed() -> None:

@@ -24,6 +24,7 @@ from strata.model import Model
 from strata.trace import Trace
 
 LONG = 60  # tokens: of longer prompts not everything is said twice
+SHORT = 10  # tokens: of longer ones pairs and continuations are not told, which cost a run each
 LONGEST = 700  # characters of all that is said of one figure
 LONGEST_SENTENCE = 330
 _THINGS = "tokens layers pairs cells positions parts dimensions times runs states panels columns"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from strata.concepts.run import VIEWS
-from strata.concepts.target import named, note, target
+from strata.concepts.scaling import CONCEPT
+from strata.concepts.target import leads, named, note, target, times_as_likely
 from strata.errors import InputError
 from strata.model import Model
 from strata.model.tokenizer import Tokenizer
@@ -95,3 +98,25 @@ def test_a_token_by_its_id(model: Model) -> None:
 
 def test_both_are_views() -> None:
     assert {target, named} <= set(VIEWS)
+
+
+def test_which_of_two_words_is_ahead() -> None:
+    missing = pd.Series(pd.array([pd.NA] * 3, dtype="Int64"))
+    value = pd.Series([-0.5, 2.0, 0.0])
+    assert leads(missing, value).tolist() == [False, True, False]
+    assert leads(pd.Series([0, 3, 0]), value).tolist() == [True, False, True]
+    frame = pd.DataFrame({"factor": 0.5, "rank": missing, "logprob": value})
+    assert CONCEPT.measures["share_first"](frame) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (math.log(62), "“a” is 62 times as likely as “b”"),
+        (-math.log(1_234), "“b” is 1,234 times as likely as “a”"),
+        (0.001, "“a” and “b” are equally likely"),
+        (900.0, "“a” is more than a million times as likely as “b”"),
+    ],
+)
+def test_a_difference_in_words(difference: float, said: str) -> None:
+    assert times_as_likely(difference, "a", "b") == said

@@ -24,14 +24,15 @@ LABELS = {
 PLAIN = set(
     """
     a added after alike and answer answered append are as at axes before beside best beyond by
-    change choose colours comes common compared counts density depth distance each edited example
-    examples excess expected far first follow followed from have hint in include is it its kind
-    large largest last learners least leave likelier linear logarithmic many map mean method
-    mistake model most near nearness next no observed of on one only or orange other out output
-    pair pairs part pinned play position positions prediction prompt prompts question reached
-    read runs s same sample scaled second share shortcut show similarity so squared step
-    subtitle sum suppressed text that the their they this through title to too took top two type
-    unit up value values vote votes where who whose with word write your yours zoom
+    cell change choose colours comes common compared counts density depth difference distance
+    each edited effect estimated exact example examples excess expected far first follow
+    followed from have hint in include is it its kind large largest last learners least leave
+    likelier linear logarithmic many map mean method minus mistake model most near nearness next
+    no observed of on one only or orange other out output pair pairs part pinned play position
+    positions prediction prompt prompts question reached read runs s same sample scaled second
+    share shortcut show similarity so squared step subtitle sum suppressed text that the their
+    they this through title to too took top two type unit up value values vote votes where who
+    whose with word write your yours zoom
     """.split()
 )
 CODE = {"expr", "fontSize"}  # keys of a title's properties

@@ -35,6 +35,7 @@ class FakeModel:
 
     n_layers, d_model, d_vocab, prompt_limit, n_bytes = 2, 4, 10, 1_000, 123
     blocks_path = "blocks"
+    architecture = SimpleNamespace(blocks=())
     family, device, dtype, check = "fake", "cpu", torch.float32, ModelCheck(0.0, 0.0)
     switched_off: ClassVar[dict[str, str]] = {}
     reader = "AutoModelForCausalLM"

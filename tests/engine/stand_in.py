@@ -26,12 +26,15 @@ assert type(pickle.load(sys.stdin.buffer)) is int  # the file of the weights
 say(pickle.dumps(("ready",)))
 while True:
     try:
-        [prompt], edits = pickle.load(sys.stdin.buffer)
+        number, [prompt], edits = pickle.load(sys.stdin.buffer)
     except EOFError:
         break
     assert edits == ()
-    say(answers[prompt])
+    say(answers[number, prompt])
 """
+
+
+_RUNS = 10  # most that a test asks one runner for
 
 
 def stand_in(model: Model, prompts: Sequence[str], file: Path) -> str:
@@ -40,6 +43,8 @@ def stand_in(model: Model, prompts: Sequence[str], file: Path) -> str:
     answers = {}
     for prompt in prompts:
         trace = model.capture(prompt)
-        answers[prompt] = pickle.dumps(([runner._packed(trace, trace.check)],), protocol=5)
+        packed = [runner._packed(trace, trace.check)]
+        for number in range(_RUNS):
+            answers[number, prompt] = pickle.dumps((number, packed), protocol=5)
     file.write_bytes(pickle.dumps(answers))
     return _PROGRAM.format(path=str(file))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from strata.engine import Future, LocalEngine
 from strata.errors import InputError
-from strata.trace import Scale
+from strata.runtime.stepping_aside import step_aside
+from strata.trace import Scale, Trace
 from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job
+
+
+def long(trace: Trace, progress: Callable[[float, str], None]) -> pd.DataFrame:
+    return pd.DataFrame({"text": [trace.text]})
 
 
 class Bench:
@@ -18,7 +24,7 @@ class Bench:
 
     def __init__(self, **settings: Any) -> None:
         self.model, self.gate = FakeModel(), Gate()
-        views = {"gate": self.gate.view}
+        views = {"gate": self.gate.view, "long": long}
         self.engine: LocalEngine = engine(views, lambda name, progress: self.model, **settings)
         self.engine.submit(job("gate", "hold"))
         assert self.gate.started.wait(PATIENCE)
@@ -191,3 +197,20 @@ def test_a_job_cancelled_after_its_batch_is_not_computed(bench: Bench) -> None:
     first.result(PATIENCE)
     bench.engine.run(job("plain"))
     assert ran == ["a b"]
+
+
+def test_who_is_in_a_run_does_not_go_first_between_its_blocks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long view lets short ones pass, also while its prompt is run with theirs."""
+    together = bench.model.capture_many
+
+    def in_steps(texts: Sequence[str]) -> list[Trace]:
+        step_aside()
+        return together(texts)
+
+    monkeypatch.setattr(bench.model, "capture_many", in_steps)
+    bench.submit("passes the gate", view="plain")
+    prompts = bench.submit("a b", view="long") + bench.submit("c d", "e f")
+    assert bench.answers(prompts) == ["a b", "c d", "e f"]
+    assert bench.model.calls == [("capture_many", ("a b", "c d", "e f"))]

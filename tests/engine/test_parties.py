@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import pandas as pd
 import pytest
 
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError
-from tests.engine.fakes import Clock, Gate, engine, hold, job
+from strata.runtime.stepping_aside import step_aside
+from strata.trace import Trace
+from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
 from tests.engine.test_limits import order
 
 MANY = [f"eve{n}" for n in range(12)]  # members made by one hand
@@ -97,3 +100,62 @@ def test_others_always_find_a_place(gate: Gate) -> None:
             made.submit(job("words", "ann again"), "ann")
         made.submit(job("plain", "tom"), "tom")
         gate.open.set()
+
+
+# -- one run at a time: who is in it, and who need not wait for its end ------------------------
+
+
+def test_who_has_just_joined_is_not_run_together_with_others(gate: Gate) -> None:
+    """A run of eight prompts takes five times as long as one of a single prompt."""
+    model = FakeModel()
+    limits = {name: Limits(party=party) for name, party in PARTIES.items()}
+    limits["una"] = Limits(party=("4a", "new", "una"))
+    made = engine({"gate": gate.view}, lambda name, progress: model, limits=limits)
+    with made:
+        hold(made, gate)
+        waiting = [
+            made.submit(job("words", f"of {name}"), name)
+            for name in (*MANY[:3], "ann", "ben", "tom", "una")
+        ]
+        gate.open.set()
+        for each in waiting:
+            each.result(PATIENCE)
+    together = [{text.removeprefix("of ") for text in run} for run in model.called("capture_many")]
+    assert sorted(map(sorted, together)) == [["ann", "ben", "tom"], ["eve0", "eve1", "eve2"]]
+    assert model.called("capture") == [("of una",)]
+
+
+class Steps:
+    """A short view of two steps: it has begun, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = Event(), Event()
+        self.ran: list[str] = []
+
+    def view(self, trace: Trace) -> pd.DataFrame:
+        first = not self.begun.is_set()
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE)
+        if first:
+            step_aside()
+        self.ran.append(trace.text)
+        return pd.DataFrame({"text": [trace.text]})
+
+
+@pytest.mark.parametrize(
+    ("whose", "order"),
+    [("eve0", "tom eve0 eve1 ann ben"), ("ann", "ann eve0 tom ben eve1")],
+    ids=["of those who have just joined", "of anybody else"],
+)
+def test_between_two_steps_others_pass_who_has_just_joined(whose: str, order: str) -> None:
+    steps = Steps()
+    limits = {name: Limits(party=party) for name, party in PARTIES.items()}
+    with engine({"steps": steps.view}, limits=limits) as made:
+        begun = [made.submit(job("steps", whose), whose)]
+        assert steps.begun.wait(PATIENCE)
+        others = [name for name in ("eve0", "eve1", "ann", "ben", "tom") if name != whose]
+        begun += [made.submit(job("steps", name), name) for name in others]
+        steps.go_on.set()
+        for each in begun:
+            each.result(PATIENCE)
+    assert steps.ran == order.split()

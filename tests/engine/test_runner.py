@@ -24,7 +24,6 @@ from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
 from strata.trace import Keep, ModelCheck, Replace, Scale, Skip, State, Trace
-from tests.engine.stand_in import stand_in
 from tests.tiny import LIMIT, PROMPT
 
 Tiny = Callable[[str], Model]
@@ -82,26 +81,6 @@ def runs(pid: int) -> bool:
 def running(tiny: Tiny) -> Iterator[Runner]:
     """The process of a tiny Gemma: caps, tied weights, local attention."""
     running = Runner(tiny("gemma2"))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def quickly(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Model]:
-    """`quickly(name)`: a tiny model, whose processes from now on are stand-ins."""
-
-    def model(name: str) -> Model:
-        program = stand_in(tiny(name), [PROMPT, "b", "c"], tmp_path / "answers")
-        monkeypatch.setattr("strata.runtime.side_process._PROGRAM", program)
-        return tiny(name)
-
-    return model
-
-
-@pytest.fixture
-def expendable(quickly: Callable[[str], Model]) -> Iterator[Runner]:
-    """One whose process may end."""
-    running = Runner(quickly("gpt2"))
     yield running
     running.close()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from strata.errors import StrataError
 from strata.model import Model
+from strata.model.hooks import Recorder
 from strata.trace import Scale
 from strata.weights.catalogue import ModelCard
 from tests import tiny
@@ -105,8 +106,9 @@ def _served(family: str, network: Any) -> Outcome:
     if model.gradients(tiny.PROMPT).shape != trace.hidden.shape:
         wrong.append("gradients")
     if check.cache_ok:
-        _, logits = model.steps(ids, 2)
-        if _apart(logits[0], plain[-1]) > 1e-4:
+        told = {"output_logits": True, "return_dict_in_generate": True, "min_new_tokens": 2}
+        output = model.go_on(ids, 2, Recorder(model.architecture, record=False), **told)
+        if _apart(output.logits[0][0], plain[-1]) > 1e-4:
             wrong.append("continuation")
     if wrong:
         return Outcome(family, "wrong", ", ".join(wrong))

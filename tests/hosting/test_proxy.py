@@ -20,9 +20,9 @@ from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.ui.server import door
 from tests import small
+from tests.browser.attending import LESSON, answer_first_question, join
 from tests.browser.driver import Newcomer
 from tests.browser.server import WITHOUT_A_PROCESS, has_ended, started
-from tests.browser.test_class import LESSON, answer_first_question, join
 from tests.browser.test_lessons import at_step, panel
 from tests.databases import new_place
 from tests.hosting.proxy import Proxy, before, caddy

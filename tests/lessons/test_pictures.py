@@ -60,6 +60,19 @@ def test_a_guessed_token_is_marked_or_added_with_rank_and_probability(token_id: 
     assert with_guess(other, Guess("figure", "x", token=token)) is other
 
 
+def test_a_guess_lies_below_the_numbers_beside_bars() -> None:
+    bars = FORMS["bars"]()
+    drawn = with_guess(bars, Guess("figure", "x", (0.7,)))
+    kinds = [layer["mark"]["type"] for layer in drawn.spec["layer"]]
+    assert kinds == ["bar", "rule", "text", "text"], "and on a ground of their own"
+    ground, number = drawn.spec["layer"][2:]
+    assert ground["mark"]["stroke"] == {"expr": "background"}
+    assert ground["encoding"] == number["encoding"]
+    [picture] = as_pictures([as_spec(drawn)])
+    said = bars.frame["number"].iloc[0]
+    assert picture.index("#c2185b") < picture.index(f">{said}<")
+
+
 def test_the_next_of_all_tokens_follows_without_dots() -> None:
     bars = FORMS["bars"]()
     chart = replace(bars, frame=bars.frame.assign(token_id=range(len(bars.frame))))

@@ -17,6 +17,7 @@ import torch
 from strata.concepts.scaling import sweep
 from strata.errors import ModelError
 from strata.model import Model, agreements, load_model, remembered
+from strata.model.hooks import Recorder
 from strata.trace import Scale
 from tests import tiny as tiny_models
 from tests.families.build import build as build_family
@@ -142,7 +143,8 @@ def test_positions_are_those_of_a_text_that_is_read_anew(
     ids = model.encode(SHORT)
     edits = (Scale(1, -3.0, positions=(1, len(ids))),)
     made = model._resolved(edits, ids, len(ids) + 6)
-    output = model._generated(ids, 6, made, use_cache=False)
+    recorder = Recorder(model.architecture, made, record=False)
+    output = model.go_on(ids, 6, recorder, use_cache=False)
     assert output[0, len(ids) :].tolist() == twin("llama").greedy(ids, 6, edits)
 
 

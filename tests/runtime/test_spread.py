@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from strata.runtime.cores import spread
+from strata.runtime.stepping_aside import between_steps, step_aside
 
 CPU = torch.device("cpu")
 
@@ -40,3 +41,26 @@ def test_an_error_reaches_the_caller() -> None:
 def test_the_pieces_of_a_gpu_are_done_in_turn_here() -> None:
     names = spread(lambda _: threading.current_thread().name, range(3), torch.device("cuda"))
     assert set(names) == {threading.current_thread().name}
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_others_go_first_between_pieces(device: str) -> None:
+    """Also with pieces of their own, which need not wait for all that are left."""
+    order: list[str] = []
+
+    def another() -> None:
+        order.append("another")
+        with between_steps(lambda: order.append("within")):
+            spread(lambda piece: order.append(f"its {piece}"), range(2), torch.device(device))
+
+    step_aside()
+    with between_steps(another):
+        done = spread(
+            lambda piece: order.append(f"{piece}") or piece, range(8), torch.device(device)
+        )
+    assert done == list(range(8))
+    assert order.index("its 1") < order.index("7")
+    n_seen = order.count("another")
+    step_aside()
+    assert order.count("another") == n_seen > 1

@@ -23,6 +23,9 @@ VIEWS = [
     *(each for each in EVERY if each[0] != "trajectories" or each[1].get("method") == "PCA"),
     ("predictions", {"k": 5}),
     ("logit_lens", {"mode": "attn_frozen_norm", "view": "Where the target's logit comes from"}),
+    *((stem, {"minus_choice": 5}) for stem in ("logit_lens", "scaling")),
+    ("scaling", {"minus_choice": 5, "view": "Every factor"}),
+    ("logit_lens", {"view": "While it writes", "n_written": 4}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
 ]
@@ -72,7 +75,8 @@ def test_figures_speak_one_language(stem: str, chosen: dict[str, Any], small: No
         title = spec["title"]
         assert title["text"]
         for axis in quantities(spec):
-            assert UNITS.search(axis.get("title", "")), (title, axis)
+            named = axis.get("title", "")  # a long one is a list of lines
+            assert UNITS.search(named if isinstance(named, str) else " ".join(named)), (title, axis)
         if chart.alt.startswith("Cosine ("):  # the legend of the matrices beside it
             continue
         subtitle = title["subtitle"]

@@ -78,6 +78,10 @@ EVERY = [
         for method in ("UMAP", "PCA")
     ),
     ("trajectories", {"view": "Against chance"}),
+    *(
+        ("patching", {"view": view, "pair": "own", "second_text": "the cat sat on the mat ."})
+        for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
+    ),
 ]
 
 
@@ -102,3 +106,21 @@ def empty(chart: Any) -> bool:
     rows = pa.ipc.open_stream(chart.datasets[0].data.data).read_pandas()
     numbers = [name for name in ("cosine", "value") if name in rows]
     return rows.empty or any(rows[name].isna().all() for name in numbers)
+
+
+def test_a_map_of_some_factors_says_so_and_all_can_be_had(small: None) -> None:
+    chosen = {"view": "Every factor", "few_factors": True}
+    arguments = (str(PAGES / "scaling.py"), "the cat", chosen)
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+
+    def factors() -> list[float]:
+        drawn = app.get("vega_lite_chart")[-1].proto
+        rows = pa.ipc.open_stream(drawn.datasets[0].data.data).read_pandas()
+        return sorted(set(rows["factor"]))
+
+    assert factors() == [0, 1, 2]
+    assert "3 of 9 factors" in app.get("vega_lite_chart")[-1].proto.spec
+    app.button(key="all_factors").click().run()
+    assert len(factors()) == 9
+    assert "of 9 factors" not in app.get("vega_lite_chart")[-1].proto.spec
+    assert not app.exception

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from strata.display.tokens import listed
+from strata.display.tokens import SPACE, listed
 
+_MAY_BREAK = "\u200b"  # a line may be broken here
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
 
@@ -124,13 +125,16 @@ def pair_reading(
 
 
 def context(shown: Sequence[str], a: int, b: int, reach: int = 12) -> str:
-    """The prompt as one line in which two positions are marked ⟦so⟧, with `reach` tokens around
-    each; "…" stands for what is left out."""
+    """The prompt as one text in which two positions are marked ⟦so⟧, with `reach` tokens around
+    each; "…" stands for what is left out. Its lines may break where a word begins only: a mark of
+    a space is no space to a browser, which would break them anywhere."""
     line, gap = "", False
     for position, token in enumerate(shown):
         if min(abs(position - a), abs(position - b)) > reach:
             line, gap = line if gap else line + "…", True
             continue
+        if line and token.startswith(SPACE):
+            line += _MAY_BREAK
         line, gap = line + (f"⟦{token}⟧" if position in (a, b) else token), False
     return line
 

@@ -3,6 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.logit_lens import measures, script
 from strata.concepts.logit_lens.contributions import attribution, proof, target_logit
+from strata.concepts.logit_lens.peaks import peaks
 from strata.concepts.logit_lens.script import modules
 from strata.concepts.logit_lens.tables import (
     cell,
@@ -13,6 +14,7 @@ from strata.concepts.logit_lens.tables import (
     statistics,
     write_norms,
 )
+from strata.concepts.logit_lens.written import written
 
 CONCEPT = Concept(
     title="Logit lens",
@@ -31,7 +33,9 @@ CONCEPT = Concept(
         grid,
         cell,
         followed,
+        peaks,
         proof,
+        written,
         mistakes,
         modules,
     ),

@@ -8,6 +8,7 @@ what they give to the token more than to another, or to the average one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from strata.concepts.logit_lens.rows import frozen_at_the_end
 from strata.concepts.run import check_position
-from strata.concepts.target import check_token
+from strata.concepts.target import TargetId, check_target, check_token, rank_of, value_of
 from strata.errors import InputError, ModelError
 from strata.model.architecture import lens_tolerance
 from strata.trace import Trace
@@ -29,27 +30,28 @@ Against = Literal["mean"] | int | None
 
 
 def attribution(
-    model: Model, trace: Trace, target_id: int, position: int, against: Against = None
+    model: Model, trace: Trace, target_id: TargetId, position: int, against: Against = None
 ) -> pd.DataFrame:
     """Where one token's logit comes from: part (embedding, attn, mlp, norm_bias, head_bias), block
     (missing where none), logit; 2L + 3 rows that sum to the logit before any cap.
 
     `against`: what is taken from each row, and so from their sum. None: nothing. "mean": what the
     part gives to the average of all V tokens; a token id: what it gives to that token. Only such
-    differences bear on probabilities.
+    differences bear on probabilities. A pair (a, b) as `target_id` is one already, a's rows less
+    b's: nothing and "mean" then give the same, since the average token's goes away.
 
     Each part goes through the final norm with its scale taken from hidden[L] at that position.
-    InputError for a bad token or position, a token against itself, or a run whose stream was
-    scaled; ModelError where the writes of this model are refused.
+    InputError for a bad token or position, a token against itself, a pair against a third token,
+    or a run whose stream was scaled; ModelError where the writes of this model are refused.
     """
-    position, token_id = check_position(trace, position), check_token(target_id, model.d_vocab)
-    against = check_against(model, token_id, against)
+    position, target_id = check_position(trace, position), check_target(target_id, model.d_vocab)
+    against = check_against(model, target_id, against)
     added = parts_of(trace)[:, position].to(model.device)  # (2L + 1, D)
     frozen = frozen_at_the_end(model, trace.hidden[:, position : position + 1])
     with torch.inference_mode():
-        logits = frozen.along(added, _apart(frozen.matrix, token_id, against)).tolist()
+        logits = frozen.along(added, _apart(frozen.matrix, target_id, against)).tolist()
         biases = [
-            float(_apart(bias, token_id, against))
+            float(_apart(bias, target_id, against))
             for bias in (frozen.norm_bias(), frozen.head_bias())
         ]
     blocks = [block for block in range(model.n_layers) for _ in range(2)]
@@ -63,46 +65,56 @@ def attribution(
 
 
 def target_logit(
-    model: Model, trace: Trace, target_id: int, position: int, against: Against = None
+    model: Model, trace: Trace, target_id: TargetId, position: int, against: Against = None
 ) -> pd.DataFrame:
     """What `attribution` has to add up to, from the model's last state and no part of it; one row:
     token_id, predicted, other ("" against nothing or the average), logit (before any cap, less what
-    `against` has), own (the logit as the model gives it), rank, prob. Errors as `attribution`."""
-    position, token_id = check_position(trace, position), check_token(target_id, model.d_vocab)
-    against = check_against(model, token_id, against)
+    `against` has), own (the logit as the model gives it), rank, prob. Of a pair (a, b) `other` is
+    b, own a difference too, and rank and prob are missing. Errors as `attribution`."""
+    position, target_id = check_position(trace, position), check_target(target_id, model.d_vocab)
+    against = check_against(model, target_id, against)
+    pair = isinstance(target_id, tuple)
+    token_id, other = target_id if isinstance(target_id, tuple) else (target_id, against)
     state = trace.hidden[-1, position].to(model.device)
     with torch.inference_mode():
         uncapped = replace(model.float_head, logit_cap=None).unembed(state)  # (V,)
         logits = model.float_head.unembed(state)
-    other = against if isinstance(against, int) else token_id
-    named = model.decode([token_id, other], after=trace.token_ids[: position + 1])
+    listed = [token_id, other] if isinstance(other, int) else [token_id]
+    predicted, *others = model.decode(listed, after=trace.token_ids[: position + 1])
+    rank = rank_of(logits, target_id)
     return pd.DataFrame(
         {
             "token_id": [token_id],
-            "predicted": named[:1],
-            "other": named[1:] if isinstance(against, int) else [""],
-            "logit": [float(_apart(uncapped, token_id, against))],
-            "own": [float(logits[token_id])],
-            "rank": [int((logits > logits[token_id]).sum())],
-            "prob": [float(logits.softmax(dim=-1)[token_id])],
+            "predicted": [predicted],
+            "other": others or [""],
+            "logit": [float(_apart(uncapped, target_id, against))],
+            "own": [float(value_of(logits, target_id))],
+            "rank": pd.array([rank], dtype="Int64") if pair else [rank],
+            "prob": [math.nan if pair else float(logits.softmax(dim=-1)[token_id])],
         }
     )
 
 
-def check_against(model: Model, token_id: int, against: Against) -> Against:
-    """The same; InputError unless it is None, "mean", or a token other than `token_id`."""
+def check_against(model: Model, target_id: TargetId, against: Against) -> Against:
+    """The same; InputError unless it is None, "mean", or, for a target that is no pair, a token
+    other than it."""
     if against is None or against == "mean":
         return against
     if isinstance(against, str):
         raise InputError(f'Compare with "mean" or a token\'s id, not {against!r}.')
-    if check_token(against, model.d_vocab) == token_id:
+    if isinstance(target_id, tuple):
+        raise InputError("A pair of words is a comparison already: compare it with nothing else.")
+    if check_token(against, model.d_vocab) == target_id:
         raise InputError("Compare a token with another one: against itself it has no difference.")
     return int(against)
 
 
-def _apart(values: Tensor, token_id: int, against: Against) -> Tensor:
+def _apart(values: Tensor, target_id: TargetId, against: Against) -> Tensor:
     """(V, ...) -> (...): the target's, less what it is compared with, in float64."""
-    own = values[token_id].double()
+    if isinstance(target_id, tuple):  # what an average has goes away
+        a, b = target_id
+        return values[a].double() - values[b].double()
+    own = values[target_id].double()
     if against is None:
         return own
     return own - (values.mean(dim=0, dtype=torch.float64) if against == "mean" else values[against])

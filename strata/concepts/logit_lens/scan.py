@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from strata.concepts.logit_lens.rows import ROWS, Reading
+from strata.concepts.target import TargetId, value_of
 from strata.display.tokens import display_candidate
 from strata.runtime.cores import spread
 
 if TYPE_CHECKING:
     from strata.model import Model
 
+Target = TargetId | list[int] | None  # a list: one for each position
 # Below this a logit adds nothing to a sum of float32 exponentials, and denormal numbers, which the
 # exponential would give, are many times slower.
 _NEGLIGIBLE = -80.0
@@ -32,15 +34,17 @@ def scan(
     *,
     largest: bool = True,
     detail: bool = False,
-    target_id: int | None = None,
+    target_id: Target = None,
     other: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """What every cell of a reading says, (n, T) arrays or (n, T, k).
 
     With k: logit, token_id, rank and prob of the k largest (or smallest) logits. With `detail`:
     entropy and kl_to_final in nats, final_id (the token that the model itself ranks first there),
-    and target_logit, target_prob, target_rank of one token, of `final_id` if `target_id` is None.
-    With `other`: other_id and other_logit of that many logits from the other end, outermost first.
+    and target_logit, target_prob, target_rank of one token: of `final_id` if `target_id` is None,
+    of one for each position if it is a list. Of a pair target_logit is the difference, and the
+    other two say nothing (NaN and 0). With `other`: other_id and other_logit of that many logits
+    from the other end, outermost first.
     Where the norm is frozen, probabilities, entropies and divergences are NaN: a contribution is no
     distribution.
     """
@@ -102,7 +106,7 @@ def _summed(reading: Reading, span: slice, width: int, k: int, largest: bool) ->
 
 
 def _detailed(
-    reading: Reading, k: int, largest: bool, target_id: int | None, other: int
+    reading: Reading, k: int, largest: bool, target_id: Target, other: int
 ) -> dict[str, Tensor]:
     """`scan` with detail."""
     found = _empty(reading.shape, k, other, detail=True)
@@ -117,7 +121,7 @@ def _detailed(
 
 
 def _rows(
-    reading: Reading, span: slice, k: int, largest: bool, target_id: int | None, other: int
+    reading: Reading, span: slice, k: int, largest: bool, target_id: Target, other: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Each row with what is said of its cells at some positions, (s,) or (s, k), the last first."""
     last_logits = final = final_entropy = torch.empty(0)
@@ -129,14 +133,21 @@ def _rows(
             final = own.clamp(min=_NEGLIGIBLE).softmax(dim=-1)  # (s, V)
             final_entropy = own.logsumexp(dim=-1) - (final * own).sum(dim=-1)  # (s,)
             final_id = last_logits.argmax(dim=-1)  # (s,)
-            ids = final_id if target_id is None else torch.full_like(final_id, target_id)
+            ids = final_id
+            if isinstance(target_id, list):  # a token for each position
+                ids = ids.new_tensor(target_id[span])
+            elif isinstance(target_id, int):
+                ids = torch.full_like(ids, target_id)
             shifted, spare = torch.empty_like(own), torch.empty_like(own)
         for row, here in zip(range(rows.start, rows.stop), logits, strict=True):  # (s, V)
             blocked, peak = _peaks(here)
-            value = here.gather(-1, ids[:, None])  # (s, 1)
-            cells = _ends(here, blocked, k, largest, other)
-            cells["final_id"], cells["target_logit"] = final_id, value[:, 0]
-            cells["target_rank"] = (here > value).sum(dim=-1)
+            cells = _ends(here, blocked, k, largest, other) | {"final_id": final_id}
+            if pair := isinstance(target_id, tuple):
+                cells["target_logit"] = value_of(here, target_id)
+            else:
+                value = here.gather(-1, ids[:, None])  # (s, 1)
+                cells["target_logit"] = value[:, 0]
+                cells["target_rank"] = (here > value).sum(dim=-1)
             if reading.frozen is None:
                 torch.sub(here, peak, out=shifted)
                 cross = torch.mul(shifted, final, out=spare).sum(dim=-1)  # of the final with this
@@ -144,7 +155,8 @@ def _rows(
                 weighted, spread_out = spare.mul_(shifted).sum(dim=-1), total.log()
                 cells["entropy"] = (spread_out - weighted / total).clamp_min(0)
                 cells["kl_to_final"] = (spread_out - cross - final_entropy).clamp_min(0)
-                cells["target_prob"] = (value - peak)[:, 0].exp() / total
+                if not pair:
+                    cells["target_prob"] = (value - peak)[:, 0].exp() / total
                 if k:
                     cells["prob"] = (cells["logit"] - peak).exp() / total[:, None]
             yield row, cells

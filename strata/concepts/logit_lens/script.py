@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from strata.concepts.logit_lens.written_script import GOES_ON, SAYS
 from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.target import TargetId
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -55,7 +57,7 @@ def script(
     mode: str = "states",
     k: int = 5,
     largest: bool = True,
-    target_id: int | None = None,
+    target_id: TargetId | None = None,
     position: int = -1,
     against: str | int | None = "mean",
     logit_scale: float = 1.0,
@@ -63,6 +65,7 @@ def script(
     write_scale: float = 1.0,
     scales: str = "",
     residual: str = "",
+    n_written: int = 0,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page.
@@ -70,13 +73,16 @@ def script(
     `blocks` and `norm` are paths from the model, `attn` and `mlp` paths from a block to the modules
     whose output is added to the stream (several separated by spaces: the first that exists),
     empty where the writes are refused; the constants are the family's: see `modules`. `against` as
-    in `attribution`.
+    in `attribution`; of a pair as `target_id` the differences are printed instead. With `n_written`
+    the model goes on for so many tokens, and each step is read as well.
     """
     body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
     body += _SCRIPT_WRITES if attn else ""
-    if residual:
-        for line, instead in _CARRIED:
-            body = body.replace(line, instead)
+    if n_written:
+        body = body.replace(_IN_FLOAT32, GOES_ON.lstrip() + _IN_FLOAT32) + SAYS
+    pair = isinstance(target_id, tuple)
+    for line, instead in (*(_CARRIED if residual else ()), *(_PAIR if pair else ())):
+        body = body.replace(line, instead)
     return program(
         "What would a language model say if it stopped at each layer?",
         TEXTS + CANDIDATES + body,
@@ -94,12 +100,14 @@ def script(
         largest=largest,
         target_id=target_id,
         position=position,
-        **({"against": against} if attn else {}),
+        **({"against": against} if attn and not pair else {}),
         logit_scale=logit_scale,
         logit_cap=logit_cap,
+        **({"n_written": n_written} if n_written else {}),
     )
 
 
+_IN_FLOAT32 = "final_norm, head = final_norm.float(), head.float()\n"
 _NORM = "final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()"
 
 _FINISH = """
@@ -285,6 +293,53 @@ with torch.inference_mode():
     uncapped = apart(head(final_norm(hidden[-1, POSITION])).double() * LOGIT_SCALE).item()
     print(f"  sum {sum(values):+9.4f}, the model's own before any cap {uncapped:+9.4f}")
 """
+
+_PAIR = (  # lines, and what stands there for a pair of words
+    (
+        "    grid = []  # layer",
+        """    both = " minus ".join(repr(candidate(i, read)) for i in TARGET_ID)
+    grid = []  # layer""",
+    ),
+    (
+        "KL to the final, the target's prob and rank",
+        "KL to the final, difference of logits",
+    ),
+    (
+        """            target = TARGET_ID if TARGET_ID is not None else final[t].argmax().item()
+""",
+        """            # Of logits as of log-probabilities: a softmax takes the same from all.
+            difference = (logits[t, TARGET_ID[0]] - logits[t, TARGET_ID[1]]).item()
+""",
+    ),
+    (
+        """            rank = (logits[t] > logits[t, target]).sum().item()
+            prob = logprobs[t, target].exp().item()
+            statistics.append((layer, t, row[t].norm().item(), entropy, kl, prob, rank))
+""",
+        """            statistics.append((layer, t, row[t].norm().item(), entropy, kl, difference))
+""",
+    ),
+    (
+        """            if not MODE.endswith("frozen_norm"):
+                print(f"      entropy {entropy:.4f}  KL {kl:.4f}  target {prob:.4f} rank {rank}")
+""",
+        """            if not MODE.endswith("frozen_norm"):
+                print(f"      entropy {entropy:.4f}  KL {kl:.4f}")
+            print(f"      {both}: {difference:+.4f}")
+""",
+    ),
+    (
+        _SCRIPT_WRITES[: _SCRIPT_WRITES.index("attribution = []")],
+        """
+
+def apart(values):
+    return values[TARGET_ID[0]] - values[TARGET_ID[1]]
+
+
+print(f"\\nWhere {both} at position {POSITION} comes from:")
+""",
+    ),
+)
 
 _CARRIED = (  # lines, and what stands there where blocks multiply the stream before they add
     (

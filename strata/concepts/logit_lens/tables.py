@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.concepts.logit_lens.rows import MISTAKES, read
+from strata.concepts.logit_lens.rows import MISTAKES, Reading, read
 from strata.concepts.logit_lens.scan import listed, scan, texts
 from strata.concepts.run import check_count, check_position
-from strata.concepts.target import check_token
+from strata.concepts.target import TargetId, check_target, check_token, ranks, value_of
 from strata.errors import InputError
 from strata.model.frozen_norm import freeze
 from strata.trace import Trace
@@ -65,12 +65,14 @@ def lens(
     )
 
 
-def statistics(model: Model, trace: Trace, target_id: int | None = None) -> pd.DataFrame:
+def statistics(model: Model, trace: Trace, target_id: TargetId | None = None) -> pd.DataFrame:
     """How sure each state is: layer, position, token, entropy, kl_to_final (KL(final, layer)),
     norm, target_prob, target_rank; nats, (L + 1) * T rows. `target_id` None: at each position the
-    token that the model ranks first. InputError for a token that does not exist."""
+    token that the model ranks first; a pair (a, b) has neither probability nor rank, which are then
+    missing, and its difference is in `grid` and `followed`. InputError for a token that does not
+    exist, or a pair of one."""
     reading = read(model, trace)
-    found = scan(reading, detail=True, target_id=_target(model, target_id))
+    found = _scanned(reading, model, target_id)
     names = ("entropy", "kl_to_final", "norm", "target_prob", "target_rank")
     found["norm"] = _norms(trace.hidden)
     return pd.DataFrame({**reading.index(), **{name: found[name].ravel() for name in names}})
@@ -101,7 +103,7 @@ def grid(
     stride: int = 1,
     k: int = 5,
     largest: bool = True,
-    target_id: int | None = None,
+    target_id: TargetId | None = None,
     mistake: str = "none",
 ) -> pd.DataFrame:
     """What the page draws, one row a cell: layer, position, token, token_id, predicted, logit,
@@ -112,20 +114,21 @@ def grid(
     first tokens and their numbers, one a line, fit to be shown; `other`: of a write the same from
     the other end, 3 tokens that it suppresses (or promotes); '' of a state. `magnified`: how many
     times larger the scale of a delta's own norm is than the frozen one (NaN in other modes).
-    `mistake`: "norm_twice" or "no_norm" reads states wrongly on purpose.
+    `mistake`: "norm_twice" or "no_norm" reads states wrongly on purpose. Of a pair as `target_id`
+    target_logit is the difference, target_prob and target_rank are missing.
     """
     width = check_count("The width of a grid", width, WIDEST)
     stride = check_count("The stride over layers", stride, model.n_layers)
     k = min(check_count("The number of tokens", k, MOST_TOKENS), model.d_vocab)
     start = check_position(trace, start)
     reading = read(model, trace, mode, mistake).window(start, width, stride)
-    wanted: dict[str, Any] = {"largest": largest, "target_id": _target(model, target_id)}
-    found = scan(reading, k, detail=True, other=0 if mode == "states" else min(3, k), **wanted)
+    n_other = 0 if mode == "states" else min(3, k)
+    found = _scanned(reading, model, target_id, k, largest=largest, other=n_other)
     by_logit = reading.frozen or not largest
     numbers, form = (found["logit"], "{} {:+.2f}") if by_logit else (found["prob"], "{} {:.1%}")
     top = listed(model, found["token_id"], numbers, form, reading)
     far_ids, far_logits = found.pop("other_id"), found.pop("other_logit")
-    other = listed(model, far_ids, far_logits, "{} {:+.2f}", reading, step=-1)
+    others = listed(model, far_ids, far_logits, "{} {:+.2f}", reading, step=-1)
     predicted = texts(model, found["token_id"][..., 0], reading)
     first = {name: found.pop(name)[..., 0].ravel() for name in ("token_id", "logit", "prob")}
     del found["rank"]
@@ -146,7 +149,7 @@ def grid(
             **{name: numbers.ravel() for name, numbers in found.items()},
             "magnified": magnified.ravel(),
             "top": top,
-            "other": other,
+            "other": others,
         }
     )
 
@@ -185,13 +188,15 @@ def followed(
     trace: Trace,
     position: int,
     token_ids: Sequence[int] = (),
-    target_id: int | None = None,
+    target_id: TargetId | None = None,
 ) -> pd.DataFrame:
-    """Some tokens through all layers at a position: token_id, predicted, layer, logit, prob, rank.
+    """Some tokens through all layers at a position: token_id, predicted, other (""), layer, logit,
+    prob, rank.
 
     (L + 1) rows a token. Without `token_ids` those that rank first at any layer, in the order in
-    which they first do; `target_id` is followed too. InputError for a bad position or token, or
-    more than 20 tokens.
+    which they first do; `target_id` is followed too. Of a pair (a, b) both are, and then a's logit
+    less b's, in rows of a whose `other` is b and whose prob and rank are missing. InputError for a
+    bad position or token, or more than 20 tokens.
     """
     position = check_position(trace, position)
     reading = read(model, trace).window(position, 1)
@@ -201,28 +206,47 @@ def followed(
     elif len(token_ids) > MOST_TOKENS:
         raise InputError(f"At most {MOST_TOKENS} tokens can be followed at once.")
     if target_id is not None:
-        token_ids = [*token_ids, target_id]
+        target_id = check_target(target_id, model.d_vocab)
+        token_ids = [*token_ids, *(target_id if isinstance(target_id, tuple) else [target_id])]
     ids = torch.tensor([*dict.fromkeys(check_token(i, model.d_vocab) for i in token_ids)])  # (n,)
     n_layers = len(reading.layers)
     logit, prob = torch.empty(2, len(ids), n_layers)
     rank = torch.empty(len(ids), n_layers).long()
+    apart = torch.empty(n_layers)
     for rows, logits in reading.chunks(slice(0, 1)):  # (r, 1, V)
         chosen = logits[:, 0, ids.to(logits.device)]  # (r, n)
         logit[:, rows] = chosen.T.cpu()
         prob[:, rows] = (chosen - logits.logsumexp(dim=-1)).exp().T.cpu()
         for i, value in enumerate(chosen.T):
             rank[i, rows] = (logits[:, 0] > value[:, None]).sum(dim=-1).cpu()
+        if isinstance(target_id, tuple):
+            apart[rows] = value_of(logits[:, 0], target_id).cpu()
     decoded = model.decode(ids, after=trace.token_ids[: position + 1])
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "token_id": ids.repeat_interleave(n_layers).numpy(),
             "predicted": np.repeat(np.array(decoded, dtype=object), n_layers),
+            "other": "",
             "layer": np.tile(reading.layers, len(ids)),
             "logit": logit.flatten().numpy(),
             "prob": prob.flatten().numpy(),
             "rank": rank.flatten().numpy(),
         }
     )
+    if not isinstance(target_id, tuple):
+        return frame
+    named = dict(zip(ids.tolist(), decoded, strict=True))
+    a, b = target_id
+    difference = frame.iloc[:n_layers].assign(
+        token_id=a,
+        predicted=named[a],
+        other=named[b],
+        logit=apart.numpy(),
+        prob=np.nan,
+        rank=ranks(reading.layers, target_id),
+    )
+    whole = [frame.astype({"rank": "Int64"}), difference.astype({"prob": frame["prob"].dtype})]
+    return pd.concat(whole, ignore_index=True)
 
 
 def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
@@ -243,8 +267,13 @@ def mistakes(model: Model, trace: Trace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mistake", "positions", "changed", "kl"])
 
 
-def _target(model: Model, target_id: int | None) -> int | None:
-    return None if target_id is None else check_token(target_id, model.d_vocab)
+def _scanned(
+    reading: Reading, model: Model, target_id: TargetId | None, k: int = 0, **more: Any
+) -> dict[str, Any]:
+    """`scan` with detail of a target that is checked; a pair has no ranks."""
+    target = None if target_id is None else check_target(target_id, model.d_vocab)
+    found: dict[str, Any] = scan(reading, k, detail=True, target_id=target, **more)
+    return found | {"target_rank": ranks(found["target_rank"].ravel(), target)}
 
 
 def _norms(states: Tensor) -> np.ndarray:

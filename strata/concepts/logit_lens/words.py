@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from strata.concepts.logit_lens.written import settled_layers
+from strata.concepts.target import TargetId, times_as_likely
 from strata.display.tokens import digits, display_candidate, part_of, percent, with_shown
 
 
@@ -78,9 +80,11 @@ def deltas_reading(own: pd.DataFrame, frozen: pd.DataFrame) -> str:
     )
 
 
-def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None = None) -> str:
+def followed_reading(frame: pd.DataFrame, position: int, target_id: TargetId | None = None) -> str:
     """One sentence on tokens followed at a position: how the target came, or the one that leads at
-    the end."""
+    the end; two on a pair."""
+    if isinstance(target_id, tuple):
+        return difference_reading(frame, position)
     last = int(frame["layer"].max())
     end = frame[frame["layer"] == last].sort_values("rank")
     chosen = end if target_id is None else end[end["token_id"] == target_id]
@@ -92,6 +96,51 @@ def followed_reading(frame: pd.DataFrame, position: int, target_id: int | None =
         f"At position {position} “{display_candidate(best['predicted'])}” {moves} from rank "
         f"{worst['rank']:,} at layer {worst['layer']} to rank {best['rank']:,} with "
         f"{percent(best['prob'])} at layer {last}."
+    )
+
+
+def difference_reading(frame: pd.DataFrame, position: int) -> str:
+    """Two sentences on the difference of a pair in `followed`: how it grows, and from where on
+    which of the two is ahead."""
+    way = frame[frame["other"] != ""].sort_values("layer")
+    a, b = (display_candidate(way[name].iloc[0]) for name in ("predicted", "other"))
+    value, layers = way["logit"].to_numpy(dtype=float), way["layer"].to_numpy()
+    first, last = (f"{_signed(value[i])} nats at layer {layers[i]}" for i in (0, -1))
+    others = np.flatnonzero(np.sign(value) != np.sign(value[-1]))
+    settled = layers[others[-1] + 1] if len(others) else layers[0]
+    for_good = f", and ahead for good from layer {settled} on" if value[-1] else ""
+    return (
+        f"At position {position} the log-probability of “{a}” minus that of “{b}” goes from "
+        f"{first} to {last}, where {times_as_likely(value[-1], a, b)}{for_good}. Their logits "
+        "differ by as much: a softmax takes the same number from both."
+    )
+
+
+def written_reading(frame: pd.DataFrame, step: int) -> str:
+    """Two sentences on `written`: from which layer on the token of a step leads, and at which
+    steps that comes latest and earliest."""
+    settled = settled_layers(frame)
+    last = int(frame["layer"].max())
+    at_the_end = frame[frame["layer"] == last].set_index("step")
+    names = {number: f"“{display_candidate(t)}”" for number, t in at_the_end["token"].items()}
+    end = at_the_end.loc[step]
+    said = f"Step {step} writes {names[step]}"
+    if pd.isna(settled[step]):
+        said += f", which the lens ranks {end['target_rank']:,} at the last layer"
+    else:
+        where = f"layer {last} only, the very last" if settled[step] == last else ""
+        where = where or f"layer {settled[step]} of {last} on"
+        said += f": it leads {'at' if settled[step] == last else 'from'} {where}"
+    said += f", {percent(end['target_prob'])} at the end."
+    known = settled.dropna()
+    if len(known) < 2:
+        return said
+    if known.nunique() == 1:
+        return f"{said} All {len(known)} tokens lead from layer {known.iloc[0]} on."
+    late, early = known.idxmax(), known.idxmin()
+    return (
+        f"{said} Of {len(known)} tokens {names[late]} (step {late}) is settled latest, from layer "
+        f"{known[late]} on, and {names[early]} (step {early}) earliest, from layer {known[early]}."
     )
 
 
@@ -108,13 +157,16 @@ def attribution_reading(
     adds most; where another measure names another part, why.
 
     `raw`, `mean`: `attribution` against nothing and against the average token; `shown`: against
-    what `against` says ("raw", "mean" or "word"), with `own`, its `target_logit`; `cap`: of the
-    model's logits, 0 if none.
+    what `against` says ("raw", "mean", "word", or "pair" where the target is a pair, and the other
+    two measures are the same), with `own`, its `target_logit`; `cap`: of the model's logits, 0 if
+    none.
     """
     [end] = own.to_dict("records")
     parts = int((~shown["part"].str.endswith("bias")).sum())
     total, name = float(shown["logit"].sum()), f"“{display_candidate(end['predicted'])}”"
-    chance = f"rank {end['rank']:,}, {percent(end['prob'])}"
+    chance = ""
+    if against != "pair":
+        chance = f" (rank {end['rank']:,}, {percent(end['prob'])})"
     start = f"At position {position}, {parts} parts and the biases"
     top = int(shown["logit"].argmax())
     most = f"{_part(shown, top)} adds most, {shown['logit'].iloc[top]:+.2f}."
@@ -122,13 +174,13 @@ def attribution_reading(
         capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
         said = (
             f"{start} add up to {total:.3f}{capped}; the model's own logit of {name} is "
-            f"{end['own']:.3f} ({chance})."
+            f"{end['own']:.3f}{chance}."
         )
     else:
         other = f"“{display_candidate(end['other'])}”" if end["other"] else "the average token"
         said = (
             f"{start} put {name} {abs(total):.3f} {'above' if total >= 0 else 'below'} {other}; "
-            f"the model itself {abs(end['logit']):.3f}{' before its cap' * bool(cap)} ({chance})."
+            f"the model itself {abs(end['logit']):.3f}{' before its cap' * bool(cap)}{chance}."
         )
     return " ".join(filter(None, (said, _capital(most), _of_others(raw, mean, top, against))))
 
@@ -155,6 +207,10 @@ def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) ->
         that = f"Against the average token {_part(mean, apart)} adds most, {left:+.2f}."
         return f"But it gives {common} {that}"
     return f"To the bare logit {_part(raw, largest)} adds most, {adds:+.2f}, but it gives {common}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.2f}".replace("-", "−")
 
 
 def _part(frame: pd.DataFrame, row: int) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from strata.concepts import costs
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scaling.tables import distributions
-from strata.concepts.target import check_token
+from strata.concepts.target import TargetId, check_target, value_of
 from strata.errors import InputError
 from strata.trace import Edit, Noise, Part, Scale, Skip, Trace
 
@@ -25,7 +25,7 @@ _MOST_SEEDS = 100
 def controls(
     model: Model,
     trace: Trace,
-    target_id: int,
+    target_id: TargetId,
     factor: float,
     part: Part = "stream",
     positions: Sequence[int] | None = None,
@@ -35,12 +35,13 @@ def controls(
     """What scaling at each block does to the target's log-probability at the last position, beside
     what any push of the same size does there: 2 + `n_seeds` rows a block.
 
-    Columns: block, edit, factor, seed, logprob (of the target, nats), clean_logprob. `edit` is
+    Columns: block, edit, factor, seed, logprob (of the target, nats; of a pair (a, b) a's less
+    b's), clean_logprob. `edit` is
     "scale" (by `factor`, as in `sweep`), "noise" (a random push as far as that scaling pushes, see
     `strata.trace.Noise`; seeds from 0 on) or "skip" (the whole block left out, at the same
     positions; factor and seed are missing). Errors as in `sweep`.
     """
-    target_id = check_token(target_id, model.d_vocab)
+    target_id = check_target(target_id, model.d_vocab)
     number = float(factor)
     n_seeds = check_count("The number of random pushes", n_seeds, _MOST_SEEDS)
     where = None
@@ -53,8 +54,10 @@ def controls(
         edits += [Scale(block, number, part, where), Skip(block, where)]
         edits += [Noise(block, part, seed, where, number) for seed in range(n_seeds)]
     logits = model.unembed(trace.hidden[-1, -1])  # (V,)
-    clean = float(logits.double().log_softmax(dim=-1)[target_id])
-    found = {i: float(p[target_id]) for i, p in distributions(model, trace, edits, progress)}
+    clean = float(value_of(logits.double().log_softmax(dim=-1), target_id))
+    found = {
+        i: float(value_of(p, target_id)) for i, p in distributions(model, trace, edits, progress)
+    }
     return pd.DataFrame(
         {
             "block": [edit.block for edit in edits],

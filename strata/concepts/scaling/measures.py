@@ -1,10 +1,14 @@
-"""What lessons ask of scaled blocks: one number of a view's table."""
+"""What lessons ask of scaled blocks: one number of a view's table.
+
+Where the target is a pair of words, its log-probability is the first one's less the second's.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from strata.concepts.scaling.words import by_block
+from strata.concepts.target import leads
 
 
 def most_hurtful_block(frame: pd.DataFrame, factor: float | None = None) -> int:
@@ -27,8 +31,10 @@ def last_block_change(frame: pd.DataFrame, factor: float | None = None) -> float
 
 
 def share_first(frame: pd.DataFrame, factor: float | None = None) -> float:
-    """Of `sweep`: the share of edited runs in which the target comes first, 0 to 1."""
-    return float((_of_factor(frame, factor)["rank"] == 0).mean())
+    """Of `sweep`: the share of edited runs in which the target comes first, 0 to 1; of a pair, in
+    which the first word is ahead of the second."""
+    rows = _of_factor(frame, factor)
+    return float(leads(rows["rank"], rows["logprob"]).mean())
 
 
 def worst_logprob(frame: pd.DataFrame, factor: float | None = None) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from strata.concepts.scaling.words import PART_NAMES
 from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.target import TargetId
 from strata.trace import Part
 
 
@@ -14,7 +15,7 @@ def script(
     revision: str | None,
     prompt: str,
     *,
-    target_id: int,
+    target_id: TargetId,
     factor: float,
     blocks: str,
     within: Sequence[str],
@@ -27,13 +28,17 @@ def script(
 
     With `n_seeds` it also leaves each block out, and pushes it in so many random directions as far
     as the factor does (`controls`). `blocks` is the path of the model's list of blocks, `within`
-    the module scaled in each of them: see `places`.
+    the module scaled in each of them: see `places`. Of a pair as `target_id` the difference is
+    printed, and no rank.
     """
+    body = _SCRIPT + _CONTROLS * bool(n_seeds)
+    for line, instead in _PAIR if isinstance(target_id, tuple) else ():
+        body = body.replace(line, instead)
     names = list(within)
     more = {"part": part, "n_seeds": n_seeds} if n_seeds else {}
     return program(
         f"What does scaling {PART_NAMES[part]} at one block do to the next-token prediction?",
-        TEXTS + CANDIDATES + _SCRIPT + _CONTROLS * bool(n_seeds),
+        TEXTS + CANDIDATES + body,
         source,
         revision,
         prompt,
@@ -155,3 +160,33 @@ for block, module in enumerate(model.get_submodule(BLOCKS)):
         f" {worse} of {N_SEEDS} cost as much as the factor"
     )
 """
+
+_PAIR = (  # lines, and what stands there for a pair of words
+    (
+        """print(f"\\n{candidate(TARGET_ID, read)!r} without an edit: {clean[TARGET_ID]:.4f} nats")
+""",
+        """
+
+def apart(logprobs):
+    # Of log-probabilities as of logits: a softmax takes the same from all.
+    return (logprobs[TARGET_ID[0]] - logprobs[TARGET_ID[1]]).item()
+
+
+both = " minus ".join(repr(candidate(token_id, read)) for token_id in TARGET_ID)
+print(f"\\n{both} without an edit: {apart(clean):.4f} nats")
+""",
+    ),
+    ("    rank = (edited > edited[TARGET_ID]).sum().item()\n", ""),
+    (
+        "rows.append((block, edited[TARGET_ID].item(), rank, kl))",
+        "rows.append((block, apart(edited), kl))",
+    ),
+    (
+        """        f"  block {block:3d}  logprob {rows[-1][1]:9.4f}  rank {rank:6d}  KL {kl:8.4f}"
+""",
+        """        f"  block {block:3d}  logprob {rows[-1][1]:+9.4f}  KL {kl:8.4f}"
+""",
+    ),
+    ("worst[1] - clean[TARGET_ID].item()", "worst[1] - apart(clean)"),
+    ("return last_logprobs()[TARGET_ID].item()", "return apart(last_logprobs())"),
+)

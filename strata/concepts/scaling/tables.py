@@ -12,7 +12,7 @@ from torch import Tensor
 from strata.concepts import costs
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scaling.words import PART_NAMES
-from strata.concepts.target import check_token
+from strata.concepts.target import TargetId, check_target, rank_of, ranks, value_of
 from strata.errors import InputError
 from strata.trace import Edit, Part, Scale, Trace
 
@@ -26,7 +26,7 @@ _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64: about 100 rows at V = 50,000
 def sweep(
     model: Model,
     trace: Trace,
-    target_id: int,
+    target_id: TargetId,
     factors: Sequence[float],
     part: Part = "stream",
     positions: Sequence[int] | None = None,
@@ -37,11 +37,13 @@ def sweep(
 
     Columns: block, factor, logprob (of the target, nats), clean_logprob (the same without the
     edit), rank (of the target: how many tokens have a larger logit), kl (KL(clean, edited), nats).
-    `part` "stream" multiplies `hidden[block + 1]`, "attn" and "mlp" only what that part added.
-    `positions` None means all. InputError for a target, factor, part or position that does not
-    exist; ModelError for "attn" and "mlp" where a model's writes are refused. Seed 003, demo 3.
+    `part` "stream" multiplies `hidden[block + 1]`, "attn" and "mlp" only what that part added. Of a
+    pair (a, b) as target logprob and clean_logprob are a's less b's, which is the difference of
+    their logits too, and rank is missing. `positions` None means all. InputError for a target,
+    factor, part or position that does not exist; ModelError for "attn" and "mlp" where a model's
+    writes are refused. Seed 003, demo 3.
     """
-    target_id = check_token(target_id, model.d_vocab)
+    target_id = check_target(target_id, model.d_vocab)
     numbers = _factors(factors)
     where = _positions(trace, positions)
     blocks = range(model.n_layers)
@@ -50,12 +52,12 @@ def sweep(
     prob = clean.exp()
     rows: dict[int, tuple[Any, ...]] = {}
     for i, logprobs in distributions(model, trace, edits, progress):
-        logprob = float(logprobs[target_id])
-        rank = int((logprobs > logprobs[target_id]).sum())
+        both = float(value_of(logprobs, target_id)), float(value_of(clean, target_id))
         kl = max(0.0, float(prob @ (clean - logprobs)))
-        rows[i] = edits[i].block, edits[i].factor, logprob, float(clean[target_id]), rank, kl
+        rows[i] = edits[i].block, edits[i].factor, *both, rank_of(logprobs, target_id), kl
     columns = ["block", "factor", "logprob", "clean_logprob", "rank", "kl"]
-    return pd.DataFrame([rows[i] for i in range(len(edits))], columns=columns)
+    frame = pd.DataFrame([rows[i] for i in range(len(edits))], columns=columns)
+    return frame.assign(rank=ranks(frame["rank"].array, target_id))
 
 
 def compare(
@@ -91,22 +93,22 @@ def compare(
     return pd.DataFrame(frame)[columns]
 
 
-def last_block(model: Model, trace: Trace, target_id: int, factor: float) -> pd.DataFrame:
+def last_block(model: Model, trace: Trace, target_id: TargetId, factor: float) -> pd.DataFrame:
     """Scaling the whole stream after the last block, one row: block, factor, clean_logprob and
-    logprob of the target (nats), clean_top and top (the likeliest token without and with it), ties
-    (how many tokens are as likely as `top`, itself counted).
+    logprob of the target (nats; of a pair a's less b's), clean_top and top (the likeliest token
+    without and with it), ties (how many tokens are as likely as `top`, itself counted).
 
     What follows is the final norm, which divides a state by its own size, so that a factor well
     above 0 cancels.
     """
-    target_id = check_token(target_id, model.d_vocab)
+    target_id = check_target(target_id, model.d_vocab)
     [number] = _factors([factor])
     last = trace.hidden[-1, -1]  # (D,)
     clean, edited = (_logprobs(model.unembed(state)) for state in (last, last * number))
     best = [int(clean.argmax()), int(edited.argmax())]
     top = model.decode(best, after=trace.token_ids)
     ties = int((edited == edited.max()).sum())
-    both = float(clean[target_id]), float(edited[target_id])
+    both = float(value_of(clean, target_id)), float(value_of(edited, target_id))
     values = model.n_layers - 1, number, *both, *top, ties
     columns = ["block", "factor", "clean_logprob", "logprob", "clean_top", "top", "ties"]
     return pd.DataFrame([values], columns=columns)

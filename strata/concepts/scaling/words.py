@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from strata.concepts.target import leads, times_as_likely
 from strata.display.tokens import (
     display_candidate,
     display_percent,
@@ -19,28 +20,43 @@ PART_NAMES = {"stream": "the stream", "attn": "the attention write", "mlp": "the
 UNCHANGED = 0.01  # nats: a smaller change of a log-probability is called none
 
 
-def reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
-    """One sentence on `sweep` at one factor: which block hurts the target most."""
+def reading(frame: pd.DataFrame, shown: str, part: Part = "stream", minus: str = "") -> str:
+    """One sentence on `sweep` at one factor: which block hurts the target most. `minus`: the second
+    word of a pair."""
     factor, clean = frame["factor"].iloc[0], frame["clean_logprob"].iloc[0]
     worst = frame.iloc[int(frame["logprob"].argmin())]
-    said = f"Multiplying {PART_NAMES[part]} by {factor:g}"
+    said = f"Multiplying {PART_NAMES[part]} by {_plain(factor)}"
+    if worst["logprob"] > clean - UNCHANGED and minus:
+        lowers = f"lowers {_named(shown, minus)} after no block at all"
+        return f"{said} {lowers} (clean: {_nats(clean)})."
     if worst["logprob"] > clean - UNCHANGED:
         return f"{said} makes “{shown}” less likely after no block at all (clean: {_nats(clean)})."
-    kept = part_of(int((frame["rank"] == 0).sum()), len(frame), "edited run")
+    kept = part_of(int(leads(frame["rank"], frame["logprob"]).sum()), len(frame), "edited run")
+    if minus:
+        return (
+            f"{said} lowers {_named(shown, minus)} most at block {worst['block']:.0f}: from "
+            f"{_nats(clean)} to {_nats(worst['logprob'])}; “{shown}” is ahead in {kept}."
+        )
     return (
         f"{said} hurts “{shown}” most at block {worst['block']:.0f}: from {_nats(clean)} to "
         f"{_nats(worst['logprob'])}, rank {worst['rank']:,.0f}; it comes first in {kept}."
     )
 
 
-def clean_reading(frame: pd.DataFrame, shown: str) -> str:
+def clean_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     """One sentence on the clean run, of `sweep`."""
     clean = frame["clean_logprob"].iloc[0]
+    if minus:
+        return (
+            f"Without an edit the log-probability of “{shown}” minus that of “{minus}” is "
+            f"{_nats(clean)}, and so is the difference of their logits, since a softmax takes the "
+            f"same number from both: {times_as_likely(clean, shown, minus)}."
+        )
     prob = percent(math.exp(clean))
     return f"Without an edit “{shown}” has a log-probability of {_nats(clean)}, which is {prob}."
 
 
-def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
+def last_block_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     """One sentence on `last_block`, and why."""
     row = frame.iloc[0]
     same = row["top"] == row["clean_top"]
@@ -57,31 +73,33 @@ def last_block_reading(frame: pd.DataFrame, shown: str) -> str:
     else:
         why = "the final norm does not cancel this factor"
     before, after = (_nats(row[name], "z.4f") for name in ("clean_logprob", "logprob"))
-    moves = f"takes “{shown}” from {before} to {after}"
+    moves = f"takes {_named(shown, minus)} from {before} to {after}"
     if before == after:
-        moves = f"leaves “{shown}” at {before}"
+        moves = f"leaves {_named(shown, minus)} at {before}"
+    factor = _plain(row["factor"])
     return (
-        f"Scaling the whole stream by {row['factor']:g} after the last block, {row['block']}, "
+        f"Scaling the whole stream by {factor} after the last block, {row['block']}, "
         f"{moves} and {first}: {why}."
     )
 
 
-def map_reading(frame: pd.DataFrame, shown: str) -> str:
+def map_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
     """One sentence on `sweep` at several factors; one of 1 is no edit."""
     frame = frame[frame["factor"] != 1]
     if frame.empty:
         return "A factor of 1 changes nothing."
-    kept = part_of(int((frame["rank"] == 0).sum()), len(frame), "edited run")
+    kept = part_of(int(leads(frame["rank"], frame["logprob"]).sum()), len(frame), "edited run")
+    leading = f"“{shown}” is ahead of “{minus}”" if minus else f"“{shown}” comes first"
     worst = frame.iloc[int(frame["logprob"].argmin())]
     best = frame.iloc[int(frame["logprob"].argmax())]
     gain = best["logprob"] - best["clean_logprob"]
     help_ = (
-        f"; best is {best['factor']:g} at block {best['block']:.0f}, {_nats(gain, '+z.2f')}"
+        f"; best is {_plain(best['factor'])} at block {best['block']:.0f}, {_nats(gain, '+z.2f')}"
         if gain > UNCHANGED
-        else "; no edit makes it likelier"
+        else f"; no edit makes {'the difference larger' if minus else 'it likelier'}"
     )
     return (
-        f"“{shown}” comes first in {kept}; worst is a factor of {worst['factor']:g} at block "
+        f"{leading} in {kept}; worst is a factor of {_plain(worst['factor'])} at block "
         f"{worst['block']:.0f}, {_nats(worst['logprob'] - worst['clean_logprob'], '+z.2f')}{help_}."
     )
 
@@ -100,7 +118,9 @@ def by_block(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found).reset_index().assign(clean_logprob=frame["clean_logprob"].iloc[0])
 
 
-def controls_reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> str:
+def controls_reading(
+    frame: pd.DataFrame, shown: str, part: Part = "stream", minus: str = ""
+) -> str:
     """On `controls`: at which blocks scaling costs more than any push of its size, whether the one
     where it costs most is among them, and what leaving out a block costs."""
     rows, clean = by_block(frame), frame["clean_logprob"].iloc[0]
@@ -117,15 +137,17 @@ def controls_reading(frame: pd.DataFrame, shown: str, part: Part = "stream") -> 
     places = f"{part_of(len(beyond), len(rows), 'block')}" if len(beyond) > 3 else _blocks(beyond)
     chance = len(rows) / (n_seeds + 1)
     about = f"about {chance:.0f}" if chance >= 1 else "fewer than 1"
+    costs = f"lowers {_named(shown, minus)}" if minus else f"costs “{shown}”"
     said = (
-        f"Multiplying {PART_NAMES[part]} by {factor:g} costs “{shown}” more than "
+        f"Multiplying {PART_NAMES[part]} by {factor:g} {costs} more than "
         f"{f'all {n_seeds}' if n_seeds > 1 else 'a'} random push{'es' * (n_seeds > 1)} of the same "
         f"size at {places} (by chance alone at {about} of {len(rows)})."
     )
     cost = worst["scale"] - clean
     at = f"block {worst['block']:.0f}, where it costs most ({_nats(cost, '+z.2f')})"
     if cost > -UNCHANGED:
-        most = "It makes it less likely after no block at all."
+        less = "lowers the difference" if minus else "makes it less likely"
+        most = f"It {less} after no block at all."
     elif worst["worse"] == 0:
         most = f"So it does at {at}: there this direction matters, not the push alone."
     else:
@@ -181,6 +203,16 @@ def grid_reading(clean: pd.DataFrame, edited: pd.DataFrame) -> str:
         f"at layer {clean['layer'][other].min()}; at the last layer it does so at "
         f"{part_of((other & last).sum(), last.sum(), 'position')}."
     )
+
+
+def _named(shown: str, minus: str) -> str:
+    """The target in a sentence, a word or a pair."""
+    return f"“{shown}” minus “{minus}”" if minus else f"“{shown}”"
+
+
+def _plain(factor: float) -> str:
+    """A factor as it stands in a sentence, with a true minus."""
+    return f"{factor:g}".replace("-", "−")
 
 
 def _nats(value: float, digits: str = "z.2f") -> str:

@@ -17,6 +17,7 @@ def script(
     metric: str = "cosine",
     seed: int = 0,
     n_epochs: int = 200,
+    stride: int = 1,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers and umap-learn that draws the same maps and prints where
@@ -35,6 +36,7 @@ def script(
         metric=metric,
         seed=seed,
         n_epochs=n_epochs,
+        stride=stride,
     )
 
 
@@ -70,6 +72,7 @@ finally:
 hidden = torch.cat([state.detach() for state in states]).float()  # (L + 1, T, D)
 tokens = spelled(token_ids[0].tolist())
 n_layers, n_tokens, _ = hidden.shape
+drawn_layers = [*range(0, n_layers - 1, STRIDE), n_layers - 1]  # and always the last
 
 
 def neighbours(points, k):
@@ -128,6 +131,7 @@ if n_tokens > 1:
 
 maps = {}
 for name, states_of in drawn_from.items():
+    states_of = states_of[drawn_layers]
     kept = states_of.abs().amax(dim=-1) > 0  # (L + 1, T)
     points = states_of[kept]  # (n, D)
     drawn = draw(points)

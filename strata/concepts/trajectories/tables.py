@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from strata.concepts import apart, costs
+from strata.concepts.run import check_count
 from strata.concepts.trajectories.neighbours import METRICS, nearest, trust, unit
 from strata.errors import InputError
 from strata.runtime.umap_worker import WORKER, Layout, Progress
@@ -66,11 +67,16 @@ def project(
     return drawn.reshape(*states.shape[:2], 2)
 
 
+def layers_drawn(n_layers: int, stride: int) -> list[int]:
+    """Every `stride`-th layer, 0 first, and always the last, L."""
+    return [*range(0, n_layers, check_count("The stride over layers", stride, n_layers)), n_layers]
+
+
 def _map_costs(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
     """Token-passes of the bundled model that take as long as a map of its states: a distance of two
     states is measured in 0.43 millionths of a second, a step of UMAP made in 0.095, and a token
     passes in 1.8 thousandths."""
-    states = n_tokens * (n_layers + 1)
+    states = n_tokens * len(layers_drawn(n_layers, params.get("stride", 1)))
     steps = states * params["n_epochs"] * params["n_neighbors"] if params["method"] == "umap" else 0
     return (states**2 * 0.43e-6 + steps * 0.095e-6) / 1.8e-3
 
@@ -95,7 +101,7 @@ def trajectories(
         _points(states)
         tokens = tuple(map(str, range(states.shape[1])))
     settings = (method, n_neighbors, min_dist, metric, seed, n_epochs, progress)
-    return _placed(_rows(tokens, len(states)), project(states, *settings))
+    return _placed(_rows(tokens, range(len(states))), project(states, *settings))
 
 
 def random_walk(trace: Trace, seed: int = 0) -> NDArray[np.float64]:
@@ -119,6 +125,7 @@ def state_map(
     metric: str = "cosine",
     seed: int = 0,
     n_epochs: int = 200,
+    stride: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """A map of the states, or of their random walk, that says how far it can be trusted.
@@ -126,11 +133,13 @@ def state_map(
     layer, position, token, x, y; and the same in every row: trust (see neighbours.py; in
     the metric asked for), n_neighbors (those used), kept (PCA: the share of the variance that two
     dimensions keep; NaN for UMAP). PCA knows no metric, so under cosine it is given the states
-    scaled to length 1: a twin that answers the same question.
+    scaled to length 1: a twin that answers the same question. With a `stride` there are only every
+    `stride`-th layer and the last on it.
     """
     states = torch.as_tensor(random_walk(trace)) if walk else trace.hidden
+    layers = layers_drawn(len(states) - 1, stride)
     settings = (method, n_neighbors, min_dist, metric, seed, n_epochs, progress)
-    return _judged(_rows(trace.tokens, len(states)), states, *settings)
+    return _judged(_rows(trace.tokens, layers), states[layers], *settings)
 
 
 @apart
@@ -144,6 +153,7 @@ def gradient_map(
     metric: str = "cosine",
     seed: int = 0,
     n_epochs: int = 200,
+    stride: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Like `state_map`, of the gradients (L + 1, T, D) of the mean next-token loss.
@@ -154,7 +164,8 @@ def gradient_map(
     that rounds to 1, is left out too. InputError where none is left.
     """
     settings = (method, n_neighbors, min_dist, metric, seed, n_epochs, progress)
-    rows, scored = _rows(trace.tokens[:-1], len(gradients)), gradients[:, :-1]
+    layers = layers_drawn(len(gradients) - 1, stride)
+    rows, scored = _rows(trace.tokens[:-1], layers), gradients[layers, :-1]
     counts = scored.abs().amax(dim=-1) > 0  # (L + 1, T - 1)
     if not bool(counts.any()):
         raise InputError(
@@ -177,13 +188,15 @@ def joint_map(
     metric: str = "cosine",
     seed: int = 0,
     n_epochs: int = 200,
+    stride: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Like `state_map`, of several prompts on one map: with prompt (0 for the first) in front."""
     if not traces:
         raise InputError("A map of several prompts needs at least one prompt.")
-    states = torch.cat([trace.hidden for trace in traces], dim=1)  # (L + 1, sum of T, D)
-    rows = [_rows(trace.tokens, len(states)).assign(prompt=i) for i, trace in enumerate(traces)]
+    layers = layers_drawn(len(traces[0].hidden) - 1, stride)
+    states = torch.cat([trace.hidden[layers] for trace in traces], dim=1)  # (layers, sum of T, D)
+    rows = [_rows(trace.tokens, layers).assign(prompt=i) for i, trace in enumerate(traces)]
     frame = pd.concat(rows).sort_values(["layer", "prompt", "position"], ignore_index=True)
     frame.insert(0, "prompt", frame.pop("prompt"))
     settings = (method, n_neighbors, min_dist, metric, seed, n_epochs, progress)
@@ -196,7 +209,7 @@ def gradient_norms(trace: Trace, gradients: Tensor) -> pd.DataFrame:
     Cosine hides this size. The last position's is exactly zero.
     """
     norms = gradients.double().norm(dim=-1)  # (L + 1, T)
-    return _rows(trace.tokens, len(gradients)).assign(norm=norms.flatten().numpy())
+    return _rows(trace.tokens, range(len(gradients))).assign(norm=norms.flatten().numpy())
 
 
 def contexts(traces: Sequence[Trace]) -> pd.DataFrame:
@@ -223,13 +236,13 @@ def contexts(traces: Sequence[Trace]) -> pd.DataFrame:
 # -- inside ---------------------------------------------------------------------------------------
 
 
-def _rows(tokens: Sequence[str], n_layers: int) -> pd.DataFrame:
+def _rows(tokens: Sequence[str], layers: Sequence[int]) -> pd.DataFrame:
     """A row for each state, layer by layer: layer, position, token."""
     return pd.DataFrame(
         {
-            "layer": np.repeat(np.arange(n_layers), len(tokens)),
-            "position": np.tile(np.arange(len(tokens)), n_layers),
-            "token": pd.Series(list(tokens) * n_layers, dtype="str"),
+            "layer": np.repeat(layers, len(tokens)),
+            "position": np.tile(np.arange(len(tokens)), len(layers)),
+            "token": pd.Series(list(tokens) * len(layers), dtype="str"),
         }
     )
 

@@ -28,7 +28,7 @@ WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactl
 
 def silent(frame: pd.DataFrame, n_layers: int, n_tokens: int) -> str:
     """Which gradients a map of `gradient_map` leaves out beside those of the last position, in a
-    sentence; '' if none. `n_layers`: L."""
+    sentence; '' if none. `n_layers`: L, or of the layers drawn one less."""
     missing = (n_layers + 1) * (n_tokens - 1) - len(frame)
     if not missing:
         return ""
@@ -52,7 +52,7 @@ def reading(frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     if math.isnan(first["trust"]):
         return "There are too few states here to judge the map."
-    near = next(said for least, said in GRADES if first["trust"] >= least)
+    near = next(said for least, said in GRADES if round(first["trust"], 3) >= least)
     text = f"Trust {first['trust']:.3f} of 1, where chance gives 0.5: neighbours on the map {near}"
     if not math.isnan(first["kept"]):
         return f"{text}; two dimensions keep {percent(first['kept'])} of the variance."

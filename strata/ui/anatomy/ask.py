@@ -14,7 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.engine import Future, Job
 from strata.errors import BusyError, CancelledError
-from strata.ui.anatomy.expected import Expected
+from strata.ui.anatomy.expected import Expected, left
 from strata.ui.server import turns
 from strata.ui.server.learner import seat
 from strata.ui.server.resources import engine, limit
@@ -105,6 +105,10 @@ def _awaited(
     with place.container():
         if expected is not None and expected.sentence:
             st.caption(expected.sentence)
+            if (offer := expected.offer) is not None:
+                what, chosen = offer
+                key = f"coarser_{expected.view}"
+                st.button(what, on_click=st.session_state.update, args=(chosen,), key=key)
         bar = st.progress(0.0)
         if meanwhile is not None:
             meanwhile()
@@ -113,8 +117,9 @@ def _awaited(
         fraction, text = _waiting(future)
         if future.position:
             began = time.monotonic()
-        elif expected is not None:
-            text += expected.left(time.monotonic() - began, fraction)
+        else:
+            elapsed = time.monotonic() - began
+            text += expected.left(elapsed, fraction) if expected else left(elapsed, fraction)
         bar.progress(fraction, text)
         _wait(future, _PATIENCE if looks < _CLOSELY else _LATER)
         looks += 1

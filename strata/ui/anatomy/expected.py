@@ -6,11 +6,13 @@ it takes here is learnt from the works of that kind that this server has done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _LEAST = 5.0  # seconds: shorter waits need no word before
+_LONG, _WORTH_IT = 20.0, 0.5  # seconds from which less is offered, if it takes half of that at most
 _ON_A_CORE, _WEIGHT = 1.5, 0.5  # times as long, before the first; of the latest in a running mean
 _TOLD_BY_PROGRESS = 0.15  # from here on how far it is says more than what was expected
 # Seconds on a core: for a state, epoch and neighbour of UMAP; for two states whose distance is
@@ -21,12 +23,22 @@ _paces: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
+class Coarser:
+    """A view that can be had in less time: with less in it."""
+
+    what: str  # is then drawn, in a few words
+    params: Mapping[str, Any]  # of the view, instead of the page's
+    chosen: Mapping[str, Any]  # what the page's controls then hold, by key
+
+
+@dataclass(frozen=True)
 class Expected:
     """What one work is expected to take."""
 
     view: str
     noun: str  # what it is, at the beginning of a sentence, with its verb
     on_a_core: float  # seconds
+    coarser: tuple[Coarser, Expected] | None = None  # which would do, and what that takes
 
     @property
     def seconds(self) -> float:
@@ -37,12 +49,20 @@ class Expected:
         """How long it will take; "" where that is not worth a word."""
         return f"{self.noun} about {roughly(self.seconds)} here." if self.seconds >= _LEAST else ""
 
+    @property
+    def offer(self) -> tuple[str, Mapping[str, Any]] | None:
+        """What could be had instead, with how long that takes, and what the page's controls hold
+        then; None where this does not take long or that not much less."""
+        if self.coarser is None or self.seconds < _LONG:
+            return None
+        less, other = self.coarser
+        if other.seconds > _WORTH_IT * self.seconds:
+            return None
+        return f"Coarser: {less.what}, about {roughly(other.seconds)}", less.chosen
+
     def left(self, elapsed: float, fraction: float) -> str:
         """How long it still takes, to be put behind what is said of its progress."""
-        seconds = self.seconds - elapsed
-        if fraction > _TOLD_BY_PROGRESS:
-            seconds = elapsed * (1 - fraction) / fraction
-        return f", about {roughly(seconds)} left" if seconds >= _LEAST else ""
+        return left(elapsed, fraction, self.seconds)
 
     def took(self, seconds: float) -> None:
         """It is done."""
@@ -52,14 +72,30 @@ class Expected:
 
 
 def expect(
-    view: str, about: Mapping[str, Any], n_tokens: int, n_prompts: int, params: Mapping[str, Any]
+    view: str,
+    about: Mapping[str, Any],
+    n_tokens: int,
+    n_prompts: int,
+    params: Mapping[str, Any],
+    coarser: Coarser | None = None,
 ) -> Expected | None:
     """What a page's work of a view is expected to take; None of those that are quick. `about`: the
-    model's facts; `n_prompts`: of a view that takes several, each as long as the page's own."""
+    model's facts; `n_prompts`: of a view that takes several, each as long as the page's own;
+    `coarser`: what would do."""
+    found = _expected(view, about, n_tokens, n_prompts, params)
+    if found is None or coarser is None:
+        return found
+    less = _expected(view, about, n_tokens, n_prompts, {**params, **coarser.params})
+    return None if less is None else replace(found, coarser=(coarser, less))
+
+
+def _expected(
+    view: str, about: Mapping[str, Any], n_tokens: int, n_prompts: int, params: Mapping[str, Any]
+) -> Expected | None:
     n_layers = int(about["n_layers"])
     if view in ("trajectories.state_map", "trajectories.gradient_map", "trajectories.joint_map"):
         tokens = n_tokens * max(1, n_prompts)
-        states = tokens * (n_layers + 1)
+        states = tokens * (1 + math.ceil(n_layers / params.get("stride", 1)))
         steps = states * params["n_epochs"] * params["n_neighbors"] if _drawn(params) else 0
         what = "the gradients of " if "gradient" in view else ""
         noun = f"A map of {what}{_some(tokens, 'token')} takes"
@@ -72,6 +108,15 @@ def expect(
         noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"
         return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
     return None
+
+
+def left(elapsed: float, fraction: float, expected: float = 0.0) -> str:
+    """How long a work still takes after so many seconds, by how far it is, or, at its beginning, by
+    what was expected; to be put behind what is said of its progress."""
+    seconds = expected - elapsed
+    if fraction > _TOLD_BY_PROGRESS:
+        seconds = elapsed * (1 - fraction) / fraction
+    return f", about {roughly(seconds)} left" if seconds >= _LEAST else ""
 
 
 def roughly(seconds: float) -> str:

@@ -17,7 +17,7 @@ from strata.concepts.script import with_note, with_reader
 from strata.engine import Job, Limits
 from strata.trace import Edit
 from strata.ui.anatomy import ask, made
-from strata.ui.anatomy.expected import expect
+from strata.ui.anatomy.expected import Coarser, expect
 from strata.ui.server.resources import engine, models
 from strata.weights.catalogue import ModelCard
 from strata.weights.sources import cached_folder
@@ -120,12 +120,13 @@ class Page:
         prompts: tuple[str, ...] = (),
         *,
         meanwhile: Callable[[], object] | None = None,
+        coarser: Coarser | None = None,
         **params: Any,
     ) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
 
-        `meanwhile` draws what is there already, if there is a wait worth showing. A refusal,
-        StrataError, ends the page.
+        `meanwhile` draws what is there already, if there is a wait worth showing; `coarser` is
+        offered instead where that will be long. A refusal, StrataError, ends the page.
         """
         job = partial(
             Job,
@@ -137,7 +138,7 @@ class Page:
             edits=self.edits,
         )
         # `repr` tells 1 from True
-        expected = expect(view, self.about, self.n_tokens, len(prompts), params)
+        expected = expect(view, self.about, self.n_tokens, len(prompts), params, coarser)
         key = self._key(view, prompts, repr(params))
         return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 

@@ -190,8 +190,10 @@ document.addEventListener("scroll", () => about && beside(), { capture: true, pa
 const ours = (node) => node.className === "term" || node.className === "term own" || node === tip;
 new MutationObserver((changes) => {
   const foreign = ({ type, target, addedNodes, removedNodes }) =>
+    type === "attributes" ? target.closest?.(".role-title") :
     type !== "childList" ? target.parentElement !== tip : target !== tip && [...addedNodes, ...removedNodes].some((node) => !ours(node));
   if (changes.some(foreign)) later();
-}).observe(document.body, { childList: true, characterData: true, subtree: true });
+  // Of attributes only where a chart's title stands, which moves alone when the chart is resized.
+}).observe(document.body, { childList: true, characterData: true, subtree: true, attributeFilter: ["transform"] });
 addEventListener("resize", later);
 document.fonts?.ready.then(later);

@@ -13,12 +13,13 @@ from strata.classroom.votes import Vote
 from strata.classroom.wall import Wall, wall
 from strata.errors import InputError, StrataError
 from strata.ui.anatomy import style
+from strata.ui.anatomy.component import component
 from strata.ui.anatomy.page import draw
 from strata.ui.classroom.entrance import clock, entrance
 from strata.ui.classroom.vote_tab import results, votes
 from strata.ui.server.learner import database, roster, seat, time_zone
 
-_EVERY = 1  # seconds between two looks
+_EVERY = 5  # seconds between two looks, for who joins and what is told to other servers
 _WALL = (Path(__file__).parent / "wall.css").read_text("utf-8")
 _NAMED = 60  # learners
 
@@ -36,6 +37,9 @@ def show() -> None:
 
 
 def _wall(asked: Class) -> None:
+    with st.container(key="wall_ear"):
+        ear = component("strata_wall", __file__, ("wall.js",))
+        ear(key="ear", data={"of": asked.id}, on_heard_change=lambda: None)
     try:
         group = roster().get(asked.id)  # anew: it may be closed by now, or have another code
         if group is None:

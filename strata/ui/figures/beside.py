@@ -47,10 +47,17 @@ def other_prompt(page: Page, place: DeltaGenerator) -> Page | None:
         return None
     if chosen != _OWN:
         return page.beside(prompt=BY_ID[chosen].prompt)
-    _restore()
-    text = place.text_input("Your second prompt", key="second_text", on_change=_store)
-    remember("second_text", st.session_state.get("second_text_id") if text else None)
+    text = own_prompt(place)
     return page.beside(prompt=text) if text else None
+
+
+def own_prompt(place: DeltaGenerator) -> str:
+    """A second prompt of the learner's own, "" while there is none; the address names it by a
+    random id."""
+    _restore()
+    text: str = place.text_input("Your second prompt", key="second_text", on_change=_store)
+    remember("second_text", st.session_state.get("second_text_id") if text else None)
+    return text
 
 
 def _other_model(page: Page, place: DeltaGenerator) -> Page | None:

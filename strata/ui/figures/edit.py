@@ -48,8 +48,8 @@ def choose_edit(page: Page, place: DeltaGenerator) -> Edit:
     """One row of controls: target, part, factor, positions. The address keeps all of them. On a
     phone they stand below the figure: layout.css."""
     with place, st.container(key="edit"):
-        word, what, how_much, where = st.columns([5, 5, 4, 5], gap="medium")
-    target = choose_target(page, word)
+        word, minus, what, how_much, where = st.columns([17, 17, 23, 15, 22], gap="small")
+    target = choose_target(page, word, minus)
     part = one_of(what, "Scale", PARTS, "part")
     factor = how_much.slider(
         "By the factor", 0.0, 2.0, 0.8, 0.05, key="factor", bind="query-params"

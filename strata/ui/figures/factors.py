@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,24 +10,46 @@ import streamlit as st
 
 from strata.charts import sweep
 from strata.concepts.scaling import words
-from strata.ui.anatomy.page import Page, draw
+from strata.ui.anatomy.expected import Coarser
+from strata.ui.anatomy.page import Page, draw, only
 from strata.ui.figures.edit import one_of
+from strata.ui.figures.target import Target
+
+_FEW = "few_factors"  # whether only some are drawn
 
 
 def draw_factors(
-    page: Page, shown: str, swept: pd.DataFrame, leave: dict[str, Any], **asked: Any
+    page: Page,
+    target: Target,
+    swept: pd.DataFrame,
+    leave: dict[str, Any],
+    factors: Sequence[float],
+    **asked: Any,
 ) -> pd.DataFrame:
-    """The map, and what it says of the target, `shown`; its table.
+    """The map, and what it says of the target; its table.
 
     While it is computed the one row that is there, `swept`, is drawn, and a button gives up waiting
-    by `leave`, which sets the widgets so that the page does not ask again.
+    by `leave`, which sets the widgets so that the page does not ask again. Where it will be long,
+    every fourth of the factors is offered instead.
     """
-    quantity = one_of(st.container(), "Colour", sweep.QUANTITIES, "colour")
-    title = f"{sweep.QUANTITIES[quantity]}: {shown}"
+    state, few, less = st.session_state, factors[::4], None
+    part = only(len(few), len(factors), "factor")
+    if state.get(_FEW):
+        factors, all_of_them = few, {_FEW: False}
+        st.button("Every factor", on_click=state.update, args=(all_of_them,), key="all_factors")
+    else:
+        less, part = Coarser(part, {"factors": few}, {_FEW: True}), ""
+    names, key = sweep.QUANTITIES, "colour"
+    if target.minus:
+        key = "colour_pair"  # a choice of its own, since not all of the others are there
+        names = {name: text for name, text in names.items() if name != "rank"}
+    quantity = one_of(st.container(), "Colour", names, key)
+    title = f"{names[quantity]}: {target.named}"
+    words_of = target.shown, target.other
 
     def row() -> None:
         one = f"{title}, so far by {swept['factor'].iloc[0]:g}"
-        said = words.map_reading(swept, shown)
+        said = words.map_reading(swept, *words_of)
         # Its reading has the place of the one below, and no two things may have one.
         draw(sweep.factor_map(swept, quantity, one, said), "map_so_far", read=False)
 
@@ -38,7 +61,8 @@ def draw_factors(
         icon=":material/cancel:",
         key="cancel_scaling.sweep",
     )
-    mapped = page.ask("scaling.sweep", meanwhile=row, **asked)
+    mapped = page.ask("scaling.sweep", meanwhile=row, coarser=less, factors=factors, **asked)
     place.empty()
-    draw(sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, shown)), "map")
+    chart = sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, *words_of))
+    draw(chart, "map", note=part)
     return mapped

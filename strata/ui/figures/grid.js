@@ -36,6 +36,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     data.columns.forEach((column) => {
       const cell = made("th", "token");
       cell.scope = "col";
+      if (column.position === data.stands) cell.classList.add("stands");
       cell.append(made("span", "position", String(column.position)), made("b", "", column.shown));
       row.appendChild(cell);
     });
@@ -66,7 +67,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     buttons.push(
       data.cells[r].map((content, c) => {
         const position = data.columns[c].position;
-        const cell = made("td");
+        const cell = made("td", position === data.stands ? "stands" : "");
         const button = made("button", content.same ? "same" : "", content.shown);
         const chosen = layer === data.chosen[0] && position === data.chosen[1];
         button.type = "button";
@@ -130,12 +131,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   else if (data.chosen[1] === null) box.scrollLeft = box.scrollWidth; // the prompt's end first
   const pressed = table.querySelector('[aria-pressed="true"]');
   if (pressed && focused) pressed.focus({ preventScroll: true });
-  // The chosen cell comes into view, inside the box only: the page must not jump.
+  // The chosen cell, or the column that stands out, comes into view, inside the box only: the page
+  // must not jump.
+  const seen = pressed || table.querySelector("th.stands");
   const chosen = () => {
-    if (!pressed) return;
-    const [frame, place] = [box.getBoundingClientRect(), pressed.getBoundingClientRect()];
+    if (!seen) return;
+    const [frame, place] = [box.getBoundingClientRect(), seen.getBoundingClientRect()];
     if (place.right > frame.right) box.scrollLeft += place.right - frame.right + 8;
     if (place.left < frame.left + 60) box.scrollLeft -= frame.left + 60 - place.left;
+    if (!pressed) return;
     if (place.bottom > frame.bottom - 26) box.scrollTop += place.bottom - frame.bottom + 40;
     if (place.top < frame.top + 26) box.scrollTop -= frame.top + 40 - place.top;
   };

@@ -35,22 +35,37 @@ MISTAKES = {
     "no_norm": "Leave the final norm out",
 }
 _SURE = ["prob", "norm", "entropy", "kl_to_final", "target_prob", "target_rank", "nothing"]
+_OF_A_PAIR = ["prob", "norm", "entropy", "kl_to_final", "target_logit", "nothing"]
+_FROZEN = ["logit", "norm", "target_logit", "nothing"]
 CARRIED = {
     "states": _SURE,
     "deltas": _SURE,
-    "frozen": ["logit", "norm", "target_logit", "nothing"],
+    "frozen": _FROZEN,
+    "states_pair": _OF_A_PAIR,
+    "deltas_pair": _OF_A_PAIR,
+    "frozen_pair": _FROZEN,
 }
 MOST_PINS = 12
 
 
 def draw_grid(
-    page: Page, grid: Grid, key: str, *, layer: str, position: str | None, writes: bool = False
+    page: Page,
+    grid: Grid,
+    key: str,
+    *,
+    layer: str,
+    position: str | None,
+    writes: bool = False,
+    of: int = 0,
+    stands: int | None = None,
 ) -> None:
     """A grid of a page's run whose cells are buttons: a click moves the sliders with the
     session-state keys `layer` and `position` to that cell; without `position` to its layer only,
-    and the grid opens at the prompt's end. `writes`: the embedding has no row."""
+    and the grid opens at the prompt's end. `writes`: the embedding has no row; `of`: how many
+    columns there are, as many as the prompt has tokens if 0; `stands`: the column that stands out.
+    """
     notes = (
-        only(len(grid.columns), page.n_tokens, "token"),
+        only(len(grid.columns), of or page.n_tokens, "token"),
         only(len(grid.layers), page.n_layers + (not writes), "layer"),
         f"in each cell the first of {page.about['d_vocab']:,} tokens",
     )
@@ -76,6 +91,7 @@ def draw_grid(
         "legend": grid.legend,
         "same": grid.same,
         "file": f"logit_lens_{key}",
+        "stands": stands,
         "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
@@ -171,28 +187,31 @@ class Controls:
 
 def choose(page: Page) -> Controls:
     """One row of controls; the rarer ones behind a button. The address keeps all of them."""
-    reads, target, more = st.columns([3, 3, 3], vertical_alignment="bottom")
+    reads, target, minus, more = st.columns([5, 4, 4, 5], vertical_alignment="bottom")
     mode = reads.selectbox(
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
     )
-    followed = choose_target(page, target)
+    followed = choose_target(page, target, minus)
     with more, st.container(horizontal=True, key="one_row"):
         with st.popover("Colours", icon=":material/palette:"):
-            carried, with_sinks = _colours(page, mode)
+            carried, with_sinks = _colours(page, mode, followed)
         with st.popover("Options", icon=":material/tune:"):
             options = _options(page, mode)
     return Controls(mode=mode, **carried, with_sinks=with_sinks, target=followed, **options)
 
 
-def _colours(page: Page, mode: str) -> tuple[dict[str, Any], bool]:
+def _colours(page: Page, mode: str, target: Target) -> tuple[dict[str, Any], bool]:
     kind = "frozen" if mode.endswith("frozen_norm") else mode.split("_")[0]
+    names = {name: text.capitalize() for name, text in QUANTITIES.items()}
+    if target.minus:  # a choice of its own, since not all of the others are there
+        kind, names["target_logit"] = f"{kind}_pair", target.named
     choices = CARRIED[kind]
     carried = {
         name: st.selectbox(
             label,
             choices,
             index=choices.index(default),
-            format_func=lambda quantity: QUANTITIES[quantity].capitalize(),
+            format_func=names.__getitem__,
             key=f"{name}_{kind}",
             bind="query-params",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from strata.charts.lens import attribution, followed
+from strata.charts.lens import attribution, difference, followed
 from strata.concepts.logit_lens import words
 from strata.concepts.logit_lens.contributions import Against
 from strata.errors import StrataError
@@ -29,11 +29,13 @@ def draw_attribution(
 
     A model whose writes are refused says so here, and keeps the rest of the page.
     """
-    choices, box = st.columns([2, 1], vertical_alignment="bottom")
-    shown = one_of(choices, "Compared with", AGAINST, "against")
-    what: dict[str, Any] = {"target_id": target.token_id, "position": position}
-    against: dict[str, Against] = {"raw": None, "mean": "mean"}
-    added, other = "Added to the logit", "the average token"
+    shown, box = "pair", st.container()
+    if not target.minus:
+        choices, box = st.columns([2, 1], vertical_alignment="bottom")
+        shown = one_of(choices, "Compared with", AGAINST, "against")
+    what: dict[str, Any] = {"target_id": target.ids, "position": position}
+    against: dict[str, Against] = {"raw": None, "mean": "mean", "pair": None}
+    added, other = "Added to the logit", target.other or "the average token"
     if shown == "word":
         word = choose_other(page, box, target)
         against["word"], other = word.token_id, word.shown
@@ -62,11 +64,17 @@ def draw_attribution(
 
 
 def draw_followed(page: Page, ways: pd.DataFrame, sentence: str, *, pinned: bool) -> None:
-    """Tokens through the layers, by probability and by rank, and what that says."""
+    """Tokens through the layers, by probability and by rank, with a pair of words how far one is
+    ahead of the other, and what that says."""
     note = "only tokens that are pinned" if pinned else "only tokens that led at some layer"
     if ways["token_id"].nunique() == page.about["d_vocab"]:
         note = ""
-    for place, quantity in zip(st.columns([4, 5]), ("prob", "rank"), strict=True):
+    apart, ways = ways[ways["other"] != ""], ways[ways["other"] == ""].astype({"rank": int})
+    *first, prob, rank = st.columns([4, 4, 5] if len(apart) else [4, 5])
+    for place in first:
+        with place:
+            draw(difference(apart, sentence), "difference", read=False)
+    for place, quantity in ((prob, "prob"), (rank, "rank")):
         with place:
             draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False, note=note)
     reading(sentence, "_followed")
@@ -80,4 +88,4 @@ def draw_proof(page: Page, position: int, name: str = "") -> None:
 
 def tabs_place() -> Callable[..., Sequence[Any]]:
     """What makes the tabs below the grid, or above it, where a step is about a figure of theirs."""
-    return st.container().tabs if is_asked("followed", "attribution") else st.tabs
+    return st.container().tabs if is_asked("followed", "attribution", "written") else st.tabs

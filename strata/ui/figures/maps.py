@@ -20,11 +20,21 @@ from strata.corpus.examples import BY_ID, EXAMPLES
 from strata.display.tokens import display_text, display_token, distinct
 from strata.errors import InputError, ModelError, StrataError
 from strata.ui.anatomy.address import remember, whole_number
-from strata.ui.anatomy.controls import PACE, move, played_slider, player, told_moved
+from strata.ui.anatomy.controls import (
+    PACE,
+    move,
+    one_of_counts,
+    played_slider,
+    player,
+    told_moved,
+)
+from strata.ui.anatomy.expected import Coarser
 from strata.ui.anatomy.page import Page, draw, only, reading
 from strata.ui.anatomy.style import say
 from strata.ui.server.learner import keep_prompt, kept_prompt
 
+_STRIDES = (1, 2, 4, 8)  # between the layers that are drawn
+_COARSE, _FEW_LAYERS = 4, "every fourth layer"  # a sixteenth of the distances
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
 _WITH, _FOLLOW = "with", "follow"
 _MOST = len(words.LETTERS) - 1  # prompts beside the learner's own
@@ -70,7 +80,7 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
     return first, final
 
 
-def settings(place: DeltaGenerator) -> dict[str, Any]:
+def settings(place: DeltaGenerator, n_layers: int) -> dict[str, Any]:
     """How maps are drawn, as the views want it; the notebook's settings unless changed."""
     bound: dict[str, Any] = {"bind": "query-params"}
     row = place.container(horizontal=True, key="one_row")
@@ -90,6 +100,9 @@ def settings(place: DeltaGenerator) -> dict[str, Any]:
             "Least distance on the map", [0.0, 0.1, 0.25, 0.5, 1.0], 0.1, key="gap", **bound
         )
         epochs = st.select_slider("Epochs", [50, 100, 200, 500], 200, key="epochs", **bound)
+        strides = [n for n in _STRIDES if n < max(2, n_layers)]
+        label = "Every how many layers (the last always)"
+        stride = one_of_counts(label, strides, 1, key="map_stride", place=st.container())
         seed = st.number_input("Seed", 0, 999_999, 0, key="seed", **bound)
     return {
         "method": method.lower(),
@@ -97,6 +110,7 @@ def settings(place: DeltaGenerator) -> dict[str, Any]:
         "n_neighbors": neighbours,
         "min_dist": gap,
         "n_epochs": epochs,
+        "stride": stride,
         "seed": int(seed),
     }
 
@@ -114,8 +128,12 @@ def asked(
     """A map drawn with the settings, of which the tokens of a span are shown; its table is put into
     `tables`. None where there is nothing to map, which is said in its place."""
     key = name.replace(" ", "_")
+    less = None
+    if settings["stride"] < _COARSE < page.n_layers:
+        less = Coarser(_FEW_LAYERS, {"stride": _COARSE}, {"map_stride": _COARSE})
     try:
-        frame = tables[name] = page.ask(f"trajectories.{view}", **{**settings, **changed})
+        chosen = {**settings, **changed}
+        frame = tables[name] = page.ask(f"trajectories.{view}", coarser=less, **chosen)
     except (InputError, ModelError) as error:
         say("note", f"{title}: {error}" if title else str(error), key)
         return None
@@ -139,7 +157,9 @@ def show(
     chart = charts.paths(kept, drawn.title, sentence, n_layers=page.n_layers, within=whole)
     n_tokens = drawn.frame["path"].nunique() if "path" in drawn.frame else page.n_tokens
     some = only(kept["path"].nunique(), n_tokens, "token")
-    draw(chart, drawn.key, read=False, number=number, of=drawn.of, note=some)
+    few = only(drawn.frame["layer"].nunique(), page.n_layers + 1, "layer")
+    note = "; ".join(filter(None, (some, few)))
+    draw(chart, drawn.key, read=False, number=number, of=drawn.of, note=note)
     if not number:
         reading(sentence, "" if main else f"_{drawn.key}")
     missing, n_paths = unnamed(chart)

@@ -7,6 +7,7 @@ drawn anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -40,8 +41,14 @@ class _Shown:
 
 
 @st.fragment
-def next_tokens(page: Page, top: pd.DataFrame, position: int, sentence: str) -> None:
-    """The bars of `next_token` after `position`, or of what is typed into the prompt meanwhile."""
+def next_tokens(
+    page: Page, top: pd.DataFrame, position: int, sentence: str, detail: Callable[[], None]
+) -> None:
+    """The bars of `next_token` after `position`, or of what is typed into the prompt meanwhile.
+
+    `detail` draws beside them what else the prompt's own run says there, which it does not say of
+    what is typed.
+    """
     state = st.session_state
     if state.text != page.prompt:  # a token was appended
         st.rerun()
@@ -54,21 +61,28 @@ def next_tokens(page: Page, top: pd.DataFrame, position: int, sentence: str) -> 
         top, before = shown.top, shown.text
         said = words.typed_reading(before, top)
         chart = bars(top, "What may follow what you type", said)
+    figure, beside = st.columns([2, 1], gap="large")
+    with beside:
+        if shown.top is None:
+            detail()
+        else:
+            style.say("note", "What really follows, and the entropy, wait.", "beside_typed")
     append = partial(_append, before, dict(zip(top["token_id"], top["predicted"], strict=True)))
-    draw(
-        chart,
-        "next_tokens",
-        read=False,
-        number=state.get("appended", 0),
-        on_pick=lambda mark: append(mark.get("token_id")),
-        in_passing=shown.top is not None,
-        of=page.subject if shown.top is None else replace(page.subject, prompts=(before,)),
-        note=page.most(len(top)),
-    )
-    with st.container(key="append", horizontal=True, vertical_alignment="center"):
-        _choice(top, append)
-        note = state.pop(_REFUSED, "") or shown.note or said or _how(page, position)
-        style.say("note", note, "typed")
+    with figure:
+        draw(
+            chart,
+            "next_tokens",
+            read=False,
+            number=state.get("appended", 0),
+            on_pick=lambda mark: append(mark.get("token_id")),
+            in_passing=shown.top is not None,
+            of=page.subject if shown.top is None else replace(page.subject, prompts=(before,)),
+            note=page.most(len(top)),
+        )
+        with st.container(key="append", horizontal=True, vertical_alignment="center"):
+            _choice(top, append)
+            note = state.pop(_REFUSED, "") or shown.note or said or _how(page, position)
+            style.say("note", note, "typed")
     hears = component("strata_typed", __file__, ("typed.js",))
     hears(key=_KEY, data={"drawn": count, "busy": shown.busy}, on_typed_change=lambda: None)
 

@@ -15,11 +15,11 @@ from strata.ui.figures.edit import Edit
 
 def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     """The figure, what it says, and its table."""
-    asked = {"target_id": edit.target.token_id, "factor": edit.factor, **edit.params}
+    asked = {"target_id": edit.target.ids, "factor": edit.factor, **edit.params}
     frame = page.ask("scaling.controls", n_seeds=SEEDS, **asked)
-    shown = edit.target.shown
-    sentence = words.controls_reading(frame, shown, edit.part)
-    title = f"{shown}: {edit.noun} at one block, beside noise"
+    target = edit.target
+    sentence = words.controls_reading(frame, target.shown, edit.part, target.other)
+    title = f"{target.named}: {edit.noun} at one block, beside noise"
     names = {
         "scale": f"× {edit.factor:g}",
         "noise": f"{SEEDS} random pushes as large: median, range",
@@ -28,7 +28,7 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     sinks = page.ask("hidden_states.sinks")["position"]
     pushed = sorted({*sinks} & {*(edit.positions or range(page.n_tokens))})
     with place:
-        draw(sweep.beside_noise(_marks(frame, names), title, sentence), "beside_noise")
+        draw(sweep.beside_noise(_marks(frame, names), title, sentence, target.pair), "beside_noise")
         if 0 < len(pushed) < page.n_tokens and not readings_wait():
             st.caption(words.pushed_sinks([page.shown(position) for position in pushed], pushed))
     return frame

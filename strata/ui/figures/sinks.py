@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 from streamlit.delta_generator import DeltaGenerator
@@ -52,7 +53,9 @@ def scales(
         () if seen.with_sinks else tuple(run.ask("hidden_states.sinks")["position"])
         for run in runs.values()
     ]
-    return [
+    found = [
         scale_for(list(frames.values()), each, runs[""].about["d_vocab"], skip)
         for each in (seen.back, seen.front)
     ]
+    pair = f"{seen.target.named} (nats)" if seen.target.minus else ""
+    return [replace(each, name=pair) if each.quantity == "target_logit" else each for each in found]

@@ -1,22 +1,24 @@
-"""Choosing the token to follow: one of the likeliest, or a word that the learner types."""
+"""Choosing what to follow: one of the likeliest tokens, one that peaks half-way, a word that the
+learner types, or how far one of these is ahead of another."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts import target
-from strata.display.tokens import display_candidate
+from strata.concepts.target import TargetId
+from strata.display.tokens import display_candidate, display_percent
 from strata.errors import StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.page import Page, distinct
 
-N_LIKELIEST = 21
-_TOP = -1  # the choice "whatever ranks first", which holds for every prompt
+N_LIKELIEST, N_PEAKS = 21, 20
+_FIRST = -1  # the choice "whatever ranks first", or "nothing", which holds for every prompt
 
 
 @dataclass(frozen=True)
@@ -26,63 +28,143 @@ class Target:
     token_id: int
     token: str
     likeliest: pd.DataFrame  # predictions.next_token at the last position
+    minus: Target | None = None  # the word that it is compared with
+
+    @property
+    def ids(self) -> TargetId:
+        """As views take it: a token, or a pair of which the second is taken off."""
+        return self.token_id if self.minus is None else (self.token_id, self.minus.token_id)
 
     @property
     def is_top(self) -> bool:
         """Whether it is what the model itself ranks first, be it chosen or not."""
-        return self.token_id == int(self.likeliest["token_id"].iloc[0])
+        return self.minus is None and self.token_id == int(self.likeliest["token_id"].iloc[0])
 
     @property
     def shown(self) -> str:
         return display_candidate(self.token)
 
+    @property
+    def other(self) -> str:
+        """The word that is taken off; "" if none is."""
+        return "" if self.minus is None else self.minus.shown
 
-def choose_target(page: Page, place: DeltaGenerator) -> Target:
-    """A box with the likeliest next tokens, where a word can be typed too. The address keeps the
-    token's id, never what was typed. A word of several tokens is named, and its first one followed
-    only when the learner says so."""
-    k = min(N_LIKELIEST, page.about["d_vocab"])
-    likeliest = page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
-    return _chosen(page, place, "target", "Target: a token or a word", "the top-1", likeliest)
+    @property
+    def token_ids(self) -> list[int]:
+        """All of them."""
+        return [self.token_id] + ([self.minus.token_id] if self.minus else [])
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Both words for an axis; () of one."""
+        return (self.shown, self.other) if self.minus else ()
+
+    @property
+    def named(self) -> str:
+        """For titles: "␣Paris", or "␣Paris minus ␣London"."""
+        return self.shown if self.minus is None else f"{self.shown} minus {self.other}"
+
+
+def choose_token(page: Page, place: DeltaGenerator) -> Target:
+    """A box with the likeliest next tokens and those that are likely at some layer, where a word
+    can be typed too. The address keeps the token's id, never what was typed. A word of several
+    tokens is named, and its first one followed only when the learner says so."""
+    label = "Target: a token or a word"
+    return _likeliest(page, place, "target", label, "the top-1", _next(page))
+
+
+def choose_target(page: Page, place: DeltaGenerator, beside: DeltaGenerator) -> Target:
+    """The same, and beside it a box for a word to take off."""
+    chosen = choose_token(page, place)
+    likeliest = chosen.likeliest
+    offered = _offered(page, likeliest, chosen.token_id)
+    found = _chosen(page, beside, "minus", "Minus another word", "nothing", offered)
+    if found and found[0] == chosen.token_id:
+        said = f"“{chosen.shown}” minus itself is 0 everywhere: choose another word to take off."
+        style.say("warning", said, "minus")
+        found = None
+    remember("minus", str(found[0]) if found else None)
+    return replace(chosen, minus=Target(*found, likeliest)) if found else chosen
 
 
 def choose_other(page: Page, place: DeltaGenerator, target: Target) -> Target:
     """The same for what a target is compared with: at first the likeliest token beside it."""
     others = target.likeliest[target.likeliest["token_id"] != target.token_id]
-    return _chosen(page, place, "other", "The other word", "the likeliest beside it", others)
+    return _likeliest(page, place, "other", "The other word", "the likeliest beside it", others)
+
+
+def choose_against(other: Page, place: DeltaGenerator, target: Target) -> Target:
+    """The same for what another prompt's run says instead: at first its likeliest token that is not
+    the target."""
+    likeliest = _next(other)
+    others = likeliest[likeliest["token_id"] != target.token_id]
+    return _likeliest(other, place, "minus", "Minus the word", "the likeliest of B", others)
+
+
+def _next(page: Page) -> pd.DataFrame:
+    k = min(N_LIKELIEST, page.about["d_vocab"])
+    return page.ask("predictions.next_token", position=page.n_tokens - 1, k=k)
+
+
+def _likeliest(
+    page: Page, place: DeltaGenerator, name: str, label: str, first: str, likeliest: pd.DataFrame
+) -> Target:
+    """A token that is at first the first of the likeliest; `first`: what that one is."""
+    top, text = int(likeliest["token_id"].iloc[0]), str(likeliest["predicted"].iloc[0])
+    named = f"{display_candidate(text)} ({first})"
+    found = _chosen(page, place, name, label, named, _offered(page, likeliest, top)) or (top, text)
+    remember(name, None if found[0] == top else str(found[0]))
+    return Target(*found, likeliest)
+
+
+def _offered(page: Page, likeliest: pd.DataFrame, without: int) -> dict[int, tuple[str, str]]:
+    """The tokens that a box lists, each with its text and what the box says of it: the likeliest
+    next ones, and those that only a layer before the last holds likely."""
+    k = min(N_PEAKS, page.about["d_vocab"])
+    peaks = page.ask("logit_lens.peaks", position=page.n_tokens - 1, k=k)
+    found = {
+        int(row.token_id): (str(row.predicted), display_candidate(row.predicted))
+        for row in likeliest.itertuples()
+    }
+    for row in peaks.itertuples():
+        shown = f"{display_candidate(row.predicted)} (peaks at layer {row.layer}, "
+        peaked = str(row.predicted), f"{shown}{display_percent(row.prob, 0)})"
+        found.setdefault(int(row.token_id), peaked)
+    found.pop(without, None)
+    return found
 
 
 def _chosen(
-    page: Page, place: DeltaGenerator, name: str, label: str, first: str, likeliest: pd.DataFrame
-) -> Target:
-    """One of the likeliest, or a typed word. `name`: of the box in address and session; `first`:
-    what the first of them is."""
-    ids, tokens = likeliest["token_id"].tolist(), likeliest["predicted"].tolist()
+    page: Page,
+    place: DeltaGenerator,
+    name: str,
+    label: str,
+    first: str,
+    offered: dict[int, tuple[str, str]],
+) -> tuple[int, str] | None:
+    """One of the tokens offered, or of a typed word: its id and text; None: the first choice.
+    `name`: of the box in address and session; `first`: how it names the first choice."""
     box = f"{name}_choice"
     _restore(page, name, box)
     # The browser knows a choice by its label, and the first one's changes with the prompt: unless
     # it is set again, the old label would count as a typed word.
     kept = st.session_state[box] = st.session_state[box]
-    options = dict(zip([_TOP, *ids[1:]], tokens, strict=True))
-    if isinstance(kept, int) and kept not in options:
-        options[kept] = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
-    shown = [display_candidate(token) for token in options.values()]
-    labels = dict(zip(options, distinct([f"{shown[0]} ({first})", *shown[1:]]), strict=True))
+    if isinstance(kept, int) and kept not in (_FIRST, *offered):
+        text = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
+        offered = offered | {kept: (text, display_candidate(text))}
+    names = distinct([first, *(shown for _, shown in offered.values())])
+    labels = dict(zip([_FIRST, *offered], names, strict=True))
     chosen = place.selectbox(
         label,
-        list(options),
+        list(labels),
         format_func=lambda choice: labels.get(choice, choice),
         accept_new_options=True,
         key=box,
         persist_state="session",
     )
-    followed = Target(ids[0], tokens[0], likeliest)
     if isinstance(chosen, str):
-        followed = _of_word(page, chosen, followed, name)
-    elif chosen in options and chosen != _TOP:
-        followed = Target(chosen, options[chosen], likeliest)
-    remember(name, None if followed.token_id == ids[0] else str(followed.token_id))
-    return followed
+        return _of_word(page, chosen, name)
+    return (chosen, offered[chosen][0]) if chosen in offered else None
 
 
 def _restore(page: Page, name: str, box: str) -> None:
@@ -92,22 +174,22 @@ def _restore(page: Page, name: str, box: str) -> None:
     if box not in state:
         asked = whole_number(st.query_params.get(name, ""))
         known = asked is not None and asked < page.about["d_vocab"]
-        state[box] = asked if known else _TOP
+        state[box] = asked if known else _FIRST
     elif state.get(of) != page.model and isinstance(state[box], int):
-        state[box] = _TOP
+        state[box] = _FIRST
     state[of] = page.model
 
 
-def _of_word(page: Page, word: str, otherwise: Target, name: str) -> Target:
-    """The token of a typed word; `otherwise` until a first piece was chosen knowingly."""
+def _of_word(page: Page, word: str, name: str) -> tuple[int, str] | None:
+    """The token of a typed word; None until a first piece was chosen knowingly."""
     try:
         pieces = page.ask("run.target", word=word)
     except StrataError as error:
         style.say("warning", str(error), name)
-        return otherwise
+        return None
     first = pieces.iloc[0]
     if said := target.note(pieces):
         style.say("warning", said, name)
         if not st.toggle("Follow its first token", key=f"first_of_{name}_{word}"):
-            return otherwise
-    return Target(int(first["token_id"]), str(first["token"]), otherwise.likeliest)
+            return None
+    return int(first["token_id"]), str(first["token"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -16,7 +17,7 @@ from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.component import component
 from strata.ui.anatomy.controls import move
-from strata.ui.anatomy.place import Place, go, to_list
+from strata.ui.anatomy.place import Place, current, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.prediction import predict, told_before, where
 from strata.ui.lessons.run import Run, run_of
@@ -76,7 +77,7 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     step = place.step
     settings = resolved(step.settings, n_layers, 1)
     done: set[tuple[str, int]] = st.session_state.setdefault("set_up_steps", set())
-    wanted = {k: v for k, v in settings.items() if st.session_state.get(k) != v}
+    wanted = [key for key, value in settings.items() if not _stands(key, value)]
     if not (wanted or (step.prompt and step.prompt != prompt)):
         done.add((place.lesson.stem, place.number))
         if step.prompt or step.settings:
@@ -96,6 +97,18 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     return again
 
 
+def _stands(key: str, value: Any) -> bool:
+    """Whether a control stands at a value. One that this session has not drawn yet, as after a
+    reload, stands where the address says, which is silent of most; then it is put there."""
+    if key in st.session_state:
+        return bool(st.session_state[key] == value)
+    asked = st.query_params.get(key)
+    if asked is not None:
+        return asked.lower() == f"{value}".lower()
+    st.session_state[key] = value
+    return True
+
+
 def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
@@ -110,9 +123,19 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
         take_prompt(step.prompt)
 
 
+def begin(stem: str, number: int = 0) -> None:
+    """Go to a step of a lesson from elsewhere, with its page set up as the ways on set it up."""
+    go(stem, number)
+    if (place := current()) is not None:
+        come_to(place)
+
+
 def come_to(place: Place) -> None:
-    """Set the page up for the step to which the browser's history has led, before it is drawn."""
-    model = st.session_state.get("model")
+    """Set the page up for a step that the panel's own ways have not led to, before it is drawn.
+    Without a model that is ready it is left to the learner, by a button."""
+    from strata.ui.anatomy.sidebar import offered
+
+    model = st.session_state.get("model") or next(iter(offered()), None)
     if model and engine().status(model).state == "ready":
         _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
 

@@ -9,12 +9,12 @@ from typing import Any
 import streamlit as st
 
 from strata.classroom.codes import read_code
+from strata.display.tokens import listed
 from strata.lessons import Lesson, lessons, problems
 from strata.lessons.outcome import outcome
 from strata.lessons.report import as_html, as_notebook, drawn, quoted
 from strata.ui.anatomy import record, style
-from strata.ui.anatomy.place import Place, go
-from strata.ui.lessons.lesson import come_to
+from strata.ui.lessons.lesson import begin
 from strata.ui.server.learner import is_local, learner, progress, seat
 
 _REPORTS: dict[str, tuple[Callable[..., str], str, Any]] = {
@@ -55,7 +55,7 @@ def _finished(lesson: Lesson, found: dict[str, Lesson]) -> None:
                 for step in how.again:
                     st.button(
                         f"{step + 1}\\. {quoted(lesson.steps[step].title)}",
-                        on_click=partial(_to_step, lesson, step),
+                        on_click=partial(begin, lesson.stem, step),
                         key=f"again_{step}",
                     )
         after = _next(lesson, found)
@@ -64,16 +64,11 @@ def _finished(lesson: Lesson, found: dict[str, Lesson]) -> None:
             return
         st.button(
             f"Next lesson: {quoted(after.title)}",
-            on_click=partial(go, after.stem),
+            on_click=partial(begin, after.stem),
             type="primary",
             icon=":material/arrow_forward:",
             key="next_lesson",
         )
-
-
-def _to_step(lesson: Lesson, step: int) -> None:
-    go(lesson.stem, step)
-    come_to(Place(lesson, step))
 
 
 def _next(lesson: Lesson, found: dict[str, Lesson]) -> Lesson | None:
@@ -100,7 +95,8 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
             st.markdown(quoted(lesson.summary))
             told = [f"{lesson.minutes} minutes", f"{len(lesson.steps)} steps"]
             before = [found[stem].title for stem in lesson.prerequisites if stem in found]
-            told += [f"best after “{title}”" for title in before]
+            if before:
+                told.append("best after " + listed([f"“{title}”" for title in before]))
             if notes:
                 told.append(
                     f"{len(seen)} steps seen, {len(how.answered)} of {len(how.asked)} questions "
@@ -119,7 +115,7 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
         way.button(
             label,
             type="secondary" if done else "primary",
-            on_click=partial(go, lesson.stem, 0 if done else min(latest, len(lesson.steps) - 1)),
+            on_click=partial(begin, lesson.stem, 0 if done else min(latest, len(lesson.steps) - 1)),
             key=f"open_{lesson.stem}",
             width="stretch",
         )

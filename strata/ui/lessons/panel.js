@@ -1,5 +1,6 @@
 // Where a lesson's step stands: a matter of the learner's window, so the server is not asked, and
-// the browser keeps it. What the names do is in layout.css.
+// the browser keeps it. What the names do is in layout.css. And what a press has brought below the
+// panel's edge, a second try or a hint, is scrolled to: nobody looks for what they cannot see.
 const ways = {
   beside: ["Beside the page", "M2 3h12v10H2z M6.5 3v10"],
   wide: ["Wider, beside the page", "M2 3h12v10H2z M9 3v10"],
@@ -8,6 +9,34 @@ const ways = {
   alone: ["The step alone", "M2 6V3h3 M11 3h3v3 M14 10v3h-3 M5 13H2v-3"],
 };
 const kept = "strata-panel";
+
+const asks = '[class*="st-key-commit_"], .st-key-hint, .st-key-look';
+const patience = 20000; // milliseconds in which a press is answered
+
+function followed(panel) {
+  const verdicts = () => [...panel.querySelectorAll('[class*="st-key-verdict_"]')];
+  const said = () => verdicts().length + panel.querySelectorAll(".st-key-lesson_asks [data-testid=stMarkdown]").length;
+  let [before, until] = [0, 0];
+  const reveal = () => {
+    for (const what of [panel.querySelector(".st-key-look, .st-key-to_figure"), verdicts().pop()])
+      what?.scrollIntoView({ block: "nearest" });
+  };
+  const pressed = ({ target }) => {
+    if (target.closest?.("button") && !target.closest(asks)) until = 0; // to another step
+    else if (target.closest?.(asks)) [before, until] = [said(), Date.now() + patience];
+  };
+  const grown = new MutationObserver(() => {
+    if (Date.now() > until || said() === before) return;
+    before = said();
+    for (const wait of [0, 250, 800]) setTimeout(reveal, wait); // it comes in parts
+  });
+  panel.addEventListener("click", pressed);
+  grown.observe(panel, { childList: true, subtree: true });
+  return () => {
+    panel.removeEventListener("click", pressed);
+    grown.disconnect();
+  };
+}
 
 export default function ({ parentElement }) {
   const chosen = () => document.documentElement.dataset.strataPanel;
@@ -58,5 +87,10 @@ export default function ({ parentElement }) {
   show(before in ways ? before : "beside");
   const watch = new ResizeObserver(mark);
   for (const each of rows?.children ?? []) watch.observe(each);
-  return () => watch.disconnect();
+  const panel = document.querySelector(".st-key-lesson_panel");
+  const leave = panel && followed(panel);
+  return () => {
+    watch.disconnect();
+    leave?.();
+  };
 }

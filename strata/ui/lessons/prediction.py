@@ -54,7 +54,7 @@ def predict(
         else:
             _told_without(question, run)
         component("strata_to_figure", __file__, ("to_figure.js",), "to_figure.css")(
-            key="to_figure", data={"figure": question.figure or "title"}
+            key="to_figure", data={"figure": question.figure}
         )
         return False
     hints()

@@ -8,14 +8,23 @@ export default function ({ data, parentElement }) {
     parentElement.appendChild(button);
   }
   button.onclick = () => {
-    const name = CSS.escape(data.figure);
-    const [main, page] = [document.querySelector("[data-testid=stMain]"), ".st-key-title"];
-    const shown = `.st-key-${name}, [class*="st-key-room"][class*="_${name}"]`;
-    const figure = main.querySelector(shown) ?? main.querySelector(page);
+    const main = document.querySelector("[data-testid=stMain]");
+    const name = data.figure && CSS.escape(data.figure);
+    // Of what no figure draws, the page's first one.
+    const shown = name
+      ? `.st-key-${name}, [class*="st-key-room"][class*="_${name}"]`
+      : '[class*="st-key-room"]:not([class*="_map"]), .st-key-title';
+    const figure = main.querySelector(shown) ?? main.querySelector(".st-key-title");
+    if (!figure) return;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    figure?.scrollIntoView({
+    figure.style.scrollMarginTop = "4.5rem"; // Streamlit's bar lies over the page
+    figure.scrollIntoView({
       block: figure.offsetHeight < main.clientHeight / 2 ? "center" : "start",
       behavior: calm ? "auto" : "smooth",
     });
+    // It may have been in view all the time: that something was pressed must be seen.
+    const [line, none] = ["rgba(117, 87, 224, .9)", "rgba(117, 87, 224, 0)"];
+    const outline = (colour) => ({ outline: `3px solid ${colour}`, outlineOffset: "4px", borderRadius: "4px" });
+    figure.animate([outline(line), outline(line), outline(none)], { duration: 1600, id: "strata-here" });
   };
 }

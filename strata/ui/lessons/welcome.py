@@ -17,27 +17,20 @@ from strata.lessons import lessons
 from strata.lessons.report import quoted
 from strata.ui.anatomy import place, sidebar, style
 from strata.ui.anatomy.page import draw, reading
+from strata.ui.lessons import lesson
 from strata.ui.lessons.run import run_of
+from strata.ui.server.first_page import ASK, LABEL, LINE, MOST, REVEAL, TITLE, WHAT
 from strata.ui.server.learner import is_local, seat
 
-# Begins as the example with the lighthouse does, and stops before the word that its author wrote.
-# No lesson asks about it.
-LINE = (
-    "The lighthouse keeper wrote one line in his book every evening, whatever the weather. When "
-    "the sea was calm he wrote the number of ships that had"
-)
-WRITTEN = "passed"
+WRITTEN = "passed"  # after LINE
 _BARS = 8
 
 
 def show() -> None:
     """Draw the page. No model is asked before the guess has been given."""
-    st.title("What happens inside a language model?", anchor=False)
+    st.title(TITLE, anchor=False)
     with st.container(key="question"):
-        st.markdown(
-            "It says, again and again, what may come next. Strata opens it layer by layer and "
-            "shows on your own text how that comes about."
-        )
+        st.markdown(WHAT)
     with st.container(border=True, key="first_guess"):
         _guess()
     if (at := place.current()) is not None:
@@ -48,13 +41,17 @@ def show() -> None:
 
 
 def _guess() -> None:
-    st.markdown("**Guess the next word.**")
+    st.markdown(f"**{ASK}**")
     st.text(f"{LINE} …")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        word = st.text_input("Your word", key="first_word", max_chars=40, width=260).strip()
-        if st.button("Show the model's", type="primary", key="reveal"):
-            st.session_state["revealed"] = True
-    if not (word or st.session_state.get("revealed")):
+        # Streamlit forgets the field's text on other pages, from which the way back leads here.
+        state = st.session_state
+        state.setdefault("first_word", state.get("guessed_word", ""))
+        word = st.text_input(LABEL, key="first_word", max_chars=MOST, width=260).strip()
+        if st.button(REVEAL, type="primary", key="reveal"):
+            state["revealed"] = True
+        state["guessed_word"] = word
+    if not (word or state.get("revealed")):
         return
     try:
         _told(word)
@@ -127,7 +124,7 @@ def _doors() -> None:
     here, first = seat(), next(iter(lessons().values()), None)
     if first is not None:
         what = f"{first.title} {first.minutes} minutes: predict, then look."
-        _door("Lesson 1", what, "Begin", partial(place.go, first.stem))
+        _door("Lesson 1", what, "Begin", partial(lesson.begin, first.stem))
     what = "Seven pages: what it expects, carries, compares, and what an edit does."
     _door("Look around", what, "Open", partial(place.to, "predictions"))
     if here is not None and here.is_teacher:

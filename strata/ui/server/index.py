@@ -17,9 +17,11 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from streamlit import file_util
 
+from strata.classroom import class_mode
 from strata.display.terms import forms
 from strata.errors import StrataError
 from strata.lessons import glossary
+from strata.ui.server.first_page import early_guess
 
 # At /scaling its script cannot tell whether "scaling" is a page or a folder that holds the app, and
 # asks for two files below it, in vain, before it asks where they are.
@@ -29,6 +31,7 @@ _WHERE = (
     'addEventListener("pageshow", (shown) => shown.persisted && location.reload())</script>'
 )
 _HEAD, _HEAD_END, _TITLE, _END = "<head>", "</head>", "<title>Streamlit</title>", "</body>"
+_ROOT = '<div id="root">'
 
 # Of Streamlit's sources, what the first page draws. Their scripts, and those that these import,
 # would be asked for only once the page runs: 29 kB and 196 kB.
@@ -95,7 +98,7 @@ def _add_imports(listed: dict[str, Any], name: str, known: dict[str, None]) -> N
 
 
 @lru_cache(maxsize=4)
-def _index(terms: str) -> str:
+def _index(terms: str, begins: bool) -> str:
     static = Path(file_util.get_static_dir())
     html = (static / "index.html").read_text("utf-8")
     # At the end, so that of rules of the same weight ours hold.
@@ -103,6 +106,8 @@ def _index(terms: str) -> str:
     html = html.replace(_END, f"<style>{STYLE}</style>{cover}{terms}{_END}")
     links = (f'<link rel="modulepreload" crossorigin href="./{file}">' for file in early(static))
     html = html.replace(_HEAD_END, f"{''.join(links)}{_HEAD_END}", 1)
+    if begins:
+        html = html.replace(_ROOT, early_guess(html) + _ROOT, 1)
     return html.replace(_HEAD, _HEAD + _WHERE, 1).replace(_TITLE, "<title>Strata</title>", 1)
 
 
@@ -119,7 +124,9 @@ def _terms() -> str:
 
 
 async def _page(request: Request) -> HTMLResponse:
-    return HTMLResponse(_index(_terms()), headers={"cache-control": "no-cache"})
+    # Of a class it is not known yet whether it is open, and who comes is to see that first.
+    begins = not request.path_params["name"] and not class_mode()
+    return HTMLResponse(_index(_terms(), begins), headers={"cache-control": "no-cache"})
 
 
 register_url_convertor("page_name", _Name())

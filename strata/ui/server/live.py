@@ -40,6 +40,7 @@ _RARELY = 10.0  # the same where the database tells of changes
 _LISTEN_AGAIN = 5.0  # seconds until it is asked to once more
 _SWEEP = 300.0  # seconds between two looks for classes whose time is over
 _LONGEST = 2_000  # bytes of a ballot
+_WALL_RESTS = 0.5  # seconds at least between two times that a wall is told, however many vote
 _NOT_YET = "Not kept yet: the class's database does not answer. It is tried again."
 _GONE = "You were taken out of the class {}. What you did there was deleted."
 _log = logging.getLogger("strata")
@@ -48,6 +49,7 @@ _log = logging.getLogger("strata")
 @dataclass(eq=False)
 class _Listener:
     class_id: str
+    hears_ballots: bool = False
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -202,6 +204,34 @@ async def listen(socket: WebSocket) -> None:
         gone.cancel()
 
 
+async def show(socket: WebSocket) -> None:
+    """The socket of a wall, a teacher's: told that there is something new to show of a class, that
+    its screens have changed or somebody has voted. What it is the page reads by itself."""
+    seat, here = None, desk
+    with suppress(StrataError):
+        seat = await _seat(socket)
+    if here is None or seat is None or not seat.is_teacher:
+        await socket.close(1013 if here is None else 1008)
+        return
+    await socket.accept()
+    listener = _Listener(socket.query_params.get("of", ""), hears_ballots=True)
+    here.listeners.add(listener)
+    gone = asyncio.ensure_future(_until_gone(socket))
+    try:
+        while not gone.done():
+            told = asyncio.ensure_future(listener.told.wait())
+            await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
+            listener.told.clear()
+            await socket.send_json({"changed": True})
+            await asyncio.sleep(_WALL_RESTS)
+    except (WebSocketDisconnect, RuntimeError):  # it is gone
+        pass
+    finally:
+        here.listeners.discard(listener)
+        gone.cancel()
+
+
 async def cast(request: Request) -> JSONResponse:
     """Keep a ballot; a repeat of it with the same key is kept once. 429 and 503: to be tried again,
     as a browser does that gets no answer; any other: not."""
@@ -227,6 +257,9 @@ async def cast(request: Request) -> JSONResponse:
         return JSONResponse({"wrong": str(error)}, 409)
     except StrataError:
         return JSONResponse({"wrong": _NOT_YET}, 503)
+    for listener in desk.listeners:
+        if listener.hears_ballots and listener.class_id == seat.group.id:
+            listener.told.set()
     if not desk.progress.is_durable:
         wrong = "Not kept yet: the server can write neither to its database nor to its disk."
         return JSONResponse({"wrong": f"{wrong} It is tried again."}, 503)
@@ -291,4 +324,8 @@ async def _until_gone(socket: WebSocket) -> None:
             await socket.receive_bytes()  # nothing is expected; a flood is not kept
 
 
-routes = [WebSocketRoute("/live", listen), Route("/live/vote", cast, methods=["POST"])]
+routes = [
+    WebSocketRoute("/live", listen),
+    WebSocketRoute("/live/wall", show),
+    Route("/live/vote", cast, methods=["POST"]),
+]

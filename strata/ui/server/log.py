@@ -62,11 +62,11 @@ class Log:
                 made.levelno = _NOWHERE
                 return made
             made.msg, made.args = _words(said, made.args, path, line), None
-        if error and error[0] is not None:
+        if self._nameless and error and error[0] is not None:
             if level < logging.ERROR:  # what browsers send is no error of a program
                 made.exc_info = None
                 made.msg, made.args = f"{made.getMessage()} ({error[0].__name__})", None
-            elif self._nameless:
+            else:
                 made.exc_info, made.exc_text = None, _lines(error[1])
         kind = f"{name} {path} {line} {error[0] if error else ''} {made.msg if ours else ''}"
         with self._lock:

@@ -19,7 +19,7 @@ from strata.engine import Job, Limits, LocalEngine, Settings, open_engine
 from strata.errors import CancelledError, StrataError
 from strata.model.device import free_memory
 from strata.runtime import memory
-from strata.ui.server import turns
+from strata.ui.server import tabs, turns
 from strata.ui.server.readiness import readiness
 from strata.weights.catalogue import ModelCard, catalogue
 
@@ -27,7 +27,8 @@ _COLLECT_EVERY = 10  # seconds
 _TRIM, _COLLECT_ALL = 6, 60  # of so many collections, one also does this
 _TRY_AGAIN_AFTER = 30  # seconds
 _NEW = timedelta(minutes=5)  # for which a member has just joined
-_COUNTED_WITHIN = 5.0  # seconds, the tokens of a prompt that is to be kept
+_COUNTED_WITHIN = 5.0  # seconds that a prompt to be kept waits for its tokens to be counted
+_ASKED_WITHIN = 60.0  # seconds within which its page asks for the same
 
 _log = logging.getLogger("strata")
 _lock = threading.Lock()
@@ -58,13 +59,16 @@ def limit(member: Member, group: Class, address: str) -> None:
     """From now on the engine holds this member's jobs to what the class allows.
 
     Classes take turns, and members of a class; but who has just joined counts as one with all of
-    the class who have just joined from the same address, since names cost nothing.
+    the class who have just joined from the same address, since names cost nothing: at the model,
+    and where pages take turns.
     """
     joined = member.joined if member.joined.tzinfo else member.joined.replace(tzinfo=UTC)
     new = datetime.now(UTC) - joined < _NEW
     of_class = _limits_of_class(group.model, tuple(sorted(group.limits.items())))
     party = (group.id, f"new at {address}" if new else member.id, member.id)
     _limits[member.id] = replace(of_class, party=party)
+    mine = tabs.named(member.id)
+    turns.count_as_one(mine, " ".join(party[:2]) if new else mine)
 
 
 @lru_cache(maxsize=1_000)
@@ -78,7 +82,8 @@ def accept(prompt: str, model: str, learner: str) -> None:
     """InputError for a prompt that a model ("": the default one) which is ready refuses to run for
     this learner, for its length say; BusyError for more than the learner may ask for now.
 
-    What it runs for that, the prompt's tokens, is what the page asks for next, and finds there.
+    What it runs for that, the prompt's tokens, is what the page asks for next, and finds there, or
+    in the place that it has in the queue.
     """
     here = engine()
     here.limits(learner).check_characters(len(prompt))
@@ -86,8 +91,8 @@ def accept(prompt: str, model: str, learner: str) -> None:
     if here.status(model).state != "ready":
         return
     job = Job(view="run.tokens", model=model, prompt=prompt)
-    with turns.let_others(), suppress(CancelledError):  # the model has much to do
-        here.submit(job, learner, _COUNTED_WITHIN).result()
+    with turns.let_others(), suppress(CancelledError, TimeoutError):  # the model has much to do
+        here.submit(job, learner, _ASKED_WITHIN).result(_COUNTED_WITHIN)
 
 
 def warm_up() -> None:

@@ -47,7 +47,12 @@ class Who(NamedTuple):
 
 def member(id: str) -> dict[str, Who]:
     """What the door adds to a request of this member of a class."""
-    return {_WHO: Who(f"member {id}")}
+    return {_WHO: Who(named(id))}
+
+
+def named(id: str) -> str:
+    """Whose a member's tabs are."""
+    return f"member {id}"
 
 
 def teacher(seat: str) -> dict[str, Who]:

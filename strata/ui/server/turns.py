@@ -6,7 +6,8 @@ a database. Ten pages at once are therefore all done late; in turns the first is
 the time, and the last is no later. A page that waits for the model lets others go on.
 
 A learner with many tabs, or one who lets a page run all the time, takes turns that nobody else
-wants: as long as another's page runs or waits, theirs stands still between two elements.
+wants: as long as another's page runs or waits, theirs stands still between two elements. So do
+those who count as one (`count_as_one`): what one of them had, all have had.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class _Turn:
     """Somebody's turn, or their wait for one."""
 
     whose: str
+    counts_as: str  # whose share it takes: of one or of many
     came: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
 
@@ -43,13 +45,22 @@ class Line:
         self.free = n
         self._lock = threading.Lock()
         self._waiting: list[_Turn] = []  # in the order in which they came
-        self._running: Counter[str] = Counter()
+        self._running: Counter[tuple[str, str]] = Counter()  # whose, and as whom they count
         self._had: dict[str, tuple[float, float]] = {}  # seconds lately, and when that was
+        self._one_of: dict[str, str] = {}  # those who count as one
         self._moved = 0.0  # when a turn was last taken or given back
+
+    def count_as_one(self, whose: str, name: str) -> None:
+        """See below; somebody counts for themselves where the name is theirs."""
+        with self._lock:
+            if name == whose:
+                self._one_of.pop(whose, None)
+            else:
+                self._one_of[whose] = name
 
     def take(self, whose: str) -> _Turn | None:
         """Wait for a turn; None where it was not worth waiting any longer."""
-        mine = _Turn(whose)
+        mine = _Turn(whose, self._one_of.get(whose, whose))
         with self._lock:
             self._waiting.append(mine)
             self._call()
@@ -67,10 +78,12 @@ class Line:
             if len(self._had) > _KNOWN:
                 had = {whose: self._lately(whose, now) for whose in self._had}
                 self._had = {w: (seconds, now) for w, seconds in had.items() if seconds > 0.1}
-            self._had[turn.whose] = self._lately(turn.whose, now) + now - turn.began, now
-            self._running[turn.whose] -= 1
-            if not self._running[turn.whose]:
-                del self._running[turn.whose]
+            for name in {turn.whose, turn.counts_as}:
+                self._had[name] = self._lately(name, now) + now - turn.began, now
+            who = turn.whose, turn.counts_as
+            self._running[who] -= 1
+            if not self._running[who]:
+                del self._running[who]
             self.free += 1
             self._moved = now
             self._call()
@@ -81,28 +94,32 @@ class Line:
             return False
         with self._lock:
             now = time.monotonic()
-            if self._lately(turn.whose, now) + now - turn.began < _MUCH:
+            if self._lately(turn.counts_as, now) + now - turn.began < _MUCH:
                 return False
-            others = {*self._running, *(each.whose for each in self._waiting)} - {turn.whose}
-            return any(self._lately(other, now) < _MUCH for other in others)
+            others = {who for _, who in self._running} | {each.counts_as for each in self._waiting}
+            return any(self._lately(other, now) < _MUCH for other in others - {turn.counts_as})
 
     def _call(self) -> None:
         """Give the turns that are free to those who are next. Expects the lock to be held."""
         while self.free and (turn := self._next()) is not None:
             now = time.monotonic()
             self._waiting.remove(turn)
-            self._running[turn.whose] += 1
+            self._running[turn.whose, turn.counts_as] += 1
             self.free -= 1
             self._moved = turn.began = now
             turn.came.set()
 
     def _next(self) -> _Turn | None:
         now = time.monotonic()
-        lately = {each.whose: self._lately(each.whose, now) for each in self._waiting}
-        could = [each for each in self._waiting if each.whose not in self._running]
-        if any(self._lately(whose, now) < _MUCH for whose in self._running):
-            could = [each for each in could if lately[each.whose] < _MUCH]
-        return min(could, key=lambda each: lately[each.whose] // 0.5, default=None)
+        running = {whose for whose, _ in self._running}
+        could = [each for each in self._waiting if each.whose not in running]
+        if any(self._lately(who, now) < _MUCH for _, who in self._running):
+            could = [each for each in could if self._lately(each.counts_as, now) < _MUCH]
+
+        def had(turn: _Turn) -> tuple[float, float]:
+            return self._lately(turn.counts_as, now) // 0.5, self._lately(turn.whose, now) // 0.5
+
+        return min(could, key=had, default=None)
 
     def _lately(self, whose: str, now: float) -> float:
         seconds, at = self._had.get(whose, (0.0, now))
@@ -125,6 +142,11 @@ def take(whose: str = "") -> None:
     _mine.whose = whose or _mine.whose or str(threading.get_ident())
     if _mine.turn is None:
         _mine.turn = _line.take(_mine.whose)
+
+
+def count_as_one(whose: str, name: str) -> None:
+    """From now on somebody counts as one with all who have the same name; see `take`."""
+    _line.count_as_one(whose, name)
 
 
 def give_back() -> None:

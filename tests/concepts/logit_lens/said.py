@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from strata.concepts.logit_lens import attribution, proof, tables, target_logit, words
+from strata.concepts.logit_lens import (
+    attribution,
+    proof,
+    tables,
+    target_logit,
+    words,
+    written,
+)
 from strata.display.tokens import display_candidate
-from tests.concepts.said import Run, Said, chance, near, three
+from tests.concepts.said import SHORT, Run, Said, chance, near, three
 
 WIDTH = 6
 
@@ -37,6 +44,9 @@ def said(run: Run) -> Iterator[Said]:
     yield Said("facts", words.facts(cell), (f"Norm {three(run.norms[1, run.last])}, entropy",))
     yield from _writes(run, start)
     yield from _way(run, logits)
+    if run.last < SHORT:
+        yield from _pair(run, logits)
+        yield from _while_it_writes(run, logits)
     yield from _parts(run)
     frame = tables.mistakes(run.model, run.trace)
     for mistake in ("norm_twice", "no_norm"):
@@ -85,6 +95,45 @@ def _way(run: Run, logits: np.ndarray) -> Iterator[Said]:
     )
     said = words.followed_reading(frame, run.last, target)
     yield Said("followed_reading", said, claims)
+
+
+def _pair(run: Run, logits: np.ndarray) -> Iterator[Said]:
+    """On how far the answer is ahead of the token that comes third."""
+    a, b = (int(np.argsort(-logits[-1], kind="stable")[place]) for place in (0, 2))
+    shown = [display_candidate(t) for t in run.model.decode([a, b], after=run.trace.token_ids)]
+    apart = logits[:, a] - logits[:, b]  # (L + 1,)
+    behind = np.flatnonzero(apart <= 0)
+    frame = tables.followed(run.model, run.trace, run.last, target_id=(a, b))
+    said = words.difference_reading(frame, run.last)
+    claims = (
+        f"log-probability of “{shown[0]}” minus that of “{shown[1]}” goes from ",
+        f"{near(said, apart[0], 2)} nats at layer 0 to ",
+        f"{near(said, apart[-1], 2)} nats at layer {run.model.n_layers}",
+        f"ahead for good from layer {behind[-1] + 1 if len(behind) else 0} on",
+    )
+    if apart[-1] > 0.01:
+        claims += (f"where “{shown[0]}” is {three(np.exp(apart[-1]))} times as likely as",)
+    yield Said("difference_reading", said, claims)
+    raw = attribution(run.model, run.trace, (a, b), run.last)
+    own = target_logit(run.model, run.trace, (a, b), run.last)
+    said = words.attribution_reading(raw, raw, raw, own, run.last, "pair")
+    gap = near(said, apart[-1], 3)
+    claims = (f"put “{shown[0]}” {gap} above “{shown[1]}”; the model itself {gap}.", "adds most")
+    yield Said("attribution_reading", said, claims)
+
+
+def _while_it_writes(run: Run, logits: np.ndarray) -> Iterator[Said]:
+    """On the first step, whose states are the prompt's own."""
+    leads = logits.argmax(axis=-1)
+    others = np.flatnonzero(leads != leads[-1])
+    settled = others[-1] + 1 if len(others) else 0
+    [token] = run.model.decode([int(leads[-1])], after=run.trace.token_ids)
+    last = run.model.n_layers
+    where = f"from layer {settled} of {last} on" if settled < last else f"at layer {last} only"
+    said = words.written_reading(written(run.model, run.text, 2), 1)
+    chances = f"{chance(np.exp(run.logprobs[-1].max()))} at the end."
+    claims = (f"Step 1 writes “{display_candidate(token)}”: it leads {where}", chances)
+    yield Said("written_reading", said, claims)
 
 
 def _parts(run: Run) -> Iterator[Said]:

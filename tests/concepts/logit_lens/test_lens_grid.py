@@ -197,7 +197,8 @@ def test_followed_by_default_are_those_that_led(tiny: Tiny) -> None:
     model = tiny("gpt2")
     trace = model.capture(PROMPT)
     frame = followed(model, trace, 3)
-    assert list(frame) == ["token_id", "predicted", "layer", "logit", "prob", "rank"]
+    columns = ["token_id", "predicted", "other", "layer", "logit", "prob", "rank"]
+    assert list(frame) == columns
     every = lens(model, trace, model.d_vocab)
     here = every[every["position"] == 3]
     leaders = here[here["rank"] == 0].sort_values("layer")["token_id"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from strata.concepts.logit_lens.tables import grid
 from strata.concepts.scaling import tables, words
 from strata.concepts.scaling.controls import controls
 from strata.display.tokens import display_candidate
 from strata.trace import Scale, Skip
-from tests.concepts.said import Run, Said, chance, near, two
+from tests.concepts.said import SHORT, Run, Said, chance, near, three, two
 
 FACTORS = (0.5, 1.0)
 KINDS = ("scale", "noise", "skip")
@@ -56,6 +58,8 @@ def said(run: Run) -> Iterator[Said]:
     if cost < -words.UNCHANGED:
         claims += (f"block {whole['skip'].argmin()} costs most", near(sentence, cost, 2))
     yield Said("controls_reading", sentence, claims)
+    if run.last < SHORT:
+        yield from _pair(run, shown, after)
     for factor in (0.8, 0.0):
         frame = tables.last_block(run.model, run.trace, best, factor)
         last = words.last_block_reading(frame, shown)
@@ -74,3 +78,35 @@ def said(run: Run) -> Iterator[Said]:
     )
     same = ("every layer still says",)
     yield Said("grid_reading", words.grid_reading(before, with_edit), claims if other else same)
+
+
+def _pair(run: Run, shown: str, after: Tensor) -> Iterator[Said]:
+    """On how far the answer is ahead of the token that comes third. `after`: log-probabilities of
+    an edited run, at block 0 by 0.5."""
+    a, b = (int(i) for i in run.logprobs[-1].argsort()[[-1, -3]])
+    [text] = run.model.decode([b], after=run.trace.token_ids)
+    other, clean = display_candidate(text), float(run.logprobs[-1, a] - run.logprobs[-1, b])
+    half = tables.sweep(run.model, run.trace, (a, b), FACTORS[:1])
+    assert math.isclose(half["logprob"].iloc[0], float(after[a] - after[b]), abs_tol=1e-2)
+    worst = half.loc[half["logprob"].idxmin()]
+    both = f"“{shown}” minus “{other}”"
+    ahead, blocks = int((half["logprob"] > 0).sum()), run.model.n_layers
+    kept = f"all {blocks}" if ahead == blocks > 1 else f"{ahead} of" if ahead else "of"
+    said = words.reading(half, shown, minus=other)
+    claims = (f"by 0.5 lowers {both} most at block {worst['block']:.0f}", f"ahead in {kept}")
+    hurt = worst["logprob"] < clean - words.UNCHANGED
+    none = (f"by 0.5 lowers {both} after no block",)
+    yield Said("reading", said, claims if hurt else none)
+    said = words.clean_reading(half, shown, other)
+    claims = (
+        f"log-probability of “{shown}” minus that of “{other}” is {near(said, clean, 2)} nats",
+    )
+    if clean > 0.01:
+        claims += (f"“{shown}” is {three(math.exp(clean))} times as likely as “{other}”.",)
+    yield Said("clean_reading", said, claims)
+    said = words.map_reading(half, shown, other)
+    claims = (f"“{shown}” is ahead of “{other}” in {kept}", "worst is a factor of 0.5")
+    yield Said("map_reading", said, claims)
+    frame = tables.last_block(run.model, run.trace, (a, b), -1.0)
+    said = words.last_block_reading(frame, shown, other)
+    yield Said("last_block_reading", said, (f"{both} from", near(said, clean, 4)))

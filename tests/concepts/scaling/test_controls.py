@@ -17,6 +17,7 @@ from strata.concepts.scaling import CONCEPT, words
 from strata.concepts.scaling.controls import controls
 from strata.concepts.scaling.script import script
 from strata.concepts.scaling.tables import places, sweep
+from strata.concepts.target import TargetId
 from strata.errors import InputError, ModelError
 from strata.model import Model
 from strata.trace import Part
@@ -178,13 +179,30 @@ def test_a_sink_among_the_pushed_tokens_is_told_of() -> None:
     assert "“␣dog” (position 4) and 2 more are attention sinks" in many
 
 
+def test_a_pair_of_words_is_one_less_the_other(tiny: Tiny) -> None:
+    model = tiny("llama")
+    trace = model.capture(PROMPT)
+    both, one, other = (
+        controls(model, trace, target, FACTOR, n_seeds=SEEDS) for target in ((TARGET, 3), TARGET, 3)
+    )
+    for column in ("logprob", "clean_logprob"):
+        np.testing.assert_allclose(both[column], one[column] - other[column], atol=1e-5)
+    assert np.ptp(both["logprob"]) > 0.01
+    said = words.controls_reading(made((-3.0, -2.0, [-1.1, -1.2])), "␣a", minus="␣b")
+    assert "by 0.8 lowers “␣a” minus “␣b” more than all 2 random pushes" in said
+    same = words.controls_reading(made((0.5, -2.0, [0.6])), "␣a", minus="␣b")
+    assert "It lowers the difference after no block at all." in same
+    with pytest.raises(InputError, match="two different words"):
+        controls(model, trace, (3, 3), FACTOR)
+
+
 @pytest.mark.parametrize(
-    ("name", "part", "positions", "factor"),
+    ("name", "part", "positions", "factor", "target_id"),
     [
-        ("llama", "stream", None, 0.3),
-        ("gpt2", "mlp", [1, 2], -0.5),
-        ("falcon-7b", "attn", None, 1.4),
-        ("lfm2", "attn", [3], 1.0),
+        ("llama", "stream", None, 0.3, TARGET),
+        ("gpt2", "mlp", [1, 2], -0.5, (TARGET, 3)),
+        ("falcon-7b", "attn", None, 1.4, TARGET),
+        ("lfm2", "attn", [3], 1.0, TARGET),
     ],
 )
 def test_the_script_makes_the_same_numbers(
@@ -194,9 +212,10 @@ def test_the_script_makes_the_same_numbers(
     part: Part,
     positions: list[int] | None,
     factor: float,
+    target_id: TargetId,
 ) -> None:
     model = tiny(name)
-    choices: dict[str, Any] = {"target_id": TARGET, "part": part, "positions": positions}
+    choices: dict[str, Any] = {"target_id": target_id, "part": part, "positions": positions}
     code = script(
         str(tiny_folder(name)),
         None,

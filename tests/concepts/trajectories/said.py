@@ -47,6 +47,7 @@ def trust_of(unit: NDArray[np.float64], drawn: NDArray[np.float64]) -> float:
 
 
 def grade(trust: float) -> str:
+    trust = round(trust, 3)  # what is said of it holds for the number that is shown
     if trust < 0.8:
         return "often are no neighbours"
     return "mostly are neighbours" if trust >= 0.95 else "often are neighbours in truth, but far"

@@ -39,6 +39,9 @@ def test_readings_of_maps() -> None:
         "Trust 0.994 of 1, where chance gives 0.5: neighbours on the map mostly are neighbours in "
         "truth; a typical step"
     )
+    # What is said holds for the number that is shown.
+    assert "Trust 0.950 of 1" in (edge := words.reading(good.assign(trust=0.9496)))
+    assert "mostly are neighbours" in edge
     fair = words.reading(good.assign(trust=0.934))
     assert "neighbours on the map often are neighbours in truth, but far from always; a" in fair
     poor = words.reading(good.assign(trust=0.7, kept=0.281))

@@ -214,6 +214,27 @@ def test_gradient_norms_by_layer_and_token(tiny: Callable[[str], Model]) -> None
     assert f"position {top[1]}, layer {top[0]} " in words.norms_reading(frame)
 
 
+@pytest.mark.parametrize(("stride", "layers"), [(1, [0, 1, 2, 3, 4]), (3, [0, 3, 4]), (4, [0, 4])])
+def test_a_map_of_every_few_layers_has_the_last(stride: int, layers: list[int]) -> None:
+    run, other = (trace(layers=5, tokens=6, seed=seed) for seed in (0, 1))
+    gradients = torch.randn(5, 6, 8, generator=torch.Generator().manual_seed(0))
+    walked = torch.as_tensor(random_walk(run))
+    both = torch.cat([run.hidden, other.hidden], dim=1)
+    for frame, states in (
+        (state_map(run, **QUICK, stride=stride), run.hidden),
+        (state_map(run, walk=True, **QUICK, stride=stride), walked),
+        (gradient_map(run, gradients, **QUICK, stride=stride), gradients[:, :-1]),
+        (joint_map([run, other], **QUICK, stride=stride), both),
+    ):
+        kept = torch.stack([states[layer] for layer in layers])
+        assert frame["layer"].drop_duplicates().tolist() == layers
+        assert len(frame) == kept.shape[0] * kept.shape[1]
+        np.testing.assert_array_equal(frame[["x", "y"]], project(kept, **QUICK).reshape(-1, 2))
+    for wrong in (0, 5):
+        with pytest.raises(InputError, match="stride"):
+            state_map(run, **QUICK, stride=wrong)
+
+
 # -- several prompts ------------------------------------------------------------------------------
 
 
@@ -321,6 +342,7 @@ def test_script_draws_the_same_maps(model: Model, tmp_path: Path) -> None:
     """As a learner would run it: the coordinates agree. With as many threads, since UMAP makes
     another map of states that differ in their last digit."""
     prompt, settings = "The keeper wrote one line.", {"n_neighbors": 8, "n_epochs": 30, "seed": 2}
+    settings["stride"] = 4
     code = script(bundled_folder(), None, prompt, blocks=model.blocks_path, **settings)
     output = output_of(f"{code}\nnp.savez('maps.npz', **maps, norms=norms)\n", tmp_path)
     run, gradients = model.capture(prompt), model.gradients(prompt)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from strata.ui.anatomy import ask, expected
-from strata.ui.anatomy.expected import Expected, expect, roughly
+from strata.ui.anatomy.expected import Coarser, Expected, expect, left, roughly
 from tests.engine.fakes import Clock, Gate, engine, hold, job
 
 ABOUT = {"n_layers": 30, "d_model": 576}
@@ -50,6 +50,31 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
 
 
+def test_what_takes_long_is_offered_with_less_in_it() -> None:
+    less = Coarser("every fourth layer", {"stride": 4}, {"map_stride": 4})
+    long = expect("trajectories.state_map", ABOUT, 170, 0, MAP, less)
+    alone = expect("trajectories.state_map", ABOUT, 170, 0, {**MAP, "stride": 4})
+    assert long is not None
+    assert alone is not None
+    assert alone.on_a_core < long.on_a_core / 5  # 9 of 31 layers
+    told = f"Coarser: every fourth layer, about {roughly(alone.seconds)}"
+    assert long.offer == (told, {"map_stride": 4})
+    long.took(long.on_a_core * 0.1)  # a quick machine
+    assert long.seconds < 20
+    assert long.offer is None
+
+    factors = {"factors": [0.0, 0.5, 1.0, 1.5, 2.0]}
+    some = Coarser("3 of 5 factors", {"factors": [0.0, 1.0, 2.0]}, {})
+    runs = expect("scaling.sweep", ABOUT, 170, 0, factors, some)
+    assert runs is not None
+    assert runs.seconds > 60
+    assert runs.offer is None, "which takes more than half as long"
+    few = expect("scaling.sweep", ABOUT, 170, 0, factors, Coarser("one", {"factors": [0.0]}, {}))
+    assert few is not None
+    assert few.offer is not None
+    assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}, less) is None
+
+
 def test_it_learns_from_what_earlier_works_of_the_kind_took() -> None:
     work = Expected("a view", "It takes", 10.0)
     assert work.seconds == 15
@@ -67,6 +92,9 @@ def test_what_is_left_follows_the_progress_once_there_is_some() -> None:
     assert work.left(20.0, 0.5) == ", about 20 seconds left"
     assert work.left(59.0, 0.9) == ", about 5 seconds left"
     assert work.left(59.0, 0.99) == work.left(80.0, 0.0) == ""
+    # Where nothing was expected, only how far it is says it.
+    assert left(40.0, 0.1) == ""
+    assert left(20.0, 0.25) == ", about 60 seconds left"
 
 
 def test_a_page_says_it_before_and_draws_what_is_there(
@@ -77,7 +105,7 @@ def test_a_page_says_it_before_and_draws_what_is_there(
 
     def progress(fraction: float, text: str = "") -> None:
         shown.append(text)
-        if len(shown) == 5:
+        if len(shown) == 6:
             clock.now += 30
             gate.open.set()
 
@@ -85,19 +113,24 @@ def test_a_page_says_it_before_and_draws_what_is_there(
     drawn = SimpleNamespace(
         empty=lambda: place,
         caption=shown.append,
+        button=lambda what, **pressed: shown.append(f"{what}: {pressed['args']}"),
         progress=lambda *args: SimpleNamespace(progress=progress),
-        session_state={},
+        session_state=SimpleNamespace(get=lambda key: None, update=None),
     )
     monkeypatch.setattr(ask, "st", drawn)
     monkeypatch.setattr(ask, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(ask, "learner", lambda: "ann")
-    work = Expected("plain", "A map of 170 tokens takes", 20.0)
+    less = Coarser("a part", {}, {"part": True}), Expected("plain", "It takes", 2.0)
+    work = Expected("plain", "A map of 170 tokens takes", 20.0, less)
     with engine({"gate": gate.view}, clock=clock) as made:
         monkeypatch.setattr(ask, "engine", lambda: made)
         hold(made, gate)
         assert len(ask.run(job("plain"), lambda: shown.append("drawn"), work)) == 1
-    assert shown[:2] == ["A map of 170 tokens takes about 30 seconds here.", "drawn"]
-    assert "about 30 seconds left" in shown[2]
+    said, offered, drawn_so_far, left = shown[:4]
+    assert said == "A map of 170 tokens takes about 30 seconds here."
+    assert offered == "Coarser: a part, about 5 seconds: ({'part': True},)"
+    assert drawn_so_far == "drawn"
+    assert "about 30 seconds left" in left
     assert work.seconds == 30  # as long as it took
 
 

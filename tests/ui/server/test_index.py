@@ -15,7 +15,7 @@ from streamlit import file_util
 from strata.concepts.views import concepts
 from strata.lessons import LessonError
 from strata.ui.anatomy import style
-from strata.ui.server import index
+from strata.ui.server import first_page, index
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,23 @@ def test_a_page_comes_with_its_style(client: TestClient, name: str) -> None:
     assert answer.text.index(style) < answer.text.index("window.strataTerms") < end
     assert "<title>Strata</title>" in answer.text
     assert "BACKEND_BASE_URL" in answer.text
+
+
+def test_the_first_page_comes_with_its_guess(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begins(name: str) -> bool:
+        text = client.get(f"/{name}").text
+        assert 'id="root"' in text
+        return 'id="strata-first"' in text and text.count(first_page.LINE) == 1
+
+    font = re.search(r'"Source Sans";[^}]*url\("\./(static/[^"]*)"\)', client.get("/").text)
+    assert font
+    assert (Path(file_util.get_static_dir()) / font[1]).is_file()
+    assert begins("")
+    assert not begins("lessons")
+    monkeypatch.setattr(index, "class_mode", lambda: True)
+    assert not begins(""), "a class may be closed"
 
 
 def test_a_meaning_of_a_term_is_no_markup(

@@ -364,3 +364,33 @@ def test_without_a_seat_in_a_class_there_is_no_socket_and_no_ballot(
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live", headers=teacher):
         pass
     assert client.post("/live/vote", content="{}", headers=teacher).status_code == 403
+
+
+def test_a_wall_hears_of_ballots_and_of_what_screens_show(
+    client: TestClient, group: Class, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher's only, of that class only, and however many vote no oftener than it can show."""
+    assert door.reception is not None
+    monkeypatch.setattr(live, "_WALL_RESTS", 0.3)
+    roster, votes = door.reception.roster, Votes(database)
+    vote, elsewhere = votes.open(group.id, OWN), votes.open(roster.create("other").id, OWN)
+    members = [seated(client, group, f"Ann {number}")[0] for number in range(5)]
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect(f"/live/wall?of={group.id}", headers=members[0]),
+    ):
+        pass
+    teacher = {"cookie": f"{door.COOKIE}={roster.seat()}"}
+    with client.websocket_connect(f"/live/wall?of={group.id}", headers=teacher) as wall:
+        time.sleep(0.1)  # until the looks know of the votes
+        began = time.monotonic()
+        for number, headers in enumerate(members):
+            kept = client.post(
+                "/live/vote", content=ballot(vote.id, key=KEY + str(number)), headers=headers
+            )
+            assert kept.json() == {"kept": True}
+        assert wall.receive_json() == {"changed": True}
+        votes.change(elsewhere.id, phase="talk")
+        votes.change(vote.id, phase="talk")
+        assert wall.receive_json() == {"changed": True}
+        assert time.monotonic() - began >= 0.3

@@ -84,12 +84,25 @@ def test_an_error_says_its_kind_and_where_it_came_from(
     assert (WHO in said) is not nameless
 
 
-def test_what_a_browser_did_wrong_is_one_line(written: Callable[[], str]) -> None:
+def test_of_what_is_only_warned_of_a_class_has_a_line_and_a_laptop_all(
+    written: Callable[[], str], nameless: bool
+) -> None:
+    """In a class it is what browsers send; on a laptop it is the only trace of what went wrong."""
+
+    def send() -> None:
+        raise ValueError(WHO)
+
     try:
-        raise ValueError
+        send()
     except ValueError as error:
         other.warning("Error deserializing back message", exc_info=error)
-    assert written() == "Error deserializing back message (ValueError)\n"
+    said = written()
+    if nameless:
+        assert said == "Error deserializing back message (ValueError)\n"
+    else:
+        assert said.startswith("Error deserializing back message\nTraceback")
+        assert "in send" in said
+        assert said.endswith(f"ValueError: {WHO}\n")
 
 
 def test_nobody_fills_the_log(written: Callable[[], str]) -> None:

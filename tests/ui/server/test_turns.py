@@ -212,6 +212,39 @@ def test_who_has_had_much_stands_back_while_others_run(
     assert left() == turns._AT_ONCE
 
 
+def test_what_one_of_many_had_all_have_had(run: Callable[..., Future[Any]]) -> None:
+    """Names cost nothing: twelve of them together have the turns of one."""
+    line, now = turns._line, time.monotonic()
+    eves = [f"eve{n}" for n in range(3)]
+    for each in eves:
+        turns.count_as_one(each, "new")
+    line._had = {"new": (turns._MUCH + 1, now), "eve0": (0.1, now), "eve1": (1.0, now)}
+    held = [line.take("eve2"), line.take("Ann")]
+    waiting = {}
+    for n, whose in enumerate(("eve1", "eve0", "Ben"), 1):
+        waiting[whose] = run(line.take, whose)
+        until(lambda n=n: here() == 2 + n)  # type: ignore[misc]
+    assert held[0]
+    assert line.is_in_the_way(held[0]), "Ann's page runs"
+    assert held[1]
+    assert not line.is_in_the_way(held[1])
+    line.give_back(held[0])
+    ben = waiting.pop("Ben").result(LONG)
+    assert not any(each.done() for each in waiting.values())
+    line.give_back(held[1])
+    line.give_back(ben)
+    mine = waiting["eve0"].result(LONG)  # of them who has had least
+    assert not line.is_in_the_way(mine)
+    line.give_back(mine)
+    line.give_back(waiting["eve1"].result(LONG))
+
+    turns.count_as_one("eve0", "eve0")
+    alone = line.take("eve0")
+    assert alone
+    assert alone.counts_as == "eve0"
+    line.give_back(alone)
+
+
 def test_what_somebody_had_is_forgotten() -> None:
     line, now = turns._line, time.monotonic()
     line._had = {"Eve": (8.0, now)}

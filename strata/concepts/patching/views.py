@@ -1,0 +1,367 @@
+"""What the page asks of two prompts: `tables` between the run of one and the run of another.
+
+Throughout, `trace` is the run of the page's prompt, called clean, `other` the text of another with
+as many tokens, called corrupted. `direction` "restore" puts clean states into the corrupted run,
+"corrupt" the other way round. Where no `target_id` is given it is the clean run's top-1, with
+`against_id` the other run's likeliest token that is not it; with a `target_id` alone the target is
+that token's logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from strata.concepts import costs, quick
+from strata.concepts.patching import tables
+from strata.concepts.patching.tables import check_runs, ends_of, values_of
+from strata.concepts.run import check_count
+from strata.concepts.sinks import sinks
+from strata.errors import InputError
+from strata.model.patching import Place, patched, together
+from strata.trace import Part, Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+Direction = Literal["restore", "corrupt"]
+Progress = Callable[[float, str], None]
+MOST_TOKENS = 64  # of prompts whose whole map is computed: work grows with their square
+_PIECES = 5
+_LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64
+_TENTH = 0.1
+
+
+def pieces(n_layers: int, part: Part = "stream") -> list[tuple[int, int]]:
+    """(lowest, highest) layers by which a map is asked for, from the top down: the first piece
+    takes a twenty-fifth of the whole, since a run goes through the blocks above its cell only."""
+    lowest = int(part != "stream")
+    edges = np.linspace(n_layers + 1, lowest, _PIECES + 1).round().astype(int).tolist()
+    return [(low, high - 1) for high, low in pairwise(edges) if low < high]
+
+
+def _map_cost(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
+    """Token-passes of a map: half the positions of a cell, and the blocks above it."""
+    low, high = params["layers"] or (0, n_layers)
+    blocks = sum(n_layers - layer for layer in range(low, min(high, n_layers) + 1))
+    return float(n_tokens + n_tokens**2 / 2 * blocks / n_layers)
+
+
+@quick
+def doctor(
+    model: Model,
+    prompt: str,
+    other: str,
+    target_id: int | None = None,
+    against_id: int | None = None,
+) -> pd.DataFrame:
+    """What keeps two prompts from being patched: severity ("stop"), code, message; no rows where
+    all is well. Codes: "text" (`other` is no prompt), "length", "same", "words"."""
+    rows = []
+    try:
+        one, two = model.encode(prompt), model.encode(other)
+        parted = parting(one, two)
+        if len(one) != len(two):
+            rows.append(("length", _of_lengths(len(one), len(two), parted)))
+        elif parted is None:
+            rows.append(("same", "Both prompts are the same, so there is nothing to put in."))
+    except InputError as error:
+        rows.append(("text", str(error)))
+    if target_id is not None and target_id == against_id:
+        rows.append(("words", tables.ONE_WORD))
+    frame = pd.DataFrame(rows, columns=["code", "message"])
+    frame.insert(0, "severity", "stop")
+    return frame
+
+
+@costs(lambda n_tokens, n_layers, params: n_tokens)
+def facts(
+    model: Model,
+    trace: Trace,
+    other: str,
+    target_id: int | None = None,
+    against_id: int | None = None,
+) -> pd.DataFrame:
+    """Both runs beside each other, one row: n_tokens, first (the first position at which they
+    part; missing where nowhere), clean_value, other_value (the target in each), target_id,
+    against_id (missing: none), target, against (their texts), clean_top, other_top (the likeliest
+    next token), clean_prob, other_prob (of `target`)."""
+    chosen = _chosen(model, trace, other, "restore", target_id, against_id)
+    clean, corrupted, ids = chosen.source, chosen.trace, list(chosen.ids)
+    other_value, clean_value = ends_of(model, corrupted, clean, chosen.ids)
+    prob = _logits(model, clean, corrupted).double().softmax(dim=-1)  # (2, V)
+    texts = model.decode(ids, after=clean.token_ids)
+    best = prob.argmax(dim=-1).tolist()
+    row = {
+        "n_tokens": len(clean.tokens),
+        "first": parting(clean.token_ids, corrupted.token_ids),
+        "clean_value": clean_value,
+        "other_value": other_value,
+        "target_id": ids[0],
+        "against_id": ids[1] if len(ids) > 1 else None,
+        "target": texts[0],
+        "against": texts[1] if len(ids) > 1 else "",
+        "clean_top": model.decode(best[:1], after=clean.token_ids)[0],
+        "other_top": model.decode(best[1:], after=corrupted.token_ids)[0],
+        "clean_prob": float(prob[0, ids[0]]),
+        "other_prob": float(prob[1, ids[0]]),
+    }
+    return pd.DataFrame([row]).astype({"first": "Int64", "against_id": "Int64"})
+
+
+@costs(_map_cost)
+def cells(
+    model: Model,
+    trace: Trace,
+    other: str,
+    direction: Direction = "restore",
+    part: Part = "stream",
+    target_id: int | None = None,
+    against_id: int | None = None,
+    layers: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """The exact map where a cell can matter (`tables.can_matter`): layer, position, token (of the
+    edited run), value, share, kl (KL(source run, patched run) of the last position's next-token
+    distribution, nats). Columns as in `patch_map`.
+
+    `layers`: the lowest and the highest that are asked for, both included; None is all: see
+    `pieces`. InputError for prompts of more than 64 tokens.
+    """
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    _check_length(trace)
+    matters = tables.can_matter(chosen.trace, chosen.source, part)  # (layers, T)
+    first = int(part != "stream")
+    low, high = layers or (first, model.n_layers)
+    if not first <= low <= high <= model.n_layers:
+        raise InputError(f"Layers are {first} to {model.n_layers}, the lowest first.")
+    matters[: low - first] = False
+    matters[high - first + 1 :] = False
+    rows, positions = tables.rectangle(matters)
+    places = [Place(row + first, part) for row in rows]
+    frame = _mapped(model, chosen, places, positions, progress)
+    shown = [matters[cell] for cell in zip(frame["layer"] - first, frame["position"], strict=True)]
+    return frame[np.array(shown, dtype=bool)].reset_index(drop=True)
+
+
+@costs(lambda n_tokens, n_layers, params: 4 * n_tokens)
+def estimate(
+    model: Model,
+    trace: Trace,
+    other: str,
+    direction: Direction = "restore",
+    part: Part = "stream",
+    target_id: int | None = None,
+    against_id: int | None = None,
+) -> pd.DataFrame:
+    """The gradient's estimate of `cells`, the same cells: layer, position, token, value, share."""
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    frame = tables.attribution_map(model, chosen.trace, chosen.source, chosen.ids, part)
+    matters = tables.can_matter(chosen.trace, chosen.source, part)
+    return frame[matters.flatten()].reset_index(drop=True)
+
+
+@costs(lambda n_tokens, n_layers, params: 5 * n_tokens + n_tokens**2 * n_layers / 4)
+def failures(
+    model: Model,
+    trace: Trace,
+    other: str,
+    direction: Direction = "restore",
+    part: Part = "stream",
+    target_id: int | None = None,
+    against_id: int | None = None,
+    k: int = 5,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """The k cells where the gradient's estimate is furthest from the exact value, the furthest
+    first: layer, position, token, exact, estimate, exact_share, estimate_share, sink, at_tenth,
+    cause.
+
+    `sink`: whether the position is an attention sink in either run. `at_tenth`: ten times what a
+    tenth of the way to the source's state does, as a share of what the whole way does; 1 where the
+    effect is straight, missing where there is none. `cause`: "sink"; else "turns" where the
+    estimate has the wrong sign, "flat" where it is too small (the effect grows on the way, as where
+    a saturated softmax or a norm holds it back at first), "levels off" where it is too large.
+    """
+    k = check_count("The number of cells", k, 100)
+    common = (direction, part, target_id, against_id)
+    exact = cells(model, trace, other, *common, progress=progress)
+    guess = estimate(model, trace, other, *common)
+    both_maps = exact.drop(columns="kl").rename(columns={"value": "exact", "share": "exact_share"})
+    both_maps["estimate"], both_maps["estimate_share"] = guess["value"], guess["share"]
+    apart = (both_maps["exact"] - both_maps["estimate"]).abs()
+    worst = both_maps.loc[apart.nlargest(k).index].reset_index(drop=True)
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    start = ends_of(model, chosen.trace, chosen.source, chosen.ids)[0]
+    moved, guessed = worst["exact"] - start, worst["estimate"] - start
+    sunk = {*sinks(chosen.trace)["position"], *sinks(chosen.source)["position"]}
+    worst["sink"] = worst["position"].isin(sunk)
+    worst["at_tenth"] = (_at_tenth(model, chosen, worst, part) - start) / _TENTH / moved
+    kinds = [worst["sink"], moved * guessed < 0, moved.abs() > guessed.abs()]
+    worst["cause"] = np.select(kinds, ["sink", "turns", "flat"], "levels off")
+    order = "layer position token exact estimate exact_share estimate_share sink at_tenth cause"
+    return worst[order.split()]
+
+
+@costs(lambda n_tokens, n_layers, params: 4 * n_tokens)
+def both(
+    model: Model,
+    trace: Trace,
+    other: str,
+    first: tuple[int, int],
+    second: tuple[int, int],
+    direction: Direction = "restore",
+    part: Part = "stream",
+    target_id: int | None = None,
+    against_id: int | None = None,
+) -> pd.DataFrame:
+    """`pair` of two cells, (layer, position) each, one row: unpatched, source, first, second,
+    both."""
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    return tables.pair(model, chosen.trace, chosen.source, chosen.ids, first, second, part)
+
+
+@costs(lambda n_tokens, n_layers, params: 3 * n_tokens + 16 * n_tokens**2 / 2)
+def heads(
+    model: Model,
+    trace: Trace,
+    other: str,
+    block: int,
+    direction: Direction = "restore",
+    target_id: int | None = None,
+    against_id: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """By head at one block, where a cell can matter: block, head, position, token, value, share,
+    kl. See `tables.head_map`; columns as in `cells`."""
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, "attn")
+    _check_length(trace)
+    places, positions = tables.head_places(model, chosen.trace, chosen.source, block)
+    frame = _mapped(model, chosen, places, positions, progress)
+    frame["layer"] = np.repeat(range(len(places)), len(positions))
+    frame = frame.rename(columns={"layer": "head"})
+    frame.insert(0, "block", block)
+    return frame
+
+
+def parting(one: Tensor, two: Tensor) -> int | None:
+    """The first position at which two rows of token ids part, one's end included; None: nowhere."""
+    n_both = min(len(one), len(two))
+    unlike = (one[:n_both] != two[:n_both]).nonzero()
+    if len(unlike):
+        return int(unlike[0])
+    return None if len(one) == len(two) else n_both
+
+
+# -- inside -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run that is edited, the one whose states are put in, and the target's token ids."""
+
+    trace: Trace
+    source: Trace
+    ids: tuple[int, ...]
+
+
+def _chosen(
+    model: Model,
+    trace: Trace,
+    other: str,
+    direction: Direction,
+    target_id: int | None,
+    against_id: int | None,
+    part: Part = "stream",
+) -> Chosen:
+    if direction not in ("restore", "corrupt"):
+        raise InputError(f"A direction is restore or corrupt, not {direction!r}.")
+    one, two = trace.token_ids, model.encode(other)
+    if len(one) != len(two):
+        raise InputError(_of_lengths(len(one), len(two), parting(one, two)))
+    corrupted = model.capture(other)
+    if target_id is None:
+        logits = _logits(model, trace, corrupted)  # (2, V)
+        target_id = int(logits[0].argmax())
+        if against_id is None:
+            logits[1, target_id] = -torch.inf
+            against_id = int(logits[1].argmax())
+    ids = [target_id] if against_id is None else [target_id, against_id]
+    edited, source = (corrupted, trace) if direction == "restore" else (trace, corrupted)
+    return Chosen(edited, source, check_runs(model, edited, source, ids, part))
+
+
+def _logits(model: Model, *runs: Trace) -> Tensor:
+    return model.unembed(torch.stack([run.hidden[-1, -1] for run in runs]))
+
+
+def _mapped(
+    model: Model,
+    chosen: Chosen,
+    places: Sequence[Place],
+    positions: Sequence[int],
+    progress: Progress | None,
+) -> pd.DataFrame:
+    """layer, position, token, value, share, kl of all these places and positions."""
+    trace, source, ids = chosen.trace, chosen.source, chosen.ids
+    shape = len(places), len(positions)
+    values, kl = np.zeros(shape), np.zeros(shape)
+    if places and positions:
+        states = patched(model, trace, source, places, positions, progress)  # (R, P, D)
+        values = values_of(model, states, ids).numpy()
+        kl = _kl(model, source, states.flatten(0, 1)).numpy().reshape(shape)
+    frame = tables.table(trace, values, ends_of(model, trace, source, ids), positions=positions)
+    frame["layer"] = np.repeat([place.layer for place in places], len(positions)).astype(int)
+    return frame.assign(kl=kl.flatten())
+
+
+def _kl(model: Model, source: Trace, states: Tensor) -> Tensor:
+    """(n,) KL(source run, patched run) in nats, from (n, D) last states."""
+    wanted = _logits(model, source)[0].double().log_softmax(dim=-1)  # (V,)
+    found = []
+    for some in states.split(max(1, _LOGITS_AT_ONCE // model.d_vocab)):
+        logprobs = model.unembed(some).double().log_softmax(dim=-1)  # (n, V)
+        found.append((wanted.exp() * (wanted - logprobs)).sum(dim=-1).clamp_min(0))
+    return torch.cat(found)
+
+
+def _at_tenth(model: Model, chosen: Chosen, worst: pd.DataFrame, part: Part) -> pd.Series:
+    """The target a tenth of the way to the source's state, at some cells."""
+    near = replace(
+        chosen.source,
+        hidden=chosen.trace.hidden.lerp(chosen.source.hidden, _TENTH),
+        writes=None
+        if chosen.source.writes is None or chosen.trace.writes is None
+        else chosen.trace.writes.lerp(chosen.source.writes, _TENTH),
+    )
+    runs = [
+        [(Place(int(layer), part), int(position))]
+        for layer, position in zip(worst["layer"], worst["position"], strict=True)
+    ]
+    if not runs:
+        return pd.Series(dtype=float)
+    states = together(model, chosen.trace, near, runs)
+    return pd.Series(values_of(model, states, chosen.ids).numpy(), index=worst.index)
+
+
+def _check_length(trace: Trace) -> None:
+    if len(trace.tokens) > MOST_TOKENS:
+        raise InputError(
+            f"A map is made of prompts of at most {MOST_TOKENS} tokens, and these have "
+            f"{len(trace.tokens)}: use shorter ones."
+        )
+
+
+def _of_lengths(one: int, two: int, parted: int | None) -> str:
+    where = "" if parted is None else f", and part at position {parted}"
+    return (
+        "Patching puts position on position, so both prompts need the same number of tokens: "
+        f"these have {one} and {two}{where}."
+    )

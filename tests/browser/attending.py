@@ -1,0 +1,61 @@
+"""Coming into a class in a browser, as a teacher and as a learner."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from strata.lessons import lessons
+from tests.browser.driver import Newcomer
+from tests.browser.test_lessons import answer, apply, at_step, settled
+
+SECRET = "a secret of the teacher"
+LESSON = next(iter(lessons().values()))
+
+
+def teacher(newcomer: Newcomer, url: str) -> Page:
+    page = newcomer()
+    page.goto(f"{url}/teach")
+    page.get_by_label("The teacher's secret").fill(SECRET)
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("button", name="New class")).to_be_visible()
+    settled(page)
+    return page
+
+
+def new_class(page: Page, name: str) -> str:
+    """The code of a new class."""
+    page.get_by_role("button", name="New class").click()
+    page.get_by_label("Name of the class").fill(name)
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_test_id("stMain").get_by_role("combobox", name="Class")).to_have_value(name)
+    expect(page.get_by_label("Name of the class")).to_have_count(0)
+    settled(page)
+    return page.locator(".class-code").inner_text()
+
+
+def join(newcomer: Newcomer, url: str, code: str, name: str) -> tuple[Page, str]:
+    page = newcomer()
+    page.goto(f"{url}/lessons")
+    page.get_by_label("Class code").fill(code.upper())
+    page.get_by_label("Your name").fill(name)
+    page.get_by_role("button", name="Join").click()
+    resume = page.locator("#resume").inner_text()
+    page.get_by_role("link", name="Begin").click()
+    expect(page.locator(f".st-key-open_{LESSON.stem} button")).to_be_visible()
+    settled(page)
+    return page, resume
+
+
+def answer_first_question(page: Page) -> int:
+    """Go to the first question of the first lesson and answer it; the number of its step."""
+    page.locator(f".st-key-open_{LESSON.stem} button").click()
+    number = next(n for n, step in enumerate(LESSON.steps) if step.question)
+    for earlier in range(number):
+        at_step(page, earlier, LESSON.steps[earlier], len(LESSON.steps))
+        page.locator(".st-key-step_on button").click()
+    at_step(page, number, LESSON.steps[number], len(LESSON.steps))
+    apply(page)
+    question = LESSON.steps[number].question
+    assert question
+    answer(page, question)
+    return number + 1

@@ -1,0 +1,368 @@
+"""An hour in a browser: a teacher at 1280 x 800, two classes and a computer that two share."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from tests.browser.attending import (
+    LESSON,
+    answer_first_question,
+    join,
+    new_class,
+    teacher,
+)
+from tests.browser.axe import for_everybody
+from tests.browser.driver import Newcomer
+from tests.browser.test_lessons import apply, at_step, panel, settled
+
+HOSTILE = "=<img src=x onerror='window.hit=1'>"
+
+
+def vote(page: Page, option: int) -> None:
+    """Choose an option on a learner's screen, and hand it in."""
+    page.locator("label.option").nth(option).click()
+    page.get_by_role("button", name="Vote", exact=True).click()
+    expect(page.get_by_text("Your vote:")).to_be_visible()
+
+
+def end(desk: Page) -> None:
+    """Put the vote away."""
+    button = desk.get_by_role("button", name="End", exact=True)
+    expect(button).to_have_count(1)  # while the page is drawn anew there may be the old one too
+    button.click()
+    desk.get_by_role("button", name="End the vote").click()
+
+
+@dataclass
+class Hour:
+    """Who is there: the teacher's screen and the projector's; Ann at the shared computer, one with
+    a hostile name, and Cid, in the class of `code`; Eve in another one, of which nobody hears."""
+
+    url: str
+    desk: Page
+    code: str
+    ann: Page
+    resume: str
+    bob: Page
+    cid: Page
+    eve: Page
+    other: str
+
+    @property
+    def learners(self) -> list[Page]:
+        return [self.ann, self.bob, self.cid]
+
+    def tab(self, name: str) -> None:
+        self.desk.get_by_role("tab", name=name).click()
+        settled(self.desk)
+
+    def page(self, name: str) -> None:
+        """Go to a page of the teacher's by the navigation, as everybody does."""
+        nav = self.desk.get_by_test_id("stSidebarNav")
+        nav.get_by_role("link", name=name).click()
+        settled(self.desk)
+
+
+def test_an_hour(newcomer: Newcomer, hosted: str) -> None:
+    desk = teacher(newcomer, hosted)
+    desk.set_viewport_size({"width": 1280, "height": 800})
+    code, other = new_class(desk, "Physics 3b"), new_class(desk, "Another class")
+    ann, resume = join(newcomer, hosted, code, "Ann")
+    bob, cid = (join(newcomer, hosted, code, name)[0] for name in (HOSTILE, "Cid"))
+    eve, _ = join(newcomer, hosted, other, "Eve")
+    ann.set_viewport_size({"width": 1280, "height": 800})
+    hour = Hour(hosted, desk, code, ann, resume, bob, cid, eve, other)
+    the_teacher_is_with_one_class(hour)
+    everyone_is_brought_along_and_back(hour)
+    the_teacher_looks_at_the_learners_side(hour)
+    step = a_lesson(hour)
+    wall = the_wall(hour)
+    verdict_and_vote(hour, wall)
+    the_gradebook(hour, step)
+    the_shared_computer(hour, newcomer, step)
+    taken_out_closed_and_open_again(hour, wall)
+    for page in (desk, wall, eve, *hour.learners):
+        assert page.evaluate("window.hit") is None
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def the_teacher_is_with_one_class(hour: Hour) -> None:
+    desk = hour.desk
+    expect(desk.get_by_text(re.compile(r"1 learners?"))).to_be_visible()
+    desk.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
+    desk.get_by_role("option", name="Physics 3b").click()
+    expect(desk.get_by_text("3 learners")).to_be_visible()
+    expect(desk.locator(".class-code")).to_have_text(hour.code)
+    for_everybody(desk)
+
+
+def everyone_is_brought_along_and_back(hour: Hour) -> None:
+    """From a concept's page by one press, of this class only, which the class page still knows."""
+    desk, ann, bob = hour.desk, hour.ann, hour.bob
+    hour.page("Predictions")
+    expect(desk.locator(".st-key-foot")).to_be_visible()
+    settled(desk)
+    desk.get_by_role("textbox", name="Prompt").fill("The teacher's own words are")
+    desk.keyboard.press("Control+Enter")
+    expect(desk).to_have_url(re.compile("prompt="))
+    settled(desk)
+    desk.locator(".st-key-bring_everyone summary").click()
+    expect(desk.get_by_text(f"Ann, {HOSTILE}, Cid")).to_be_visible()
+    desk.get_by_role("button", name="Bring 3 learners here").click()
+    bob.get_by_role("button", name="Stay here").click()
+    expect(ann).to_have_url(re.compile("/predictions"))
+    expect(ann.get_by_role("textbox", name="Prompt")).to_have_value("The teacher's own words are")
+    expect(ann.locator(".st-key-foot")).to_be_visible()
+    expect(hour.eve.locator("section.call")).to_have_count(0)
+    # Taken back where it was pressed, and who went along goes back.
+    desk.get_by_role("button", name="Undo").click()
+    ann.get_by_role("button", name="Back to where I was").click()
+    expect(ann).to_have_url(re.compile("/lessons"))
+    expect(desk.get_by_text("Asked to come to")).to_have_count(0)
+    assert "/lessons" in bob.url
+    bob.reload()
+    settled(bob)
+    expect(bob.locator("section.call")).to_have_count(0)  # once declined, always declined
+    hour.page("Class")
+    expect(desk.locator(".class-code")).to_have_text(hour.code)
+
+
+def the_teacher_looks_at_the_learners_side(hour: Hour) -> None:
+    """In the same browser, by the learners' link; the teacher's seat is kept beside it."""
+    desk = hour.desk
+    here = desk.context.new_page()
+    here.goto(f"{hour.url}/join?code={hour.other}")
+    expect(here.get_by_text("You sit here as the teacher.")).to_be_visible()
+    here.get_by_label("Your name").fill("The teacher, trying")
+    here.get_by_role("button", name="Join").click()
+    here.get_by_role("link", name="Begin").click()
+    back = here.get_by_role("link", name=re.compile("Go on as .*the teacher"))
+    expect(back).to_have_attribute("href", "/switch")  # it opens another tab
+    here.goto(f"{hour.url}/switch")
+    here.get_by_role("button", name="Go on as the teacher").click()
+    expect(here.locator(".class-code")).to_be_visible()
+    here.close()
+    desk.reload()
+    expect(desk.locator(".class-code")).to_have_text(hour.code)
+    settled(desk)
+
+
+def a_lesson(hour: Hour) -> int:
+    """Ann answers its first question, another looks at a page; the number of its step."""
+    step = answer_first_question(hour.ann)
+    hour.bob.goto(f"{hour.url}/scaling")
+    expect(hour.eve.get_by_text("steps seen")).to_have_count(0)
+    funnel = hour.desk.get_by_test_id("stVegaLiteChart")
+    expect(funnel).to_have_attribute("aria-label", re.compile(LESSON.title))
+    return step
+
+
+def the_wall(hour: Hour) -> Page:
+    """Who is in, the time that is left; names go, and nobody who cannot join is asked to."""
+    desk = hour.desk
+    hour.tab("Vote")
+    with desk.expect_popup() as opened:
+        desk.get_by_role("link", name="For the projector").click()
+    wall = opened.value
+    expect(wall.get_by_text("3 have joined")).to_be_visible()
+    expect(wall.locator(".class-code")).to_have_text(hour.code)
+    named = wall.locator(".st-key-wall_names")
+    expect(named).to_contain_text(HOSTILE)
+    # What is needed now is seen without scrolling; names are not, once they are hidden.
+    expect(desk.locator('[class*="st-key-open_vote_"] button')).to_be_in_viewport()
+    desk.get_by_text("Hide names").click()
+    expect(named).to_have_count(0)
+    desk.get_by_role("button", name="Timer").click()
+    desk.get_by_role("button", name="5 min", exact=True).click()
+    for page in (desk, wall, hour.cid):
+        expect(page.get_by_role("timer").filter(has_text=re.compile("[45]:"))).to_be_visible()
+    expect(hour.eve.get_by_role("timer")).to_have_count(0)
+    desk.keyboard.press("Escape")
+    return wall
+
+
+def verdict_and_vote(hour: Hour, wall: Page) -> None:
+    desk, code, learners, away = hour.desk, hour.code, hour.learners, hour.eve
+    # A question of a lesson, with the answer of the model's own run. Who has answered it before
+    # does not show a neighbour what was right.
+    verdict = panel(learners[0]).locator('[class*="st-key-verdict_"] [data-testid="stText"]').first
+    expect(verdict).to_be_visible()
+    figure = learners[1].get_by_test_id("stVegaLiteChart").first
+    expect(figure).to_be_visible()
+    knew = desk.get_by_text("1 of 3 have answered this question in the lesson")
+    expect(knew).to_be_visible()
+    desk.locator('[class*="st-key-open_vote_"] button').click()
+    expect(verdict).to_be_hidden()
+    expect(figure).to_be_hidden()  # where the answer could be read off
+    expect(knew).to_be_visible()
+    box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
+    expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
+    asked = learners[0].locator("section.vote .ask")
+    expect(asked).not_to_be_empty()
+    expect(wall.get_by_text(asked.inner_text())).to_be_visible()
+    expect(wall.get_by_text(f"To join: {code}")).to_be_visible()
+    desk.get_by_role("button", name="Close the vote").click()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    expect(wall.get_by_text("Nobody has voted.")).to_be_visible()
+    expect(verdict).to_be_hidden()  # as long as there may be a second vote
+    desk.get_by_role("button", name="No second vote: show the answer").click()
+    expect(asked).to_be_visible()
+    expect(verdict).to_be_visible()
+    expect(figure).to_be_visible()
+    end(desk)
+    expect(learners[0].locator("section.vote")).to_have_count(0)
+    expect(verdict).to_be_visible()
+
+    # One of the teacher's own.
+    desk.get_by_text("A question of your own").click()
+    desk.get_by_label("Your question").fill(f"Which? {HOSTILE}")
+    desk.get_by_label("Answers to choose from").fill(f"{HOSTILE}\nthe right one\n**neither**")
+    desk.get_by_label("Number of the right one").fill("2")
+    desk.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Open the vote").click()
+    expect(desk.get_by_text("Not yet: Learner 1, Learner 2, Learner 3")).to_be_in_viewport()
+    for page, option in zip(learners, (0, 1, 2), strict=True):
+        vote(page, option)
+    learners[2].get_by_role("button", name="Change it").click()
+    vote(learners[2], 0)
+    expect(desk.get_by_text("3 of 3 have voted")).to_be_visible()
+    expect(desk.locator(".st-key-vote_options")).to_contain_text("B   the right one")
+    expect(wall.get_by_text("3 of 3 have voted")).to_be_visible()
+    for_everybody(desk, wall, learners[1])
+    for page in (*learners, wall):  # nobody is shown what others said
+        expect(page.locator(".bars")).to_have_count(0)
+        expect(page.get_by_test_id("stVegaLiteChart").filter(has_text="Vote")).to_have_count(0)
+    learners[0].get_by_role("button", name="Fold", exact=True).click()
+    expect(asked).to_have_count(0)
+    desk.get_by_role("button", name="Close the vote").click()
+    expect(asked).to_be_visible()  # there is something new
+    expect(learners[2].get_by_text("Talk it over")).to_be_visible()
+    expect(learners[2].get_by_role("button", name="Vote", exact=True)).to_have_count(0)
+    learners[2].reload()  # what was voted is known again
+    expect(learners[2].get_by_text(f"Your vote: {HOSTILE}")).to_be_visible()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    for page in learners:  # how they are spread, not what is right: the second vote is to come
+        expect(page.locator(".bars .line")).to_have_text(["2", "1", "0"])
+        expect(page.locator(".bar.right")).to_have_count(0)
+    expect(wall.get_by_text("3 voted.")).to_be_visible()
+    desk.get_by_role("button", name="Open the second vote").click()
+    for page in learners:
+        expect(page.get_by_role("heading", name="Vote again")).to_be_visible()
+        vote(page, 1)
+    desk.get_by_role("button", name="Close the second vote").click()
+    desk.get_by_role("button", name="Show everyone the results").click()
+    for page in learners:
+        expect(page.locator(".bar.right .line")).to_have_text(["1", "3"])
+    for_everybody(learners[1])
+    said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
+    expect(wall.get_by_text(said)).to_be_visible()
+    expect(desk.get_by_text(said)).to_be_visible()
+    end(desk)
+    expect(learners[0].locator("section.vote")).to_have_count(0)
+    expect(away.locator("section.panel")).to_have_count(0)
+
+
+def the_gradebook(hour: Hour, step: int) -> None:
+    """Answers of the lesson and of the vote, of who has none too, in a file that Excel reads."""
+    desk = hour.desk
+    hour.tab("Gradebook")
+    with desk.expect_download() as saved:
+        desk.get_by_role("button", name="Answers as CSV").click()
+    written = Path(saved.value.path()).read_bytes()
+    assert written.startswith(codecs.BOM_UTF8)
+    book = pd.read_csv(io.BytesIO(written))
+    assert set(book["name"]) == {"Ann", "Cid", f"'{HOSTILE}"}
+    lesson = book[book["lesson"] == LESSON.title]
+    assert lesson[["name", "step"]].to_numpy().tolist() == [["Ann", step]]
+    assert lesson["grade"].isin(["right", "near", "wrong", "open"]).all()
+    vote = book[book["lesson"].str.startswith("Vote: Which?")].set_index("name")
+    assert vote.loc["Ann", ["first answer", "grade"]].tolist() == [f"'{HOSTILE}", "wrong"]
+    assert vote["revision"].tolist() == ["the right one"] * 3
+
+    # One learner's answers, by a click.
+    table, theirs = desk.get_by_test_id("stDataFrame").first, desk.get_by_text("Answers of Learner")
+    for _ in range(20):  # it is drawn on a canvas, nobody knows when
+        table.click(position={"x": 60, "y": 50})
+        with suppress(AssertionError):
+            expect(theirs).to_be_visible(timeout=3_000)
+            break
+    expect(theirs).to_contain_text("Answers of Learner 1")
+
+
+def the_shared_computer(hour: Hour, newcomer: Newcomer, step: int) -> None:
+    """Ann leaves it, one of the other class sits down there; Ann goes on elsewhere."""
+    ann, url = hour.ann, hour.url
+    ann.goto(f"{url}/leave")
+    for_everybody(ann)
+    ann.get_by_role("button", name="Leave").click()
+    ann.goto(f"{url}/predictions")
+    expect(ann.get_by_role("heading", name="Join your class")).to_be_visible()
+    for_everybody(ann)
+    ann.get_by_label("Class code").fill(hour.other)
+    ann.get_by_label("Your name").fill("Fay")
+    ann.get_by_role("button", name="Join").click()
+    ann.get_by_role("link", name="Begin").click()
+    expect(ann.get_by_text("Fay in Another class")).to_be_visible()
+    expect(ann.get_by_text("steps seen")).to_have_count(0)  # nothing of Ann's
+    hour.ann = newcomer()
+    hour.ann.goto(f"{url}/lessons")
+    hour.ann.get_by_text("I was here before").click()
+    hour.ann.get_by_label("Resume code").fill(hour.resume)
+    hour.ann.get_by_role("button", name="Come back").click()
+    hour.ann.get_by_role("button", name="Continue").click()
+    at_step(hour.ann, step - 1, LESSON.steps[step - 1], len(LESSON.steps))
+    apply(hour.ann)
+    expect(verdict_of(hour.ann)).to_be_visible()
+
+
+def verdict_of(page: Page) -> Locator:
+    return panel(page).locator('[class*="st-key-verdict_"]')
+
+
+def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
+    """Each is told at once, has a way to another class, and comes back by itself."""
+    desk, cid = hour.desk, hour.cid
+    hour.tab("Settings")
+    for _ in range(5):  # a list that is opened while the page is drawn anew may close again
+        desk.get_by_role("combobox", name="A learner").click()
+        with suppress(PlaywrightTimeout):
+            desk.get_by_role("option", name="Cid").click(timeout=5_000)
+            break
+    desk.get_by_role("button", name="Rename", exact=True).click()
+    desk.get_by_label("New name").fill("Cyd")
+    desk.get_by_role("button", name="Take it").click()
+    expect(desk.get_by_role("combobox", name="A learner")).to_have_value("Cyd")
+    desk.get_by_role("button", name="Delete the learner").click()
+    desk.get_by_text("Yes: it cannot be undone").click()
+    desk.get_by_role("button", name="Delete for good").click()
+    expect(cid.get_by_role("alert")).to_contain_text("taken out of the class")
+    expect(cid.get_by_role("link", name="Join a class")).to_be_visible()
+
+    desk.get_by_role("button", name="Stop joining").click()
+    expect(wall.locator(".st-key-wall_shut")).to_be_visible()
+    expect(wall.locator(".class-code")).to_have_count(0)
+    desk.get_by_role("button", name="Let learners join again").click()
+    expect(wall.locator(".class-code")).to_be_visible()
+
+    hour.tab("Settings")
+    for_everybody(desk)
+    desk.get_by_role("button", name="Close the class now").click()
+    for page in (hour.ann, hour.bob):
+        expect(page.locator("section.panel")).to_contain_text("was closed")
+    hour.bob.get_by_role("button", name="Look inside").click()
+    expect(hour.bob.locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
+    expect(hour.bob.get_by_role("link", name="Join another class")).to_be_visible()
+    expect(hour.eve.locator("section.panel")).to_have_count(0)
+    expect(wall.get_by_text("was closed at")).to_be_visible()  # and says no code
+    expect(wall.locator(".class-code")).to_have_count(0)
+    desk.get_by_role("button", name="Open the class now").click()
+    expect(hour.bob.locator(".st-key-foot")).to_be_visible()
+    expect(hour.bob.get_by_text("was closed")).to_have_count(0)

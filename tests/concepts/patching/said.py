@@ -1,0 +1,109 @@
+"""What is said of patched runs, and what must stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from strata.concepts.patching import views, words
+from strata.display.tokens import display_candidate
+from tests.concepts.said import LONG, Run, Said, two
+
+_WORDS = (" the", "the", ".", "x", "?", " 7")
+
+
+def second(run: Run) -> str:
+    """Another prompt of as many tokens, which parts from this one near its end; "" where none of a
+    few words gives one."""
+    tokens = list(run.trace.tokens)
+    for position in range(max(0, run.last - 2), run.last + 1):
+        for word in _WORDS:
+            text = "".join([*tokens[:position], word, *tokens[position + 1 :]])
+            if text == run.text or not text:
+                continue
+            ids = run.model.encode(text)
+            if len(ids) == len(tokens) and not ids.equal(run.trace.token_ids):
+                return text
+    return ""
+
+
+def said(run: Run) -> Iterator[Said]:
+    other = second(run)
+    if not other or run.last >= LONG:
+        return
+    model, trace, shown = run.model, run.trace, run.shown
+    facts = views.facts(model, trace, other).to_dict("records")[0]
+    best = [
+        display_candidate(model.decode([int(each.trace.logits[-1].argmax())])[0]).strip("␣")
+        for each in (run, Run(model, other))
+    ]
+    yield Said("runs_reading", words.runs_reading(facts), (*best, two(facts["clean_value"])))
+    for direction in ("restore", "corrupt"):
+        source, edited = ("A", "B") if direction == "restore" else ("B", "A")
+        for part in ("stream", "attn"):
+            cells = views.cells(model, trace, other, direction, part)
+            sentence = words.map_reading(cells, facts, direction, part, shown)
+            yield Said("map_reading", sentence, _of_map(cells, part, source, edited, shown))
+        layer, position = map(int, cells[["layer", "position"]].iloc[-1])
+        sentence = words.cell_reading(cells, facts, direction, layer, position, shown)
+        value = cells["value"].iloc[-1]
+        yield Said("cell_reading", sentence, (f"Layer {layer}, “{shown[position]}”", two(value)))
+    none = words.cell_reading(cells, facts, "corrupt", 99, 0, shown)
+    yield Said("cell_reading", none, ("can change nothing",))
+    yield from _of_estimate(run, other, facts)
+    yield from _of_two(run, other, facts)
+    heads = views.heads(model, trace, other, 0)
+    top = heads.loc[heads["share"].idxmax()] if heads["share"].notna().any() else None
+    faint = top is not None and top["share"] < words.FAINT
+    claims = ("none moves",) if faint else ("block 0", f"attention head {top['head']} at")
+    yield Said("heads_reading", words.heads_reading(heads, facts, "restore", 0, shown), claims)
+
+
+def _of_estimate(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
+    exact, guess = (
+        view(run.model, run.trace, other).set_index(["layer", "position"])["value"]
+        for view in (views.cells, views.estimate)
+    )
+    off = (guess - exact).abs()
+    layer, position = off.idxmax()
+    both = pd.DataFrame({"exact": exact, "estimate": guess}).sub(facts["other_value"])
+    wrong = int((off > abs(facts["clean_value"] - facts["other_value"]) / 10).sum())
+    claims = (
+        f"at layer {layer}, “{run.shown[position]}”",
+        f"{wrong} of" if wrong < len(both) else f"all {wrong}",
+        two(abs(both.loc[(layer, position), "exact"])),
+    )
+    sentence = words.estimate_reading(both.reset_index(), facts, run.shown)
+    yield Said("estimate_reading", sentence, claims if wrong > 1 else claims[:1])
+    failed = views.failures(run.model, run.trace, other, k=1)
+    told = words.failures_reading(failed, facts, "restore", run.shown)
+    yield Said("failures_reading", told, (f"layer {layer}", f"“{run.shown[position]}” (pos"))
+
+
+def _of_two(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
+    cells = [[0, int(facts["first"])], [run.model.n_layers, run.last]]
+    row = views.both(run.model, run.trace, other, *cells).iloc[0]
+    alone = [row[name] - row["unpatched"] for name in ("first", "second")]
+    claims = [two(abs(each)) for each in (*alone, row["both"] - row["unpatched"])]
+    yield Said("two_reading", words.two_reading(row, facts, cells, run.shown), tuple(claims))
+    same = words.two_reading(row, facts, [cells[0]] * 2, run.shown)
+    yield Said("two_reading", same, ("the same cell",))
+
+
+def _of_map(
+    cells: pd.DataFrame, part: str, source: str, edited: str, shown: list[str]
+) -> tuple[str, ...]:
+    if cells["share"].isna().all():
+        return ("the same logit",)
+    top = cells.loc[cells["share"].idxmax()]
+    if part == "attn":
+        return (
+            f"With {source}'s attention writes put into the run of {edited}",
+            f"{two(top['share'])}",
+            f"at layer {top['layer']}, “{shown[top['position']]}”",
+        )
+    low, high = (cells[cells["layer"] == end] for end in (0, cells["layer"].max()))
+    ends = [shown[each.loc[each["share"].idxmax(), "position"]] for each in (low, high)]
+    return (f"Of {source}'s stream put into the run of {edited}", *(f"“{each}”" for each in ends))
