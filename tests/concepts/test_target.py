@@ -101,12 +101,12 @@ def test_both_are_views() -> None:
 
 
 def test_which_of_two_words_is_ahead() -> None:
-    missing = pd.Series(pd.array([pd.NA] * 3, dtype="Int64"))
-    value = pd.Series([-0.5, 2.0, 0.0])
-    assert leads(missing, value).tolist() == [False, True, False]
-    assert leads(pd.Series([0, 3, 0]), value).tolist() == [True, False, True]
+    missing = pd.Series(pd.array([pd.NA] * 4, dtype="Int64"))
+    value = pd.Series([-0.5, 2.0, 0.0, 1.0])
+    assert leads(missing, value).tolist() == [False, True, False, True]
+    assert leads(pd.Series([0, 3, 0, 1]), value).tolist() == [True, False, True, False]
     frame = pd.DataFrame({"factor": 0.5, "rank": missing, "logprob": value})
-    assert CONCEPT.measures["share_first"](frame) == pytest.approx(1 / 3)
+    assert CONCEPT.measures["share_first"](frame) == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize(
