@@ -192,7 +192,7 @@ def draw_two(patch: Patch) -> Tables:
         chart = _map(patch, cells, "share", sentence, [one, two])
         draw(chart, "two_map", read=False, of=patch.of, note=_note(patch, cells), on_pick=_pick)
     with detail:
-        chosen = {"first": list(one), "second": list(two), "part": patch.part}
+        chosen: dict[str, Any] = {"first": list(one), "second": list(two), "part": patch.part}
         row = patch.page.ask("patching.both", **chosen, **patch.asked)
         shown, noun = patch.page.all_shown, words.noun(patch.facts)
         values = row.iloc[0]
