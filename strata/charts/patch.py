@@ -243,15 +243,14 @@ def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
             "tooltip": [tip("label", "Cell"), tip("effect", "Effect (logits)", "+.4f")],
         },
     }
-    ways: list[tuple[str, Spec]] = [(">=", {}), ("<", {"dx": -4, "align": "right"})]
     beside: Spec = {"type": "text", "fontSize": 12, "color": LABEL, "dx": 4, "align": "left"}
-    texts: list[Spec] = [
+    texts = [
         {
             "transform": [{"filter": f"datum.effect {way} 0"}],
-            "mark": {**beside, **look},
+            "mark": look,
             "encoding": {"x": x, "y": y, "text": {"field": "number", "type": "nominal"}},
         }
-        for way, look in ways
+        for way, look in ((">=", beside), ("<", {**beside, "dx": -4, "align": "right"}))
     ]
     spec = {**BASE, "title": title, "layer": [bar, *texts]}
     return Chart(frame, spec, reading, 110 + 40 * len(frame))
