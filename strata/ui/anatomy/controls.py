@@ -23,6 +23,13 @@ PACE = 0.8  # seconds that each layer stays while the layers are played
 # For so many seconds after the last layer a browser may not have heard that the play is over: it
 # then asks for one more layer, with the switch still on, which is no press.
 _UNHEARD = 2.0
+FIRST = -1  # in a box of tokens "whatever ranks first", or "nothing", which holds for every prompt
+
+
+def follow_the_answer() -> None:
+    """Boxes of tokens at their first choices: a lesson asks about what the model says itself."""
+    for name in ("target", "minus", "other"):
+        st.session_state[f"{name}_choice"] = FIRST
 
 
 def several(

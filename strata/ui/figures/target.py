@@ -15,10 +15,10 @@ from strata.display.tokens import display_candidate, display_percent
 from strata.errors import StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.controls import FIRST
 from strata.ui.anatomy.page import Page, distinct
 
 N_LIKELIEST, N_PEAKS = 21, 20
-_FIRST = -1  # the choice "whatever ranks first", or "nothing", which holds for every prompt
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,11 @@ def _chosen(
     # The browser knows a choice by its label, and the first one's changes with the prompt: unless
     # it is set again, the old label would count as a typed word.
     kept = st.session_state[box] = st.session_state[box]
-    if isinstance(kept, int) and kept not in (_FIRST, *offered):
+    if isinstance(kept, int) and kept not in (FIRST, *offered):
         text = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
         offered = offered | {kept: (text, display_candidate(text))}
     names = distinct([first, *(shown for _, shown in offered.values())])
-    labels = dict(zip([_FIRST, *offered], names, strict=True))
+    labels = dict(zip([FIRST, *offered], names, strict=True))
     chosen = place.selectbox(
         label,
         list(labels),
@@ -174,9 +174,9 @@ def _restore(page: Page, name: str, box: str) -> None:
     if box not in state:
         asked = whole_number(st.query_params.get(name, ""))
         known = asked is not None and asked < page.about["d_vocab"]
-        state[box] = asked if known else _FIRST
+        state[box] = asked if known else FIRST
     elif state.get(of) != page.model and isinstance(state[box], int):
-        state[box] = _FIRST
+        state[box] = FIRST
     state[of] = page.model
 
 
