@@ -111,6 +111,8 @@ def test_the_target_that_is_taken_where_none_is_given(llama: Model) -> None:
         )
         assert row[f"{name}_prob"] == pytest.approx(float(logits.softmax(dim=-1)[best]), abs=1e-5)
     assert row["first"] == parting(clean.token_ids, other.token_ids)
+    same = facts(llama, clean, CLEAN).iloc[0]  # of the same top-1: its runner-up
+    assert [same["target_id"], same["against_id"]] == clean.logits[-1].topk(2).indices.tolist()
     alone = facts(llama, clean, OTHER, target_id=7).iloc[0]
     assert alone["clean_value"] == pytest.approx(float(clean.logits[-1, 7]), abs=1e-4)
     assert alone[["against_id"]].isna().all()
