@@ -26,7 +26,7 @@ CLEAN = "The capital of France is a city that lies on the river of the north"
 OTHER = "The answer to five plus two was found by one who came in at last"
 _TOKENS = 15
 _AGREE = 1e-3  # logits: the values of both
-_FASTER = 1 / 10
+_FASTER = 1 / 20  # of the time of the other
 _FIRST = 1.0  # seconds until the first layers are there
 
 
