@@ -111,7 +111,9 @@ def screen(windows: Windows, address: str, small_address: str) -> Iterator[Calla
         if stem != shown:
             # A sample of the real model's states takes a minute, and looks like any other.
             server = small_address if stem == "gaussian_baseline" else address
-            opened_at(page, f"{server}/{stem}?example=pattern", "desk")
+            # A pair of prompts is needed there, and the first example is of one.
+            prompt = "" if stem == "patching" else "?example=pattern"
+            opened_at(page, f"{server}/{stem}{prompt}", "desk")
             shown = stem
         return page
 
