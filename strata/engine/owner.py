@@ -224,7 +224,11 @@ class Owner:
             return
         # In another thread, since a run that is under way hears all runs of its own, and a replay's
         # has no gradients.
-        _elsewhere(f"{self.thread.name}-between", self._serve, short)
+        try:
+            _elsewhere(f"{self.thread.name}-between", self._serve, short)
+        except BaseException:  # no thread to be had: nobody may wait for it for ever
+            log.exception("%s could not be answered meanwhile", short.job.view)
+            self.desk.finish(short, None, StrataError("Strata is overloaded; ask again."))
         with self.desk.lock:
             self.line.running = work
             work.began += self.desk.clock() - began

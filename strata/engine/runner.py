@@ -96,16 +96,17 @@ class Runner:
         """
         if not self._ready:
             return None
-        number = next(self._numbers)
+        number, asked = next(self._numbers), self.pid
         try:
             self._process.send((number, list(prompts), edits))
         except StrataError:  # lost before: not over these prompts
             self._ready = False
             return None
         try:
-            answers = self._answer(number)
+            answers = self._answer(number, asked)
         except StrataError:
-            self._ready = False
+            if self.pid == asked:  # else another one has been started meanwhile
+                self._ready = False
             raise
         return None if answers is None else [self._unpacked(answer) for answer in answers]
 
@@ -129,8 +130,8 @@ class Runner:
             except (OSError, StrataError) as error:
                 log.warning("no process for the runs of %s: %s", self.model.name, error)
 
-    def _answer(self, number: int) -> list[dict[str, Any]] | None:
-        asked, until = self.pid, time.monotonic() + _SILENCE
+    def _answer(self, number: int, asked: int | None) -> list[dict[str, Any]] | None:
+        until = time.monotonic() + _SILENCE
         while number not in self._done:
             if self.pid != asked:  # lost over what was run meanwhile
                 raise StrataError(_LOST)

@@ -190,7 +190,9 @@ class Supply:
         mates: dict[str, list[Work]] = {}
         for work in waiting:
             job = work.job
-            fresh = TRACE & supplied(work.view) and not (work.trace or work.alone or job.edits)
+            fresh = TRACE & supplied(work.view) and not (
+                work.trace or work.alone or work.rides or job.edits
+            )
             if fresh and job.prompt != first.job.prompt and _go_together(first, work):
                 mates.setdefault(job.prompt, []).append(work)
         return {p: w for p, w in mates.items() if (self.name, p, ()) not in self.house.traces}

@@ -89,18 +89,28 @@ def patched(
     return states.reshape(len(places), len(positions), -1)
 
 
-def together(model: Model, trace: Trace, source: Trace, cells: Sequence[Sequence[Cell]]) -> Tensor:
+def together(
+    model: Model,
+    trace: Trace,
+    source: Trace,
+    cells: Sequence[Sequence[Cell]],
+    share: float = 1.0,
+) -> Tensor:
     """(n, D) on the CPU: the last states of runs of `trace`, in each of which all of some cells are
-    patched. Each is a run of all blocks."""
+    patched. Each is a run of all blocks. With a `share` below 1 what is put in lies so far on the
+    way from what is there to what the source has."""
     if trace.edits:
         raise InputError("Patching starts from a clean run, and this one was edited.")
-    return torch.cat(list(_one_by_one(model, trace, _Put(model, source), cells)))
+    put: _Put | _Between = _Put(model, source)
+    if share != 1:
+        put = _Between(_Put(model, trace), _Put(model, source), share)
+    return torch.cat(list(_one_by_one(model, trace, put, cells)))
 
 
 def _one_by_one(
     model: Model,
     trace: Trace,
-    put: _Put,
+    put: _Put | _Between,
     cells: Sequence[Sequence[Cell]],
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Tensor]:
@@ -233,6 +243,22 @@ class _Put:
                 handle.remove()
             [self._heads[block]] = kept
         return self._heads[block]
+
+
+@dataclass(frozen=True)
+class _Between:
+    """What lies on the straight way from what one run has at each place to what another has."""
+
+    start: _Put
+    end: _Put
+    share: float
+
+    def swaps(self, place: Place) -> list[_Swap]:
+        both = zip(self.start.swaps(place), self.end.swaps(place), strict=True)
+        return [
+            end._replace(rows=start.rows.float().lerp(end.rows.float(), self.share))
+            for start, end in both
+        ]
 
 
 def _rows(model: Model, trace: Trace, put: _Put, places: Sequence[Place]) -> list[Row]:

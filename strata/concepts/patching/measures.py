@@ -17,7 +17,7 @@ def share_at(frame: pd.DataFrame, layer: int, position: int) -> float:
 
 def share_at_first(frame: pd.DataFrame, layer: int) -> float:
     """Of `cells` or `estimate`: the same at the first position at which the prompts part."""
-    return share_at(frame, layer, int(frame["position"].min()))
+    return share_at(frame, layer, int(frame["position"].min())) if len(frame) else math.nan
 
 
 def best_position(frame: pd.DataFrame, layer: int) -> int | None:
@@ -30,7 +30,7 @@ def handover_layer(frame: pd.DataFrame) -> int | None:
     """Of `cells` of the stream: the layer from which on the last token's state alone moves more
     than half, up to the last layer; None where both runs agree."""
     last = frame[frame["position"] == frame["position"].max()].sort_values("layer")
-    if last["share"].isna().any():
+    if last.empty or last["share"].isna().any():
         return None
     less = last["layer"][last["share"] <= HALF]
     return int(less.max() + 1 if len(less) else last["layer"].min())

@@ -10,8 +10,9 @@ that token's logit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ def pieces(n_layers: int, part: Part = "stream") -> list[tuple[int, int]]:
 def _map_cost(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
     """Token-passes of a map: half the positions of a cell, and the blocks above it."""
     low, high = params["layers"] or (0, n_layers)
-    blocks = sum(n_layers - layer for layer in range(low, min(high, n_layers) + 1))
+    blocks = sum(n_layers - layer for layer in range(max(0, low), min(high, n_layers) + 1))
     return float(n_tokens + n_tokens**2 / 2 * blocks / n_layers)
 
 
@@ -139,7 +140,7 @@ def cells(
     _check_length(trace)
     matters = tables.can_matter(chosen.trace, chosen.source, part)  # (layers, T)
     first = int(part != "stream")
-    low, high = layers or (first, model.n_layers)
+    low, high = _two(layers) if layers else (first, model.n_layers)
     if not first <= low <= high <= model.n_layers:
         raise InputError(f"Layers are {first} to {model.n_layers}, the lowest first.")
     matters[: low - first] = False
@@ -283,6 +284,8 @@ def _chosen(
 ) -> Chosen:
     if direction not in ("restore", "corrupt"):
         raise InputError(f"A direction is restore or corrupt, not {direction!r}.")
+    if trace.edits:
+        raise InputError("Patching starts from clean runs, and this one was edited.")
     one, two = trace.token_ids, model.encode(other)
     if len(one) != len(two):
         raise InputError(_of_lengths(len(one), len(two), parting(one, two)))
@@ -334,21 +337,22 @@ def _kl(model: Model, source: Trace, states: Tensor) -> Tensor:
 
 def _at_tenth(model: Model, chosen: Chosen, worst: pd.DataFrame, part: Part) -> pd.Series:
     """The target a tenth of the way to the source's state, at some cells."""
-    near = replace(
-        chosen.source,
-        hidden=chosen.trace.hidden.lerp(chosen.source.hidden, _TENTH),
-        writes=None
-        if chosen.source.writes is None or chosen.trace.writes is None
-        else chosen.trace.writes.lerp(chosen.source.writes, _TENTH),
-    )
     runs = [
         [(Place(int(layer), part), int(position))]
         for layer, position in zip(worst["layer"], worst["position"], strict=True)
     ]
     if not runs:
         return pd.Series(dtype=float)
-    states = together(model, chosen.trace, near, runs)
+    states = together(model, chosen.trace, chosen.source, runs, _TENTH)
     return pd.Series(values_of(model, states, chosen.ids).numpy(), index=worst.index)
+
+
+def _two(layers: Sequence[int]) -> tuple[int, int]:
+    try:
+        low, high = map(index, layers)
+    except (TypeError, ValueError):
+        raise InputError("Layers are a lowest and a highest, two whole numbers.") from None
+    return low, high
 
 
 def _check_length(trace: Trace) -> None:

@@ -32,6 +32,30 @@ def follow_the_answer() -> None:
         st.session_state[f"{name}_choice"] = FIRST
 
 
+def one_of(
+    place: DeltaGenerator, label: str, names: dict[Any, str], key: str, help: str | None = None
+) -> Any:
+    """One of a few choices, side by side; the first at first. The address keeps it, and where it
+    names none (`?part=`) the first is meant."""
+    first = next(iter(names))
+    chosen = place.segmented_control(
+        label,
+        list(names),
+        format_func=names.__getitem__,
+        default=first,
+        required=True,
+        key=key,
+        bind="query-params",
+        help=help,
+    )
+    return first if chosen is None else chosen
+
+
+def themselves(choices: Sequence[str]) -> dict[Any, str]:
+    """Choices of `one_of` that are shown as they are."""
+    return dict(zip(choices, choices, strict=True))
+
+
 def several(
     label: str, key: str, labels: Sequence[str], default: list[int], place: DeltaGenerator
 ) -> list[int]:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.concepts.scaling.words import PART_NAMES
 from strata.trace import Part, Scale
 from strata.ui.anatomy.address import remember, whole_number
-from strata.ui.anatomy.controls import bounded_slider, told_moved
+from strata.ui.anatomy.controls import bounded_slider, one_of, themselves, told_moved
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.target import Target, choose_target
 
@@ -45,10 +45,11 @@ class Edit:
 
 
 def choose_edit(page: Page, place: DeltaGenerator) -> Edit:
-    """One row of controls: target, part, factor, positions. The address keeps all of them. On a
-    phone they stand below the figure: layout.css."""
+    """Two rows of controls: target and word to take off, part; factor and positions. The address
+    keeps all of them. On a phone they stand below the figure: layout.css."""
     with place, st.container(key="edit"):
-        word, minus, what, how_much, where = st.columns([17, 17, 23, 15, 22], gap="small")
+        word, minus, what = st.columns([5, 5, 6], gap="medium")
+        how_much, where = st.columns([5, 11], gap="medium")
     target = choose_target(page, word, minus)
     part = one_of(what, "Scale", PARTS, "part")
     factor = how_much.slider(
@@ -56,19 +57,6 @@ def choose_edit(page: Page, place: DeltaGenerator) -> Edit:
     )
     told_moved("factor", factor, how_much)
     return Edit(target, part, factor, _positions(page, where))
-
-
-def one_of(place: DeltaGenerator, label: str, names: dict[Any, str], key: str) -> Any:
-    """One of a few choices, side by side; the first at first. The address keeps it."""
-    return place.segmented_control(
-        label,
-        list(names),
-        format_func=names.__getitem__,
-        default=next(iter(names)),
-        required=True,
-        key=key,
-        bind="query-params",
-    )
 
 
 def block_slider(page: Page, label: str, key: str, place: DeltaGenerator, worst: int) -> int:
@@ -86,7 +74,7 @@ def block_slider(page: Page, label: str, key: str, place: DeltaGenerator, worst:
 
 def _positions(page: Page, place: DeltaGenerator) -> list[int] | None:
     """None for all positions, else a list of at least one; numbers only stand in the address."""
-    which = one_of(place, "Positions", dict(zip(_WHICH, _WHICH, strict=True)), key="where")
+    which = one_of(place, "Positions", themselves(_WHICH), key="where")
     if which != "Chosen":
         remember(_ADDRESS, None)
         return None if which == "All" else [page.n_tokens - 1]

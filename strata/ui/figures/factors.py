@@ -10,9 +10,9 @@ import streamlit as st
 
 from strata.charts import sweep
 from strata.concepts.scaling import words
+from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.expected import Coarser
 from strata.ui.anatomy.page import Page, draw, only
-from strata.ui.figures.edit import one_of
 from strata.ui.figures.target import Target
 
 _FEW = "few_factors"  # whether only some are drawn

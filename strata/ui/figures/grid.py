@@ -16,7 +16,14 @@ from strata.concepts.sinks import note
 from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.component import chosen_of, component
-from strata.ui.anatomy.controls import bounded_slider, move, one_of_counts, told_moved
+from strata.ui.anatomy.controls import (
+    bounded_slider,
+    move,
+    one_of,
+    one_of_counts,
+    themselves,
+    told_moved,
+)
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
 from strata.ui.anatomy.style import room
 from strata.ui.figures.beside import other_prompt
@@ -228,9 +235,7 @@ def _colours(page: Page, mode: str, target: Target) -> tuple[dict[str, Any], boo
 
 def _options(page: Page, mode: str) -> dict[str, Any]:
     is_states = mode == "states"
-    depth = st.segmented_control(
-        "Depth runs", ["up", "down"], default="up", required=True, key="depth", bind="query-params"
-    )
+    depth = one_of(st.container(), "Depth runs", themselves(["up", "down"]), key="depth")
     suppressed = st.toggle(
         "Suppressed tokens first", key="suppressed", disabled=is_states, bind="query-params"
     )

@@ -13,9 +13,9 @@ from strata.charts.lens import attribution, difference, followed
 from strata.concepts.logit_lens import words
 from strata.concepts.logit_lens.contributions import Against
 from strata.errors import StrataError
+from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import Page, draw, is_asked, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.edit import one_of
 from strata.ui.figures.target import Target, choose_other
 
 AGAINST = {"mean": "The average token", "word": "Another word", "raw": "Nothing: the bare logit"}

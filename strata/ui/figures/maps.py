@@ -23,9 +23,11 @@ from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import (
     PACE,
     move,
+    one_of,
     one_of_counts,
     played_slider,
     player,
+    themselves,
     told_moved,
 )
 from strata.ui.anatomy.expected import Coarser
@@ -89,12 +91,9 @@ def settings(place: DeltaGenerator, n_layers: int) -> dict[str, Any]:
             "At first as in the notebook: UMAP, cosine, 50 neighbours; 200 epochs, which is "
             "umap-learn's own choice only for larger maps and keeps this one quick."
         )
-        method = st.segmented_control(
-            "Method", ["UMAP", "PCA"], default="UMAP", required=True, key="method", **bound
-        )
-        metric = st.segmented_control(
-            "Distance", METRICS, default=METRICS[0], required=True, key="metric", **bound
-        )
+        here = st.container()
+        method = one_of(here, "Method", themselves(["UMAP", "PCA"]), key="method")
+        metric = one_of(here, "Distance", themselves(METRICS), key="metric")
         neighbours = st.select_slider("Neighbours", [5, 15, 30, 50, 100], 50, key="n", **bound)
         gap = st.select_slider(
             "Least distance on the map", [0.0, 0.1, 0.25, 0.5, 1.0], 0.1, key="gap", **bound

@@ -15,10 +15,9 @@ from strata.charts.patch import against_exact, effects, patch_map
 from strata.concepts.patching import words
 from strata.concepts.patching.views import pieces
 from strata.errors import StrataError
-from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import draw, only, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.edit import one_of
 from strata.ui.figures.two_prompts import Patch
 
 QUANTITIES = {"share": "Share", "value": "Logits", "kl": "KL"}

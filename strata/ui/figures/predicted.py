@@ -14,6 +14,7 @@ from strata.charts.subject import in_a_line
 from strata.concepts.predictions import words
 from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_lines, distinct
+from strata.ui.anatomy.controls import one_of, themselves
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.tokens import token_strip, tokens_of_strip
 
@@ -109,15 +110,8 @@ def _chosen() -> Written:
     """The controls: how many tokens, and how each is chosen."""
     n_tokens = st.slider("Tokens to write", 1, 60, 12, key="more", bind="query-params")
     ways = ["Greedy", "Sampled"]
-    way = st.segmented_control(
-        "Each token",
-        ways,
-        default=ways[0],
-        key="write",
-        bind="query-params",
-        required=True,
-        help=TERMS["greedy"],
-    )
+    here, names = st.container(), themselves(ways)
+    way = one_of(here, "Each token", names, key="write", help=TERMS["greedy"])
     if way == ways[0]:
         return Written(int(n_tokens), 0.0, 0)
     temperature = st.slider(

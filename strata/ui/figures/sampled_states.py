@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from strata import charts
 from strata.concepts.gaussian_baseline import words
 from strata.display.tokens import display_sampled
-from strata.ui.anatomy.controls import bounded_slider, one_of_counts
+from strata.ui.anatomy.controls import bounded_slider, one_of, one_of_counts, themselves
 from strata.ui.anatomy.page import draw, only
 from strata.ui.figures.texts import SampledPage
 
@@ -66,28 +66,15 @@ def choose(page: SampledPage) -> States:
     """The row above all tabs: part, layer, step."""
     which, where, how, many = st.columns([5, 5, 6, 4])
     parts = list(PARTS) if page.sampled["writes"][0] else ["stream"]
-    part = which.segmented_control(
-        "States of",
-        parts,
-        format_func=PARTS.__getitem__,
-        default=parts[0],
-        key="part",
-        bind="query-params",
-        required=True,
-        help=page.sampled["refusal"][0] or None,
-    )
+    names, refusal = {part: PARTS[part] for part in parts}, page.sampled["refusal"][0] or None
+    part = one_of(which, "States of", names, key="part", help=refusal)
     first, last = int(part != "stream"), page.n_layers
     layer = bounded_slider("Layer", first, last, (last + 1) // 2, key="at_layer", place=where)
-    step = how.segmented_control(
-        "Before they are compared",
-        STEPS,
-        default=RAW,
-        key="step",
-        bind="query-params",
-        required=True,
-        help="Centred: the mean over the whole sample is taken from every state. Without the top: "
-        "centred, and without the dimensions of largest variance.",
+    told = (
+        "Centred: the mean over the whole sample is taken from every state. Without the top: "
+        "centred, and without the dimensions of largest variance."
     )
+    step = one_of(how, "Before they are compared", themselves(STEPS), key="step", help=told)
     counts = page.up_to_width(1, 2, 3, 5, 10, 20, 50)
     top = one_of_counts("Top dimensions", counts, 3, key="top", place=many)
     return States(layer, part, step, top)
@@ -95,15 +82,7 @@ def choose(page: SampledPage) -> States:
 
 def choose_pairs() -> tuple[str, bool]:
     """Which pairs, and whether the axis is as narrow as their cosines."""
-    pairs = st.segmented_control(
-        "Pairs",
-        PAIRS,
-        format_func=PAIRS.__getitem__,
-        default="all",
-        key="pairs",
-        bind="query-params",
-        required=True,
-    )
+    pairs = one_of(st.container(), "Pairs", PAIRS, key="pairs")
     return pairs, st.toggle("Zoom in on their cosines", key="zoom", bind="query-params")
 
 

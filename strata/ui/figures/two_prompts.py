@@ -14,9 +14,10 @@ from strata.concepts.patching.pairs import BY_NAME, PAIRS
 from strata.errors import StrataError
 from strata.trace import Part
 from strata.ui.anatomy import sidebar, style
+from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import Page
 from strata.ui.figures.beside import own_prompt
-from strata.ui.figures.edit import PARTS, one_of
+from strata.ui.figures.edit import PARTS
 from strata.ui.figures.target import choose_against, choose_token
 
 DIRECTIONS = {"restore": "Restore", "corrupt": "Corrupt"}
