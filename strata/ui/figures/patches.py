@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from strata import charts
 from strata.charts import Chart
@@ -36,9 +37,15 @@ def or_said(name: str) -> Iterator[None]:
         say("note", str(error), name)
 
 
+def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """A figure's place, whose height is kept while it is computed, and the place beside it."""
+    figure, detail = st.columns([wide, narrow], gap="medium")
+    return figure.container(key="patch_figure"), detail
+
+
 def draw_map(patch: Patch) -> Tables:
     """The exact map, from the top layers down as they are there, and beside it one cell."""
-    figure, detail = st.columns([5, 2], gap="medium")
+    figure, detail = _sides(5, 2)
     quantity = one_of(detail, "Colour", QUANTITIES, key="colour")
     with figure:
         cells = _cells(patch, quantity)
@@ -62,7 +69,7 @@ def _cells(patch: Patch, quantity: str) -> pd.DataFrame:
 
     def so_far() -> None:
         if found:
-            cells = pd.concat(found[::-1])
+            cells = pd.concat(found[::-1], ignore_index=True)
             chart = _map(patch, cells, quantity, _sentence(patch, cells), [], picks=False)
             draw(chart, "map_so_far", read=False, number=len(found), of=patch.of)
 
@@ -181,7 +188,7 @@ def draw_two(patch: Patch) -> Tables:
     """Two cells, clicked one after the other: each alone, both together, and their sum."""
     last, middle = patch.page.n_tokens - 1, patch.page.n_layers // 2
     cells = _cells(patch, "share")
-    figure, detail = st.columns([4, 3], gap="medium")
+    figure, detail = _sides(4, 3)
     with detail:
         st.caption("Click one cell of the map, then another, or move the sliders.")
         one = _cell(patch, "First", middle, patch.first, layer_key="layer", at_key="at")
