@@ -43,7 +43,7 @@ def draw_elsewhere(page: Page) -> Found:
         last = page.n_tokens - 1
         position = bounded_slider("Token at position", 0, last, last, "at", detail)
         layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, _LAYER, detail)
-    asked = {"position": position, "at": at, "into": into, "n_tokens": _STEPS}
+    asked: dict[str, Any] = {"position": position, "at": at, "into": into, "n_tokens": _STEPS}
     frame = page.ask("patching.read_elsewhere", text=text, **asked)
     layers = source_layers(page.n_layers)
     layer = min(layers, key=lambda each: (abs(each - layer), each))
@@ -111,7 +111,7 @@ def _grid(frame: pd.DataFrame, title: str, sentence: str) -> Grid:
             f"{display_candidate(row.token)} {percent(row.prob)}\n"
             f"without it: {display_candidate(row.control_token)}",
             "back": round(float(depth), 3),
-            "front": 0.0,
+            "front": 1.0,
             "same": bool(
                 not pd.isna(row.control_token_id) and row.token_id == row.control_token_id
             ),

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
+from strata.concepts.patching import words
 from strata.concepts.patching.read_elsewhere import (
     REPEAT,
     by_layer,
@@ -149,6 +151,46 @@ def test_what_names_a_token() -> None:
     assert not names("it is 55", "5")
     assert names("a, b", ",")
     assert not names("a b", " ")
+
+
+def made(named: list[bool], *, control: tuple[bool, bool], same: int = 0) -> pd.DataFrame:
+    """A row a layer, 0, 2 and so on; the first `same` layers say what the control says."""
+    rows = [
+        {
+            **{"layer": 2 * i, "step": 1, "token": " x", "prob": 0.5, "next_token": " Paris"},
+            **{"names_token": each, "names_next": False, "control_prob": 0.25},
+            **{"continuation": " hm" if i < same else " x;", "control_continuation": " hm"},
+            **{"control_names_token": control[0], "control_names_next": control[1]},
+            "control_token": " hm",
+        }
+        for i, each in enumerate(named)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_what_is_said_of_it() -> None:
+    at = "“␣France” (position 3)"
+    said = words.elsewhere_reading(
+        made([True, False, True, False], control=(False, False)), at, "?"
+    )
+    assert said == (
+        "With the state of “␣France” (position 3) in the place of “?”, the text goes on to name "
+        "that token from 2 of 4 layers (0 to 4, not all of them), and “␣Paris”, A's own next "
+        "token, from none of 4 layers. Without it, it goes on “␣hm”, which names neither. To name "
+        "is to write the same word, whole."
+    )
+    said = words.elsewhere_reading(
+        made([True, True, False, False], control=(True, False), same=1), at, "?"
+    )
+    assert "from 2 of 4 layers (0 to 2), and" in said
+    assert "so naming that says nothing here. From 1 of 4 layers it goes on just so." in said
+    said = words.elsewhere_reading(made([False, True], control=(False, True)), at, "?")
+    assert "from 1 of 2 layers (2), and" in said
+    assert "which names A's next token, so" in said
+    assert words.elsewhere_cell_reading(made([True], control=(True, True)), 0, 9) == (
+        "The state of layer 0 makes it go on “␣x;”; step 1 writes “␣x” (50%), and without the "
+        "state “␣hm” (25%)."
+    )
 
 
 def test_layers_are_few() -> None:
