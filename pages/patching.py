@@ -5,6 +5,7 @@ import streamlit as st
 
 from strata.ui.anatomy.page import close_page, open_page
 from strata.ui.figures.patches import draw_estimate, draw_heads, draw_map, draw_two, or_said
+from strata.ui.figures.read_elsewhere import draw_elsewhere
 from strata.ui.figures.two_prompts import choose_patch
 
 DRAWN = {
@@ -13,18 +14,24 @@ DRAWN = {
     "Two cells": draw_two,
     "Attention heads": draw_heads,
 }
+ELSEWHERE = "Read elsewhere"
 NOTHING = "# Nothing is patched yet: there is no second prompt of as many tokens.\n"
 
 page = open_page("patching")
-tabs = st.tabs(list(DRAWN), key="view", on_change="rerun", bind="query-params")
-tab, draw = next(both for both in zip(tabs, DRAWN.values(), strict=True) if both[0].open)
-patch = choose_patch(page, tab, part="attn" if draw is draw_heads else None)
+names = [*DRAWN, ELSEWHERE]
+tabs = st.tabs(names, key="view", on_change="rerun", bind="query-params")
+tab, view = next(both for both in zip(tabs, names, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
 script = NOTHING
 
-if patch is not None:
+if view == ELSEWHERE:
+    with tab, or_said("elsewhere"):
+        tables, program = draw_elsewhere(page)
+        if program:
+            script = page.script(blocks=page.about["blocks"], **program)
+elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" else None):
     with tab, or_said("patch"):
-        tables = draw(patch)
+        tables = DRAWN[view](patch)
         script = page.script(blocks=page.about["blocks"], **patch.program)
 
 close_page(page, tables, script)

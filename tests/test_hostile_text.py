@@ -42,6 +42,8 @@ PLAIN = {  # what a concept's program is told, by type, where it must be told so
     "str": "model.layers",
     "str | None": "model.norm",
     "Sequence[str]": ["mlp"],
+    "Sequence[int]": [1],
+    "TargetId": 1,
 }
 csv.field_size_limit(10_000_000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from strata.model import limits
 from strata.model.hooks import Recorder
+from strata.trace import Edit
 
 if TYPE_CHECKING:
     from strata.model.model import Model, Progress
@@ -34,8 +36,15 @@ class Written:
         return range(first, first + len(self.token_ids))
 
 
-def written(model: Model, text: str, n_tokens: int, progress: Progress | None = None) -> Written:
-    """What the model writes, as `Model.generate` does, with the states it went through meanwhile.
+def written(
+    model: Model,
+    text: str,
+    n_tokens: int,
+    progress: Progress | None = None,
+    edits: Sequence[Edit] = (),
+) -> Written:
+    """What the model writes, as `Model.generate` does, with the states it went through meanwhile,
+    after the edits.
 
     Nothing is computed twice: with the KV cache each step reads one token, and its states are those
     of a run of the whole text within `check.agreement`. InputError and ModelError as `generate`,
@@ -43,7 +52,8 @@ def written(model: Model, text: str, n_tokens: int, progress: Progress | None = 
     """
     prompt_ids = model.encode(text)
     n_tokens = limits.at_least_one(n_tokens)
-    recorder = Recorder(model.architecture)
+    operations = model._resolved(edits, prompt_ids, len(prompt_ids) + n_tokens)
+    recorder = Recorder(model.architecture, operations)
     kept: list[Tensor] = []  # (L + 1, D) each
 
     def step(fraction: float, message: str) -> None:

@@ -128,3 +128,29 @@ def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(
     page.get_by_role("button", name="Numbers:").click()
     expect(drawn(page, "A “one, two, three,”")).to_be_visible()
     screen.no_exception(page)
+
+
+def test_a_state_is_read_elsewhere_and_a_click_opens_its_layer(
+    page: Page, small_address: str
+) -> None:
+    watch = Watch(page)
+    visit(page, small_address, "?view=Read+elsewhere")
+    grid = page.locator('table[role="grid"]')
+    expect(grid.locator("tbody tr")).to_have_count(4)  # layers 0 to 3
+    expect(reading(page)).to_contain_text("With the state of “␣is” (position 4)")
+    grid.locator("tbody tr").last.locator("button").first.click()
+    eventually_asks(page, layer="0")
+    expect(page.locator(".st-key-reading_cell")).to_contain_text("The state of layer 0 makes")
+    page.get_by_role("combobox", name="Read it in").click()
+    page.get_by_role("option", name="Your own text").click()
+    box = page.get_by_role("textbox", name="Your second prompt")
+    expect(said(page, "note").filter(has_text="Write a text")).to_be_visible()
+    for text, why in (("a b " * 40, "tokens"), ("\u200b", "")):
+        box.fill(text)
+        page.keyboard.press("Enter")
+        settled(page)
+        if why:
+            expect(said(page, "note").filter(has_text=why).first).to_be_visible()
+        screen.no_exception(page)
+    assert watch.complaints == []
+    assert watch.outside(small_address) == []

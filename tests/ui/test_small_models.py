@@ -82,6 +82,7 @@ EVERY = [
         ("patching", {"view": view, "pair": "own", "second_text": "the cat sat on the mat ."})
         for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
     ),
+    ("patching", {"view": "Read elsewhere"}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.patching import measures, script
+from strata.concepts.patching.read_elsewhere import read_elsewhere
 from strata.concepts.patching.tables import attribution_map, head_map, pair, patch_map
 from strata.concepts.patching.views import both, cells, doctor, estimate, facts, failures, heads
 
@@ -13,7 +14,7 @@ CONCEPT = Concept(
     why="Put one state of a run into the run of another prompt: if the answer comes along, that "
     "state carried what makes the difference.",
     order=7,
-    views=(cells, estimate, failures, heads, both, facts, doctor),
+    views=(cells, estimate, failures, heads, both, facts, doctor, read_elsewhere),
     script=script.script,
     icon=":material/swap_horiz:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

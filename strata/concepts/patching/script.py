@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from strata.concepts.patching.elsewhere_script import ELSEWHERE
 from strata.concepts.script import CANDIDATES, TEXTS, program
 from strata.trace import Part
 
@@ -19,14 +21,28 @@ def script(
     within: Sequence[str],
     direction: str = "restore",
     part: Part = "stream",
+    elsewhere: Mapping[str, Any] | None = None,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that makes the map, a run for each cell.
 
     `target_ids` are one or two, the second taken away from the first. `blocks` is the path of the
     model's list of blocks, `within` the modules of each block whose outputs are put in ("": the
-    block itself; "a+b": several).
+    block itself; "a+b": several). With `elsewhere` (layers, position, at, into, n_tokens, as in
+    `read_elsewhere`) it puts states into the text `other` instead, and lets the model go on.
     """
+    if elsewhere is not None:
+        return program(
+            "What does a state say in another text? Put it there, and let the model go on.",
+            TEXTS + CANDIDATES + ELSEWHERE,
+            source,
+            revision,
+            prompt,
+            dtype,
+            other=other,
+            **elsewhere,
+            blocks=blocks,
+        )
     names = list(within)
     said = {"stream": "states", "attn": "attention writes", "mlp": "MLP writes"}[part]
     return program(

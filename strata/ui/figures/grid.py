@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import QUANTITIES, Grid
-from strata.charts.subject import in_a_line
+from strata.charts.subject import Subject, in_a_line
 from strata.concepts.sinks import note
 from strata.display.tokens import display_candidate
 from strata.ui.anatomy.address import remember, whole_number
@@ -65,29 +65,34 @@ def draw_grid(
     writes: bool = False,
     of: int = 0,
     stands: int | None = None,
+    chosen: tuple[int, int] | None = None,
+    subject: Subject | None = None,
 ) -> None:
     """A grid of a page's run whose cells are buttons: a click moves the sliders with the
     session-state keys `layer` and `position` to that cell; without `position` to its layer only,
     and the grid opens at the prompt's end. `writes`: the embedding has no row; `of`: how many
-    columns there are, as many as the prompt has tokens if 0; `stands`: the column that stands out.
+    columns there are, as many as the prompt has tokens if 0; `stands`: the column that stands out;
+    `chosen`: the layer and column of the chosen cell, where the sliders do not say it;
+    `subject`: what it is of, where that is not the page's run alone.
     """
     notes = (
         only(len(grid.columns), of or page.n_tokens, "token"),
         only(len(grid.layers), page.n_layers + (not writes), "layer"),
         f"in each cell the first of {page.about['d_vocab']:,} tokens",
     )
-    grid = replace(grid, about=in_a_line(page.subject, *notes))
+    grid = replace(grid, about=in_a_line(subject or page.subject, *notes))
 
     def choose() -> None:
-        chosen = chosen_of(key)
+        clicked = chosen_of(key)
         positions = [column["position"] for column in grid.columns]
-        if not (isinstance(chosen, list) and len(chosen) == 2):
+        if not (isinstance(clicked, list) and len(clicked) == 2):
             return
-        if chosen[0] in grid.layers and chosen[1] in positions:
-            st.session_state[layer] = int(chosen[0])
+        if clicked[0] in grid.layers and clicked[1] in positions:
+            st.session_state[layer] = int(clicked[0])
             if position:
-                st.session_state[position] = int(chosen[1])
+                st.session_state[position] = int(clicked[1])
 
+    moved = layer, position
     data = {
         "alt": grid.alt,
         "title": grid.title,
@@ -97,9 +102,9 @@ def draw_grid(
         "cells": grid.cells,
         "legend": grid.legend,
         "same": grid.same,
-        "file": f"logit_lens_{key}",
+        "file": f"{page.stem}_{key}",
         "stands": stands,
-        "chosen": [st.session_state.get(name) if name else None for name in (layer, position)],
+        "chosen": list(chosen) if chosen else [st.session_state.get(name or "") for name in moved],
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
     # As tall as in grid.css: title, what it is of, two rows of tokens, one a layer, the legend.

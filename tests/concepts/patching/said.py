@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from strata.concepts.patching import views, words
+from strata.concepts.patching.read_elsewhere import read_elsewhere
 from strata.display.tokens import display_candidate
 from tests.concepts.said import LONG, Run, Said, two
 
+FEW = 4  # tokens: of longer prompts no continuations are told, a run for each layer
 _WORDS = (" the", "the", ".", "x", "?", " 7")
 
 
@@ -59,6 +61,22 @@ def said(run: Run) -> Iterator[Said]:
     faint = top is not None and top["share"] < words.FAINT
     claims = ("none moves",) if faint else ("block 0", f"attention head {top['head']} at")
     yield Said("heads_reading", words.heads_reading(heads, facts, "restore", 0, shown), claims)
+    if run.last < FEW:
+        yield from _of_elsewhere(run)
+
+
+def _of_elsewhere(run: Run) -> Iterator[Said]:
+    frame = read_elsewhere(run.model, run.text, run.last, n_tokens=2)
+    top = int(run.trace.logits[-1].argmax())
+    own = display_candidate(run.model.decode([top], after=run.trace.token_ids)[0])
+    token = f"“{run.shown[run.last]}” (position {run.last})"
+    n_layers = frame["layer"].nunique()
+    told = words.elsewhere_reading(frame, token, "?")
+    yield Said("elsewhere_reading", told, (token, f"“{own}”", f"{n_layers} layers"))
+    last = frame[frame["layer"] == run.model.n_layers].iloc[0]
+    told = words.elsewhere_cell_reading(frame, run.model.n_layers, 1)
+    claims = (f"layer {run.model.n_layers} ", f"“{display_candidate(last['token'])}”")
+    yield Said("elsewhere_cell_reading", told, claims)
 
 
 def _of_estimate(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:

@@ -1,0 +1,132 @@
+"""The figure of a state read elsewhere: what each layer's state makes another text go on with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts.grid import Grid, Scale
+from strata.charts.subject import Subject
+from strata.concepts.patching import words
+from strata.concepts.patching.read_elsewhere import READERS, source_layers
+from strata.display.tokens import display_candidate, percent
+from strata.ui.anatomy import style
+from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.page import Page, reading
+from strata.ui.figures.beside import own_prompt
+from strata.ui.figures.edit import one_of
+from strata.ui.figures.grid import draw_grid
+
+_OWN = "own"
+_INTO = {"same": "The same layer", "chosen": "One layer"}
+_STEPS = 4  # tokens written
+_LAYER, _STEP = "layer", "read_step"
+Found = tuple[dict[str, pd.DataFrame], dict[str, Any] | None]
+
+
+def draw_elsewhere(page: Page) -> Found:
+    """The controls, the grid of layers and steps, and what it says. Its table, and what the script
+    needs; None where there is no text to read in. StrataError where the text cannot be read."""
+    with st.container(key="edit"):
+        text, put = _text(page)
+    if not text:
+        style.say("note", "Write a text that the state is to be read in.", "no_text")
+        return {}, None
+    other = page.beside(prompt=text)
+    with put:
+        at, into = _where(page, other)
+    figure, detail = st.columns([5, 2], gap="medium")
+    with detail:
+        last = page.n_tokens - 1
+        position = bounded_slider("Token at position", 0, last, last, "at", detail)
+        layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, _LAYER, detail)
+    asked: dict[str, Any] = {"position": position, "at": at, "into": into, "n_tokens": _STEPS}
+    frame = page.ask("patching.read_elsewhere", text=text, **asked)
+    layers = source_layers(page.n_layers)
+    layer = min(layers, key=lambda each: (abs(each - layer), each))
+    n_steps = int(frame["step"].max())
+    step = min(st.session_state.setdefault(_STEP, 1), n_steps)
+    token = f"“{page.shown(position)}” (position {position})"
+    sentence = words.elsewhere_reading(frame, token, other.shown(at))
+    with figure:
+        title = f"What the text goes on with, given the state of {page.shown(position)}"
+        subject = Subject((page.prompt, text), page.subject.model)
+        grid = _grid(frame, title, sentence)
+        told: dict[str, Any] = {"of": n_steps, "chosen": (layer, step), "subject": subject}
+        draw_grid(page, grid, "elsewhere", layer=_LAYER, position=_STEP, **told)
+    with detail:
+        reading(words.elsewhere_cell_reading(frame, layer, step), "_cell")
+    reading(sentence)
+    program = {"other": text, "target_ids": [], "within": []}
+    return {"read elsewhere": frame}, {**program, "elsewhere": {**asked, "layers": layers}}
+
+
+def _text(page: Page) -> tuple[str, DeltaGenerator]:
+    """The text that the state is read in, one of a few or the learner's own, and room beside it."""
+    which, put = st.columns([2, 3], gap="medium", vertical_alignment="bottom")
+    titles = {name: f"{title}: {text}" for name, (title, text) in READERS.items()}
+    titles[_OWN] = "Your own text"
+    chosen = which.selectbox(
+        "Read it in",
+        list(titles),
+        format_func=titles.__getitem__,
+        key="reader",
+        bind="query-params",
+    )
+    return (own_prompt(which) if chosen == _OWN else READERS[chosen][1]), put
+
+
+def _where(page: Page, other: Page) -> tuple[int, int | None]:
+    """The position that the state is put in at, at first of the last question mark, or else the
+    last, and the layer: None for its own."""
+    asks = [i for i, token in enumerate(other.all_shown) if "?" in token]
+    usual, last = (asks or [other.n_tokens - 1])[-1], other.n_tokens - 1
+    state = st.session_state
+    if state.setdefault("read_of", other.prompt) != other.prompt:
+        state["read_of"], state["read_at"] = other.prompt, usual
+    where, layer = st.columns(2, gap="medium", vertical_alignment="bottom")
+    at = bounded_slider("Put in at position", 0, last, usual, "read_at", where)
+    if one_of(layer, "Put in at", _INTO, key="into") == "same":
+        return at, None
+    return at, bounded_slider(
+        "Put in at layer", 0, page.n_layers, page.n_layers // 2, "into_layer", layer
+    )
+
+
+def _grid(frame: pd.DataFrame, title: str, sentence: str) -> Grid:
+    """A row a layer, a column a step, headed by what the text goes on with anyway."""
+    layers = sorted(frame["layer"].unique().tolist(), reverse=True)
+    steps = sorted(frame["step"].unique().tolist())
+    headed = frame.drop_duplicates("step").set_index("step")["control_token"]
+    scale = Scale("prob", 1.0, "0%", "100%")
+    depths = scale.levels(frame)
+    nothing: dict[str, Any] = {"shown": "", "tip": "ended before", "back": 0.0, "front": 0.0}
+    cells = {
+        (row.layer, row.step): {
+            "shown": display_candidate(row.token),
+            "tip": f"State of layer {row.layer}, step {row.step}\n"
+            f"{display_candidate(row.token)} {percent(row.prob)}\n"
+            f"without it: {display_candidate(row.control_token)}",
+            "back": round(float(depth), 3),
+            "front": 1.0,
+            "same": bool(
+                not pd.isna(row.control_token_id) and row.token_id == row.control_token_id
+            ),
+        }
+        for row, depth in zip(frame.itertuples(), depths, strict=True)
+    }
+    return Grid(
+        title,
+        sentence,
+        layers,
+        [{"position": step, "shown": display_candidate(headed[step])} for step in steps],
+        [
+            [cells.get((layer, step), {**nothing, "same": False}) for step in steps]
+            for layer in layers
+        ],
+        [scale.legend("back")],
+        same="what the text goes on with there anyway, as over each column",
+    )
