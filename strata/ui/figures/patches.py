@@ -18,7 +18,7 @@ from strata.concepts.patching.views import pieces
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import draw, only, reading
-from strata.ui.anatomy.style import say
+from strata.ui.anatomy.style import room, say
 from strata.ui.figures.two_prompts import Patch
 
 QUANTITIES = {"share": "Share", "value": "Logits", "kl": "KL"}
@@ -37,27 +37,32 @@ def or_said(name: str) -> Iterator[None]:
         say("note", str(error), name)
 
 
-def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """A figure's place, whose height is kept while it is computed, and the place beside it."""
-    figure, detail = st.columns([wide, narrow], gap="medium")
-    return figure.container(key="patch_figure"), detail
+def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]:
+    """A figure's place, whose height is kept while it is computed; below it; and beside it."""
+    below, beside = st.columns([wide, narrow], gap="medium")
+    with below:
+        figure = room(520, "patch_map")
+    figure.empty()  # a place without anything is not drawn
+    return figure, below, beside
 
 
 def draw_map(patch: Patch) -> Tables:
     """The exact map, from the top layers down as they are there, and beside it one cell."""
-    figure, detail = _sides(5, 2)
+    figure, below, detail = _sides(5, 2)
     quantity = one_of(detail, "Colour", QUANTITIES, key="colour")
     with figure:
         cells = _cells(patch, quantity)
-        with detail:
-            layer, position = _cell(
-                patch, "", patch.page.n_layers // 2, patch.first, layer_key="layer", at_key="at"
-            )
-            reading(_said_of(patch, cells, layer, position), "_cell")
-            _along(patch, cells, position)
-        sentence = _sentence(patch, cells)
+    with detail:
+        layer, position = _cell(
+            patch, "", patch.page.n_layers // 2, patch.first, layer_key="layer", at_key="at"
+        )
+        reading(_said_of(patch, cells, layer, position), "_cell")
+        _along(patch, cells, position)
+    sentence = _sentence(patch, cells)
+    with figure:
         chart = _map(patch, cells, quantity, sentence, [(layer, position)])
         draw(chart, "map", read=False, of=patch.of, note=_note(patch, cells), on_pick=_pick_one)
+    with below:
         reading(sentence)
         reading(words.runs_reading(patch.facts), "_runs")
     return {"map": cells}
@@ -188,7 +193,7 @@ def draw_two(patch: Patch) -> Tables:
     """Two cells, clicked one after the other: each alone, both together, and their sum."""
     last, middle = patch.page.n_tokens - 1, patch.page.n_layers // 2
     cells = _cells(patch, "share")
-    figure, detail = _sides(4, 3)
+    figure, _, detail = _sides(4, 3)
     with detail:
         st.caption("Click one cell of the map, then another, or move the sliders.")
         one = _cell(patch, "First", middle, patch.first, layer_key="layer", at_key="at")
