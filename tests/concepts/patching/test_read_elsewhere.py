@@ -157,10 +157,18 @@ def made(named: list[bool], *, control: tuple[bool, bool], same: int = 0) -> pd.
     """A row a layer, 0, 2 and so on; the first `same` layers say what the control says."""
     rows = [
         {
-            **{"layer": 2 * i, "step": 1, "token": " x", "prob": 0.5, "next_token": " Paris"},
-            **{"names_token": each, "names_next": False, "control_prob": 0.25},
-            **{"continuation": " hm" if i < same else " x;", "control_continuation": " hm"},
-            **{"control_names_token": control[0], "control_names_next": control[1]},
+            "layer": 2 * i,
+            "step": 1,
+            "token": " x",
+            "prob": 0.5,
+            "next_token": " Paris",
+            "names_token": each,
+            "names_next": False,
+            "control_prob": 0.25,
+            "continuation": " hm" if i < same else " x;",
+            "control_continuation": " hm",
+            "control_names_token": control[0],
+            "control_names_next": control[1],
             "control_token": " hm",
         }
         for i, each in enumerate(named)
