@@ -24,7 +24,7 @@ REPEAT = "cat -> cat; 135 -> 135; hello -> hello; ?"
 READERS = {
     "repeat": ("Repeat a word", REPEAT),
     "arrow": ("Repeat a word, arrow written", f"{REPEAT} ->"),
-    "about": ("Tell what it is", "Syria: country in the Middle East. Leonardo: painter. ?"),
+    "about": ("Tell what it is", "Oslo: a city in Norway. Mozart: a composer. ?"),
 }
 MOST_TOKENS = 64  # of the text that a state is read in
 LONGEST = 12  # tokens of a continuation

@@ -31,18 +31,20 @@ def draw_elsewhere(page: Page) -> Found:
     """The controls, the grid of layers and steps, and what it says. Its table, and what the script
     needs; None where there is no text to read in. StrataError where the text cannot be read."""
     with st.container(key="edit"):
-        text, put = _text(page)
+        which, where, how = st.columns([5, 4, 4], gap="medium", vertical_alignment="bottom")
+    text = _text(which)
     if not text:
         style.say("note", "Write a text that the state is to be read in.", "no_text")
         return {}, None
     other = page.beside(prompt=text)
-    with put:
-        at, into = _where(page, other)
+    at = _position(other, where)
+    own_layer = one_of(how, "Put in at", _INTO, key="into") == "same"
     figure, detail = st.columns([5, 2], gap="medium")
     with detail:
         last = page.n_tokens - 1
         position = bounded_slider("Token at position", 0, last, last, "at", detail)
         layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, _LAYER, detail)
+        into = None if own_layer else _layer(page, detail)
     asked: dict[str, Any] = {"position": position, "at": at, "into": into, "n_tokens": _STEPS}
     frame = page.ask("patching.read_elsewhere", text=text, **asked)
     layers = source_layers(page.n_layers)
@@ -64,36 +66,34 @@ def draw_elsewhere(page: Page) -> Found:
     return {"read elsewhere": frame}, {**program, "elsewhere": {**asked, "layers": layers}}
 
 
-def _text(page: Page) -> tuple[str, DeltaGenerator]:
-    """The text that the state is read in, one of a few or the learner's own, and room beside it."""
-    which, put = st.columns([2, 3], gap="medium", vertical_alignment="bottom")
-    titles = {name: f"{title}: {text}" for name, (title, text) in READERS.items()}
-    titles[_OWN] = "Your own text"
-    chosen = which.selectbox(
+def _text(place: DeltaGenerator) -> str:
+    """The text that the state is read in: one of a few, or the learner's own, "" while there is
+    none."""
+    titles = {name: title for name, (title, _) in READERS.items()} | {_OWN: "Your own text"}
+    chosen = place.selectbox(
         "Read it in",
         list(titles),
         format_func=titles.__getitem__,
         key="reader",
         bind="query-params",
     )
-    return (own_prompt(which) if chosen == _OWN else READERS[chosen][1]), put
+    return own_prompt(place) if chosen == _OWN else READERS[chosen][1]
 
 
-def _where(page: Page, other: Page) -> tuple[int, int | None]:
-    """The position that the state is put in at, at first of the last question mark, or else the
-    last, and the layer: None for its own."""
+def _position(other: Page, place: DeltaGenerator) -> int:
+    """Where in the text the state is put: at first at its last question mark, or else its end."""
     asks = [i for i, token in enumerate(other.all_shown) if "?" in token]
-    usual, last = (asks or [other.n_tokens - 1])[-1], other.n_tokens - 1
-    state = st.session_state
+    last = other.n_tokens - 1
+    usual, state = (asks or [last])[-1], st.session_state
     if state.setdefault("read_of", other.prompt) != other.prompt:
         state["read_of"], state["read_at"] = other.prompt, usual
-    where, layer = st.columns(2, gap="medium", vertical_alignment="bottom")
-    at = bounded_slider("Put in at position", 0, last, usual, "read_at", where)
-    if one_of(layer, "Put in at", _INTO, key="into") == "same":
-        return at, None
-    return at, bounded_slider(
-        "Put in at layer", 0, page.n_layers, page.n_layers // 2, "into_layer", layer
-    )
+    return bounded_slider("Put in at position", 0, last, usual, "read_at", place)
+
+
+def _layer(page: Page, place: DeltaGenerator) -> int:
+    """The one layer that states of all layers are put in at."""
+    middle = page.n_layers // 2
+    return bounded_slider("Put in at layer", 0, page.n_layers, middle, "into_layer", place)
 
 
 def _grid(frame: pd.DataFrame, title: str, sentence: str) -> Grid:
