@@ -92,7 +92,8 @@ def draw_grid(
             if position:
                 st.session_state[position] = int(clicked[1])
 
-    moved = layer, position
+    state = st.session_state
+    moved = [state.get(name) if name else None for name in (layer, position)]
     data = {
         "alt": grid.alt,
         "title": grid.title,
@@ -104,7 +105,7 @@ def draw_grid(
         "same": grid.same,
         "file": f"{page.stem}_{key}",
         "stands": stands,
-        "chosen": list(chosen) if chosen else [st.session_state.get(name or "") for name in moved],
+        "chosen": list(chosen or moved),
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
     # As tall as in grid.css: title, what it is of, two rows of tokens, one a layer, the legend.
