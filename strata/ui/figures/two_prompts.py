@@ -84,8 +84,8 @@ class Patch:
 
 
 def figure_to_come(place: DeltaGenerator) -> DeltaGenerator:
-    """On a phone, where the figure stands before what is chosen for it, its place until it is there:
-    loading.css. To be emptied then."""
+    """On a phone, where the figure stands before what is chosen for it, its place until it has
+    come: loading.css. To be emptied then."""
     wait = place.empty()
     wait.container(key="wait_for_map").empty()
     return wait
