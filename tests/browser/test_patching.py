@@ -117,7 +117,7 @@ def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(
     page.keyboard.press("Enter")
     expect(drawn(page, "A “<img src=x onerror=hacked=1>”")).to_be_visible()
     assert page.evaluate("window.hacked") is None
-    page.get_by_role("combobox", name="The other prompt").click()
+    page.get_by_role("combobox", name="Pair of prompts").click()
     page.get_by_role("option", name="Numbers:").first.click()
     expect(drawn(page, "A “one, two, three,”")).to_be_visible()
     expect(screen.prompt_box(page)).to_have_value(re.compile("^one, two"))

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from strata.engine import Future, LocalEngine
-from strata.errors import InputError
+from strata.engine import Future, LocalEngine, owner
+from strata.errors import InputError, StrataError
 from strata.runtime.stepping_aside import step_aside
 from strata.trace import Scale, Trace
 from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job
@@ -214,3 +214,45 @@ def test_who_is_in_a_run_does_not_go_first_between_its_blocks(
     prompts = bench.submit("a b", view="long") + bench.submit("c d", "e f")
     assert bench.answers(prompts) == ["a b", "c d", "e f"]
     assert bench.model.calls == [("capture_many", ("a b", "c d", "e f"))]
+
+
+def test_who_goes_first_takes_along_nobody_of_the_run_that_it_interrupts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, came = bench.model.capture_many, list[Future]()
+
+    def in_steps(texts: Sequence[str]) -> list[Trace]:
+        if not came:
+            came.extend(bench.submit("g h"))
+            step_aside()
+        return together(texts)
+
+    monkeypatch.setattr(bench.model, "capture_many", in_steps)
+    bench.submit("passes the gate", view="plain")
+    prompts = bench.submit("a b", view="long") + bench.submit("c d", "e f")
+    assert bench.answers(prompts) == ["a b", "c d", "e f"]
+    assert came[0].result(PATIENCE)["text"].iloc[0] == "g h"
+    assert bench.model.calls == [("capture", ("g h",)), ("capture_many", ("a b", "c d", "e f"))]
+
+
+def test_who_cannot_go_first_for_want_of_a_thread_is_told_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def in_steps(trace: Trace, progress: Callable[[float, str], None]) -> pd.DataFrame:
+        progress(0.5, "half-way")
+        return pd.DataFrame({"text": [trace.text]})
+
+    monkeypatch.setattr(owner, "_elsewhere", no_thread)
+    views = {"gate": bench.gate.view, "steps": in_steps}
+    with engine(views, lambda name, progress: bench.model) as held:
+        held.submit(job("gate", "hold"))
+        assert bench.gate.started.wait(PATIENCE)
+        first, short = held.submit(job("steps", "a b")), held.submit(job("words", "c d"))
+        bench.gate.open.set()
+        assert first.result(PATIENCE)["text"].iloc[0] == "a b"
+        with pytest.raises(StrataError, match="overloaded"):
+            short.result(PATIENCE)
+        assert held.run(job("words", "e f"))["text"].iloc[0] == "e f"

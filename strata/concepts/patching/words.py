@@ -19,6 +19,7 @@ from strata.display.tokens import display_candidate, display_text, listed, part_
 PARTS = {"stream": "stream", "attn": "attention writes", "mlp": "MLP writes"}
 FAINT = 0.1  # a share of less than this is called hardly anything
 NAMED = 3  # parts of the model that a sentence names at most
+LATE = 0.5  # of what a straight effect does in the first tenth of the way
 STRAIGHT = 0.1  # as a share of the gap between both runs: an estimate so far off has failed
 
 
@@ -171,7 +172,7 @@ def cell_reading(
     if pd.isna(row["share"]):
         return f"{said}."
     return (
-        f"{said}, where the run that the state comes from has {_logits(source)}: a share of "
+        f"{said}, where the run that it comes from has {_logits(source)}: a share of "
         f"{_share(row['share'])}."
     )
 
@@ -234,10 +235,8 @@ def _why(row: Mapping[str, Any]) -> str:
     if pd.isna(tenth) or (tenth < 1) != (cause == "flat"):
         return "the effect bends on the way from one state to the other"
     if cause == "flat":
-        return (
-            "the effect grows late (the first tenth of the way does TENTH of it), as where a "
-            "softmax is saturated"
-        )
+        late = "the effect grows late (the first tenth of the way does TENTH of it)"
+        return f"{late}, as where a softmax is saturated" if tenth < LATE else late
     return "the effect levels off (the first tenth of the way does TENTH of it)"
 
 
@@ -263,8 +262,8 @@ def two_reading(
     if abs(both - total) <= 0.05 * max(far, abs(total), abs(both)):
         return f"{said}: the sum of both, so they act on their own."
     if abs(both) < abs(total):
-        return f"{said}, less than their sum {sum_}: what one brings, the other has brought."
-    return f"{said}, more than their sum {sum_}: each needs the other."
+        return f"{said}, not as far as their sum {sum_}: what one brings, the other has brought."
+    return f"{said}, further than their sum {sum_}: beside the other each does more than alone."
 
 
 def heads_reading(
@@ -279,7 +278,10 @@ def heads_reading(
         )
     top = known.loc[known["share"].idxmax()]
     source, run = _runs(direction)
-    said = f"Of block {block}'s attention heads, put from {source} into {run} one at a time,"
+    said = (
+        f"Of block {block}'s attention heads, which write into layer {block + 1}, put from "
+        f"{source} into {run} one at a time,"
+    )
     where = f"attention head {top['head']:.0f} at {_token(shown, int(top['position']))}"
     share = _share(top["share"])
     if top["share"] < FAINT:

@@ -28,7 +28,8 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     sinks = page.ask("hidden_states.sinks")["position"]
     pushed = sorted({*sinks} & {*(edit.positions or range(page.n_tokens))})
     with place:
-        draw(sweep.beside_noise(_marks(frame, names), title, sentence, target.pair), "beside_noise")
+        chart = sweep.beside_noise(_marks(frame, names), title, sentence, target.pair)
+        draw(chart, "beside_noise", note="beyond 1 nat the axis is logarithmic")
         if 0 < len(pushed) < page.n_tokens and not readings_wait():
             st.caption(words.pushed_sinks([page.shown(position) for position in pushed], pushed))
     return frame

@@ -158,7 +158,7 @@ def _second_prompt(page: Page, place: DeltaGenerator) -> str:
             sidebar.take_prompt(pair.clean)
 
     chosen = place.selectbox(
-        "The other prompt",
+        "Pair of prompts",
         list(_TITLES),
         format_func=_TITLES.__getitem__,
         key="pair",

@@ -125,7 +125,7 @@ def _doors() -> None:
     if first is not None:
         what = f"{first.title} {first.minutes} minutes: predict, then look."
         _door("Lesson 1", what, "Begin", partial(lesson.begin, first.stem))
-    what = "Seven pages: what it expects, carries, compares, and what an edit does."
+    what = "A page a concept: what it expects, carries, compares, and what an edit does."
     _door("Look around", what, "Open", partial(place.to, "predictions"))
     if here is not None and here.is_teacher:
         what = "Codes, votes, who is where, what went wrong."
