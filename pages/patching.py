@@ -6,7 +6,7 @@ import streamlit as st
 from strata.ui.anatomy.page import close_page, open_page
 from strata.ui.figures.patches import draw_estimate, draw_heads, draw_map, draw_two, or_said
 from strata.ui.figures.read_elsewhere import draw_elsewhere
-from strata.ui.figures.two_prompts import choose_patch, figure_to_come
+from strata.ui.figures.two_prompts import choose_patch
 
 DRAWN = {
     "Exact map": draw_map,
@@ -22,7 +22,7 @@ names = [*DRAWN, ELSEWHERE]
 tabs = st.tabs(names, key="view", on_change="rerun", bind="query-params")
 tab, view = next(both for both in zip(tabs, names, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
-script, wait = NOTHING, figure_to_come(tab)
+script = NOTHING
 
 if view == ELSEWHERE:
     with tab, or_said("elsewhere"):
@@ -34,5 +34,4 @@ elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" e
         tables = DRAWN[view](patch)
         script = page.script(blocks=page.about["blocks"], **patch.program)
 
-wait.empty()
 close_page(page, tables, script)

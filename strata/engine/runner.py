@@ -105,7 +105,7 @@ class Runner:
         try:
             answers = self._answer(number, asked)
         except StrataError:
-            if self.pid == asked:  # else another one has been started meanwhile
+            if self.pid in (asked, None):  # else another one has been started meanwhile
                 self._ready = False
             raise
         return None if answers is None else [self._unpacked(answer) for answer in answers]

@@ -28,7 +28,7 @@ def toggle(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stCheckbox").filter(has_text=label).locator("label").first
 
 
-MARKED = "The\u200b⟦␣capital⟧\u200b␣of\u200b⟦␣France⟧\u200b␣is"
+MARKED = "The\u200a⟦␣capital⟧\u200a␣of\u200a⟦␣France⟧\u200a␣is"
 
 
 def asks(page: Page, **wanted: str) -> None:

@@ -98,7 +98,7 @@ def play(page: Page, step: Step) -> None:
 def reveal(page: Page) -> None:
     """A wrong first guess leaves a second one; the answer comes before it to who asks for it."""
     if page.locator(".st-key-commit_1").count():
-        expect(page.locator(".st-key-commit_1 button")).to_be_in_viewport()
+        expect(page.locator(".st-key-commit_1 button")).to_be_visible()
         page.locator(".st-key-look button").click()
         expect(page.locator(".st-key-commit_1")).to_have_count(0)
     expect(page.get_by_text("The figure waits for your prediction")).to_have_count(0)

@@ -152,7 +152,7 @@ def opened_at(page: Page, url: str, size: str) -> None:
 
 
 def the_figure_comes_early_and_nothing_runs_off_the_side(page: Page, size: ViewportSize) -> None:
-    page.wait_for_function(f"() => ({WIDTHS})().every(width => width === 0)")
+    page.wait_for_function(f"() => ({WIDTHS})().every(width => width === 0)", polling=200)
     figure = charts(page).or_(page.locator(".box")).first
     for _ in range(10):  # a chart takes a moment to fit a window of another size
         box = figure.bounding_box()
@@ -163,7 +163,7 @@ def the_figure_comes_early_and_nothing_runs_off_the_side(page: Page, size: Viewp
     assert box["y"] < size["height"]
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= size["width"]
-    page.wait_for_function(f"() => ({CUT_TITLES})().length === 0")
+    page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)
 
 
 def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:

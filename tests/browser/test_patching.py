@@ -20,7 +20,6 @@ from tests.browser.screen import (
     slider,
     type_prompt,
 )
-from tests.browser.test_look import PHONE
 
 MAP = "Share restored of ␣Paris − ␣Rome"
 
@@ -87,13 +86,6 @@ def test_two_cells_are_clicked_and_the_link_restores_them(page: Page, small_addr
     slider(page, "First layer").focus()
     page.keyboard.press("ArrowRight")
     expect(told).to_contain_text("(layer 1, “␣France” (position 3))")
-    # On a phone the figure comes before what is chosen for it.
-    page.set_viewport_size(PHONE)
-    page.wait_for_function("""() => {
-      const [figure, edit] = ['[class*="_two_map"]', ".st-key-edit"].map(
-        each => document.querySelector(each).getBoundingClientRect());
-      return figure.bottom <= edit.top + 1;
-    }""")
 
 
 def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(

@@ -93,11 +93,11 @@ def test_one_block_in_detail(page: Page, address: str) -> None:
 def test_a_long_map_says_how_far_it_is_and_can_be_given_up(page: Page, address: str) -> None:
     visit(page, address, "?example=long")
     page.get_by_role("tab", name="Every factor").click()
-    expect(page.get_by_text("270 edited runs")).to_be_visible()
+    expect(page.get_by_text("270 edited runs of")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(chart(page, "␣lighthouse with the stream × 0.8 at one block")).to_be_visible()
     settled(page)
-    expect(page.get_by_text("270 edited runs")).to_have_count(0)
+    expect(page.get_by_text("270 edited runs of")).to_have_count(0)
     screen.no_exception(page)
 
 

@@ -23,6 +23,7 @@ from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, j
 
 # Of parameters without a default.
 CHOICES = {"token_ids": [5, 7], "position": 0, "layer": 0, "token_id": 0, "word": "Paris"}
+CHOICES["other"] = "The capital is"
 ASKED_FOR = {"model", "trace", "prompt", "edits"}
 QUICK = [name for name, view in views().items() if is_quick(view)]
 

@@ -152,6 +152,11 @@ def test_a_guess_has_its_own_colour_where_the_figure_colours_its_marks() -> None
     drawn = with_guess(
         followed(frame, "prob", ""), Guess("x", "x", (), points=((0, 0.5), (1, 0.5)))
     )
-    for mark in drawn.spec["layer"][-2:]:
+    marks = [
+        mark
+        for mark in drawn.spec["layer"]
+        if mark.get("encoding", {}).get("x", {}).get("field") == "guess_x"
+    ]
+    assert len(marks) == 2
+    for mark in marks:
         assert mark["encoding"]["color"] is None
-        assert mark["encoding"]["x"]["field"] == "guess_x"

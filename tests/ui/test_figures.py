@@ -69,7 +69,7 @@ def test_figures_speak_one_language(stem: str, chosen: dict[str, Any], small: No
     app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
     assert not app.exception, app.exception[0].message
     drawn = app.get("vega_lite_chart")
-    assert drawn or chosen.get("view") == "What came out"
+    assert drawn or chosen.get("view") in ("What came out", "Read elsewhere")  # no charts
     for chart in (each.proto for each in drawn):
         spec, rows = json.loads(chart.spec), rows_of(chart)
         title = spec["title"]

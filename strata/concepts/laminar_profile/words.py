@@ -9,7 +9,7 @@ import pandas as pd
 
 from strata.display.tokens import SPACE, listed
 
-_MAY_BREAK = "\u200b"  # a line may be broken here
+_MAY_BREAK = "\u200a"  # a hair space: a line may be broken here, and nothing is hidden
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
 

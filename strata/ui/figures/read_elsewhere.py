@@ -30,7 +30,7 @@ Found = tuple[dict[str, pd.DataFrame], dict[str, Any] | None]
 def draw_elsewhere(page: Page) -> Found:
     """The controls, the grid of layers and steps, and what it says. Its table, and what the script
     needs; None where there is no text to read in. StrataError where the text cannot be read."""
-    with st.container(key="edit"):
+    with st.container(key="patch_edit"):
         which, where, how = st.columns([5, 4, 4], gap="medium", vertical_alignment="bottom")
     text = _text(which)
     if not text:

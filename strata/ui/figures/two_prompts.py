@@ -83,19 +83,11 @@ class Patch:
         return frame.assign(label=[labels[p] for p in frame["position"]], mark="")
 
 
-def figure_to_come(place: DeltaGenerator) -> DeltaGenerator:
-    """On a phone, where the figure stands before what is chosen for it, its place until it has
-    come: loading.css. To be emptied then."""
-    wait = place.empty()
-    wait.container(key="wait_for_map").empty()
-    return wait
-
-
 def choose_patch(page: Page, place: DeltaGenerator, part: Part | None = None) -> Patch | None:
     """One row of controls; the address keeps all of them. None where the two prompts cannot be
     patched, which is said, with pairs that can. `part`: where there is no choice of it. On a phone
     they stand below the figure: layout.css."""
-    with place, st.container(key="edit"):
+    with place, st.container(key="patch_edit"):
         which, way, what, follow = st.columns([5, 3, 4, 3], vertical_alignment="bottom")
         text = _second_prompt(page, which)
         direction = one_of(way, "Direction", DIRECTIONS, key="direction")

@@ -152,7 +152,7 @@ def test_context_marks_two_tokens_and_leaves_out_what_is_far() -> None:
     assert words.context(SHOWN[:3], 0, 2) == "⟦t0⟧t1⟦t2⟧"
     # A browser may break the line where a word begins, and nowhere else.
     said = words.context(["␣John", "␣ga", "ve", "␣it", "."], 1, 3)
-    assert said.split("\u200b") == ["␣John", "⟦␣ga⟧ve", "⟦␣it⟧."]
+    assert said.split("\u200a") == ["␣John", "⟦␣ga⟧ve", "⟦␣it⟧."]
 
 
 def test_unique_bug_reading_names_the_difference() -> None:
