@@ -33,7 +33,6 @@ from tests.browser.driver import (  # noqa: F401
 )
 from tests.databases import database, place  # noqa: F401
 from tests.plain import Plain
-from tests.thorough import chosen
 from tests.times import longest_first
 
 if TYPE_CHECKING:
@@ -56,12 +55,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shared.end()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--thorough", action="store_true", help="run those marked so, and no other")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    chosen(items, config)
     longest_first(items, config.rootpath)
 
 
