@@ -65,7 +65,7 @@ def test_a_failure_is_told_once_for_each_token_and_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("together", "kind"), [(3.0, "the sum of both"), (2.0, "less than"), (7.0, "more than")]
+    ("together", "kind"), [(3.0, "the sum of both"), (2.0, "not as far as"), (7.0, "further than")]
 )
 def test_two_effects_are_compared_with_their_sum(together: float, kind: str) -> None:
     facts = {**FACTS, "clean_value": 4.0, "other_value": 0.0}
