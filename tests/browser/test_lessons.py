@@ -90,15 +90,17 @@ def play(page: Page, step: Step) -> None:
             expect(panel(page)).to_contain_text("A nudge.")
             settled(page)
         answer(page, question)
-        reveal(page)
+        reveal(page, tall=question.kind == "curve")
     expect(page.locator(".st-key-foot")).to_be_visible()
     settled(page)
 
 
-def reveal(page: Page) -> None:
-    """A wrong first guess leaves a second one; the answer comes before it to who asks for it."""
+def reveal(page: Page, *, tall: bool) -> None:
+    """A wrong first guess leaves a second one; the answer comes before it to who asks for it.
+    `tall`: what is guessed by a slider for each layer is higher than the panel."""
     if page.locator(".st-key-commit_1").count():
-        expect(page.locator(".st-key-commit_1 button")).to_be_visible()
+        if not tall:
+            expect(page.locator(".st-key-commit_1 button")).to_be_in_viewport()
         page.locator(".st-key-look button").click()
         expect(page.locator(".st-key-commit_1")).to_have_count(0)
     expect(page.get_by_text("The figure waits for your prediction")).to_have_count(0)

@@ -14,10 +14,9 @@ from strata.concepts.patching import words
 from strata.concepts.patching.read_elsewhere import READERS, source_layers
 from strata.display.tokens import display_candidate, percent
 from strata.ui.anatomy import style
-from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, reading
 from strata.ui.figures.beside import own_prompt
-from strata.ui.figures.edit import one_of
 from strata.ui.figures.grid import draw_grid
 
 _OWN = "own"
