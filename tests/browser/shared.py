@@ -52,8 +52,12 @@ def shared(
 
 
 def shared_small() -> str:
-    """The address of a server with a small model under the bundled one's name."""
-    return shared("small", small.environment)[0]
+    """The address of a server with a small model under the bundled one's name.
+
+    One for each of pytest's processes: a laptop has one learner, and where two tests play a lesson
+    at the same time, each finds the other's answers.
+    """
+    return shared(f"small-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}", small.environment)[0]
 
 
 def shared_class() -> tuple[str, Path]:

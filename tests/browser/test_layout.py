@@ -66,7 +66,7 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
     for size in (DESK, LAPTOP):
         page.set_viewport_size(size)
         expect(next_step).to_be_in_viewport(ratio=1)
-        page.wait_for_function(f"() => ({CUT})().length === 0")
+        page.wait_for_function(f"() => ({CUT})().length === 0", polling=200)
         box = step.bounding_box()
         assert box
         assert box["width"] >= 260
@@ -91,7 +91,7 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
     expect(pressed).to_have_accessible_name("Above the page")  # as it is, not as was chosen
     sidebar(page).hover()
     page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
-    page.wait_for_function(beside, arg=handles)
+    page.wait_for_function(beside, arg=handles, polling=200)
     expect(pressed).to_have_accessible_name("Beside the page")
 
 
@@ -148,7 +148,7 @@ def test_on_paper_a_page_is_what_it_says(page: Page, small_address: str) -> None
         expect(put_away).to_be_hidden()
     for control in ("stButton", "stSlider", "stSelectbox", "stPopover"):
         expect(main.get_by_test_id(control).locator("visible=true")).to_have_count(0)
-    page.wait_for_function(f"() => ({BEYOND})().length === 0")
+    page.wait_for_function(f"() => ({BEYOND})().length === 0", polling=200)
     style = "each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).breakInside]"
     assert page.locator("body").evaluate(style)[0] == "rgb(255, 255, 255)"
     assert charts(page).first.evaluate(style)[1] == "avoid"

@@ -50,7 +50,7 @@ def test_the_strip_shows_the_chosen_token(page: Page, address: str) -> None:
     assert strip(page).evaluate("strip => strip.scrollHeight > strip.clientHeight + 20")
     assert inside(chosen, ".strip")
     page.set_viewport_size(PHONE)  # another width, other rows
-    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".strip"])
+    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".strip"], polling=200)
     page.set_viewport_size(DESK)
     assert page.evaluate("document.scrollingElement.scrollTop") == 0
     # The first token has no surprisal, and does not look like one that was foreseen.
@@ -66,7 +66,7 @@ def test_the_grid_of_the_lens_cuts_no_column(page: Page, address: str) -> None:
     expect(chosen).to_be_visible()
     assert inside(chosen, ".box")
     page.set_viewport_size(PHONE)
-    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".box"])
+    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".box"], polling=200)
     assert cut(grid(page)) == []
     page.set_viewport_size(DESK)
     assert grid(page).evaluate("table => table.closest('.box').scrollLeft") > 0

@@ -95,6 +95,7 @@ def test_states_by_layer(page: Page, address: str) -> None:
           return Math.abs(term.y + term.height / 2 - words.y - words.height / 2) < 4;
         }""",
         arg=both,
+        polling=200,
     )
     green_proof(page)
     no_exception(page)

@@ -21,7 +21,7 @@ from tests.browser.screen import (
     type_prompt,
     visit,
 )
-from tests.browser.test_lessons import panel
+from tests.browser.test_lessons import forget, panel
 
 TIP = "#term-tip"
 # The terms whose buttons do not lie over them.
@@ -141,6 +141,7 @@ def test_words_of_a_prompt_are_no_terms_and_its_slider_says_what_moved_it(
 
 
 def test_terms_of_a_lesson_are_reached_by_keys_too(page: Page, small_address: str) -> None:
+    forget(page, small_address, "predictions")
     page.goto(f"{small_address}/predictions?lesson=predictions&step_of_lesson=1")
     said = panel(page).locator("abbr").first
     expect(said).to_be_visible()
