@@ -45,6 +45,14 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="whole products of what continuous integration tries a covering part of",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # not in pytest-xdist's workers
         shared.begin()
@@ -56,12 +64,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    if not config.getoption("--thorough"):
+        left = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     longest_first(items, config.rootpath)
 
 
 def pytest_collection_finish() -> None:
     """What was imported stays, so no collection of garbage has to look through it again."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether all is asked for, by --thorough, or what covers it."""
+    return bool(request.config.getoption("--thorough"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.driver import DESK, Windows
@@ -101,6 +102,16 @@ LEGIBLE = (  # what is read on every page
 )
 
 
+def looks() -> Iterator[ParameterSet]:
+    """Every page in each size and on each ground. Of these four, two that have both of either are
+    always looked at, of every other page the other two; the rest is thorough."""
+    for number, stem in enumerate(TITLES):
+        for look in itertools.product(SIZES, GROUNDS):
+            covers = (look in (("desk", "light"), ("phone", "dark"))) == (number % 2 == 0)
+            marks = () if covers else (pytest.mark.thorough,)
+            yield pytest.param((stem, *look), marks=marks, id="-".join((stem, *look)))
+
+
 @pytest.fixture(scope="module")
 def screen(windows: Windows, address: str, small_address: str) -> Iterator[Callable[[str], Page]]:
     """A page by its stem, opened once for all that is looked at."""
@@ -121,7 +132,7 @@ def screen(windows: Windows, address: str, small_address: str) -> Iterator[Calla
     page.close()
 
 
-@pytest.fixture(params=itertools.product(TITLES, SIZES, GROUNDS), ids="-".join, scope="module")
+@pytest.fixture(params=looks(), scope="module")
 def look(request: pytest.FixtureRequest) -> tuple[str, str, str]:
     """A page, a size, and a ground. All that is looked at there follows each other, since to draw
     a page's charts for another size or ground takes a second."""
