@@ -84,7 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "STRATA_ALLOWED_HOSTS": "localhost",
         }
         servers = [
-            started(environment=environment, log=folder / f"{name}.log", by_command=True)
+            started(environment=environment, log=folder / f"{name}.log")
             for name in ("one", "two")
         ]
         with ThreadPoolExecutor() as at_once:
