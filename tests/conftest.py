@@ -55,11 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for a whole run or a folder: as many as there are cores, up to what memory is
-    likely to bear. None for single files, which would wait for a second one to import torch."""
+    """Processes for a whole run or a folder: one more than there are cores, since tests wait for
+    servers, browsers and the disk, and no more than memory is likely to bear.
+    None for single files, which would wait for a second one to import torch."""
     if any(".py" in each for each in config.args):
         return 0
-    return min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1, 4)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores + 1, 4)
 
 
 def pytest_configure(config: pytest.Config) -> None:
