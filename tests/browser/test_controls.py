@@ -115,7 +115,7 @@ def test_top_tokens_continuation_and_facts(page: Page, address: str) -> None:
 
 
 def test_every_view_of_the_hidden_states_draws(page: Page, address: str) -> None:
-    # The first view, whose figure has a mark for each of 18,000 activations, is drawn once, at last.
+    # The first view, which has a mark for each of 18,000 activations, is drawn once, at last.
     visit(page, f"{address}/hidden_states?view=All+tokens")
 
     def choose(view: str) -> None:

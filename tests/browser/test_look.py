@@ -9,7 +9,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.driver import DESK, Windows
+from tests.browser.driver import DESK, Windows, forget
 from tests.browser.screen import TITLES, charts, settled, visit
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}
@@ -104,7 +104,8 @@ LEGIBLE = (  # what is read on every page
 
 def looks() -> Iterator[ParameterSet]:
     """Every page in each size and on each ground. Of these four, two that have both of either are
-    always looked at, of every other page the other two; the rest is thorough."""
+    always looked at, of every other page the other two; the rest is thorough, and so is the real
+    model on a desk."""
     for number, stem in enumerate(TITLES):
         for look in itertools.product(SIZES, GROUNDS):
             covers = (look in (("desk", "light"), ("phone", "dark"))) == (number % 2 == 0)
@@ -113,23 +114,30 @@ def looks() -> Iterator[ParameterSet]:
 
 
 @pytest.fixture(scope="module")
-def screen(windows: Windows, address: str, small_address: str) -> Iterator[Callable[[str], Page]]:
-    """A page by its stem, opened once for all that is looked at."""
+def screen(
+    windows: Windows, address: str, small_address: str, thorough: bool
+) -> Iterator[Callable[[str, str, str], Page]]:
+    """A page by its stem, size and ground, opened once for all that is looked at."""
     page, shown = windows(0).new_page(), ""
 
-    def opened_once(stem: str) -> Page:
+    def opened_once(stem: str, size: str, ground: str) -> Page:
         nonlocal shown
-        if stem != shown:
-            # A sample of the real model's states takes a minute, and looks like any other.
-            server = small_address if stem == "gaussian_baseline" else address
+        # The real model's figures where there is least room for them. A sample of its states takes
+        # a minute, and looks like any other.
+        is_small = stem == "gaussian_baseline" or (size == "desk" and not thorough)
+        server = small_address if is_small else address
+        if (url := f"{server}/{stem}") != shown:
             # A pair of prompts is needed there, and the first example is of one.
             prompt = "" if stem == "patching" else "?example=pattern"
-            opened_at(page, f"{server}/{stem}{prompt}", "desk")
-            shown = stem
+            if shown:  # a browser remembers that a phone put the sidebar away
+                page.evaluate("localStorage.clear()")
+            page.emulate_media(color_scheme=ground)  # or it would be drawn twice
+            opened_at(page, f"{url}{prompt}", size)
+            shown = url
         return page
 
     yield opened_once
-    page.close()
+    forget(page)
 
 
 @pytest.fixture(params=looks(), scope="module")
@@ -145,10 +153,10 @@ def size(look: tuple[str, str, str]) -> str:
 
 
 @pytest.fixture
-def opened(look: tuple[str, str, str], screen: Callable[[str], Page]) -> Page:
+def opened(look: tuple[str, str, str], screen: Callable[[str, str, str], Page]) -> Page:
     """The page at one size, in light or in dark, as the browser asks for."""
     stem, size, ground = look
-    page = screen(stem)
+    page = screen(stem, size, ground)
     page.set_viewport_size(SIZES[size])
     page.emulate_media(color_scheme=ground)
     expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
