@@ -55,10 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes for a whole run or a folder: one more than there are cores, since tests wait for
-    servers, browsers and the disk, and no more than memory is likely to bear.
-    None for single files, which would wait for a second one to import torch."""
-    if any(".py" in each for each in config.args):
+    """Processes for a whole run: one more than there are cores, since tests wait for servers,
+    browsers and the disk, and no more than memory is likely to bear. None where files or folders
+    are named: they would wait for others to import torch."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(cores + 1, 4)

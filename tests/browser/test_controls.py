@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +27,7 @@ from tests.browser.screen import (
     token,
     visit,
 )
+from tests.scripts import output_of
 
 POSITION = "Predict what follows the token at position"
 
@@ -209,23 +207,6 @@ def test_states_can_be_downloaded(page: Page, address: str) -> None:
     assert np.array_equal(values["value"].to_numpy(np.float32), hidden[:, 4].ravel())
 
 
-def run(script: Path) -> str:
-    """What a downloaded script prints, run where nothing of Strata can be found."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)
-    answer = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=script.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
-
-
 def test_the_script_on_the_page_prints_its_numbers(
     page: Page, address: str, tmp_path: Path
 ) -> None:
@@ -237,9 +218,8 @@ def test_the_script_on_the_page_prints_its_numbers(
     assert content.decode().strip() == shown.replace("\xa0", " ").strip()
     assert "strata" not in re.sub(r"(# .*\n)*SOURCE = .*", "", shown)
     assert "python -m strata fetch smollm2-135m" in shown
-    script = tmp_path / name
-    script.write_bytes(content)
-    assert re.search(r"prob 0\.77\d\d .*' Paris'\n", run(script))
+    # In an interpreter of its own: concepts/predictions/test_predictions.py.
+    assert re.search(r"prob 0\.77\d\d .*' Paris'\n", output_of(content.decode(), tmp_path))
 
 
 def test_table_and_link(page: Page, address: str) -> None:

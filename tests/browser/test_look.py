@@ -170,28 +170,20 @@ def opened_at(page: Page, url: str, size: str) -> None:
     settled(page)
 
 
-def the_figure_comes_early_and_nothing_runs_off_the_side(page: Page, size: ViewportSize) -> None:
+def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:
+    page, window = opened, SIZES[size]
     page.wait_for_function(f"() => ({WIDTHS})().every(width => width === 0)", polling=200)
     figure = charts(page).or_(page.locator(".box")).first
     for _ in range(10):  # a chart takes a moment to fit a window of another size
         box = figure.bounding_box()
         assert box
-        if box["x"] + box["width"] <= size["width"] and box["y"] < size["height"]:
+        if box["x"] + box["width"] <= window["width"] and box["y"] < window["height"]:
             break
         page.wait_for_timeout(300)
-    assert box["y"] < size["height"]
+    assert box["y"] < window["height"]
     assert box["x"] >= 0
-    assert box["x"] + box["width"] <= size["width"]
+    assert box["x"] + box["width"] <= window["width"]
     page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)
-
-
-def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:
-    the_figure_comes_early_and_nothing_runs_off_the_side(opened, SIZES[size])
-
-
-def test_on_a_phone_a_page_opens_as_in_a_window_made_narrow(page: Page, address: str) -> None:
-    opened_at(page, f"{address}/predictions?example=pattern", "phone")
-    the_figure_comes_early_and_nothing_runs_off_the_side(page, SIZES["phone"])
 
 
 def test_every_figure_has_a_name(opened: Page) -> None:
