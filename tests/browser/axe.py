@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
@@ -40,13 +42,12 @@ def faults(page: Page, where: str = "") -> list[str]:
     return found
 
 
-def for_everybody(*pages: Page) -> None:
-    """As these are now, nobody stumbles on them: docs/accessibility.md."""
+def for_everybody(*pages: Page, grounds: Sequence[str]) -> None:
+    """As these are now, nobody stumbles on them, in light or in dark: docs/accessibility.md."""
     for page in pages:
-        grounds = ["light", "dark"]
-        if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"):
-            grounds.reverse()  # to draw a page for the other one takes a second
-        for ground in grounds:
+        is_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        # To draw a page for the other one takes a second.
+        for ground in sorted(grounds, reverse=not is_dark):
             page.emulate_media(color_scheme=ground)
             found = faults(page)
             assert found == [], f"{page.url}, {ground}:\n" + "\n".join(found)

@@ -92,7 +92,8 @@ def launched(
     environment, log = environment or {}, log or Path(os.devnull)
     told = {**os.environ, **environment}
     # What else there is in an environment is read as soon as torch, say, is imported.
-    if not by_command and all(name.startswith("STRATA_") for name in environment):
+    later = ("STRATA_", "STREAMLIT_SERVER_")
+    if not by_command and all(name.startswith(later) for name in environment):
         process = forked(arguments, told, ROOT, log)
         if process is not None:
             return process

@@ -89,8 +89,11 @@ def begin() -> None:
 def end() -> None:
     """At the end of a run: ends the servers and forgets what they stored."""
     folder = Path(os.environ.pop(FOLDER))
-    # At last who forked the others, and hears when they end.
+    # At last who forked the others, and hears when they end; with those of a worker that was lost.
     for noted in sorted(folder.glob(f"*/{NOTED}"), key=lambda noted: noted.parent.name == FORKING):
         with suppress(psutil.NoSuchProcess):
-            server.end(psutil.Process(json.loads(noted.read_text())["pid"]))
+            process = psutil.Process(json.loads(noted.read_text())["pid"])
+            left = process.children() if noted.parent.name == FORKING else []
+            for each in (*left, process):
+                server.end(each)
     shutil.rmtree(folder, ignore_errors=True)

@@ -78,7 +78,15 @@ def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]
     driver.forget(page)
 
 
-@pytest.fixture(params=itertools.product(("", *TITLES), GROUNDS), ids="-".join, scope="module")
+OPENED = list(itertools.product(("", *TITLES), GROUNDS))
+# Each page once, in turn in light on a desk and in dark on a phone; thorough: each page in both.
+COVERED = [
+    pytest.param(each, marks=() if number % 4 in (0, 3) else pytest.mark.thorough)
+    for number, each in enumerate(OPENED)
+]
+
+
+@pytest.fixture(params=OPENED, ids="-".join, scope="module")
 def opened(
     request: pytest.FixtureRequest, watched: tuple[Page, Watch], small_address: str
 ) -> tuple[Page, Watch]:
@@ -123,11 +131,12 @@ def in_both(page: Page, where: str = "") -> list[str]:
 def test_nothing_jumps_while_a_page_comes(opened: tuple[Page, Watch]) -> None:
     """Cumulative layout shift (web-vitals), of which up to 0.1 counts as good."""
     page, _ = opened
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(500)  # what comes late jumps too
     shifts, moved = page.evaluate(SHIFT)
     assert shifts <= 0.1, "\n".join(moved)
 
 
+@pytest.mark.parametrize("opened", COVERED, ids="-".join, indirect=True)
 def test_axe_finds_nothing(opened: tuple[Page, Watch]) -> None:
     page, watch = opened
     found = faults(page)
@@ -151,12 +160,12 @@ def test_axe_finds_nothing(opened: tuple[Page, Watch]) -> None:
 
 
 def test_at_the_foot_and_on_the_list_of_lessons(
-    watched: tuple[Page, Watch], small_address: str
+    watched: tuple[Page, Watch], small_address: str, thorough: bool
 ) -> None:
     page, watch = watched
     visit(page, f"{small_address}/predictions")
     found = []
-    for ground in GROUNDS:
+    for ground in GROUNDS if thorough else ["dark"]:
         look(page, ground)
         for name in ("Table", "Code", "Download", "Link"):
             popover(page, name)

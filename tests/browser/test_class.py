@@ -6,12 +6,12 @@ from playwright.sync_api import expect
 
 from tests.browser.attending import join, new_class, teacher
 from tests.browser.driver import Newcomer
+from tests.browser.shared import shared_class
 from tests.browser.test_lessons import settled
 
 
-def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(
-    newcomer: Newcomer, hosted: str
-) -> None:
+def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(newcomer: Newcomer) -> None:
+    hosted, _ = shared_class()
     desk = teacher(newcomer, hosted)
     code = new_class(desk, "Locked")
     learner, _ = join(newcomer, hosted, code, "Ann")

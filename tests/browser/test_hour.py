@@ -23,6 +23,7 @@ from tests.browser.attending import (
 from tests.browser.axe import for_everybody
 from tests.browser.driver import Newcomer
 from tests.browser.test_lessons import apply, at_step, panel, settled
+from tests.browser.test_look import GROUNDS
 
 HOSTILE = "=<img src=x onerror='window.hit=1'>"
 
@@ -56,10 +57,15 @@ class Hour:
     cid: Page
     eve: Page
     other: str
+    thorough: bool
 
     @property
     def learners(self) -> list[Page]:
         return [self.ann, self.bob, self.cid]
+
+    def for_everybody(self, ground: str, *pages: Page) -> None:
+        """Of these two grounds the other one is thorough: each page of a class is seen on one."""
+        for_everybody(*pages, grounds=list(GROUNDS) if self.thorough else [ground])
 
     def tab(self, name: str) -> None:
         self.desk.get_by_role("tab", name=name).click()
@@ -72,7 +78,7 @@ class Hour:
         settled(self.desk)
 
 
-def test_an_hour(newcomer: Newcomer, hosted: str) -> None:
+def test_an_hour(newcomer: Newcomer, hosted: str, thorough: bool) -> None:
     desk = teacher(newcomer, hosted)
     desk.set_viewport_size({"width": 1280, "height": 800})
     code, other = new_class(desk, "Physics 3b"), new_class(desk, "Another class")
@@ -80,7 +86,7 @@ def test_an_hour(newcomer: Newcomer, hosted: str) -> None:
     bob, cid = (join(newcomer, hosted, code, name)[0] for name in (HOSTILE, "Cid"))
     eve, _ = join(newcomer, hosted, other, "Eve")
     ann.set_viewport_size({"width": 1280, "height": 800})
-    hour = Hour(hosted, desk, code, ann, resume, bob, cid, eve, other)
+    hour = Hour(hosted, desk, code, ann, resume, bob, cid, eve, other, thorough)
     the_teacher_is_with_one_class(hour)
     everyone_is_brought_along_and_back(hour)
     the_teacher_looks_at_the_learners_side(hour)
@@ -102,7 +108,7 @@ def the_teacher_is_with_one_class(hour: Hour) -> None:
     desk.get_by_role("option", name="Physics 3b").click()
     expect(desk.get_by_text("3 learners")).to_be_visible()
     expect(desk.locator(".class-code")).to_have_text(hour.code)
-    for_everybody(desk)
+    hour.for_everybody("light", desk)
 
 
 def everyone_is_brought_along_and_back(hour: Hour) -> None:
@@ -236,7 +242,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(desk.get_by_text("3 of 3 have voted")).to_be_visible()
     expect(desk.locator(".st-key-vote_options")).to_contain_text("B   the right one")
     expect(wall.get_by_text("3 of 3 have voted")).to_be_visible()
-    for_everybody(desk, wall, learners[1])
+    hour.for_everybody("dark", desk, wall, learners[1])
     for page in (*learners, wall):  # nobody is shown what others said
         expect(page.locator(".bars")).to_have_count(0)
         expect(page.get_by_test_id("stVegaLiteChart").filter(has_text="Vote")).to_have_count(0)
@@ -261,7 +267,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     desk.get_by_role("button", name="Show everyone the results").click()
     for page in learners:
         expect(page.locator(".bar.right .line")).to_have_text(["1", "3"])
-    for_everybody(learners[1])
+    hour.for_everybody("light", learners[1])
     said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
     expect(wall.get_by_text(said)).to_be_visible()
     expect(desk.get_by_text(said)).to_be_visible()
@@ -301,11 +307,11 @@ def the_shared_computer(hour: Hour, newcomer: Newcomer, step: int) -> None:
     """Ann leaves it, one of the other class sits down there; Ann goes on elsewhere."""
     ann, url = hour.ann, hour.url
     ann.goto(f"{url}/leave")
-    for_everybody(ann)
+    hour.for_everybody("light", ann)
     ann.get_by_role("button", name="Leave").click()
     ann.goto(f"{url}/predictions")
     expect(ann.get_by_role("heading", name="Join your class")).to_be_visible()
-    for_everybody(ann)
+    hour.for_everybody("dark", ann)
     ann.get_by_label("Class code").fill(hour.other)
     ann.get_by_label("Your name").fill("Fay")
     ann.get_by_role("button", name="Join").click()
@@ -353,7 +359,7 @@ def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
     expect(wall.locator(".class-code")).to_be_visible()
 
     hour.tab("Settings")
-    for_everybody(desk)
+    hour.for_everybody("light", desk)
     desk.get_by_role("button", name="Close the class now").click()
     for page in (hour.ann, hour.bob):
         expect(page.locator("section.panel")).to_contain_text("was closed")

@@ -72,8 +72,8 @@ def test_the_shortcut_beside_the_right_answer(page: Page, address: str) -> None:
     expect(wrong.locator("svg")).to_contain_text("the ring a pair that was dropped")
 
 
-def test_a_second_prompt_stands_on_the_same_axes(page: Page, address: str) -> None:
-    visit(page, address, "?beside=Another+prompt&second=rome")
+def test_a_second_prompt_stands_on_the_same_axes(page: Page, small_address: str) -> None:
+    visit(page, small_address, "?beside=Another+prompt&second=rome")
     first, second = chart(page, "“The capital of France is”"), chart(page, "“The Colosseum")
     expect(first).to_be_visible()
     expect(second).to_be_visible()
@@ -85,8 +85,8 @@ def test_a_second_prompt_stands_on_the_same_axes(page: Page, address: str) -> No
     expect(reading(page)).to_contain_text("The median cosine of 36 pairs")
 
 
-def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, address: str) -> None:
-    visit(page, address, "?beside=Another+prompt&second=own")
+def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, small_address: str) -> None:
+    visit(page, small_address, "?beside=Another+prompt&second=own")
     page.get_by_label("Your second prompt").fill("Bees like 33 red poppies")
     page.keyboard.press("Enter")
     expect(chart(page, "“Bees like 33 red poppies”")).to_be_visible()
@@ -96,8 +96,8 @@ def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, address: str
     expect(chart(page, "“Bees like 33 red poppies”")).to_be_visible()
 
 
-def test_the_loops_index_beside_the_chosen_token(page: Page, address: str) -> None:
-    visit(page, address, "?view=Between+layers&tokens=0.4&wrong=true")
+def test_the_loops_index_beside_the_chosen_token(page: Page, small_address: str) -> None:
+    visit(page, small_address, "?view=Between+layers&tokens=0.4&wrong=true")
     expect(chart(page, "Token 4 ␣is (really 1 ␣capital)")).to_be_visible()
     expect(reading(page)).to_contain_text("1 of 2 panels shows something else than the title says")
     toggle(page, "One, large").click()

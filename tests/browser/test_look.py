@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.driver import DESK, Windows
+from tests.browser.driver import DESK, Windows, forget
 from tests.browser.screen import TITLES, charts, settled, visit
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 28)"}
@@ -101,27 +102,45 @@ LEGIBLE = (  # what is read on every page
 )
 
 
+def looks() -> Iterator[ParameterSet]:
+    """Every page in each size and on each ground. Of these four, two that have both of either are
+    always looked at, of every other page the other two; the rest is thorough, and so is the real
+    model on a desk."""
+    for number, stem in enumerate(TITLES):
+        for look in itertools.product(SIZES, GROUNDS):
+            covers = (look in (("desk", "light"), ("phone", "dark"))) == (number % 2 == 0)
+            marks = () if covers else (pytest.mark.thorough,)
+            yield pytest.param((stem, *look), marks=marks, id="-".join((stem, *look)))
+
+
 @pytest.fixture(scope="module")
-def screen(windows: Windows, address: str, small_address: str) -> Iterator[Callable[[str], Page]]:
-    """A page by its stem, opened once for all that is looked at."""
+def screen(
+    windows: Windows, address: str, small_address: str, thorough: bool
+) -> Iterator[Callable[[str, str, str], Page]]:
+    """A page by its stem, size and ground, opened once for all that is looked at."""
     page, shown = windows(0).new_page(), ""
 
-    def opened_once(stem: str) -> Page:
+    def opened_once(stem: str, size: str, ground: str) -> Page:
         nonlocal shown
-        if stem != shown:
-            # A sample of the real model's states takes a minute, and looks like any other.
-            server = small_address if stem == "gaussian_baseline" else address
+        # The real model's figures where there is least room for them. A sample of its states takes
+        # a minute, and looks like any other.
+        is_small = stem == "gaussian_baseline" or (size == "desk" and not thorough)
+        server = small_address if is_small else address
+        if (url := f"{server}/{stem}") != shown:
             # A pair of prompts is needed there, and the first example is of one.
             prompt = "" if stem == "patching" else "?example=pattern"
-            opened_at(page, f"{server}/{stem}{prompt}", "desk")
-            shown = stem
+            if shown:  # a browser remembers that a phone put the sidebar away
+                page.evaluate("localStorage.clear()")
+            page.emulate_media(color_scheme=ground)  # or it would be drawn twice
+            opened_at(page, f"{url}{prompt}", size)
+            shown = url
         return page
 
     yield opened_once
-    page.close()
+    forget(page)
 
 
-@pytest.fixture(params=itertools.product(TITLES, SIZES, GROUNDS), ids="-".join, scope="module")
+@pytest.fixture(params=looks(), scope="module")
 def look(request: pytest.FixtureRequest) -> tuple[str, str, str]:
     """A page, a size, and a ground. All that is looked at there follows each other, since to draw
     a page's charts for another size or ground takes a second."""
@@ -134,10 +153,10 @@ def size(look: tuple[str, str, str]) -> str:
 
 
 @pytest.fixture
-def opened(look: tuple[str, str, str], screen: Callable[[str], Page]) -> Page:
+def opened(look: tuple[str, str, str], screen: Callable[[str, str, str], Page]) -> Page:
     """The page at one size, in light or in dark, as the browser asks for."""
     stem, size, ground = look
-    page = screen(stem)
+    page = screen(stem, size, ground)
     page.set_viewport_size(SIZES[size])
     page.emulate_media(color_scheme=ground)
     expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
@@ -151,28 +170,20 @@ def opened_at(page: Page, url: str, size: str) -> None:
     settled(page)
 
 
-def the_figure_comes_early_and_nothing_runs_off_the_side(page: Page, size: ViewportSize) -> None:
+def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:
+    page, window = opened, SIZES[size]
     page.wait_for_function(f"() => ({WIDTHS})().every(width => width === 0)", polling=200)
     figure = charts(page).or_(page.locator(".box")).first
     for _ in range(10):  # a chart takes a moment to fit a window of another size
         box = figure.bounding_box()
         assert box
-        if box["x"] + box["width"] <= size["width"] and box["y"] < size["height"]:
+        if box["x"] + box["width"] <= window["width"] and box["y"] < window["height"]:
             break
         page.wait_for_timeout(300)
-    assert box["y"] < size["height"]
+    assert box["y"] < window["height"]
     assert box["x"] >= 0
-    assert box["x"] + box["width"] <= size["width"]
+    assert box["x"] + box["width"] <= window["width"]
     page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)
-
-
-def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size: str) -> None:
-    the_figure_comes_early_and_nothing_runs_off_the_side(opened, SIZES[size])
-
-
-def test_on_a_phone_a_page_opens_as_in_a_window_made_narrow(page: Page, address: str) -> None:
-    opened_at(page, f"{address}/predictions?example=pattern", "phone")
-    the_figure_comes_early_and_nothing_runs_off_the_side(page, SIZES["phone"])
 
 
 def test_every_figure_has_a_name(opened: Page) -> None:

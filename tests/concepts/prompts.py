@@ -61,3 +61,19 @@ PROMPTS = {
     "signs": "!!! ... ??? ;;; --- *** $$$",
     "quotes": '“He said ‘no’”, she wrote; `x` · … and "then"',
 }
+# One of each kind: what is said of these is always judged, of the others by `pytest --thorough`.
+COVERING = (
+    "one token",
+    "one line break",
+    "two tokens",
+    "a fact",
+    "170 tokens",
+    "long German",
+    "Hindi",
+    "emoji",
+    "HTML",
+    "digits",
+    "one letter again",
+    "a chat",
+    "quotes",
+)

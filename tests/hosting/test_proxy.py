@@ -84,8 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "STRATA_ALLOWED_HOSTS": "localhost",
         }
         servers = [
-            started(environment=environment, log=folder / f"{name}.log", by_command=True)
-            for name in ("one", "two")
+            started(environment=environment, log=folder / f"{name}.log") for name in ("one", "two")
         ]
         with ThreadPoolExecutor() as at_once:
             opened = list(at_once.map(stack.enter_context, servers))

@@ -46,7 +46,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     """A class, and a door before it that does not mind how often one tries."""
     database = Database(tmp_path_factory.mktemp("door") / "strata.sqlite")
     opened = door.Reception(Roster(database), hashed("correct horse"))
-    opened.wrong_codes = opened.wrong_secrets = Attempts(10**9, 0.0)
+    opened.joins = opened.wrong_codes = opened.wrong_secrets = Attempts(10**9, 0.0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(door, "reception", opened)
         patched.setattr(door, "is_password", lambda typed, kept: typed == "correct horse")
