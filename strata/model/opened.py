@@ -14,12 +14,11 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedConfig
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from strata.errors import ModelError
 from strata.model.architecture import Architecture, Writes
@@ -206,7 +205,7 @@ def _copied(
     for name, value in values.items():
         if name.endswith("_hooks") or "_hooks_" in name:
             values[name] = OrderedDict()
-        elif isinstance(value, PreTrainedConfig):
+        elif isinstance(value, _config_class()):
             values[name] = copy.deepcopy(value, configs)
             values[name]._attn_implementation = _NAME
     values["_buffers"] = dict(values["_buffers"])  # a rotation may be made anew by the length
@@ -254,5 +253,13 @@ def _attention(
     return output, weights
 
 
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, eager_mask)
+@cache
+def _config_class() -> type:
+    """Of transformers' configurations, once the attention in the open is in its tables. Not at the
+    top of the file, which concepts import: they are there before transformers is."""
+    from transformers import AttentionInterface, PreTrainedConfig
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    AttentionInterface.register(_NAME, _attention)
+    AttentionMaskInterface.register(_NAME, eager_mask)
+    return PreTrainedConfig

@@ -1,2 +1,2 @@
 def script(source: str, revision: str | None, prompt: str) -> str:
-    raise NotImplementedError
+    return ""
