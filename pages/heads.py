@@ -24,7 +24,7 @@ tab, view = next(both for both in zip(tabs, names, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
 change: dict[str, Any] = {}
 
-seen = choose_head(page, tab, at_the_end=view == CHANGED)
+seen = choose_head(page, tab, at_the_end=view in ("The sink", CHANGED))
 with tab, or_said("heads"):
     if view == CHANGED:
         tables, change = draw_changed(seen)

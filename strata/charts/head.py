@@ -363,11 +363,10 @@ def changed(
         "legend": None,
     }
     line = {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL}
-    rule: Spec = {
-        "data": {"values": [{"value": clean}]},
-        "mark": line,
-        "encoding": {"x": x},
-    }
+    here: Spec = {"data": {"values": [{"value": clean, "clean": "Clean"}]}}
+    rule: Spec = {**here, "mark": line, "encoding": {"x": x}}
+    text = {"type": "text", "align": "right", "dx": -5, "y": 8, "fontSize": 12, "color": LABEL}
+    named = {**here, "mark": text, "encoding": {"x": x, "text": {"field": "clean"}}}
     point: Spec = {
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.8},
         "encoding": {
@@ -381,5 +380,5 @@ def changed(
         "mark": {"type": "tick", "thickness": 3, "size": 30},
         "encoding": {"x": {**x, "aggregate": "median"}, "y": y, "color": colour},
     }
-    spec = {**BASE, "title": title, "layer": [rule, middle, point]}
+    spec = {**BASE, "title": title, "layer": [rule, middle, point, named]}
     return Chart(frame, spec, reading, 130 + 62 * int(frame["label"].nunique()))

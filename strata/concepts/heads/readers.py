@@ -41,12 +41,12 @@ def read_and_written(
     """
     position = check_position(trace, position)
     written = writes(model, trace, target_id, position, against="mean")
-    out = torch.zeros(len(trace.tokens), dtype=torch.bool)
-    out[sinks(trace)["position"].to_list()] = True
+    out = torch.zeros(position + 1, dtype=torch.bool)
+    out[[each for each in sinks(trace)["position"] if each <= position]] = True
     rows = []
     blocks = with_heads(model)
     for block, seen in zip(blocks, opened(model, trace, blocks), strict=True):
-        at = seen.weights[:, position]  # (H, T)
+        at = seen.weights[:, position, : position + 1]  # (H, t)
         others = at.masked_fill(out, -1.0)
         weight, key = others.max(dim=-1)
         for head, (sunk, most, best) in enumerate(

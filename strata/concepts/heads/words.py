@@ -6,7 +6,7 @@ for the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -79,7 +79,9 @@ def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:
     `n_left` of `n_rows` tokens that have others to read."""
     if n_left == 0:
         return "Without the attention sinks there is nothing left to read."
-    rows = "" if n_left == n_rows else f", and {n_rows - n_left:,} rows have nothing left"
+    gone = n_rows - n_left
+    rows = "" if not gone else f", and {gone:,} rows have" if gone > 1 else ", and one row has"
+    rows = f"{rows} nothing left" if rows else ""
     return (
         f"Taken out are the attention sinks, {_percent(taken)} of this head's attention on average"
         f"{rows}; of what is left each row sums to 1 again."
@@ -214,10 +216,12 @@ def head_reading(frame: pd.DataFrame, block: int, head: int, shown: Sequence[str
     )
 
 
-def changed_reading(frame: pd.DataFrame, target: str, other: str, wrote: float, what: str) -> str:
-    """What becomes of the target when a head is changed, of `changed`: the run without the edit,
-    with it, its direct write beside what it costs, and the controls. `other`: the second word of a
-    pair, or ""; `wrote`: what the head itself adds to the target; `what`: is done to it."""
+def changed_reading(
+    frame: pd.DataFrame, target: str, other: str, what: str, direct: float | None = None
+) -> str:
+    """What becomes of the target when a head is changed, of `changed`: the run without the edit and
+    with it. `other`: the second word of a pair, or ""; `what`: is done to the head; `direct`: what
+    of the change is in its own write, if that is known."""
     clean, edited = (frame[frame["edit"] == name].iloc[0] for name in ("clean", "head"))
     name = head_name(int(edited["block"]), int(edited["head"]))
     noun = f"“{target}” minus “{other}”" if other else f"“{target}”"
@@ -227,18 +231,21 @@ def changed_reading(frame: pd.DataFrame, target: str, other: str, wrote: float, 
     if abs(edited["logprob"] - clean["logprob"]) < _ALIKE:
         goes = f"the log-probability of {noun} stays at {_nats(clean)}"
     tops = [f"“{display_candidate(row['top'])}”" for row in (clean, edited)]
-    first = (
-        f"{tops[0]} stays first"
-        if tops[0] == tops[1]
-        else f"{tops[1]} comes first instead of {tops[0]}"
-    )
+    first = f"{tops[1]} comes first instead of {tops[0]}"
+    if tops[0] == tops[1]:
+        first = f"{tops[0]} stays first"
     said = f"With {name} {what}, {goes}; {first}."
+    if direct is None:
+        return said
     moved = float(edited["logit"] - clean["logit"])
-    direct = (
-        f" It wrote {_logits(wrote, '+')} by itself, and the same measure changes by "
-        f"{_logits(moved, '+')}: later blocks read what it wrote, and answer to it."
+    against = f"“{other}”" if other else "the average token"
+    own = f"By its own write alone the logit against {against} would change by"
+    if abs(moved - direct) <= FAINT * max(abs(moved), abs(direct), FAINT):
+        return f"{said} {own} {_logits(direct, '+')}, and so it does: {_logits(moved, '+')}."
+    return (
+        f"{said} {own} {_logits(direct, '+')}, and it changes by {_logits(moved, '+')}: the rest is "
+        "what later parts of the model make of it."
     )
-    return f"{said}{direct}"
 
 
 def controls_reading(frame: pd.DataFrame) -> str:
@@ -246,7 +253,7 @@ def controls_reading(frame: pd.DataFrame) -> str:
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     cost = float(frame.loc[frame["edit"] == "head", "logprob"].iloc[0]) - clean
     said = []
-    for kind, noun in (("other", "other head of the block"), ("noise", "random push of its size")):
+    for kind, noun in (("other", "other head"), ("noise", "random run")):
         moves = (frame.loc[frame["edit"] == kind, "logprob"] - clean).abs()
         if len(moves):
             much = int((moves >= abs(cost)).sum())
@@ -261,15 +268,26 @@ def controls_reading(frame: pd.DataFrame) -> str:
     )
 
 
-def proof_reading(row: Mapping[str, Any], target: str, position: int) -> str:
-    """Whether the heads add up to their blocks' attention, of `proof`."""
-    off = (
-        f"off by {digits(row['error'])} logits at most, where {digits(row['tolerance'])} is allowed"
-    )
-    how = "The heads of each block and the projection's bias add up to what its attention gives"
-    if not row["ok"]:
-        how = "The heads of each block do not add up to what its attention gives"
-    return f"{how} “{target}” at position {position}: {off}."
+def proof_reading(sums: pd.DataFrame, proof: pd.DataFrame) -> str:
+    """Whether the heads add up to what attention added: for the target, of `sums`, and in all
+    dimensions, of `proof`; and whether blocks run by themselves give what they gave."""
+    off = (sums["heads"] + sums["bias"] - sums["attn"]).abs()
+    worst = int(sums.loc[off.idxmax(), "block"])
+    said = [
+        f"The heads of a block, with the projection's bias, add up to what its attention adds to "
+        f"the target: off by {digits(float(off.max()), 2)} logits at most, in block {worst}."
+    ]
+    for row in proof.to_dict("records"):
+        how = f"{digits(row['error'], 2)} of its largest entry"
+        allowed = f"{digits(row['tolerance'], 2)} is allowed"
+        if row["identity"] == "sum":
+            said.append(f"In all dimensions the sum is off by {how}, where {allowed}.")
+        else:
+            said.append(
+                f"A block run by itself, with its attention written down, gives what it gave in "
+                f"the run: off by {how}, where {allowed}."
+            )
+    return " ".join(said)
 
 
 def _sinks(positions: Sequence[int], shown: Sequence[str], capital: bool = False) -> str:

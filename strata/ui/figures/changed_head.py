@@ -35,7 +35,8 @@ def draw_changed(seen: Seen) -> tuple[Tables, dict[str, Any]]:
     asked: dict[str, Any] = {"block": seen.block, "head": seen.head, **done}
     frame = seen.page.ask("heads.changed", target_id=seen.target.ids, **asked)
     target, other = seen.target.shown, seen.target.other
-    said = words.changed_reading(frame, target, other, _wrote(seen), _in_words(done))
+    direct = (done["factor"] - 1) * _wrote(seen) if kind != "replace" else None
+    said = words.changed_reading(frame, target, other, _in_words(done), direct)
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     runs = frame[frame["edit"] != "clean"]
     rows = runs.assign(

@@ -94,7 +94,6 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
     block, head = int(top["block"]), int(top["head"])
     if which == "own":
         return _by_hand(seen, block, head, st.container())
-    place.caption(f"{words.head_name(block, head).capitalize()}")
     return block, head
 
 
@@ -236,8 +235,7 @@ def draw_written(seen: Seen) -> Tables:
     reading(said)
     reading(explains, "_explains")
     reading(words.head_reading(frame, seen.block, seen.head, seen.shown), "_head")
-    _proof(seen)
-    return {"heads": frame}
+    return {"heads": frame, "sums": _proof(seen)}
 
 
 def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:
@@ -256,5 +254,9 @@ def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:
     return forms.over_weight(rows, title, said, "logit", x_title=x, y_title=y)
 
 
-def _proof(seen: Seen) -> None:
+def _proof(seen: Seen) -> pd.DataFrame:
     """The sum over heads, block by block, and its error."""
+    sums = seen.page.ask("heads.sums", target=seen.target.ids, position=seen.position)
+    proof = seen.page.ask("heads.proof", position=seen.position)
+    reading(words.proof_reading(sums, proof), "_sums")
+    return sums
