@@ -17,8 +17,8 @@ CONCEPT = Concept(
     question="Who reads whom, and who wrote it?",
     plain="splits attention",
     looks_at=("tokens", "blocks", "next"),
-    why="Attention is done by several heads beside one another. Each reads tokens of its own choice "
-    "and writes by itself, so one can ask which of them wrote the answer.",
+    why="Attention is done by several heads beside one another. Each reads tokens of its own "
+    "choice and writes by itself, so one can ask which of them wrote the answer.",
     order=8,
     views=(pattern, writes, sums, bias, sink_share, shape, proof),
     script=script.script,
