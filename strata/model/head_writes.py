@@ -96,7 +96,7 @@ def projected(model: Model, block: int, output: Tensor | None = None) -> Project
     """How a block's heads are projected, a norm behind the projection frozen at the (n, D) that the
     projection gives; None: as far as the projection, without factor and norm. ModelError where what
     follows the projection is neither nothing nor a norm."""
-    module, n_heads = projection(model, block)
+    module, n_heads = projection(model.architecture, block)
     matrix = module.get_parameter("weight").detach().float().cpu()
     if not hasattr(module, "in_features"):  # GPT-2's keep theirs the other way round
         matrix = matrix.T
@@ -129,7 +129,7 @@ def _projections(model: Model) -> dict[int, tuple[nn.Module, int]]:
     found, refusal = {}, None
     for block in range(model.n_layers):
         try:
-            found[block] = projection(model, block)
+            found[block] = projection(model.architecture, block)
         except ModelError as error:
             refusal = error
     if not found and refusal is not None:

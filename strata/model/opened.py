@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from strata.errors import ModelError
 from strata.model.architecture import Architecture, Writes
-from strata.model.blocks import state_of
 from strata.model.head_slices import projection
 from strata.model.hooks import Recorder
 from strata.model.replay import Inputs, inputs_of
@@ -111,12 +110,13 @@ def _run(
 
     handles = [each.register_forward_hook(listen) for each in module.modules() if each != module]
     try:
-        handed = projection(model, block)[0]
+        handed = projection(model.architecture, block)[0]
     except ModelError:
         handed = None
     if handed is not None:
         place = dict(zip(model.architecture.blocks[block].modules(), module.modules(), strict=True))
-        keep = place[handed].register_forward_hook(lambda m, args, o: given.append(args[0]))
+        # Before the recorder opens, so as heads hand it on, before edits of single heads.
+        keep = place[handed].register_forward_pre_hook(lambda m, args: given.append(args[0]))
         handles.append(keep)
     try:
         with torch.inference_mode(), recorder:

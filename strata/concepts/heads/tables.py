@@ -201,7 +201,9 @@ def shape(model: Model) -> pd.DataFrame:
     """Which blocks have heads, and how many: block, heads; 0 where a block has another token mixer
     or where its heads are not known."""
     known = set(with_heads(model, least=0))
-    heads = [projection(model, b)[1] if b in known else 0 for b in range(model.n_layers)]
+    heads = [
+        projection(model.architecture, b)[1] if b in known else 0 for b in range(model.n_layers)
+    ]
     return pd.DataFrame({"block": range(model.n_layers), "heads": heads})
 
 
@@ -251,7 +253,7 @@ def with_heads(model: Model, least: int = 1) -> list[int]:
     found, refusal = [], None
     for block in range(model.n_layers):
         try:
-            projection(model, block)
+            projection(model.architecture, block)
             found.append(block)
         except ModelError as error:
             refusal = error
