@@ -31,5 +31,7 @@ with tab, or_said("heads"):
     else:
         tables = DRAWN[view](seen)
 
-script = ""
+[modules] = page.ask("heads.modules").to_dict("records")
+told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}
+script = page.script(**modules, **told, against="mean", writes=seen.is_written)
 close_page(page, tables, script)

@@ -280,7 +280,7 @@ def over_weight(
     if y == "part":
         y_axis |= {"scale": _WEIGHT["scale"], "axis": _WEIGHT["axis"]}
         ends = [{"weight": 0, "part": 0}, {"weight": 1, "part": 1}]
-    last = max(1, int(frame["block"].max()))
+    last = max(1, int(frame["block"].max())) if len(frame) else 1
     colours = scale_of(DEPTH, domain=[0, last])
     colour = depth(field="block", scale=colours, legend={"title": "Block", "format": "d"})
     told = [tip("block", "Block", "d"), tip("head", "Attention head", "d")]

@@ -4,6 +4,7 @@ from strata.concepts import Concept
 from strata.concepts.heads import measures, script
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written, small
+from strata.concepts.heads.script import modules
 from strata.concepts.heads.tables import (
     bias,
     pattern,
@@ -23,7 +24,7 @@ CONCEPT = Concept(
     "writes something: these are two questions, with two answers.",
     order=7,
     views=(
-        *(pattern, writes, sums, bias, sink_share, shape, proof),
+        *(pattern, writes, sums, bias, sink_share, shape, modules, proof),
         *(read_and_written, small, changed),
     ),
     script=script.script,

@@ -63,8 +63,8 @@ def read_and_written(
 
 @costs(lambda n_tokens, n_layers, params: n_tokens / n_layers)
 def small(model: Model, trace: Trace, block: int, around: int = 0) -> pd.DataFrame:
-    """The patterns of a block's heads, made small: head, query, key, n_heads (of the block), weight.
-    Queries and keys count steps of one or more tokens, at most 32 each.
+    """The patterns of a block's heads, made small: head, query, key, n_heads (of the block),
+    weight. Queries and keys count steps of one or more tokens, at most 32 each.
 
     `weight` is the attention of a step's tokens that goes to all tokens of the other step, averaged
     over the first: a row still sums to what a query's weights sum to. Of more than 16 heads those

@@ -89,16 +89,20 @@ def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:
 
 
 def sink_reading(frame: pd.DataFrame, shown: Sequence[str], sunk: Sequence[int]) -> str:
-    """How much of all heads' attention goes to the sinks, of `sink_share`."""
+    """How much of all heads' attention goes to the sinks, of `sink_share`; with no `sunk`, to the
+    first token."""
     share = frame["share"]
     top = frame.loc[share.idxmax()]
     many = int((share > MOST).sum())
-    get = "gets" if len(sunk) == 1 else "get"
+    named = f"The first token, {_token(shown, 0)},"
+    no_sink = " No token of this prompt is an attention sink by its norm."
+    if sunk:
+        named, no_sink = _sinks(sunk, shown, capital=True), ""
     return (
-        f"{_sinks(sunk, shown, capital=True)} {get} {_percent(share.mean())} of the attention of "
-        f"the tokens behind, the mean of all heads, and more than {MOST:.0%} in "
+        f"{named} {'get' if len(sunk) > 1 else 'gets'} {_percent(share.mean())} of the attention "
+        f"of the tokens behind, the mean of all heads, and more than {MOST:.0%} in "
         f"{part_of(many, len(frame), 'head')}; most in "
-        f"{head_name(int(top['block']), int(top['head']))} ({_percent(top['share'])})."
+        f"{head_name(int(top['block']), int(top['head']))} ({_percent(top['share'])}).{no_sink}"
     )
 
 
@@ -117,7 +121,7 @@ def little_reading(frame: pd.DataFrame) -> str:
     return (
         f"Of what they write, a share of {_percent(known['part'].mean())} comes from there, and it "
         f"is less than the share of attention in {part_of(below, len(known), 'head')}. By as much "
-        f"attention an arrow from a sink is {digits(worth, 2)} times as long as one from other "
+        f"attention an arrow from there is {digits(worth, 2)} times as long as one from other "
         f"tokens (the median).{why}"
     )
 
@@ -243,8 +247,8 @@ def changed_reading(
     if abs(moved - direct) <= FAINT * max(abs(moved), abs(direct), FAINT):
         return f"{said} {own} {_logits(direct, '+')}, and so it does: {_logits(moved, '+')}."
     return (
-        f"{said} {own} {_logits(direct, '+')}, and it changes by {_logits(moved, '+')}: the rest is "
-        "what later parts of the model make of it."
+        f"{said} {own} {_logits(direct, '+')}, and it changes by {_logits(moved, '+')}: the rest "
+        "is what later parts of the model make of it."
     )
 
 

@@ -64,6 +64,14 @@ class Seen:
         """`heads.read_and_written`. StrataError where this family's heads cannot be told."""
         return self.page.ask("heads.read_and_written", **self.asked)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether what this family's heads write can be told."""
+        try:
+            return bool(len(self.all_heads))
+        except StrataError:
+            return False
+
 
 def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) -> Seen:
     """One row of controls, and below it two sliders where a head is chosen by hand. The address
@@ -180,16 +188,18 @@ def _sheet(seen: Seen, said: str) -> None:
 
 def draw_sinks(seen: Seen) -> Tables:
     """The share of every head's attention that goes to the sinks, and how little comes of it."""
-    frame = seen.page.ask("heads.sink_share")
+    at = seen.sunk or [0]  # where there is none, what the first token gets
+    frame = seen.page.ask("heads.sink_share", positions=at)
     if frame.empty:
-        say("note", words.NO_SINKS if not seen.sunk else words.NOBODY_BEHIND, "no_sinks")
+        say("note", words.NOBODY_BEHIND, "no_sinks")
         return {}
+    where = "the sinks" if seen.sunk else "the first token"
     said = words.sink_reading(frame, seen.shown, seen.sunk)
     little = words.little_reading(frame)
     figure, side = st.columns([1, 1], gap="medium")
     chosen = (seen.block, seen.head)
     with figure:
-        title = "How much of each head's attention goes to the sinks"
+        title = f"How much of each head's attention goes to {where}"
         chart = forms.head_map(frame, title, said, "share", "Share", chosen=chosen)
         draw(chart, "sink_map", read=False, on_pick=_pick)
     points = words.with_part(frame)
@@ -199,9 +209,9 @@ def draw_sinks(seen: Seen) -> Tables:
         chosen=(points["block"] == seen.block) & (points["head"] == seen.head),
     )
     with side:
-        title = "How much of what a head writes comes from the sinks"
-        y_title = ["Norm from the sinks,", "as a share of what is written"]
-        told: dict[str, Any] = {"x_title": "Attention weight of the sinks", "y_title": y_title}
+        title = f"How much of what a head writes comes from {where}"
+        y_title = [f"Norm from {where},", "as a share of what is written"]
+        told: dict[str, Any] = {"x_title": f"Attention weight of {where}", "y_title": y_title}
         chart = forms.over_weight(rows, title, little, "part", **told)
         draw(chart, "from_sinks", read=False, on_pick=_pick)
     reading(said)

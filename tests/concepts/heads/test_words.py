@@ -103,6 +103,9 @@ def test_what_sinks_give_is_compared_with_what_others_give() -> None:
     unknown = SINKS.assign(from_sinks=float("nan"), from_others=float("nan"))
     assert "is not known" in words.little_reading(unknown)
     assert "1 of 4 heads" in words.sink_reading(SINKS, SHOWN, [0])
+    first = words.sink_reading(SINKS, SHOWN, [])
+    assert first.startswith("The first token, “The” (position 0), gets 56% of the attention")
+    assert first.endswith("No token of this prompt is an attention sink by its norm.")
 
 
 def changes(**columns: Any) -> pd.DataFrame:
