@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.heads import script
+from strata.concepts.heads.script import modules
 from strata.concepts.heads.tables import (
     bias,
     pattern,
@@ -20,7 +21,7 @@ CONCEPT = Concept(
     why="Attention is done by several heads beside one another. Each reads tokens of its own "
     "choice and writes by itself, so one can ask which of them wrote the answer.",
     order=8,
-    views=(pattern, writes, sums, bias, sink_share, shape, proof),
+    views=(pattern, writes, sums, bias, sink_share, shape, modules, proof),
     script=script.script,
     icon=":material/hub:",
 )
