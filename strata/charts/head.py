@@ -76,7 +76,14 @@ def pattern(
                 "field": "weight",
                 "type": "quantitative",
                 "scale": {**_ROOT, "domain": [0, most]},
-                "legend": {"title": _SHARE, "format": ".0%", "orient": "right"},
+                "legend": {
+                    "title": _SHARE,
+                    "format": ".0%",
+                    "orient": "top",
+                    "titleOrient": "left",
+                    "gradientLength": 160,
+                    "values": [0, most / 10, 0.4 * most, most],
+                },
             },
             "tooltip": [
                 tip("reader", "Token that reads"),
@@ -97,7 +104,7 @@ def pattern(
         "params": [{"name": "labels", "value": labels}],
         "layer": [cells, *outlines],
     }
-    return Chart(frame, spec, reading, 190 + min(450, max(300, 22 * n_tokens)))
+    return Chart(frame, spec, reading, 210 + min(430, max(240, 22 * n_tokens)))
 
 
 def _outlined(wide: float, narrow: float) -> list[Spec]:

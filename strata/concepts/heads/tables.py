@@ -153,11 +153,8 @@ def sink_share(model: Model, trace: Trace, positions: Sequence[int] | None = Non
     given = sinks(trace)["position"].tolist() if positions is None else positions
     at = sorted({check_position(trace, each) for each in given})
     queries = [q for q in range(len(trace.tokens)) if at and q > at[0] and q not in at]
-    columns = ["block", "head", "share", "nowhere", "from_sinks", "from_others"]
-    if not queries:
-        return pd.DataFrame(columns=columns).astype({"block": int, "head": int})
     rows: list[tuple[float, ...]] = []
-    blocks = with_heads(model)
+    blocks = with_heads(model) if queries else []
     for block, seen in zip(blocks, opened(model, trace, blocks), strict=True):
         weights = seen.weights[:, queries]  # (H, Q, T)
         shares = weights[..., at].sum(dim=-1).mean(dim=-1).tolist()  # (H,)
@@ -165,7 +162,9 @@ def sink_share(model: Model, trace: Trace, positions: Sequence[int] | None = Non
         norms = _norms(model, block, seen, at, queries)
         for head, (share, none, both) in enumerate(zip(shares, nowhere, norms, strict=True)):
             rows.append((block, head, share, none, *both))
-    return pd.DataFrame(rows, columns=columns)
+    numbers = ["share", "nowhere", "from_sinks", "from_others"]
+    types = {"block": "int64", "head": "int64"} | dict.fromkeys(numbers, "float64")
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def _norms(
