@@ -155,16 +155,17 @@ def sheet(frame: pd.DataFrame, title: str, reading: str, *, chosen: int, columns
     told = [tip("head", "Attention head", "d"), tip("weight", _SHARE, ".1%")]
     text = {"type": "text", "align": "left", "baseline": "bottom", "fontSize": 12, "color": LABEL}
     marked = {"values": [each for each in tiles if each["head"] == chosen]}
+    tile: Spec = {
+        "mark": {"type": "rect", "cursor": "pointer"},
+        "params": picks,
+        "encoding": {**where, "color": colour, "tooltip": told},
+    }
     spec = {
         **BASE,
         "title": title,
         "usermeta": _CANVAS,
         "layer": [
-            {
-                "mark": {"type": "rect", "cursor": "pointer"},
-                "params": picks,
-                "encoding": {**where, "color": colour, "tooltip": told},
-            },
+            tile,
             *({"data": marked, "mark": mark, "encoding": where} for mark in _outlined(5, 2.5)),
             {
                 "data": {"values": names},
@@ -311,8 +312,8 @@ def over_weight(
         "mark": {"type": "point", "filled": False, "size": 190, "strokeWidth": 2.5, "color": LABEL},
         "encoding": both,
     }
-    text = {"type": "text", "fontSize": 11, "color": LABEL}
-    named = [
+    text: Spec = {"type": "text", "fontSize": 11, "color": LABEL}
+    named: list[Spec] = [
         {
             "transform": [{"filter": f"datum.name != '' && datum.weight {way} 0.6"}],
             "mark": {**text, "align": side, "dx": off},

@@ -121,7 +121,7 @@ def little_reading(frame: pd.DataFrame) -> str:
     return (
         f"Of what they write, a share of {_percent(known['part'].mean())} comes from there, and it "
         f"is less than the share of attention in {part_of(below, len(known), 'head')}. By as much "
-        f"attention an arrow from there is {digits(worth, 2)} times as long as one from other "
+        f"attention an arrow from there is {fixed(worth, 2)} times as long as one from other "
         f"tokens (the median).{why}"
     )
 
