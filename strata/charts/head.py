@@ -80,7 +80,6 @@ def pattern(
                     "title": _SHARE,
                     "format": ".0%",
                     "orient": "top",
-                    "titleOrient": "left",
                     "gradientLength": 160,
                     "values": [0, most / 10, 0.4 * most, most],
                 },
@@ -218,7 +217,7 @@ def head_map(
         "mark": {
             "type": "rect",
             "cursor": "pointer",
-            "width": {"band": 1.02},
+            "width": {"band": 1.06},  # overlaps, which closes the seams
             "height": {"band": 1.04},
         },
         "params": [{"name": PICKED, "select": {"type": "point", "fields": ["block", "head"]}}],

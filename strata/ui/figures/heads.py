@@ -260,7 +260,7 @@ def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:
     rows = forms.named_apart(rows, strong | rows["chosen"], span)
     title = f"What heads read most at {seen.at}, and what they write"
     y = ["Added to the logit,", f"against {against}"]
-    x = "Attention weight of the token it reads most, sinks left out"
+    x = "Attention weight, sinks left out"
     return forms.over_weight(rows, title, said, "logit", x_title=x, y_title=y)
 
 
