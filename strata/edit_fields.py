@@ -17,6 +17,7 @@ from strata.edits import (
     MeanState,
     Part,
     Principal,
+    Skip,
     State,
     Unembedding,
 )
@@ -34,8 +35,10 @@ def read(value: Any, at: str = "") -> Edit:
     is not known here. InputError.
     """
     edit: Edit = _instance(value, EDITS, at or "An edit", f"{at}." if at else "An edit's ")
-    if edit.head is not None:
-        raise InputError("An edit of a single head of attention is not known; leave out the head.")
+    if edit.head is not None and not (isinstance(edit, Skip) or edit.part == "attn"):
+        raise InputError(
+            "A single head can be scaled, replaced, made noise or skipped, in the part attn."
+        )
     return edit
 
 

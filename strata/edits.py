@@ -7,7 +7,11 @@ can be checked, hashed, sent to another process and written down. What is made o
 A block's stream is the residual stream that it hands on, `hidden[block + 1]`; for edits other than
 `Scale` and `Skip` the block `EMBEDDING`, -1, is what enters block 0, `hidden[0]`. `positions` are
 absolute and count from 0, None is every position, and both hold while a text is written as well.
-Edits of one run are made in their order. `head` is for a single head of attention and must be None.
+Edits of one run are made in their order.
+
+`head` is one head of the block's attention: what is edited then is what that head hands on, its
+slice of what the output projection is given, and nothing else of the block. It goes with a `Scale`,
+`Replace` or `Noise` of "attn", and with `Skip`, which leaves out what this head writes.
 """
 
 from __future__ import annotations
@@ -166,8 +170,8 @@ class Noise:
     x + |f - 1| |x| u: pushed exactly as far as `Scale` by f pushes it, in a direction that says
     nothing. Of a part of several modules each gets a vector of its own.
 
-    u depends on `seed`, block, part and position only, so it is the same in every run of a model,
-    alone and in a batch, in the prompt and while a text is written.
+    u depends on `seed`, block, part, head and position only, so it is the same in every run of a
+    model, alone and in a batch, in the prompt and while a text is written.
     """
 
     kind: ClassVar[str] = "noise"
@@ -184,6 +188,7 @@ class Skip:
     """Leave a block out: hidden[block + 1] is hidden[block], to the bit, and both writes are zero.
 
     In families whose blocks multiply the stream before they add to it, that is left out as well.
+    With `head` only that head hands on nothing: zeros in its slice.
     """
 
     kind: ClassVar[str] = "skip"
@@ -215,6 +220,11 @@ class Keep:
 
 Edit = Scale | Replace | Add | Project | Noise | Skip | Keep
 EDITS = (Scale, Replace, Add, Project, Noise, Skip, Keep)
+
+
+def leaves_out(edit: Edit) -> bool:
+    """Whether a whole block is left out."""
+    return isinstance(edit, Skip) and edit.head is None
 
 
 def breaks_sum(edit: Edit) -> bool:

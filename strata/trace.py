@@ -27,6 +27,7 @@ from strata.edits import (
     State,
     Unembedding,
     breaks_sum,
+    leaves_out,
 )
 from strata.errors import ModelError
 
@@ -195,7 +196,7 @@ class Trace:
     def unsummed(self) -> tuple[int, ...]:
         """Blocks after which an edit changed the stream itself, so that what the block added is not
         attention plus MLP there."""
-        apart = [e for e in self.edits if isinstance(e, Skip) and e.positions is not None]
+        apart = [e for e in self.edits if leaves_out(e) and e.positions is not None]
         apart = apart if self.residual else []  # where it leaves out to multiply, at some positions
         return tuple(edit.block for edit in self.edits if breaks_sum(edit) or edit in apart)
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from strata.concepts import quick
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from strata.model import Model
 
 TargetId = int | tuple[int, int]  # a token, or (a, b): a's logit less b's
+Against = Literal["mean"] | int | None  # what a token's logit is compared with, see `less`
 
 _MOST = 20.0  # nats: beyond a million times
 LONGEST_WORD = 100  # characters
@@ -94,6 +96,32 @@ def check_target(target_id: TargetId, d_vocab: int) -> TargetId:
     if a == b:
         raise InputError("Choose two different words: one less itself is 0 everywhere.")
     return a, b
+
+
+def check_against(model: Model, target_id: TargetId, against: Against) -> Against:
+    """The same; InputError unless it is None, "mean", or, for a target that is no pair, a token
+    other than it."""
+    if against is None or against == "mean":
+        return against
+    if isinstance(against, str):
+        raise InputError(f'Compare with "mean" or a token\'s id, not {against!r}.')
+    if isinstance(target_id, tuple):
+        raise InputError("A pair of words is a comparison already: compare it with nothing else.")
+    if check_token(against, model.d_vocab) == target_id:
+        raise InputError("Compare a token with another one: against itself it has no difference.")
+    return int(against)
+
+
+def less(values: Tensor, target_id: TargetId, against: Against) -> Tensor:
+    """(V, ...) -> (...): the target's, less what it is compared with, in float64: the average of
+    all V ("mean"), one token's (its id), or nothing (None)."""
+    if isinstance(target_id, tuple):  # what an average has goes away
+        a, b = target_id
+        return values[a].double() - values[b].double()
+    own = values[target_id].double()
+    if against is None:
+        return own
+    return own - (values.mean(dim=0, dtype=torch.float64) if against == "mean" else values[against])
 
 
 def value_of(values: Tensor, target_id: TargetId) -> Tensor:

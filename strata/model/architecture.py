@@ -24,6 +24,7 @@ from strata.trace import LENS_TOLERANCE, WRITE_TOLERANCE, Part, write_error
 # Where a wrapper for pictures or sound keeps the text model whose paths begin with "model."
 _INSIDE = ("model.", "model.language_model.", "model.text_model.", "language_model.model.")
 _STEPS = 4  # of a coarse number type: see `lens_tolerance`
+_HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads")
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
@@ -56,6 +57,7 @@ class Architecture:
     logit_cap: float | None  # logits are cap * tanh(x / cap)
     logit_scale: float = 1.0  # logits are scale * head(norm(state)), before the cap
     residual: tuple[float, ...] = ()  # as in `Trace`
+    n_heads: int | None = None  # of an attention; None where the configuration has no such number
 
     def normed(self, hidden: Tensor) -> Tensor:
         """State after the final norm, (..., D), or as wide as what the head reads."""
@@ -215,6 +217,7 @@ def locate(network: Any) -> Architecture:
         finish=finish,
         head=head,
         logit_cap=next(filter(None, (getattr(text_config, name, None) for name in _CAPS)), None),
+        n_heads=next(filter(None, (getattr(text_config, name, None) for name in _HEADS)), None),
     )
 
 

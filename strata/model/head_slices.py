@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from strata.errors import ModelError
-
-if TYPE_CHECKING:
-    from strata.model.model import Model
+from strata.model.architecture import Architecture
 
 # Paths from a block and from there, as families name them; of several the first that exists.
 _ATTENTION = (
@@ -22,22 +20,26 @@ _ATTENTION = (
     "multi_head_attention",
 )
 _PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo")
-_HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads")
 
 
-def projection(model: Model, block: int) -> tuple[nn.Module, int]:
+def projection(architecture: Architecture, block: int) -> tuple[nn.Module, int]:
     """The module by which a block's attention projects its heads' outputs, which lie behind one
     another in what it is given, and how many heads there are. ModelError where that is unknown."""
-    found = _projection(model.architecture.blocks[block])
-    heads = next(filter(None, (getattr(model.config, name, None) for name in _HEADS)), None)
+    found, heads = _projection(architecture.blocks[block]), architecture.n_heads
     width = _width(found) if found is not None else None
-    paired = model.family == "diffllama"  # a head there is what two of them differ by
+    paired = architecture.family == "diffllama"  # a head there is what two of them differ by
     if found is None or not isinstance(heads, int) or width is None or width % heads or paired:
         raise ModelError(
-            f"Where the heads of block {block} are in this {model.family} model is not known, so "
-            "it is not patched by head."
+            f"Where the heads of block {block} are in this {architecture.family} model is not "
+            "known, so they are not told apart, patched or edited; whole blocks and parts are."
         )
     return found, heads
+
+
+def columns(module: Any, n_heads: int, head: int) -> slice:
+    """Where a head lies in what its projection is given."""
+    width = (_width(module) or 0) // n_heads
+    return slice(head * width, (head + 1) * width)
 
 
 def _projection(block: nn.Module) -> nn.Module | None:

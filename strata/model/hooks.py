@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from strata.edits import leaves_out
 from strata.model.architecture import Architecture, Write
 from strata.model.blocks import here, state_in, state_of, with_state, with_state_in
+from strata.model.head_slices import columns, projection
 from strata.model.operations import Operation
-from strata.trace import EMBEDDING, Part, Skip
+from strata.trace import EMBEDDING, Part
 
 
 @contextmanager
@@ -94,17 +96,24 @@ class Recorder:
                 for i, write in enumerate(modules) if made or self.record else ():
                     hook = self._write_hook(part, block, i, write, len(modules) == 1, made)
                     self._handles.append(write.module.register_forward_hook(here(hook)))
+        for operation in self.operations:
+            if operation.edit.head is not None:
+                module, n_heads = projection(architecture, operation.edit.block)
+                where = columns(module, n_heads, operation.edit.head)
+                hook = here(self._head_hook(operation, where))
+                self._handles.append(module.register_forward_pre_hook(hook))
         for block, module in enumerate(architecture.blocks):
             made = self._made("stream", block)
-            if any(isinstance(operation.edit, Skip) for operation in made):
+            if any(leaves_out(operation.edit) for operation in made):
                 self._hear(module, self._keep_entered(block))
             if made or self.record:
                 hook = self._stream_hook(block, made)
                 self._handles.append(module.register_forward_hook(here(hook)))
 
     def _made(self, part: Part, block: int) -> list[Operation]:
-        """The operations on a part of a block, in their order."""
-        return [o for o in self.operations if o.edit.part == part and o.edit.block == block]
+        """The operations on a part of a block, in their order; those on its heads are apart."""
+        whole = [o for o in self.operations if o.edit.head is None]
+        return [o for o in whole if o.edit.part == part and o.edit.block == block]
 
     def _hear(self, module: nn.Module, begin: Callable[..., Any]) -> None:
         self._handles.append(module.register_forward_pre_hook(here(begin), with_kwargs=True))
@@ -141,13 +150,21 @@ class Recorder:
 
         return hook
 
+    def _head_hook(self, operation: Operation, where: slice) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
+            given = self._shaped(args[0]).clone()  # (B, T, heads * width)
+            given[..., where] = operation(given[..., where], self._span)
+            return given.reshape(args[0].shape), *args[1:]
+
+        return hook
+
     def _stream_hook(self, block: int, made: list[Operation]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             value = state_of(output)
             state = self._shaped(value)
             for operation in made:
                 state = operation(state, self._span, entered=self._entered.get(block))
-                if self.writes is not None and isinstance(operation.edit, Skip):
+                if self.writes is not None and leaves_out(operation.edit):
                     self.writes[:, block, :, operation.where(self._span)] = 0
             if self.record:
                 self.hidden[block + 1].copy_(state)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from strata.edits import Edit, Noise, Skip
+from strata.edits import Edit, Noise, leaves_out
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def skip(state: Tensor, place: Place) -> Tensor:
     return place.entered
 
 
+def silent(state: Tensor, place: Place) -> Tensor:
+    """Nothing, as of a head that is left out."""
+    return torch.zeros_like(state)
+
+
 def scaled(factor: float) -> Change:
     return lambda state, place: state * factor
 
@@ -119,6 +124,7 @@ def noise(edit: Noise) -> Change:
 def _unit(edit: Noise, module: int, position: int, width: int) -> Tensor:
     """(D,) of length 1: the random direction of one position."""
     named = f"{edit.seed} {edit.block} {edit.part} {module} {position}"
+    named += "" if edit.head is None else f" {edit.head}"
     seed = int.from_bytes(hashlib.sha256(named.encode()).digest()[:7], "little")
     vector = torch.randn(width, generator=torch.Generator().manual_seed(seed))
     return vector / vector.norm()
@@ -126,5 +132,5 @@ def _unit(edit: Noise, module: int, position: int, width: int) -> Tensor:
 
 def residual_of(residual: tuple[float, ...], operations: Sequence[Operation]) -> tuple[float, ...]:
     """By what each block multiplies the stream in an edited run: a block left out, by nothing."""
-    out = {o.edit.block for o in operations if isinstance(o.edit, Skip) and o.only is None}
+    out = {o.edit.block for o in operations if leaves_out(o.edit) and o.only is None}
     return tuple(1.0 if block in out else share for block, share in enumerate(residual))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from strata.errors import InputError
 from strata.model.blocks import here, state_in, state_of, with_state
 from strata.model.gradients import states_with_grad
-from strata.model.head_slices import projection
+from strata.model.head_slices import columns, projection
 from strata.model.hooks import Recorder
 from strata.model.replay import inputs_of
 from strata.model.tails import Row, Unfit, last_states
@@ -197,11 +197,10 @@ class _Put:
         """One for each module that a place is made of."""
         blocks, block = self.model.architecture.blocks, place.layer - 1
         if place.head is not None:
-            module, n_heads = projection(self.model, block)
+            module, n_heads = projection(self.model.architecture, block)
             given = self._given(block, module)  # (T, heads * width)
-            width = given.shape[-1] // n_heads
-            columns = slice(place.head * width, (place.head + 1) * width)
-            return [_Swap(module, given[:, columns], True, columns)]
+            where = columns(module, n_heads, place.head)
+            return [_Swap(module, given[:, where], True, where)]
         if place.part == "stream":
             module = blocks[max(0, block)]
             return [_Swap(module, self.source.hidden[place.layer], place.layer == 0)]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from strata.errors import InputError
 from strata.model.architecture import Architecture
 from strata.model.blocks import here, state_in, state_of, with_state
+from strata.model.head_slices import columns, projection
 from strata.model.hooks import Recorder
 from strata.model.operations import Operation
 from strata.trace import Trace
@@ -97,8 +98,8 @@ def _require_clean(trace: Trace) -> None:
 
 
 def _is_within(operation: Operation) -> bool:
-    """Whether an edit is made inside its block, on what a part adds there."""
-    return operation.edit.part != "stream"
+    """Whether an edit is made inside its block, on what a part adds or a head hands on there."""
+    return operation.edit.part != "stream" or operation.edit.head is not None
 
 
 def _start(operation: Operation) -> int:
@@ -147,11 +148,23 @@ def _last_states(
 def _edited_rows(
     architecture: Architecture, block: int, n_rows: int, operations: Iterable[Operation]
 ) -> Iterator[None]:
-    """While open, what parts of a block add is edited in the last rows of the batch, one operation
-    a row."""
+    """While open, what parts of a block add, or heads hand on, is edited in the last rows of the
+    batch, one operation a row."""
     rows = list(operations)
     first = n_rows - len(rows)
     handles = []
+
+    def on_heads(module: nn.Module, args: tuple[Any, ...]) -> Any:
+        _, n_heads = projection(architecture, block)
+        given = args[0].reshape(n_rows, -1, args[0].shape[-1]).clone()  # (n, T, heads * width)
+        for row, operation in zip(given[first:], rows, strict=True):
+            if operation.edit.head is not None:
+                where = columns(module, n_heads, operation.edit.head)
+                row[:, where] = operation(row[None, :, where], range(len(row)))[0]
+        return given.reshape(args[0].shape), *args[1:]
+
+    def is_of(operation: Operation, part: str) -> bool:
+        return operation.edit.part == part and operation.edit.head is None
 
     def editor(part: str, module: int) -> Any:
         def hook(_: nn.Module, args: Any, output: Any) -> Any:
@@ -159,7 +172,7 @@ def _edited_rows(
             added = value.reshape(n_rows, -1, value.shape[-1])  # (n, T, D)
             span = range(added.shape[1])
             edited = [
-                operation(row[None], span, module) if operation.edit.part == part else row[None]
+                operation(row[None], span, module) if is_of(operation, part) else row[None]
                 for row, operation in zip(added[first:], rows, strict=True)
             ]
             return with_state(output, torch.cat([added[:first], *edited]).reshape(value.shape))
@@ -167,8 +180,11 @@ def _edited_rows(
         return here(hook)
 
     try:
+        if any(operation.edit.head is not None for operation in rows):
+            module, _ = projection(architecture, block)
+            handles.append(module.register_forward_pre_hook(here(on_heads)))
         for part, writes in architecture.parts():
-            if any(operation.edit.part == part for operation in rows):
+            if any(is_of(operation, part) for operation in rows):
                 for i, write in enumerate(writes[block]):
                     handles.append(write.module.register_forward_hook(editor(part, i)))
         yield

@@ -36,6 +36,9 @@ from strata.edits import (
 from strata.errors import InputError, ModelError
 from strata.model import limits, sinks
 from strata.model.architecture import Architecture
+from strata.model.blocks import here
+from strata.model.components import check_components, principal
+from strata.model.head_slices import columns, projection
 from strata.model.hooks import Recorder
 from strata.model.operations import (
     Change,
@@ -45,6 +48,7 @@ from strata.model.operations import (
     noise,
     put_in,
     scaled,
+    silent,
     skip,
     without,
 )
@@ -107,9 +111,11 @@ class Resolver:
     # -- what is refused before anything runs -------------------------------------------------
 
     def _check(self, edit: Edit, n_prompt: int, n_tokens: int) -> None:
-        self._model.require_part(edit.part)
+        self._model.require_part(edit.part if edit.head is None else "attn")
         lowest = EMBEDDING if edit.part == "stream" and not isinstance(edit, (Scale, Skip)) else 0
         self._check_block(edit.block, lowest)
+        if edit.head is not None:
+            self._check_head(edit.block, edit.head)
         for position in edit.positions or ():
             _check_position(position, n_tokens)
         match edit:
@@ -126,6 +132,11 @@ class Resolver:
         last = self._model.n_layers - 1
         if not lowest <= block <= last:
             raise InputError(f"Block {block} does not exist: blocks are {lowest} to {last}.")
+
+    def _check_head(self, block: int, head: int) -> None:
+        _, n_heads = projection(self._model.architecture, block)
+        if not 0 <= head < n_heads:
+            raise InputError(f"Head {head} does not exist: heads are 0 to {n_heads - 1}.")
 
     def _check_source(self, edit: Replace, n_prompt: int, lowest: int) -> None:
         source = edit.source
@@ -147,13 +158,23 @@ class Resolver:
         if source.block is None:
             return
         self._check_block(source.block, lowest)
-        if edit.part != "stream":
+        if edit.head is not None:
+            self._check_heads_alike(edit.block, source.block)
+        elif edit.part != "stream":
             writes = dict(self._model.architecture.parts())[edit.part]
             if len(writes[source.block]) != len(writes[edit.block]):
                 raise ModelError(
                     f"Blocks {source.block} and {edit.block} have different modules for this part, "
                     "so the write of one cannot stand for the other's."
                 )
+
+    def _check_heads_alike(self, block: int, other: int) -> None:
+        one, two = (projection(self._model.architecture, each) for each in (block, other))
+        if columns(*one, head=1) != columns(*two, head=1):
+            raise ModelError(
+                f"Heads of blocks {other} and {block} hand on different numbers, so one cannot "
+                "stand for the other."
+            )
 
     def _check_direction(self, direction: Direction) -> None:
         n_layers = self._model.n_layers
@@ -192,7 +213,7 @@ class Resolver:
 
     def _check_sample(self, texts: Sequence[str], k: int) -> None:
         n_tokens = sum(len(self._model.encode(text)) for text in texts)
-        _check_components(k, min(n_tokens - 1, self._model.d_model))
+        check_components(k, min(n_tokens - 1, self._model.d_model))
 
     def _ends(self, direction: Difference) -> list[tuple[Tensor, int]]:
         """Token ids of both prompts, and the position in each."""
@@ -224,18 +245,21 @@ class Resolver:
             case Noise():
                 return Operation(edit, noise(edit), only)
             case Skip():
-                return Operation(edit, skip, only)
+                return Operation(edit, skip if edit.head is None else silent, only)
             case Keep():
                 spared = self._sinks(token_ids) if only is None else frozenset()
                 mean, components = self._sample(edit.sample, edit.block + 1)
-                _check_components(edit.k, len(components))
+                check_components(edit.k, len(components))
                 return Operation(edit, kept_to(mean, components[: edit.k]), only, spared)
 
     def _replacing(self, edit: Replace, n_prompt: int) -> Change:
         at, of = _targets(edit, n_prompt)
         block = edit.block if edit.source.block is None else edit.source.block
         ids = self._model.encode(edit.source.prompt)
-        if edit.part == "stream":
+        if edit.head is not None:
+            module, n_heads = projection(self._model.architecture, block)
+            given = [self._handed_on(ids, block)[:, columns(module, n_heads, edit.head)]]
+        elif edit.part == "stream":
             given = [self._states(ids)[block + 1]]  # (T, D) each
         else:
             writes = dict(self._model.architecture.parts())[edit.part]
@@ -262,7 +286,7 @@ class Resolver:
                 made, _ = self._sample(texts, layer)
             case Principal(texts=texts, layer=layer, k=k):
                 _, components = self._sample(texts, layer)
-                _check_components(k, len(components))
+                check_components(k, len(components))
                 made = components[k - 1]
         made = made.detach().float()
         if not 0 < float(made.norm()) < float("inf"):
@@ -294,6 +318,23 @@ class Resolver:
         start = sum(map(len, parts[part][:block]))
         return list(every[start : start + len(parts[part][block])])
 
+    def _handed_on(self, ids: Tensor, block: int) -> Tensor:
+        """(T, heads * width) that a block's heads handed on in the clean run."""
+        module, _ = projection(self._model.architecture, block)
+
+        def run() -> tuple[Tensor, ...]:
+            kept: list[Tensor] = []
+            keep = here(lambda module, args: kept.append(args[0].reshape(len(ids), -1).cpu()))
+            handle = module.register_forward_pre_hook(keep)
+            try:
+                self._run(ids, Recorder(self._model.architecture, record=False))
+            finally:
+                handle.remove()
+            return (kept[0].clone(),)
+
+        [given] = self._once(("handed on", block, *ids.tolist()), run)
+        return given
+
     def _run(self, ids: Tensor, recorder: Recorder) -> Recorder:
         """The recorder after a clean run, which must fit in memory as any other."""
         model = self._model
@@ -316,7 +357,7 @@ class Resolver:
                 ids = self._model.encode(text)
                 left = sorted(set(range(len(ids))) - self._sinks(ids))
                 found.append(self._states(ids)[layer, left])
-            return _components(torch.cat(found))
+            return principal(torch.cat(found))
 
         mean, components = self._once(("sample", layer, *texts), run)
         return mean, components
@@ -346,27 +387,6 @@ def _check_position(position: int, n_tokens: int, where: str = "") -> None:
         raise InputError(
             f"Position {position} does not exist{where}: positions are 0 to {n_tokens - 1}."
         )
-
-
-def _check_components(k: int, most: int) -> None:
-    if not 0 <= k <= most:
-        raise InputError(
-            f"This sample has {max(most, 0)} principal components, so {k} of them cannot be had; "
-            "give more text, or ask for fewer."
-        )
-
-
-def _components(states: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, D) -> (D,) mean and (m, D) directions of variance about it, the largest first, their
-    largest entries positive; float32."""
-    if not len(states):
-        raise InputError("This sample has nothing but attention sinks; give more text.")
-    mean = states.double().mean(dim=0)
-    _, sizes, rows = torch.linalg.svd(states.double() - mean, full_matrices=False)
-    least = float(sizes.max()) * max(states.shape) * torch.finfo(torch.float32).eps
-    rows = rows[sizes > least]
-    largest = rows.gather(1, rows.abs().argmax(dim=1, keepdim=True))
-    return mean.float(), (rows * largest.sign()).float()
 
 
 def _bytes(tensors: tuple[Tensor, ...]) -> int:

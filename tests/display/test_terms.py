@@ -29,10 +29,10 @@ PLAIN = set(
     followed from have hint in include is it its kind large largest last learners least leave
     likelier linear logarithmic many map mean method minus mistake model most near nearness next
     no observed of on one only or orange other out output pair pairs part pinned play position
-    positions prediction prompt prompts put question reached read runs s same sample scaled second
-    share shortcut show similarity so squared step subtitle sum suppressed text that the their
-    they this through title to too took top two type unit up value values vote votes where who
-    whose with word write your yours zoom
+    positions prediction prompt prompts put question reached read reads runs s same sample
+    scaled second share shortcut show similarity so squared step subtitle sum suppressed text
+    that the their they this through title to too took top two type unit up value values vote
+    votes what where who whose with without word write writes your yours zoom
     """.split()
 )
 CODE = {"expr", "fontSize"}  # keys of a title's properties

@@ -90,6 +90,10 @@ EDITS: tuple[Any, ...] = (
     Scale(1, 2),
     Scale(1, 2, head=None, part="mlp"),
     Skip(1),
+    Skip(1, head=0),
+    Skip(1, head=1),
+    Scale(1, 2, "attn"),
+    Scale(1, 2, "attn", head=1),
     Project(1, Unembedding(2)),
     Project(1, MeanState(("text",), 2)),
     Project(1, Principal(("text",), 2)),
@@ -155,7 +159,7 @@ def test_a_job_is_frozen() -> None:
         ({"edits": (Skip(0), Noise(0, seed="x"))}, "edits.1.seed must be a whole number, not 'x'"),  # type: ignore[arg-type]
         ({"edits": (Replace(0, "stream", State(3)),)}, "edits.0.source.prompt must be text"),  # type: ignore[arg-type]
         ({"edits": (Keep(0, 1, ("x" * 100_000,)),)}, "too many"),
-        ({"edits": (Scale(0, 1.0, head=2),)}, "single head"),
+        ({"edits": (Scale(0, 1.0, head=2),)}, "A single head"),
         ({"prompts": "one"}, "'prompts'"),
     ],
 )

@@ -109,6 +109,10 @@ def edits_of(i: int) -> tuple[Edit, ...]:
         Project(block, MeanState((text,), 2), where),
         Keep(block, 2, (text,), where),
         Project(block, Unembedding(i), where),
+        Scale(block, -0.1 * i, "attn", where, head=i % 4),
+        Replace(block, "attn", source, (1, 2), head=i % 4),
+        Noise(block, "attn", i, where, head=i % 4),
+        Skip(block, where, head=i % 4),
     )
     return (kinds[i // 2 % len(kinds)],)
 

@@ -52,8 +52,8 @@ REFUSED: list[tuple[Any, str]] = [
     (Noise(0, seed=0.5), "seed must be a whole number"),  # type: ignore[arg-type]
     (Noise(0, factor=NAN), "factor must be a finite number"),
     (Noise(0, positions=(40,)), "Position 40 does not exist: positions are 0 to"),
-    (Scale(0, 2.0, head=1), "single head of attention"),
-    (Replace(0, "attn", State(PROMPT), head=0), "single head of attention"),
+    (Scale(0, 2.0, head=1), "A single head can be scaled, .*, in the part attn"),
+    (Replace(0, "attn", State(PROMPT), head=4), "Head 4 does not exist: heads are 0 to 3"),
     (Add(0, ANY, 2e6), "factor must be a finite number, at most a million"),
     (Add(0, ANY, NAN), "factor must be a finite number"),
     (Add(0, "up", 1.0), "direction must be a Difference, .* or Principal, not 'up'"),  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ VIEWS = [
 UNITS = re.compile(
     r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|Cosine|cosine$|[Nn]orm\b|Variance|"
     r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank \(0 is best\)|standard deviations|"
-    r"KS distance \(0 to 1\)"
+    r"KS distance \(0 to 1\)|Attention weight"
 )
 # How much there is of what a figure's rows name: of less than that a note must tell.
 WHOLE = {"position": 7, "path": 7, "pairs": 7, "dim": 32, "token_id": len(WORDS), "observed": 2_000}

@@ -58,6 +58,7 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
     runpy.run_path(path)
 
 
+PAIRED = {"pair": "own", "second_text": "the cat sat on the mat ."}
 SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
     *((stem, {}) for stem in ("predictions", "logit_lens")),
@@ -79,10 +80,15 @@ EVERY = [
     ),
     ("trajectories", {"view": "Against chance"}),
     *(
-        ("patching", {"view": view, "pair": "own", "second_text": "the cat sat on the mat ."})
+        ("patching", {"view": view, **PAIRED})
         for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
     ),
     ("patching", {"view": "Read elsewhere"}),
+    *(("heads", {"view": view}) for view in ("Who reads whom", "The sink", "Who wrote it")),
+    ("heads", {"view": "Who reads whom", "which": "own", "no_sink": True}),
+    ("heads", {"view": "Who wrote it", "which": "idle", "head_colour": "norm"}),
+    *(("heads", {"view": "Change a head", "change": each}) for each in ("skip", "scale")),
+    ("heads", {"view": "Change a head", "change": "replace", **PAIRED}),
 ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -18,15 +18,21 @@ from torch import Tensor
 
 from strata.concepts.logit_lens.rows import frozen_at_the_end
 from strata.concepts.run import check_position
-from strata.concepts.target import TargetId, check_target, check_token, rank_of, value_of
+from strata.concepts.target import (
+    Against,
+    TargetId,
+    check_against,
+    check_target,
+    less,
+    rank_of,
+    value_of,
+)
 from strata.errors import InputError, ModelError
 from strata.model.architecture import lens_tolerance
 from strata.trace import Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
-
-Against = Literal["mean"] | int | None
 
 
 def attribution(
@@ -49,9 +55,9 @@ def attribution(
     added = parts_of(trace)[:, position].to(model.device)  # (2L + 1, D)
     frozen = frozen_at_the_end(model, trace.hidden[:, position : position + 1])
     with torch.inference_mode():
-        logits = frozen.along(added, _apart(frozen.matrix, target_id, against)).tolist()
+        logits = frozen.along(added, less(frozen.matrix, target_id, against)).tolist()
         biases = [
-            float(_apart(bias, target_id, against))
+            float(less(bias, target_id, against))
             for bias in (frozen.norm_bias(), frozen.head_bias())
         ]
     blocks = [block for block in range(model.n_layers) for _ in range(2)]
@@ -87,37 +93,12 @@ def target_logit(
             "token_id": [token_id],
             "predicted": [predicted],
             "other": others or [""],
-            "logit": [float(_apart(uncapped, target_id, against))],
+            "logit": [float(less(uncapped, target_id, against))],
             "own": [float(value_of(logits, target_id))],
             "rank": pd.array([rank], dtype="Int64") if pair else [rank],
             "prob": [math.nan if pair else float(logits.softmax(dim=-1)[token_id])],
         }
     )
-
-
-def check_against(model: Model, target_id: TargetId, against: Against) -> Against:
-    """The same; InputError unless it is None, "mean", or, for a target that is no pair, a token
-    other than it."""
-    if against is None or against == "mean":
-        return against
-    if isinstance(against, str):
-        raise InputError(f'Compare with "mean" or a token\'s id, not {against!r}.')
-    if isinstance(target_id, tuple):
-        raise InputError("A pair of words is a comparison already: compare it with nothing else.")
-    if check_token(against, model.d_vocab) == target_id:
-        raise InputError("Compare a token with another one: against itself it has no difference.")
-    return int(against)
-
-
-def _apart(values: Tensor, target_id: TargetId, against: Against) -> Tensor:
-    """(V, ...) -> (...): the target's, less what it is compared with, in float64."""
-    if isinstance(target_id, tuple):  # what an average has goes away
-        a, b = target_id
-        return values[a].double() - values[b].double()
-    own = values[target_id].double()
-    if against is None:
-        return own
-    return own - (values.mean(dim=0, dtype=torch.float64) if against == "mean" else values[against])
 
 
 def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:

@@ -141,7 +141,7 @@ def head_places(
         raise InputError(f"A block must be a whole number, not {block!r}.")
     if not 0 <= block < model.n_layers:
         raise InputError(f"Block {block} does not exist: blocks are 0 to {model.n_layers - 1}.")
-    _, n_heads = projection(model, int(block))
+    _, n_heads = projection(model.architecture, int(block))
     matters = can_matter(trace, source, "attn")[int(block)]  # (T,)
     places = [Place(int(block) + 1, "attn", head) for head in range(n_heads)]
     return places, np.flatnonzero(matters).tolist()

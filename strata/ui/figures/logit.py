@@ -11,7 +11,7 @@ import streamlit as st
 
 from strata.charts.lens import attribution, difference, followed
 from strata.concepts.logit_lens import words
-from strata.concepts.logit_lens.contributions import Against
+from strata.concepts.target import Against
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import Page, draw, is_asked, reading

@@ -89,7 +89,7 @@ def choose_patch(page: Page, place: DeltaGenerator, part: Part | None = None) ->
     they stand below the figure: layout.css."""
     with place, st.container(key="patch_edit"):
         which, way, what, follow = st.columns([5, 3, 4, 3], vertical_alignment="bottom")
-        text = _second_prompt(page, which)
+        text = second_prompt(page, which)
         direction = one_of(way, "Direction", DIRECTIONS, key="direction")
         chosen: Part = part or one_of(what, "Part", PARTS, key="part")
         return _patch(page, text, direction, chosen, follow)
@@ -130,7 +130,7 @@ def _take(name: str) -> None:
     sidebar.take_prompt(BY_NAME[name].clean)
 
 
-def _second_prompt(page: Page, place: DeltaGenerator) -> str:
+def second_prompt(page: Page, place: DeltaGenerator) -> str:
     """The text of a curated pair's other prompt, or the learner's own; "" while there is none.
 
     A pair is of two prompts, so that choosing one changes the page's as well.

@@ -175,7 +175,7 @@ def test_heads_that_are_not_known_are_refused(tiny: Callable[[str], Model]) -> N
         head_map(model, trace, source, 7, 0)  # a convolution
     with pytest.raises(InputError, match="Block 3 does not exist"):
         head_map(model, trace, source, 7, 3)
-    assert projection(tiny("llama"), 0)[1] == 4
+    assert projection(tiny("llama").architecture, 0)[1] == 4
 
 
 @pytest.mark.parametrize(

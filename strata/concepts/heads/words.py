@@ -1,0 +1,323 @@
+"""What the figures of attention heads say, in computed sentences.
+
+Attention says where a head looks. What it writes is another question, so no sentence takes the one
+for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pandas as pd
+
+from strata.display.tokens import (
+    digits,
+    display_candidate,
+    display_percent,
+    fixed,
+    listed,
+    part_of,
+    percent,
+)
+
+FAINT = 0.1  # of what the leading head adds: less is called hardly anything
+HALF = 0.5  # of a head's attention
+MOST = 0.9  # of a head's attention: it reads hardly anything else
+SMALL = (
+    " So who looks there writes little: a softmax gives all of its attention away, and there it "
+    "changes least."
+)
+_ALIKE = 0.01  # nats: a smaller change of a log-probability is called none
+_NAMED = 3  # sinks that a sentence names
+NO_SINKS = "No token of this prompt is an attention sink, so no head's attention goes to one."
+NOBODY_BEHIND = (
+    "No token stands behind the attention sinks of this prompt, so nobody can read them."
+)
+
+
+def head_name(block: int, head: int) -> str:
+    """One head in a sentence."""
+    return f"head {head} of block {block}"
+
+
+def pattern_reading(
+    row: pd.DataFrame,
+    block: int,
+    head: int,
+    position: int,
+    shown: Sequence[str],
+    sunk: Collection[int],
+) -> str:
+    """One sentence on whom one token reads in one head. `row`: its rows of `pattern`, key and
+    weight; `sunk`: the positions of attention sinks."""
+    name = f"{head_name(block, head)}".capitalize()
+    if len(row) == 1 and position == 0:
+        return (
+            f"In {head_name(block, head)} {_token(shown, 0)} can read nobody but itself: "
+            "no token before it is there to be read."
+        )
+    out = row["key"].isin(sunk)
+    others, sinks = row[~out], float(row.loc[out, "weight"].sum())
+    said = f"{name} reads at {_token(shown, position)}"
+    if others.empty:
+        return f"{said} nothing but attention sinks."
+    best = others.loc[others["weight"].idxmax()]
+    most = f"{_token(shown, int(best['key']))}, {_percent(best['weight'])} of its attention"
+    if int(best["key"]) == position:
+        most = f"the token itself, {_percent(best['weight'])} of its attention"
+    if not out.any():
+        return f"{said} most of all {most}."
+    named = _sinks(row.loc[out, "key"].tolist(), shown)
+    if sinks > float(best["weight"]):
+        return f"{said} {named} most, with {_percent(sinks)} of its attention; then {most}."
+    return f"{said} most of all {most}; {_percent(sinks)} goes to {named}."
+
+
+def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:
+    """What a pattern leaves out whose sinks are taken out: `taken`, their mean share over the
+    `n_left` of `n_rows` tokens that have others to read."""
+    if n_left == 0:
+        return "Without the attention sinks there is nothing left to read."
+    gone = n_rows - n_left
+    rows = "" if not gone else f", and {gone:,} rows have" if gone > 1 else ", and one row has"
+    rows = f"{rows} nothing left" if rows else ""
+    return (
+        f"Taken out are the attention sinks, {_percent(taken)} of this head's attention on average"
+        f"{rows}; of what is left each row sums to 1 again."
+    )
+
+
+def sink_reading(frame: pd.DataFrame, shown: Sequence[str], sunk: Sequence[int]) -> str:
+    """How much of all heads' attention goes to the sinks, of `sink_share`; with no `sunk`, to the
+    first token."""
+    share = frame["share"]
+    top = frame.loc[share.idxmax()]
+    many = int((share > MOST).sum())
+    named = f"The first token, {_token(shown, 0)},"
+    no_sink = " No token of this prompt is an attention sink by its norm."
+    if sunk:
+        named, no_sink = _sinks(sunk, shown, capital=True), ""
+    return (
+        f"{named} {'get' if len(sunk) > 1 else 'gets'} {_percent(share.mean())} of the attention "
+        f"of the tokens behind, the mean of all heads, and more than {MOST:.0%} in "
+        f"{part_of(many, len(frame), 'head')}; most in "
+        f"{head_name(int(top['block']), int(top['head']))} ({_percent(top['share'])}).{no_sink}"
+    )
+
+
+def little_reading(frame: pd.DataFrame) -> str:
+    """What heads write of what they read in the sinks, of `sink_share`: why so much attention there
+    does so little."""
+    known = with_part(frame)
+    if known.empty:
+        return (
+            "The heads of this model do more with what they read than to weigh it, so what they "
+            "write from the sinks alone is not known."
+        )
+    worth = float(known["worth"].median())
+    below = int((known["part"] < known["share"]).sum())
+    why = SMALL if worth < HALF and 2 * below > len(known) else ""
+    return (
+        f"Of what they write, a share of {_percent(known['part'].mean())} comes from there, and it "
+        f"is less than the share of attention in {part_of(below, len(known), 'head')}. By as much "
+        f"attention an arrow from there is {fixed(worth, 2)} times as long as one from other "
+        f"tokens (the median).{why}"
+    )
+
+
+def with_part(frame: pd.DataFrame) -> pd.DataFrame:
+    """`sink_share` with part, how much of the norms that a head writes comes from the sinks, and
+    worth, the norm that it has from them by some attention over that from others by as much;
+    without heads that read the sinks only, or not at all."""
+    known = frame[(frame["share"] > 0) & (frame["from_sinks"] + frame["from_others"] > 0)]
+    others = (1 - known["share"] - known["nowhere"]).clip(lower=0)
+    known = known[(others > 0) & (known["from_others"] > 0)]
+    worth = (known["from_sinks"] / known["share"]) / (known["from_others"] / others)
+    part = known["from_sinks"] / (known["from_sinks"] + known["from_others"])
+    return known.assign(part=part, worth=worth)
+
+
+def written_reading(
+    frame: pd.DataFrame, target: str, other: str, position: int, shown: Sequence[str]
+) -> str:
+    """Which heads write most towards the target, and against it, of `read_and_written`. `other`:
+    the word that it is compared with; "" for the average token."""
+    best, worst = (frame.loc[frame["logit"].agg(end)] for end in ("idxmax", "idxmin"))
+    against = f"“{other}”" if other else "the average token"
+    names = [head_name(int(row["block"]), int(row["head"])) for row in (best, worst)]
+    said = (
+        f"At {_token(shown, position)} {names[0]} does most to put “{target}” above {against}: "
+        f"{_logits(best['logit'], '+')}"
+    )
+    if worst["logit"] < 0:
+        said += f"; most against it is {names[1]}, {_logits(worst['logit'])}"
+    strong = int((frame["logit"].abs() >= FAINT * frame["logit"].abs().max()).sum())
+    return (
+        f"{said}. All {len(frame):,} heads together add {_logits(frame['logit'].sum(), '+')}, and "
+        f"{part_of(strong, len(frame), 'head')} at least a tenth of the most, either way."
+        if len(frame) > 1
+        else f"{said}. It is the only head."
+    )
+
+
+def explains_reading(frame: pd.DataFrame, shown: Sequence[str]) -> str:
+    """Whether those who read the leading head's token write what it writes, of `read_and_written`:
+    attention is no explanation."""
+    top = frame.loc[frame["logit"].idxmax()]
+    if pd.isna(top["key"]) or top["logit"] <= 0:
+        return "No head writes towards the target what it reads in a token that is no sink."
+    token = _token(shown, int(top["key"]))
+    same = readers_of(frame, int(top["key"]))
+    if len(same) < 2:
+        return (
+            f"It reads {token} most, with {_percent(top['weight'])} of its attention, and no other "
+            "head gives that token more than half of its own."
+        )
+    writing = int((same["logit"] >= FAINT * top["logit"]).sum())
+    one = writing == 1
+    return (
+        f"Of the {len(same)} heads that give {token} more than half of their attention, {writing} "
+        f"{'writes' if one else 'write'} a tenth of that or more towards the target: attention "
+        "says where a head looks, not what it writes."
+    )
+
+
+def readers_of(frame: pd.DataFrame, key: int) -> pd.DataFrame:
+    """The heads that give more than half of their attention to one token, of `read_and_written`."""
+    return frame[(frame["key"] == key) & (frame["weight"] > HALF)]
+
+
+def idle_of(frame: pd.DataFrame) -> pd.Series | None:
+    """Of `read_and_written` the head that reads most of what the leading head reads and writes
+    hardly anything towards the target (less than a tenth of it); of any token where none reads the
+    same; None where all write."""
+    top = frame.loc[frame["logit"].idxmax()]
+    idle = frame[frame["weight"].notna() & (frame["logit"].abs() < FAINT * abs(top["logit"]))]
+    if idle.empty:
+        return None
+    same = idle[idle["key"] == top["key"]] if pd.notna(top["key"]) else idle[:0]
+    among = same if len(same) and same["weight"].max() > HALF else idle
+    return among.loc[among["weight"].idxmax()]
+
+
+def head_reading(frame: pd.DataFrame, block: int, head: int, shown: Sequence[str]) -> str:
+    """One head in a sentence: what it reads, and what it writes, of `read_and_written`."""
+    row = frame[(frame["block"] == block) & (frame["head"] == head)].iloc[0]
+    rank = int((frame["logit"] > row["logit"]).sum()) + 1
+    reads = "reads attention sinks only"
+    if pd.notna(row["key"]):
+        sink = f", with {_percent(row['sink_share'])} on sinks" if row["sink_share"] > 0 else ""
+        reads = (
+            f"gives {_percent(row['weight'])} of its attention to {_token(shown, int(row['key']))}"
+            f"{sink}"
+        )
+    place = f", number {rank:,} of {len(frame):,} heads" if len(frame) > 1 else ""
+    return (
+        f"{head_name(block, head).capitalize()} {reads}. It writes an arrow of norm "
+        f"{digits(row['norm'])}, of which the target's logit gets {_logits(row['logit'], '+')}"
+        f"{place}."
+    )
+
+
+def changed_reading(
+    frame: pd.DataFrame, target: str, other: str, what: str, direct: float | None = None
+) -> str:
+    """What becomes of the target when a head is changed, of `changed`: the run without the edit and
+    with it. `other`: the second word of a pair, or ""; `what`: is done to the head; `direct`: what
+    of the change is in its own write, if that is known."""
+    clean, edited = (frame[frame["edit"] == name].iloc[0] for name in ("clean", "head"))
+    name = head_name(int(edited["block"]), int(edited["head"]))
+    noun = f"“{target}” minus “{other}”" if other else f"“{target}”"
+    goes = f"the log-probability of {noun} goes from {_nats(clean)} to {_nats(edited)}"
+    if not other:
+        goes += f" ({percent(clean['prob'])} to {percent(edited['prob'])})"
+    if abs(edited["logprob"] - clean["logprob"]) < _ALIKE:
+        goes = f"the log-probability of {noun} stays at {_nats(clean)}"
+    tops = [f"“{display_candidate(row['top'])}”" for row in (clean, edited)]
+    first = f"{tops[1]} comes first instead of {tops[0]}"
+    if tops[0] == tops[1]:
+        first = f"{tops[0]} stays first"
+    said = f"With {name} {what}, {goes}; {first}."
+    if direct is None:
+        return said
+    moved = float(edited["logit"] - clean["logit"])
+    against = f"“{other}”" if other else "the average token"
+    own = f"By its own write alone the logit against {against} would change by"
+    if abs(moved - direct) <= FAINT * max(abs(moved), abs(direct), FAINT):
+        return f"{said} {own} {_logits(direct, '+')}, and so it does: {_logits(moved, '+')}."
+    return (
+        f"{said} {own} {_logits(direct, '+')}, and it changes by {_logits(moved, '+')}: the rest "
+        "is what later parts of the model make of it."
+    )
+
+
+def controls_reading(frame: pd.DataFrame) -> str:
+    """Whether changing that head does more than its controls, of `changed`."""
+    clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
+    cost = float(frame.loc[frame["edit"] == "head", "logprob"].iloc[0]) - clean
+    said = []
+    for kind, noun in (("other", "other head"), ("noise", "random run")):
+        moves = (frame.loc[frame["edit"] == kind, "logprob"] - clean).abs()
+        if len(moves):
+            much = int((moves >= abs(cost)).sum())
+            said.append(f"{part_of(much, len(moves), noun)}")
+    if not said:
+        return "There is nothing to compare it with: it is the block's only head, and not changed."
+    if abs(cost) < _ALIKE:
+        return f"The edit changes hardly anything, less than {_ALIKE:g} nats."
+    return (
+        f"As far or further moves {' and '.join(said)}: what they do as well is no evidence for "
+        "this head."
+    )
+
+
+def proof_reading(sums: pd.DataFrame, proof: pd.DataFrame) -> str:
+    """Whether the heads add up to what attention added: for the target, of `sums`, and in all
+    dimensions, of `proof`; and whether blocks run by themselves give what they gave."""
+    off = (sums["heads"] + sums["bias"] - sums["attn"]).abs()
+    worst = int(sums.loc[off.idxmax(), "block"])
+    said = [
+        f"The heads of a block, with the projection's bias, add up to what its attention adds to "
+        f"the target: off by {digits(float(off.max()), 2)} logits at most, in block {worst}."
+    ]
+    for row in proof.to_dict("records"):
+        how = f"{digits(row['error'], 2)} of its largest entry"
+        allowed = f"{digits(row['tolerance'], 2)} is allowed"
+        if row["identity"] == "sum":
+            said.append(f"In all dimensions the sum is off by {how}, where {allowed}.")
+        else:
+            said.append(
+                f"A block run by itself, with its attention written down, gives what it gave in "
+                f"the run: off by {how}, where {allowed}."
+            )
+    return " ".join(said)
+
+
+def _sinks(positions: Sequence[int], shown: Sequence[str], capital: bool = False) -> str:
+    """The attention sinks by name, up to three."""
+    one = len(positions) == 1
+    noun = "attention sink" if one else "attention sinks"
+    names = [f"“{shown[p]}” (position {p})" for p in list(positions)[:_NAMED]]
+    if len(positions) > _NAMED:
+        names[-1:] = [f"{len(positions) - _NAMED + 1:,} more"]
+    the = "The" if capital else "the"
+    return f"{the} {noun} {listed(names)}"
+
+
+def _token(shown: Sequence[str], position: int) -> str:
+    return f"“{shown[position]}” (position {position})"
+
+
+def _percent(share: float) -> str:
+    """A share in a sentence."""
+    return display_percent(share, 0) if share >= 0.005 or share == 0 else "less than 1%"
+
+
+def _logits(value: float, sign: str = "") -> str:
+    text = fixed(value, 2)
+    return f"+{text}" if sign and not text.startswith("−") else text
+
+
+def _nats(row: Any) -> str:
+    return f"{fixed(float(row['logprob']), 2)} nats"

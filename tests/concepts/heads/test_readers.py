@@ -1,0 +1,197 @@
+"""What heads read beside what they write, small patterns, and changed heads, against plain
+transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from strata.concepts.heads import writes
+from strata.concepts.heads.changed import changed
+from strata.concepts.heads.readers import read_and_written, small
+from strata.errors import InputError
+from strata.model import Model
+from strata.trace import Noise
+from tests.plain import Plain
+
+TEXT, OTHER = "abc abd abe", "xbc abd abe"
+TARGET = 3
+BLOCK, HEAD = 1, 2
+
+Tiny, Twin = Callable[[str], Model], Callable[[str], Plain]
+
+
+@pytest.fixture
+def attention(tiny: Tiny, twin: Twin) -> Tensor:
+    """(L, H, T, T) as transformers itself gives it."""
+    network = twin("llama").network
+    before = network.config._attn_implementation
+    network.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            ids = tiny("llama").encode(TEXT)[None]
+            found = network(input_ids=ids, output_attentions=True, use_cache=False).attentions
+    finally:
+        network.set_attn_implementation(before)
+    return torch.cat(found)
+
+
+def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, attention: Tensor) -> None:
+    model = tiny("llama")
+    trace = model.capture(TEXT)
+    for position in (0, 1, len(trace.tokens) - 1):
+        frame = read_and_written(model, trace, TARGET, position)
+        at = attention[:, :, position]  # (L, H, T)
+        best = at.max(dim=-1)
+        assert frame["key"].tolist() == best.indices.flatten().tolist()
+        assert np.allclose(frame["weight"], best.values.flatten(), atol=1e-5)
+        assert [trace.tokens[key] for key in frame["key"]] == frame["token"].tolist()
+        assert (frame["sink_share"] == 0).all(), "this prompt has no sinks"
+        own = writes(model, trace, TARGET, position, against="mean")
+        assert np.allclose(frame["logit"], own["logit"])
+
+
+def test_sinks_are_left_out_and_told(
+    tiny: Tiny, attention: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from strata.concepts.heads import readers
+
+    model = tiny("llama")
+    trace = model.capture(TEXT)
+    found = readers.sinks(trace).reindex([0]).assign(position=0)
+    monkeypatch.setattr(readers, "sinks", lambda trace: found)
+    frame = read_and_written(model, trace, TARGET, 2)
+    at = attention[:, :, 2]
+    assert np.allclose(frame["sink_share"], at[..., 0].flatten(), atol=1e-5)
+    assert (frame["key"] == at[..., 1:].argmax(dim=-1).flatten() + 1).all()
+    first = read_and_written(model, trace, TARGET, 0)
+    assert first["key"].isna().all(), "there is nobody but the sink"
+    assert first["weight"].isna().all()
+
+
+def test_a_small_pattern_keeps_what_a_query_gives(
+    tiny: Tiny, attention: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from strata.concepts.heads import readers
+
+    model = tiny("llama")
+    trace = model.capture(TEXT)
+    whole = small(model, trace, BLOCK)
+    n_tokens = len(trace.tokens)
+    assert len(whole) == attention.shape[1] * n_tokens * (n_tokens + 1) / 2
+    mine = whole[whole["head"] == HEAD].pivot(index="query", columns="key", values="weight")
+    assert np.allclose(mine.fillna(0), attention[BLOCK, HEAD], atol=1e-5)
+    monkeypatch.setattr(readers, "STEPS", 3)
+    monkeypatch.setattr(readers, "MOST_SMALL", 2)
+    pooled = small(model, trace, BLOCK, around=HEAD)
+    assert pooled["head"].nunique() == 2
+    assert HEAD in set(pooled["head"])
+    assert (pooled["n_heads"] == attention.shape[1]).all()
+    assert np.allclose(pooled.groupby(["head", "query"])["weight"].sum(), 1, atol=1e-5)
+    edges = np.linspace(0, n_tokens, 4).round().astype(int)
+    last = attention[BLOCK, HEAD, edges[2] :, : edges[1]].sum(dim=-1).mean()
+    row = pooled[(pooled["head"] == HEAD) & (pooled["query"] == 2) & (pooled["key"] == 0)]
+    assert row["weight"].item() == pytest.approx(float(last), abs=1e-5)
+
+
+def logits_with(plain: Plain, ids: Tensor, edit: Callable[[Tensor], None] | None) -> Tensor:
+    """(V,) of the last position, with what the heads of one block hand on edited in place."""
+    projection = plain.blocks[BLOCK].get_submodule("self_attn.o_proj")
+
+    def change(module: Any, args: Any) -> Any:
+        heads = args[0].clone()
+        if edit:
+            edit(heads[0])
+        return (heads,)
+
+    handle = projection.register_forward_pre_hook(change)
+    try:
+        with torch.no_grad():
+            return plain.network(input_ids=ids[None], use_cache=False).logits[0, -1].double()
+    finally:
+        handle.remove()
+
+
+def handed_on(plain: Plain, ids: Tensor) -> Tensor:
+    kept: list[Tensor] = []
+    logits_with(plain, ids, lambda heads: kept.append(heads.clone()))
+    return kept[0]
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.5])
+def test_a_head_is_scaled_alone(tiny: Tiny, twin: Twin, factor: float) -> None:
+    model, plain = tiny("llama"), twin("llama")
+    trace = model.capture(TEXT)
+    frame = changed(model, trace, TARGET, BLOCK, HEAD, factor=factor, n_seeds=3)
+    width = handed_on(plain, trace.token_ids).shape[1] // int(
+        plain.network.config.num_attention_heads
+    )
+    for row in frame[frame["edit"] != "noise"].to_dict("records"):
+
+        def scale(heads: Tensor, head: Any = row["head"]) -> None:
+            heads[:, head * width : (head + 1) * width] *= factor
+
+        edit = None if row["edit"] == "clean" else scale
+        logits = logits_with(plain, trace.token_ids, edit)
+        logprobs = logits.log_softmax(dim=-1)
+        assert row["logprob"] == pytest.approx(float(logprobs[TARGET]), abs=1e-4)
+        assert row["logit"] == pytest.approx(float(logits[TARGET] - logits.mean()), abs=1e-4)
+        assert row["prob"] == pytest.approx(float(logprobs[TARGET].exp()), abs=1e-5)
+        assert row["top_prob"] == pytest.approx(float(logprobs.max().exp()), abs=1e-5)
+        assert row["top"] == model.decode([int(logits.argmax())], after=trace.token_ids)[0]
+    others = frame[frame["edit"] == "other"]["head"].tolist()
+    assert sorted([HEAD, *others]) == list(range(plain.network.config.num_attention_heads))
+    noise = frame[frame["edit"] == "noise"]
+    assert noise["logprob"].nunique() == 3, "each push another direction"
+    pushed = model.capture(TEXT, edits=[Noise(BLOCK, "attn", 1, None, factor, head=HEAD)])
+    wanted = float(pushed.logits[-1].double().log_softmax(dim=-1)[TARGET])
+    assert noise["logprob"].iloc[1] == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("other", [OTHER, "xbc"])
+def test_a_head_is_taken_from_another_prompt(tiny: Tiny, twin: Twin, other: str) -> None:
+    model, plain = tiny("llama"), twin("llama")
+    trace = model.capture(TEXT)
+    there = model.encode(other)
+    frame = changed(model, trace, (TARGET, 5), BLOCK, HEAD, "replace", other=other, n_seeds=1)
+    given = handed_on(plain, there)
+    width = given.shape[1] // int(plain.network.config.num_attention_heads)
+    part = slice(HEAD * width, (HEAD + 1) * width)
+
+    def put(heads: Tensor) -> None:
+        if len(there) == len(trace.tokens):
+            heads[:, part] = given[:, part]
+        else:
+            heads[-1, part] = given[-1, part]  # where the lengths differ
+
+    logits = logits_with(plain, trace.token_ids, put)
+    row = frame[frame["edit"] == "head"].iloc[0]
+    assert row["logprob"] == pytest.approx(float(logits[TARGET] - logits[5]), abs=1e-4)
+    assert row["logit"] == pytest.approx(float(logits[TARGET] - logits[5]), abs=1e-4)
+    assert frame["prob"].isna().all(), "a difference has no probability"
+
+
+def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Tiny) -> None:
+    model = tiny("llama")
+    trace = model.capture(TEXT)
+    frame = changed(model, trace, TARGET, n_seeds=1)
+    own = writes(model, trace, TARGET, len(trace.tokens) - 1, against="mean")
+    top = own.loc[own["logit"].idxmax()]
+    assert (frame["block"] == top["block"]).all()
+    assert frame.loc[frame["edit"] == "head", "head"].item() == top["head"]
+    assert "noise" not in set(changed(model, trace, TARGET, 0, 0, factor=1.0)["edit"])
+    for told, why in (
+        ({"block": 9, "head": 0}, "no head 0 in a block 9"),
+        ({"block": 0, "head": 99}, "no head 99"),
+        ({"kind": "replace"}, "Write the prompt"),
+        ({"kind": "else"}, "not 'else'"),
+    ):
+        with pytest.raises(InputError, match=why):
+            changed(model, trace, TARGET, n_seeds=1, **told)
+    with pytest.raises(InputError, match="Head 99 does not exist"):
+        small(model, trace, 0, around=99)
