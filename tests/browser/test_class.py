@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests import small
 from tests.browser.attending import join, new_class, teacher
 from tests.browser.driver import Newcomer
 from tests.browser.shared import shared_class
@@ -32,7 +33,7 @@ def test_a_learner_has_no_teachers_page_and_no_model_but_the_class(newcomer: New
     desk.keyboard.press("Escape")
     expect(desk.get_by_role("option")).to_have_count(0)
     desk.get_by_role("combobox", name="Model").click()
-    desk.get_by_role("option", name="SmolLM2 135M").first.click()
+    desk.get_by_role("option", name=small.BUNDLED).first.click()
     desk.get_by_role("button", name="Save").click()
     settled(desk)
     learner.goto(f"{hosted}/lessons")  # the door looks again after a few seconds
