@@ -98,7 +98,7 @@ def pair(
     `patch_map`. What both do is the sum of what each does where both - unpatched is first + second
     - 2 unpatched. InputError for a cell that does not exist, and for one given twice."""
     ids = check_runs(model, trace, source, target, part)
-    cells = [_cell(model, trace, each, part) for each in (first, second)]
+    cells = [cell_of(model, trace, each, part) for each in (first, second)]
     if cells[0] == cells[1]:
         raise InputError("Choose two different cells: these are one.")
     states = together(model, trace, source, [cells[:1], cells[1:], cells])
@@ -222,7 +222,8 @@ def check_runs(
     return ids
 
 
-def _cell(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tuple[Place, int]:
+def cell_of(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tuple[Place, int]:
+    """A layer and a position as what is patched there. InputError for what does not exist."""
     low = int(part != "stream")
     try:
         layer, position = cell

@@ -14,7 +14,7 @@ from strata import charts
 from strata.charts import Chart
 from strata.charts.patch import against_exact, effects, patch_map
 from strata.concepts.patching import words
-from strata.concepts.patching.views import pieces
+from strata.concepts.patching.views import pieces, worst_cells
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import draw, only, reading
@@ -156,14 +156,16 @@ def draw_estimate(patch: Patch) -> Tables:
     asked = {"part": patch.part, **patch.asked}
     exact = _cells(patch, "share")
     guessed = patch.page.ask("patching.estimate", **asked)
-    failed = patch.page.ask("patching.failures", k=_WORST, **asked)
+    failed = patch.page.ask("patching.failures", **worst_cells(exact, guessed, _WORST), **asked)
     shown, before = patch.page.all_shown, words.ends(patch.facts, patch.direction)[0]
     both = exact.merge(guessed, on=["layer", "position"], suffixes=("", "_estimate"))
     both = both.assign(exact=both["value"] - before, estimate=both["value_estimate"] - before)
     sentence = words.estimate_reading(both, patch.facts, shown)
     alike = pd.concat([exact["share"], guessed["share"]])
+    with st.container(key="both_maps"):
+        left, right = st.columns(2, gap="medium")
     for place, frame, what in zip(
-        st.columns(2, gap="medium"), (exact, guessed), ("Exact", "By the gradient"), strict=True
+        (left, right), (exact, guessed), ("Exact", "By the gradient"), strict=True
     ):
         with place:
             chart = _map(patch, frame, "share", sentence, [], picks=False, what=what, alike=alike)

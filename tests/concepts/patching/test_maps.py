@@ -25,8 +25,8 @@ from tests.plain import Plain
 
 COLUMNS = ["layer", "position", "token", "value", "share"]
 FAMILIES = (
-    "llama mistral qwen2 gpt2 gpt_neo bloom opt falcon-7b falcon-rw gemma2 granite phi lfm2 gpt_oss "
-    "minicpm3"
+    "llama mistral qwen2 gpt2 gpt_neo bloom opt falcon-7b falcon-rw gemma2 granite phi lfm2 "
+    "gpt_oss minicpm3"
 ).split()
 TARGETS = ([7, 11], [5])
 SHARED = 2  # tokens that both prompts begin with
