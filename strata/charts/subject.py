@@ -71,9 +71,12 @@ def _told_apart(prompts: tuple[str, ...], longest: int) -> list[str]:
 def _from_word_at(prompt: str, place: int, longest: int) -> str:
     begins = prompt.rfind(" ", 0, place) + 1
     for count in (longest - 2, longest // 2, longest // 4, longest // 9):
-        some = prompt[begins : begins + count]
-        cut = SHORTENED * (begins > 0), SHORTENED * (begins + count < len(prompt))
-        shown = cut[0] + display_text(some, len(some)) + cut[1]
+        some, after = prompt[begins : begins + count], prompt[begins + count : begins + count + 1]
+        if after.strip():  # in a word: that whole, unless it is most of what there is
+            whole = some.rfind(" ")
+            some = some[:whole] if whole > count // 3 else some
+        cut = SHORTENED * (begins > 0), SHORTENED * bool(after)
+        shown = cut[0] + display_text(some, max(1, len(some))) + cut[1]
         if width_of(shown) <= longest:
             return shown
     return SHORTENED

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Direction = Literal["restore", "corrupt"]
 Progress = Callable[[float, str], None]
 MOST_TOKENS = 64  # of prompts whose whole map is computed: work grows with their square
-_PIECES = 5
+_PIECES = (0, 0.1, 0.3, 0.5, 0.75, 1)  # edges, as shares of all layers from the top down
 _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64
 _TENTH = 0.1
 _MOST_WORST = 100  # cells that are looked into at once
@@ -43,9 +43,10 @@ _MOST_WORST = 100  # cells that are looked into at once
 
 def pieces(n_layers: int, part: Part = "stream") -> list[tuple[int, int]]:
     """(lowest, highest) layers by which a map is asked for, from the top down: the first piece
-    takes a twenty-fifth of the whole, since a run goes through the blocks above its cell only."""
+    is next to nothing of the whole, since a run goes through the blocks above its cell only."""
     lowest = int(part != "stream")
-    edges = np.linspace(n_layers + 1, lowest, _PIECES + 1).round().astype(int).tolist()
+    shares = np.array(_PIECES) * (n_layers + 1 - lowest)
+    edges = (n_layers + 1 - shares).round().astype(int).tolist()
     return [(low, high - 1) for high, low in pairwise(edges) if low < high]
 
 
