@@ -68,10 +68,10 @@ class Fused(Tails):
 
     def __init__(self, kept: Kept, positions: Sequence[int]) -> None:
         super().__init__(kept, positions)
-        self.blocks: Sequence[Any] = kept.architecture.blocks
-        if not all(map(_fits, self.blocks)):
+        blocks: Any = kept.architecture.blocks
+        if not all(map(_fits, blocks)):
             raise Unfit
-        attention = self.blocks[0].self_attn
+        self.blocks, attention = blocks, blocks[0].self_attn
         self.width, self.scaling = int(attention.head_dim), float(attention.scaling)
         self.shared = int(attention.num_key_value_groups)  # heads that share a key
         self.n_keys = attention.k_proj.out_features // self.width  # key heads
@@ -147,7 +147,7 @@ class Fused(Tails):
                 None if three[0].bias is None else self._paired([each.bias for each in three]),
             )
             modules = [block.self_attn.o_proj, *(getattr(block.mlp, name) for name in _MLP)]
-            others = [_Product(each.weight, each.bias) for each in modules]
+            write, gate, up, down = (_Product(each.weight, each.bias) for each in modules)
             cos, sin = (
                 each[0].float().chunk(2, dim=-1)[0] for each in given["position_embeddings"]
             )
@@ -157,7 +157,7 @@ class Fused(Tails):
             mask = self._mask(given["attention_mask"])[0, 0]
             if mask.dtype == torch.bool:
                 mask = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
-            self._ready = number, _Ready(read, *others, turn, keys, values, mask)
+            self._ready = number, _Ready(read, write, gate, up, down, turn, keys, values, mask)
         return self._ready[1]
 
     def _paired(self, three: Sequence[Tensor]) -> Tensor:

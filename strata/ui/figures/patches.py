@@ -156,7 +156,8 @@ def draw_estimate(patch: Patch) -> Tables:
     asked = {"part": patch.part, **patch.asked}
     exact = _cells(patch, "share")
     guessed = patch.page.ask("patching.estimate", **asked)
-    failed = patch.page.ask("patching.failures", **worst_cells(exact, guessed, _WORST), **asked)
+    worst_of: dict[str, Any] = worst_cells(exact, guessed, _WORST)
+    failed = patch.page.ask("patching.failures", **worst_of, **asked)
     shown, before = patch.page.all_shown, words.ends(patch.facts, patch.direction)[0]
     both = exact.merge(guessed, on=["layer", "position"], suffixes=("", "_estimate"))
     both = both.assign(exact=both["value"] - before, estimate=both["value_estimate"] - before)
