@@ -163,10 +163,8 @@ def draw_estimate(patch: Patch) -> Tables:
     both = both.assign(exact=both["value"] - before, estimate=both["value_estimate"] - before)
     sentence = words.estimate_reading(both, patch.facts, shown)
     alike = pd.concat([exact["share"], guessed["share"]])
-    with st.container(key="both_maps"):
-        left, right = st.columns(2, gap="medium")
     for place, frame, what in zip(
-        (left, right), (exact, guessed), ("Exact", "By the gradient"), strict=True
+        st.columns(2, gap="medium"), (exact, guessed), ("Exact", "By the gradient"), strict=True
     ):
         with place:
             chart = _map(patch, frame, "share", sentence, [], picks=False, what=what, alike=alike)
