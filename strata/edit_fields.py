@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, NoReturn, get_args
+from functools import cache
+from numbers import Real
+from operator import index
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from strata.edits import (
     EDITS,
     Difference,
+    Direction,
     Edit,
     MeanState,
     Part,
+    Positions,
     Principal,
     Skip,
     State,
+    Texts,
     Unembedding,
 )
 from strata.errors import InputError
@@ -69,8 +75,14 @@ def _instance(value: Any, classes: tuple[type, ...], of: str, field_of: str) -> 
     for name, field in known.items():
         if field.default is MISSING and name not in given:
             _refuse(of, f"of the kind {kind} needs a {name}")
-    readers = {name: _FIELDS[str(known[name].type)] for name in given}
-    return kinds[kind](**{n: readers[n](v, f"{field_of}{n}") for n, v in given.items()})
+    types = _types(kinds[kind])
+    return kinds[kind](**{n: _FIELDS[types[n]](v, f"{field_of}{n}") for n, v in given.items()})
+
+
+@cache
+def _types(of: type) -> dict[str, Any]:
+    """The type of each field."""
+    return get_type_hints(of)
 
 
 def _refuse(of: str, wanted: str, given: Any = MISSING) -> NoReturn:
@@ -85,14 +97,18 @@ def _refuse(of: str, wanted: str, given: Any = MISSING) -> NoReturn:
 def _whole(value: Any, of: str) -> int:
     if isinstance(value, float) and value.is_integer():  # as some write whole numbers in JSON
         value = int(value)
-    if type(value) is not int or abs(value) >= _LARGEST:
+    try:
+        number = index(value)  # NumPy's whole numbers as well
+    except TypeError:
         _refuse(of, "must be a whole number", value)
-    return int(value)
+    if isinstance(value, bool) or abs(number) >= _LARGEST:
+        _refuse(of, "must be a whole number", value)
+    return number
 
 
 def _factor(value: Any, of: str) -> float:
     # Beyond that states leave what float32 can hold; a comparison takes NaN and huge integers.
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not (number and abs(value) <= LARGEST_FACTOR):
         _refuse(of, "must be a finite number, at most a million in size", value)
     return float(value)
@@ -138,16 +154,16 @@ def _or_none(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     return lambda value, of: None if value is None else read(value, of)
 
 
-_FIELDS: dict[str, Callable[[Any, str], Any]] = {  # by the annotation
-    "int": _whole,
-    "float": _factor,
-    "str": _text,
-    "Part": _part,
-    "Positions": _or_none(_all(_whole, "a tuple of whole numbers, or None")),
-    "Texts": _texts,
-    "int | None": _or_none(_whole),
-    "float | None": _or_none(_factor),
-    "int | tuple[int, int]": _where,
-    "State": lambda value, of: _instance(value, (State,), of, f"{of}."),
-    "Direction": lambda value, of: _instance(value, _DIRECTIONS, of, f"{of}."),
+_FIELDS: dict[Any, Callable[[Any, str], Any]] = {  # by their types
+    int: _whole,
+    float: _factor,
+    str: _text,
+    Part: _part,
+    Positions: _or_none(_all(_whole, "a tuple of whole numbers, or None")),
+    Texts: _texts,
+    int | None: _or_none(_whole),
+    float | None: _or_none(_factor),
+    int | tuple[int, int]: _where,
+    State: lambda value, of: _instance(value, (State,), of, f"{of}."),
+    Direction: lambda value, of: _instance(value, _DIRECTIONS, of, f"{of}."),
 }

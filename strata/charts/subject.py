@@ -39,10 +39,8 @@ class Subject:
     def parts(self, room: int = WIDEST) -> list[str]:
         """What there is to say, each text in a place of so many characters."""
         quotes = ["“{}”"] if len(self.prompts) == 1 else [f"{each} “{{}}”" for each in _LETTERS]
-        prompts = [
-            quote.format(shortened(prompt, room - len(quote) + 2))
-            for quote, prompt in zip(quotes, self.prompts, strict=False)
-        ]
+        shown = _told_apart(self.prompts, room - len(quotes[0]) + 2)
+        prompts = [quote.format(each) for quote, each in zip(quotes, shown, strict=False)]
         return [each for each in (*prompts, self.sampled, self.model, self.without) if each]
 
 
@@ -54,6 +52,31 @@ def shortened(prompt: str, longest: int) -> str:
     two; what is shown for one character may take eight."""
     for count in (longest, longest // 2, longest // 4, longest // 9):
         shown = display_text(prompt, count)
+        if width_of(shown) <= longest:
+            return shown
+    return SHORTENED
+
+
+def _told_apart(prompts: tuple[str, ...], longest: int) -> list[str]:
+    """All of them, each in such a place: their ends, or, where these are the same, from the word on
+    at which they part."""
+    shown = [shortened(prompt, longest) for prompt in prompts]
+    if len({*shown}) >= len({*prompts}):
+        return shown
+    unlike = (i for i, signs in enumerate(zip(*prompts, strict=False)) if len({*signs}) > 1)
+    parted = next(unlike, min(map(len, prompts)))
+    return [_from_word_at(prompt, parted, longest) for prompt in prompts]
+
+
+def _from_word_at(prompt: str, place: int, longest: int) -> str:
+    begins = prompt.rfind(" ", 0, place) + 1
+    for count in (longest - 2, longest // 2, longest // 4, longest // 9):
+        some, after = prompt[begins : begins + count], prompt[begins + count : begins + count + 1]
+        if after.strip():  # in a word: that whole, unless it is most of what there is
+            whole = some.rfind(" ")
+            some = some[:whole] if whole > count // 3 else some
+        cut = SHORTENED * (begins > 0), SHORTENED * bool(after)
+        shown = cut[0] + display_text(some, max(1, len(some))) + cut[1]
         if width_of(shown) <= longest:
             return shown
     return SHORTENED

@@ -10,7 +10,14 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    create_model,
+    field_serializer,
+    field_validator,
+)
 
 from strata.concepts.views import View, parameters
 from strata.corpus import Source
@@ -65,6 +72,10 @@ class Job(BaseModel):
             return tuple(read(edit, f"A job: edits.{i}") for i, edit in enumerate(edits))
         except InputError as error:
             raise ValueError(str(error)) from None
+
+    @field_serializer("edits")
+    def _written(self, edits: tuple[Edit, ...]) -> list[dict[str, Any]]:
+        return [data_of(edit) for edit in edits]  # pydantic leaves out the kind, which is no field
 
     @property
     def source(self) -> Source:

@@ -275,6 +275,8 @@ class Owner:
             self.house.results.drop()
             self.house.traces.drop()
             self.house.samples.drop()
+            if self.supply is not None:
+                self.supply.model.forget_sources()
             free_memory()
         self.desk.finish(work, None, error)
         return None

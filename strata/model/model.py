@@ -280,6 +280,10 @@ class Model:
             return whole_runs(self.forward, self.architecture, trace, made, progress)
         return replay(self._network, self.architecture, trace, made, progress)
 
+    def forget_sources(self) -> None:
+        """Let go of what is kept of the runs and samples that edits named, for want of memory."""
+        self._resolved.forget()
+
     def require_part(self, part: Part) -> None:
         """ModelError unless the model has this part, and its writes can be told."""
         if part != "stream" and self.write_refusal:

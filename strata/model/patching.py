@@ -3,7 +3,8 @@
 A cell is a place (a layer of the stream, or what a part of the block below it added) and a
 position. The states that are put in come from a trace of as many tokens, so that position stands
 for position. All cells of some places and positions are computed together, see
-`strata.model.tails`; one of them is compared with a plain run each time.
+`strata.model.tails`; one of them is compared with a plain run whenever a prompt is longer than all
+that a model was patched with before.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 
 from strata.errors import InputError
 from strata.model.blocks import here, state_in, state_of, with_state
+from strata.model.fused import Fused
 from strata.model.gradients import states_with_grad
 from strata.model.head_slices import columns, projection
 from strata.model.hooks import Recorder
 from strata.model.replay import inputs_of
-from strata.model.tails import Row, Unfit, last_states
+from strata.model.tails import Row, Tails, Unfit, last_states
 from strata.trace import Part, Trace
 
 if TYPE_CHECKING:
@@ -48,8 +50,9 @@ class Place:
 Cell = tuple[Place, int]  # and a position
 _Kind = tuple[Part, bool]  # of places: part, whether by head
 
-_TAILS, _WHOLES, _ONE_BY_ONE = range(3)  # ways to compute many cells, from fast to slow
-_ways: WeakKeyDictionary[Model, dict[_Kind, int]] = WeakKeyDictionary()  # the first that is right
+_WAYS = (Fused, Tails, None)  # to compute many cells, from fast to slow; beyond them one by one
+# Of each kind the first that is right, and the tokens of the longest prompt it was seen to be for.
+_known: WeakKeyDictionary[Model, dict[_Kind, tuple[int, int]]] = WeakKeyDictionary()
 
 
 def patched(
@@ -71,18 +74,22 @@ def patched(
     done = (lambda share: progress(share, n_runs)) if progress else (lambda share: None)
     put = _Put(model, source)
     kind = places[0].part, places[0].head is not None
-    known = _ways.setdefault(model, {})
-    way = known.get(kind, _TAILS if model.check.replay_ok else _ONE_BY_ONE)
-    while way < _ONE_BY_ONE:
+    n_tokens, known = len(trace.tokens), _known.setdefault(model, {})
+    way, longest = known.get(kind, (0 if model.check.replay_ok else len(_WAYS), 0))
+    while way < len(_WAYS):
         try:
             rows = _rows(model, trace, put, places)
-            found = last_states(model, trace, rows, positions, done, tails=way == _TAILS)
-            if _agrees(model, trace, put, places, positions, found):
+            found = last_states(model, trace, rows, positions, done, _WAYS[way])
+            if n_tokens <= longest:
+                return found.float().cpu()
+            compared = _compared(model, trace, put, places, positions, found)
+            if compared is not False:
+                known[kind] = way, n_tokens if compared else longest
                 return found.float().cpu()
         except Unfit:
             pass
-        way += 1
-        known[kind] = way
+        way, longest = way + 1, 0
+        known[kind] = way, longest
         log.info("%s: patched runs of %s take way %d", model.name, kind, way)
     cells = [[(place, position)] for place in places for position in positions]
     states = torch.cat(list(_one_by_one(model, trace, put, cells, done)))
@@ -125,19 +132,20 @@ def _one_by_one(
         yield hidden[-1, 0, -1:].float().cpu()
 
 
-def _agrees(
+def _compared(
     model: Model,
     trace: Trace,
     put: _Put,
     places: Sequence[Place],
     positions: Sequence[int],
     found: Tensor,
-) -> bool:
+) -> bool | None:
     """Whether the cell that changes most, of those half-way along the prompt, is what a plain run
-    makes of it. Half-way there are positions before it, whose keys are kept, and behind it."""
+    makes of it; None where no block is above any. Half-way there are positions before it, whose
+    keys are kept, and behind it."""
     below = [i for i, place in enumerate(places) if place.layer < model.n_layers]
     if not below:
-        return True
+        return None
     middle = len(positions) // 2
     ours = found[below, middle].float().cpu()  # (·, D)
     changes = (ours - trace.hidden[-1, -1]).abs().amax(dim=-1)

@@ -108,6 +108,11 @@ class Resolver:
             self._check(edit, len(token_ids), n_tokens)
         return tuple(self._ready(edit, token_ids) for edit in known)
 
+    def forget(self) -> None:
+        """Let go of all runs and samples that are kept."""
+        with self._lock:
+            self._kept.clear()
+
     # -- what is refused before anything runs -------------------------------------------------
 
     def _check(self, edit: Edit, n_prompt: int, n_tokens: int) -> None:

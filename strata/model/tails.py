@@ -54,6 +54,9 @@ class Layout(Protocol):
     def run(self, block: int, batch: Tensor) -> Tensor:
         """(n, N, D) states -> those after the block."""
 
+    def ended(self, block: int, batch: Tensor) -> Tensor:
+        """(n, N, D) -> (n, P, D): of those after the block each run's last."""
+
 
 @torch.inference_mode()
 def last_states(
@@ -62,23 +65,23 @@ def last_states(
     rows: Sequence[Row],
     positions: Sequence[int],
     progress: Callable[[float], None],
-    *,
-    tails: bool,
+    tails: Callable[[Kept, Sequence[int]], Layout] | None,
 ) -> Tensor:
     """(R, P, D): the last state of each row's run for each position, in the network's dtype, on its
     device.
 
-    `tails` False: each run at all its positions, for models whose blocks need that; `Unfit` where
-    they were seen to. `progress` hears which share of the whole is done, and may raise.
+    `tails`: how these are computed, `Tails` or `strata.model.fused.Fused`; `Unfit` where that
+    cannot be. None: each run at all its positions, for models whose blocks need that. `progress`
+    hears which share of the whole is done, and may raise.
     """
     network, architecture = model._network, model.architecture
-    inputs = _fit(inputs_of, network, architecture, trace.token_ids, use_cache=tails)
+    inputs = _fit(inputs_of, network, architecture, trace.token_ids, use_cache=bool(tails))
     n_tokens = len(trace.tokens)
     layouts: list[tuple[list[int], Layout]]
     if tails:
         kept = Kept(architecture, inputs, trace, network)
         lengths = [n_tokens - position for position in positions]
-        layouts = [(some, Tails(kept, some)) for some in _groups(positions, lengths, _TAILS)]
+        layouts = [(some, tails(kept, some)) for some in _groups(positions, lengths, _TAILS)]
     else:
         lengths = [n_tokens] * len(positions)
         groups = _groups(positions, lengths, _WHOLES)
@@ -128,10 +131,11 @@ def _of_group(
                 own = clean[block][layout.at].repeat(len(joining), 1, 1)  # (·, N, D)
                 own[:, layout.starts] = torch.stack(joining)[:, put]
                 batch = torch.cat([batch, own.to(batch)])
+            through = layout.run if block < n_layers - 1 else layout.ended
             chunk = max(1, _TOKENS // n_tokens)
-            batch = torch.cat([layout.run(block, some) for some in batch.split(chunk)])
+            batch = torch.cat([through(block, some) for some in batch.split(chunk)])
             advance(len(batch) * n_tokens)
-        last[group] = batch[:, layout.ends]
+        last[group] = batch
     return last
 
 
@@ -182,6 +186,9 @@ class Wholes:
         output = self.architecture.blocks[block](rows, *args, **kwargs)
         return state_of(output).reshape(batch.shape)
 
+    def ended(self, block: int, batch: Tensor) -> Tensor:
+        return self.run(block, batch)[:, self.ends]
+
 
 class Tails:
     """Runs from their patched position on, behind one another, with the trace's keys before."""
@@ -205,6 +212,9 @@ class Tails:
         rows = batch.reshape(*batch.shape[:2], *self.kept.inputs[block].form)
         output = _fit(self.kept.architecture.blocks[block], rows, **own)
         return state_of(output).reshape(batch.shape)
+
+    def ended(self, block: int, batch: Tensor) -> Tensor:
+        return self.run(block, batch)[:, self.ends]
 
     def _own(self, name: str, value: Any) -> Any:
         """What a block is called with for T tokens, for the N of this layout."""
@@ -245,7 +255,7 @@ class Kept:
     ) -> None:
         self.architecture, self.inputs = architecture, inputs
         self.n_tokens, self.device = len(trace.tokens), network.device
-        self._states = trace.hidden.to(network.device, network.dtype)  # (L + 1, T, D)
+        self.states = trace.hidden.to(network.device, network.dtype)  # (L + 1, T, D)
         self._kept: dict[int, dict[Any, tuple[Tensor, Tensor]]] = {}
         self.cache = ""
         self.arguments = [
@@ -257,7 +267,7 @@ class Kept:
         """What a block takes for its cache: found by running it on the trace's states, once."""
         if block not in self._kept:
             writer = _Writer()
-            state = self._states[block].reshape(1, self.n_tokens, *self.inputs[block].form)
+            state = self.states[block].reshape(1, self.n_tokens, *self.inputs[block].form)
             given = self.arguments[block] | {self.cache: writer}
             _fit(self.architecture.blocks[block], state, **given)
             if not writer.kept:  # it remembers nothing by position

@@ -57,6 +57,18 @@ def test_a_hostile_prompt_is_a_short_line_of_text(prompt: str) -> None:
     json.dumps(said).encode()
 
 
+def test_what_tells_two_prompts_apart_is_not_cut_away() -> None:
+    of = [f"The {word} of France is" for word in ("capital", "population")]
+    small = captioned(by_layer(), Subject((of[0], of[1]), "SmolLM2 135M Instruct"))
+    said = " ".join(lines(small))
+    assert "A “…capital of" in said
+    assert "B “…population" in said
+    ends = Subject(("The capital of France is", "The capital of Italy is"), SUBJECT.model)
+    said = " ".join(lines(captioned(by_layer(), ends)))
+    assert "France is”" in said, "else a prompt is known by its end"
+    assert "Italy is”" in said
+
+
 def test_two_prompts_have_letters_and_one_has_none() -> None:
     two = Subject(("One thing", "Another"), "m")
     assert lines(captioned(bars(), two)) == ["A “One thing” · B “Another” · m"]

@@ -51,6 +51,9 @@ class FakeModel:
             raise InputError("This prompt cannot be read.")
         return torch.zeros(len(text.split()), dtype=torch.int64)
 
+    def forget_sources(self) -> None:
+        self._note("forget_sources")
+
     def capture(self, text: str, edits: Sequence[Scale] = ()) -> Trace:
         self._note("capture", text)
         return self._trace(text, edits)

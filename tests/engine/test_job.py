@@ -116,7 +116,8 @@ def test_every_kind_of_edit_has_a_key_of_its_own() -> None:
         job = Job(**BASE, edits=(edit,))
         assert job.edits == (edit,)
         assert json.loads(job.canonical())["edits"][0]["kind"] == edit.kind
-        assert Job(**json.loads(job.canonical())).key == job.key
+        for sent in (json.loads(job.canonical()), job.model_dump(), job.model_dump(mode="json")):
+            assert Job(**sent).key == job.key
         assert hash(Job(**json.loads(job.canonical())).edits[0]) == hash(edit)
 
 

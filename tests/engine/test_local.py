@@ -19,7 +19,7 @@ from strata.errors import (
     StrataError,
 )
 from strata.trace import Trace
-from tests.engine.fakes import PATIENCE, Gate, engine, hold, job
+from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, hold, job
 
 # -- answers ------------------------------------------------------------------------------------
 
@@ -176,12 +176,14 @@ def test_running_out_of_memory_drops_the_caches_and_the_thread_lives_on(error: E
     def huge(trace: Trace) -> pd.DataFrame:
         raise error
 
-    with engine({"huge": huge}) as made:
+    model = FakeModel()
+    with engine({"huge": huge}, load=lambda name, progress: model) as made:
         made.run(job("words", "kept"))
         assert len(made.traces) == len(made.results) == 1
         with pytest.raises(ModelError, match=r"ran out of memory.* shorter prompt or a smaller"):
             made.run(job("huge"))
         assert len(made.traces) == len(made.results) == 0
+        assert ("forget_sources", ()) in model.calls, "what edits named"
         assert len(made.run(job("words", "kept"))) == 1
 
 

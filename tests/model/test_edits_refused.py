@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,6 +147,12 @@ def test_data_and_edits_are_the_same() -> None:
     assert read({"block": 1, "factor": 2}) == Scale(1, 2.0)
     assert read({"block": 1.0, "factor": 2, "positions": [0.0]}) == Scale(1, 2.0, positions=(0,))
     assert len({str(data_of(edit)) for edit in edits}) == len(edits)
+    given = Scale(np.int64(1), np.float32(0.5), positions=(np.int32(0), np.uint8(2)))  # type: ignore[arg-type]
+    assert repr(read(given)) == repr(Scale(1, 0.5, positions=(0, 2)))
+    assert hash(read(given)) == hash(Scale(1, 0.5, positions=(0, 2)))
+    for flag in (np.bool_(True), np.float32(1.5)):
+        with pytest.raises(InputError, match="whole number"):
+            read(Skip(flag))  # type: ignore[arg-type]
 
 
 def test_a_refused_edit_leaves_no_hook(tiny: Tiny) -> None:

@@ -59,6 +59,9 @@ def test_no_more_is_kept_than_fits(
     assert len(ran) == 6, "each was forgotten for the next"
     model.capture(PROMPT, [Replace(0, "stream", State(OTHER))])
     assert len(ran) == 7
+    model.forget_sources()
+    model.capture(PROMPT, [Replace(0, "stream", State(OTHER))])
+    assert len(ran) == 9, "for want of memory all are forgotten"
 
 
 def test_a_source_that_does_not_fit_is_refused(

@@ -49,9 +49,10 @@ def patch_map(
     round. `target` is a token id, or a pair of them for the difference of two logits.
 
     Cells that cannot matter (`can_matter`) are not computed: they have the value of `trace`.
-    Values agree with runs patched one by one to 1e-3 (one cell is compared each time). InputError
-    for runs of different length, an edited `trace`, a target, pair or part that does not exist;
-    ModelError where this model's writes are refused. Meng et al. 2022, causal tracing.
+    Values agree with runs patched one by one to 1e-3 (one cell is compared for each longer
+    prompt). InputError for runs of different length, an edited `trace`, a target, pair or part that
+    does not exist; ModelError where this model's writes are refused. Meng et al. 2022, causal
+    tracing.
     """
     ids = check_runs(model, trace, source, target, part)
     matters = can_matter(trace, source, part)  # (layers, T)
@@ -97,7 +98,7 @@ def pair(
     `patch_map`. What both do is the sum of what each does where both - unpatched is first + second
     - 2 unpatched. InputError for a cell that does not exist, and for one given twice."""
     ids = check_runs(model, trace, source, target, part)
-    cells = [_cell(model, trace, each, part) for each in (first, second)]
+    cells = [cell_of(model, trace, each, part) for each in (first, second)]
     if cells[0] == cells[1]:
         raise InputError("Choose two different cells: these are one.")
     states = together(model, trace, source, [cells[:1], cells[1:], cells])
@@ -221,7 +222,8 @@ def check_runs(
     return ids
 
 
-def _cell(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tuple[Place, int]:
+def cell_of(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tuple[Place, int]:
+    """A layer and a position as what is patched there. InputError for what does not exist."""
     low = int(part != "stream")
     try:
         layer, position = cell

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from strata.concepts import costs, quick
 from strata.concepts.patching import tables
 from strata.concepts.patching.tables import check_runs, ends_of, values_of
-from strata.concepts.run import check_count
 from strata.concepts.sinks import sinks
 from strata.errors import InputError
-from strata.model.patching import Place, patched, together
+from strata.model.patching import Cell, Place, patched, together
 from strata.trace import Part, Trace
 
 if TYPE_CHECKING:
@@ -35,16 +35,18 @@ if TYPE_CHECKING:
 Direction = Literal["restore", "corrupt"]
 Progress = Callable[[float, str], None]
 MOST_TOKENS = 64  # of prompts whose whole map is computed: work grows with their square
-_PIECES = 5
+_PIECES = (0, 0.1, 0.3, 0.5, 0.75, 1)  # edges, as shares of all layers from the top down
 _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64
 _TENTH = 0.1
+_MOST_WORST = 100  # cells that are looked into at once
 
 
 def pieces(n_layers: int, part: Part = "stream") -> list[tuple[int, int]]:
     """(lowest, highest) layers by which a map is asked for, from the top down: the first piece
-    takes a twenty-fifth of the whole, since a run goes through the blocks above its cell only."""
+    is next to nothing of the whole, since a run goes through the blocks above its cell only."""
     lowest = int(part != "stream")
-    edges = np.linspace(n_layers + 1, lowest, _PIECES + 1).round().astype(int).tolist()
+    shares = np.array(_PIECES) * (n_layers + 1 - lowest)
+    edges = (n_layers + 1 - shares).round().astype(int).tolist()
     return [(low, high - 1) for high, low in pairwise(edges) if low < high]
 
 
@@ -169,46 +171,62 @@ def estimate(
     return frame[matters.flatten()].reset_index(drop=True)
 
 
-@costs(lambda n_tokens, n_layers, params: 5 * n_tokens + n_tokens**2 * n_layers / 4)
+@costs(lambda n_tokens, n_layers, params: (1 + len(params["layers"])) * n_tokens)
 def failures(
     model: Model,
     trace: Trace,
     other: str,
+    layers: tuple[int, ...],
+    positions: tuple[int, ...],
+    exact: tuple[float, ...],
+    estimate: tuple[float, ...],
     direction: Direction = "restore",
     part: Part = "stream",
     target_id: int | None = None,
     against_id: int | None = None,
-    k: int = 5,
-    progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """The k cells where the gradient's estimate is furthest from the exact value, the furthest
-    first: layer, position, token, exact, estimate, exact_share, estimate_share, sink, at_tenth,
-    cause.
+    """Why the gradient's estimate fails in some cells, of which the exact value and the estimated
+    one are given (`worst_cells`): layer, position, token, exact, estimate, sink, at_tenth, cause.
 
     `sink`: whether the position is an attention sink in either run. `at_tenth`: ten times what a
     tenth of the way to the source's state does, as a share of what the whole way does; 1 where the
     effect is straight, missing where there is none. `cause`: "sink"; else "turns" where the
     estimate has the wrong sign, "flat" where it is too small (the effect grows on the way, as where
     a saturated softmax or a norm holds it back at first), "levels off" where it is too large.
+
+    A run for each cell, and no map. InputError for cells that do not exist, and for more than 100.
     """
-    k = check_count("The number of cells", k, 100)
-    common = (direction, part, target_id, against_id)
-    exact = cells(model, trace, other, *common, progress=progress)
-    guess = estimate(model, trace, other, *common)
-    both_maps = exact.drop(columns="kl").rename(columns={"value": "exact", "share": "exact_share"})
-    both_maps["estimate"], both_maps["estimate_share"] = guess["value"], guess["share"]
-    apart = (both_maps["exact"] - both_maps["estimate"]).abs()
-    worst = both_maps.loc[apart.nlargest(k).index].reset_index(drop=True)
+    given = (layers, positions, exact, estimate)
+    if len({len(each) for each in given}) > 1 or len(layers) > _MOST_WORST:
+        raise InputError(
+            f"Of at most {_MOST_WORST} cells a layer, a position and two values are wanted each."
+        )
     chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    runs = [
+        [tables.cell_of(model, chosen.trace, cell, part)]
+        for cell in zip(layers, positions, strict=True)
+    ]
+    frame = pd.DataFrame(dict(zip(("layer", "position", "exact", "estimate"), given, strict=True)))
+    frame.insert(2, "token", [chosen.trace.tokens[position] for position in positions])
     start = ends_of(model, chosen.trace, chosen.source, chosen.ids)[0]
-    moved, guessed = worst["exact"] - start, worst["estimate"] - start
+    moved, guessed = frame["exact"] - start, frame["estimate"] - start
     sunk = {*sinks(chosen.trace)["position"], *sinks(chosen.source)["position"]}
-    worst["sink"] = worst["position"].isin(sunk)
-    worst["at_tenth"] = (_at_tenth(model, chosen, worst, part) - start) / _TENTH / moved
-    kinds = [worst["sink"], moved * guessed < 0, moved.abs() > guessed.abs()]
-    worst["cause"] = np.select(kinds, ["sink", "turns", "flat"], "levels off")
-    order = "layer position token exact estimate exact_share estimate_share sink at_tenth cause"
-    return worst[order.split()]
+    frame["sink"] = frame["position"].isin(sunk)
+    frame["at_tenth"] = (_at_tenth(model, chosen, runs) - start) / _TENTH / moved.to_numpy()
+    kinds = [frame["sink"], moved * guessed < 0, moved.abs() > guessed.abs()]
+    frame["cause"] = np.select(kinds, ["sink", "turns", "flat"], "levels off")
+    return frame
+
+
+def worst_cells(exact: pd.DataFrame, guess: pd.DataFrame, k: int) -> dict[str, list[Any]]:
+    """The k cells of `cells` where `estimate` is furthest from it, the furthest first, as
+    `failures` takes them."""
+    both_maps = exact.merge(guess, on=["layer", "position"], suffixes=("", "_estimate"))
+    apart = (both_maps["value"] - both_maps["value_estimate"]).abs()
+    worst = both_maps.loc[apart.nlargest(k).index]
+    columns = ("layer", "position", "value", "value_estimate")
+    names = ("layers", "positions", "exact", "estimate")
+    return {name: worst[column].tolist() for name, column in zip(names, columns, strict=True)}
 
 
 @costs(lambda n_tokens, n_layers, params: 4 * n_tokens)
@@ -335,16 +353,12 @@ def _kl(model: Model, source: Trace, states: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _at_tenth(model: Model, chosen: Chosen, worst: pd.DataFrame, part: Part) -> pd.Series:
-    """The target a tenth of the way to the source's state, at some cells."""
-    runs = [
-        [(Place(int(layer), part), int(position))]
-        for layer, position in zip(worst["layer"], worst["position"], strict=True)
-    ]
+def _at_tenth(model: Model, chosen: Chosen, runs: Sequence[Sequence[Cell]]) -> NDArray[np.float64]:
+    """The target a tenth of the way to the source's state, in runs that are patched."""
     if not runs:
-        return pd.Series(dtype=float)
+        return np.zeros(0)
     states = together(model, chosen.trace, chosen.source, runs, _TENTH)
-    return pd.Series(values_of(model, states, chosen.ids).numpy(), index=worst.index)
+    return values_of(model, states, chosen.ids).numpy()
 
 
 def _two(layers: Sequence[int]) -> tuple[int, int]:

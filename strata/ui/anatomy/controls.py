@@ -17,6 +17,7 @@ CENTRED = (
     "sink rules that mean, unless it is left out."
 )
 _MOVED = "moved_sliders"  # value and why of each that was not moved by the learner
+TOLD = "told_moves"  # what this run of a page has said of them, each once, and at which
 STANDS = "stands"  # where the sliders of this run of a page stand, by their keys
 _EXPECTED = 4.0  # seconds that a press is remembered
 PACE = 0.8  # seconds that each layer stays while the layers are played
@@ -113,12 +114,13 @@ def move(key: str, value: Any, why: str, was: Any = None) -> None:
 
 def told_moved(key: str, value: Any, place: DeltaGenerator) -> Any:
     """The value of a slider, below which it is said what moved it and why, until somebody moves
-    it again."""
-    moved = st.session_state.get(_MOVED, {})
+    it again. Of several of which the same is to be said, below the first."""
+    moved, told = st.session_state.get(_MOVED, {}), st.session_state.setdefault(TOLD, {})
     if key in moved:
         to, text = moved[key]
         if to == value:
-            place.caption(text)
+            if told.setdefault(text, key) == key:
+                place.caption(text)
         else:
             del moved[key]
     return value

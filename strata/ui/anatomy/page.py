@@ -24,7 +24,7 @@ from strata.display.tokens import display_candidate, display_token
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, record, sidebar, style
 from strata.ui.anatomy.address import OF_CLASS, SPLIT, of_older_tokens, remember, whole_number
-from strata.ui.anatomy.controls import STANDS, move, stands, told_moved
+from strata.ui.anatomy.controls import STANDS, TOLD, move, stands, told_moved
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page as Page
 from strata.ui.anatomy.opened import only as only
@@ -45,7 +45,7 @@ def open_page(stem: str) -> Page:
     Raises StrataError when the model cannot be had or the prompt is refused; the frame shows it.
     """
     concept = concepts()[stem].CONCEPT
-    st.session_state[STANDS] = {}
+    st.session_state[STANDS], st.session_state[TOLD] = {}, {}
     with st.container(horizontal=True, vertical_alignment="center", key="title"):
         st.title(concept.title, anchor=False, width="content")
         drawn = style.room(40, "map")

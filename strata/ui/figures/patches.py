@@ -14,7 +14,7 @@ from strata import charts
 from strata.charts import Chart
 from strata.charts.patch import against_exact, effects, patch_map
 from strata.concepts.patching import words
-from strata.concepts.patching.views import pieces
+from strata.concepts.patching.views import pieces, worst_cells
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import draw, only, reading
@@ -156,7 +156,8 @@ def draw_estimate(patch: Patch) -> Tables:
     asked = {"part": patch.part, **patch.asked}
     exact = _cells(patch, "share")
     guessed = patch.page.ask("patching.estimate", **asked)
-    failed = patch.page.ask("patching.failures", k=_WORST, **asked)
+    worst_of: dict[str, Any] = worst_cells(exact, guessed, _WORST)
+    failed = patch.page.ask("patching.failures", **worst_of, **asked)
     shown, before = patch.page.all_shown, words.ends(patch.facts, patch.direction)[0]
     both = exact.merge(guessed, on=["layer", "position"], suffixes=("", "_estimate"))
     both = both.assign(exact=both["value"] - before, estimate=both["value_estimate"] - before)

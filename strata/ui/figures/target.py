@@ -4,6 +4,7 @@ learner types, or how far one of these is ahead of another."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -148,7 +149,7 @@ def _chosen(
     _restore(page, name, box)
     # The browser knows a choice by its label, and the first one's changes with the prompt: unless
     # it is set again, the old label would count as a typed word.
-    kept = st.session_state[box] = st.session_state[box]
+    kept = st.session_state[box] = _as_shown(page, st.session_state[box])
     if isinstance(kept, int) and kept not in (FIRST, *offered):
         text = str(page.ask("run.named", token_id=kept)["token"].iloc[0])
         offered = offered | {kept: (text, display_candidate(text))}
@@ -178,6 +179,17 @@ def _restore(page: Page, name: str, box: str) -> None:
     elif state.get(of) != page.model and isinstance(state[box], int):
         state[box] = FIRST
     state[of] = page.model
+
+
+def _as_shown(page: Page, choice: Any) -> Any:
+    """A typed word that is one token as pages show that, "␣Paris"; all else as it is."""
+    if not isinstance(choice, str):
+        return choice
+    try:
+        pieces = page.ask("run.target", word=choice)
+    except StrataError:
+        return choice
+    return choice if target.note(pieces) else str(pieces["shown"].iloc[0])
 
 
 def _of_word(page: Page, word: str, name: str) -> tuple[int, str] | None:

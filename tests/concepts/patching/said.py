@@ -80,10 +80,8 @@ def _of_elsewhere(run: Run) -> Iterator[Said]:
 
 
 def _of_estimate(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
-    exact, guess = (
-        view(run.model, run.trace, other).set_index(["layer", "position"])["value"]
-        for view in (views.cells, views.estimate)
-    )
+    maps = [view(run.model, run.trace, other) for view in (views.cells, views.estimate)]
+    exact, guess = (each.set_index(["layer", "position"])["value"] for each in maps)
     off = (guess - exact).abs()
     layer, position = off.idxmax()
     both = pd.DataFrame({"exact": exact, "estimate": guess}).sub(facts["other_value"])
@@ -95,7 +93,7 @@ def _of_estimate(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
     )
     sentence = words.estimate_reading(both.reset_index(), facts, run.shown)
     yield Said("estimate_reading", sentence, claims if wrong > 1 else claims[:1])
-    failed = views.failures(run.model, run.trace, other, k=1)
+    failed = views.failures(run.model, run.trace, other, **views.worst_cells(*maps, k=1))
     told = words.failures_reading(failed, facts, "restore", run.shown)
     yield Said("failures_reading", told, (f"layer {layer}", f"“{run.shown[position]}” (pos"))
 

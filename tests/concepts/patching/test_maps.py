@@ -25,7 +25,8 @@ from tests.plain import Plain
 
 COLUMNS = ["layer", "position", "token", "value", "share"]
 FAMILIES = (
-    "llama gpt2 gpt_neo bloom opt falcon-7b falcon-rw gemma2 granite phi lfm2 gpt_oss minicpm3"
+    "llama mistral qwen2 gpt2 gpt_neo bloom opt falcon-7b falcon-rw gemma2 granite phi lfm2 "
+    "gpt_oss minicpm3"
 ).split()
 TARGETS = ([7, 11], [5])
 SHARED = 2  # tokens that both prompts begin with
@@ -91,19 +92,36 @@ def test_what_is_wrong_on_tails_is_computed_otherwise(
     trace, source = traces(model)
     right = patch_map(model, trace, source, 7)
     known: WeakKeyDictionary[Model, Any] = WeakKeyDictionary()
-    monkeypatch.setattr(patching, "_ways", known)
+    monkeypatch.setattr(patching, "_known", known)
     mask = Tails._mask
     monkeypatch.setattr(Tails, "_mask", lambda self, own: torch.ones_like(mask(self, own)))
     again = patch_map(model, trace, source, 7)
     np.testing.assert_allclose(again["value"], right["value"], atol=1e-5)
-    assert known[model] == {("stream", False): 1}
+    assert known[model] == {("stream", False): (2, 9)}, "whole runs, right for 9 tokens"
+
+
+def test_a_longer_prompt_is_compared_again(
+    tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    trace, source = traces(model)
+    compared: list[int] = []
+    once = patching._compared
+    monkeypatch.setattr(patching, "_known", WeakKeyDictionary())
+    monkeypatch.setattr(
+        patching, "_compared", lambda *a: compared.append(len(a[1].tokens)) or once(*a)
+    )
+    ids = torch.stack([trace.token_ids, source.token_ids])
+    for n_tokens in (6, 9, 9, 7):
+        patch_map(model, *(model.capture_row(row[:n_tokens]) for row in ids), 7)
+    assert compared == [6, 9]
 
 
 def test_what_a_model_can_be_patched_on_is_remembered(tiny: Callable[[str], Model]) -> None:
-    for name, way in (("llama", None), ("gpt_neo", 1), ("lfm2", 1)):
+    for name, way in (("llama", 0), ("mistral", 0), ("qwen2", 0), ("gpt2", 1), ("gpt_neo", 2)):
         model = tiny(name)
         patch_map(model, *traces(model), 7)
-        assert patching._ways[model].get(("stream", False)) == way, name
+        assert patching._known[model]["stream", False][0] == way, name
 
 
 def test_only_cells_that_can_matter_are_computed(tiny: Callable[[str], Model]) -> None:

@@ -26,6 +26,7 @@ from strata.concepts.patching.views import (
     heads,
     parting,
     pieces,
+    worst_cells,
 )
 from strata.concepts.scaling.tables import places
 from strata.concepts.script import with_reader
@@ -69,7 +70,7 @@ def test_cells_are_those_of_the_map_that_can_matter(llama: Model) -> None:
 
 
 def test_pieces_from_the_top_down_make_the_whole(llama: Model) -> None:
-    assert pieces(30) == [(25, 30), (19, 24), (12, 18), (6, 11), (0, 5)]
+    assert pieces(30) == [(28, 30), (22, 27), (16, 21), (8, 15), (0, 7)]
     for n_layers in (1, 2, 3, 12, 80):
         for part in get_args(Part):
             layers = [la for low, high in pieces(n_layers, part) for la in range(low, high + 1)]
@@ -133,10 +134,20 @@ def test_heads_and_two_cells_are_those_of_the_contract(llama: Model) -> None:
     assert two.equals(pair(llama, other, clean, [7, 11], (1, 3), (2, 4)))
 
 
-def test_where_the_estimate_fails(llama: Model, twin: Callable[[str], Plain]) -> None:
+def test_where_the_estimate_fails(
+    llama: Model, twin: Callable[[str], Plain], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clean, other = llama.capture(CLEAN), llama.capture(OTHER)
-    frame = failures(llama, clean, OTHER, **IDS, k=4)
     exact, guess = cells(llama, clean, OTHER, **IDS), estimate(llama, clean, OTHER, **IDS)
+    ran: list[int] = []
+    with monkeypatch.context() as watched:
+        once = llama.forward
+        watched.setattr(llama, "forward", lambda *args: ran.append(1) or once(*args))
+        for name in ("patched", "slopes"):  # neither map is made anew
+            watched.delattr(f"strata.concepts.patching.tables.{name}")
+        watched.delattr("strata.concepts.patching.views.patched")
+        frame = failures(llama, clean, OTHER, **worst_cells(exact, guess, 4), **IDS)
+    assert len(ran) == 5, "the other prompt's run, and one for each cell"
     apart = (exact["value"] - guess["value"]).abs()
     np.testing.assert_allclose(
         (frame["exact"] - frame["estimate"]).abs(), sorted(apart, reverse=True)[:4], atol=1e-5
@@ -169,6 +180,7 @@ def test_the_doctor_says_what_does_not_fit(llama: Model) -> None:
 
 def test_what_views_refuse(llama: Model) -> None:
     clean = llama.capture(CLEAN)
+    worst = {"other": OTHER, "layers": [1], "positions": [3], "exact": [1.0], "estimate": [2.0]}
     refused: tuple[tuple[Any, dict[str, Any], str], ...] = (
         (cells, {"other": OTHER + " And"}, "part at position 2"),
         (cells, {"other": ""}, "empty"),
@@ -176,7 +188,8 @@ def test_what_views_refuse(llama: Model) -> None:
         (cells, {"other": OTHER, "layers": (2, 9)}, "Layers are 0 to 3"),
         (cells, {"other": OTHER, "part": "attn", "layers": (0, 2)}, "Layers are 1 to 3"),
         (estimate, {"other": OTHER, "target_id": 7, "against_id": 7}, "two different words"),
-        (failures, {"other": OTHER, "k": 0}, "number of cells"),
+        (failures, {**worst, "layers": [9]}, "Layer 9 does not exist"),
+        (failures, {**worst, "exact": []}, "two values are wanted each"),
         (heads, {"other": OTHER, "block": 3}, "Block 3 does not exist"),
         (both, {"other": OTHER, "first": (0, 99), "second": (1, 1)}, "Position 99"),
     )

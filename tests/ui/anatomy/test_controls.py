@@ -146,6 +146,26 @@ def test_a_slider_that_was_moved_says_so_until_it_is_moved_again(state: dict[str
     assert drawn(12) == (6, []), "what is back is the learner's"
 
 
+def test_what_moves_several_sliders_alike_is_told_once(state: dict[str, Any]) -> None:
+    place: Any = Slide(state)
+
+    def drawn() -> list[str]:
+        place.told, state[controls.TOLD] = [], {}
+        for key in ("one", "two", "three"):
+            controls.told_moved(key, state[key], place)
+        return list(place.told)
+
+    for key, value in (("one", 15), ("two", 15), ("three", 4)):
+        state[key] = 0
+        controls.move(key, value, "this step of the lesson begins so")
+    said = [f"Moved from 0 to {to}: this step of the lesson begins so." for to in (15, 4)]
+    assert drawn() == said == drawn()
+    controls.told_moved("one", 15, place)
+    assert place.told == [*said, said[0]], "a part that is drawn anew keeps its line"
+    state["one"] = 3
+    assert drawn() == said, "below the second then"
+
+
 def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
     place: Any = Slide(state)
     controls.move("factor", 0.5, "this step of the lesson begins so")
