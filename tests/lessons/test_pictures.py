@@ -18,7 +18,7 @@ from tests.charts.forms import FORMS
 GUESSES = {
     "none": None,
     "a line": Guess("figure", "x", (1.0,)),
-    "a level": Guess("figure", "y", (0.5,)),
+    "a level": Guess("figure", "y", (1.0,)),
     "a curve": Guess("figure", "y", points=((0, 0.1), (2, 0.4))),
 }
 
@@ -89,6 +89,31 @@ def test_a_guessed_position_is_a_column_of_cells() -> None:
     assert picture.count('stroke="#c2185b"') == n_layers
     assert "Your guess is in magenta" in picture
     assert gone is chart, "a token that the figure leaves out"
+
+
+def test_a_guessed_count_is_that_many_of_the_first_bars() -> None:
+    chart = FORMS["bars"]()
+    for count, n_outlined in ((1, 1), (2, 2), (50, len(chart.frame))):
+        [picture] = as_pictures([as_spec(with_guess(chart, Guess("f", "count", (float(count),))))])
+        assert picture.count('stroke="#c2185b"') == n_outlined
+
+
+def test_guessed_layers_are_cells_of_the_token_that_was_asked_about() -> None:
+    chart = FORMS["heatmap"]()
+    n_positions = chart.frame["position"].nunique()
+    for values, at, n_cells in (((0.0, 1.0), 1, 2), ((1.0,), None, n_positions)):
+        [picture] = as_pictures([as_spec(with_guess(chart, Guess("f", "y", values, at=at)))])
+        assert picture.count('stroke="#c2185b"') == n_cells
+
+
+def test_a_guessed_position_is_one_cell_of_a_matrix_of_tokens() -> None:
+    chart = FORMS["token_matrices, large"]()
+    drawn = with_guess(chart, Guess("f", "x", position=2, at=0))
+    [picture] = as_pictures([as_spec(drawn)])
+    assert picture.count('stroke="#c2185b"') == 1
+    filters = drawn.spec["layer"][-1]["transform"]
+    assert [each["filter"]["range"] for each in filters] == [[0, 0], [2, 2]], "column, then row"
+    assert with_guess(chart, Guess("f", "x", position=99, at=0)) is chart
 
 
 def test_what_cannot_be_drawn_costs_only_itself() -> None:
