@@ -101,7 +101,9 @@ def _is_text(layer: Spec) -> bool:
 
 
 def _named(guess: Guess) -> list[str]:
-    """A guessed token in words."""
+    """A guessed token, or how many, in words."""
+    if guess.axis == "count":
+        return [f"the first {guess.values[0]:.0f}"]
     token = guess.token
     if token is None:
         return []

@@ -91,29 +91,26 @@ def test_a_guessed_position_is_a_column_of_cells() -> None:
     assert gone is chart, "a token that the figure leaves out"
 
 
-def test_a_guessed_count_is_that_many_of_the_first_bars() -> None:
-    chart = FORMS["bars"]()
-    for count, n_outlined in ((1, 1), (2, 2), (50, len(chart.frame))):
-        [picture] = as_pictures([as_spec(with_guess(chart, Guess("f", "count", (float(count),))))])
-        assert picture.count('stroke="#c2185b"') == n_outlined
-
-
-def test_guessed_layers_are_cells_of_the_token_that_was_asked_about() -> None:
-    chart = FORMS["heatmap"]()
-    n_positions = chart.frame["position"].nunique()
-    for values, at, n_cells in (((0.0, 1.0), 1, 2), ((1.0,), None, n_positions)):
-        [picture] = as_pictures([as_spec(with_guess(chart, Guess("f", "y", values, at=at)))])
-        assert picture.count('stroke="#c2185b"') == n_cells
-
-
-def test_a_guessed_position_is_one_cell_of_a_matrix_of_tokens() -> None:
-    chart = FORMS["token_matrices, large"]()
-    drawn = with_guess(chart, Guess("f", "x", position=2, at=0))
-    [picture] = as_pictures([as_spec(drawn)])
-    assert picture.count('stroke="#c2185b"') == 1
-    filters = drawn.spec["layer"][-1]["transform"]
-    assert [each["filter"]["range"] for each in filters] == [[0, 0], [2, 2]], "column, then row"
-    assert with_guess(chart, Guess("f", "x", position=99, at=0)) is chart
+def test_what_a_guess_names_is_outlined_among_the_marks_that_are_there() -> None:
+    """Of bars the first so many, of layers the cells of the token that was asked about, of tokens
+    the cell of both."""
+    bars, cells, tokens = (FORMS[name]() for name in ("bars", "heatmap", "token_matrices, large"))
+    n_positions = cells.frame["position"].nunique()
+    guesses = (
+        (bars, Guess("f", "count", (1.0,)), 1),
+        (bars, Guess("f", "count", (50.0,)), len(bars.frame)),
+        (cells, Guess("f", "y", (0.0, 1.0), at=1), 2),
+        (cells, Guess("f", "y", (1.0,)), n_positions),
+        (tokens, Guess("f", "x", position=2, at=0), 1),
+    )
+    drawn = [with_guess(chart, guess) for chart, guess, _ in guesses]
+    pictures = as_pictures([as_spec(chart) for chart in drawn])
+    for (_, guess, n_outlined), picture in zip(guesses, pictures, strict=True):
+        assert picture.count('stroke="#c2185b"') == n_outlined, guess
+    assert "the first 50" in pictures[1]
+    column, row = drawn[-1].spec["layer"][-1]["transform"]
+    assert (column["filter"]["range"], row["filter"]["range"]) == ([0, 0], [2, 2])
+    assert with_guess(tokens, Guess("f", "x", position=99, at=0)) is tokens
 
 
 def test_what_cannot_be_drawn_costs_only_itself() -> None:
