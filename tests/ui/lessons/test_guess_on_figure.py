@@ -1,4 +1,4 @@
-"""Where a guess is drawn: on the figure that the question names, while that is of what was asked."""
+"""A guess is drawn on the figure that its question names, while that is of what was asked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def question(stem: str, measure: str) -> Question:
     return next(q for q in asked if q is not None and q.measure == f"{stem}.{measure}")
 
 
-def left(monkeypatch: pytest.MonkeyPatch, asked: Question, guess: Any, **state: Any) -> Drawn | None:
+def left(
+    monkeypatch: pytest.MonkeyPatch, asked: Question, guess: Any, **state: Any
+) -> Drawn | None:
     """What is left for the page, whose sliders stand as `state` says."""
     monkeypatch.setattr(st, "session_state", state)
     _draw_on_figure(asked, Guess(0, 0, "v", "m", "job", guess, None, Verdict("wrong", "")), RUN)
