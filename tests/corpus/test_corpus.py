@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -333,41 +332,6 @@ def test_texts_are_read_once_for_all_views_and_learners(counted: tuple[Model, li
         assert len(calls) > n_calls
     drawn = sample(model, fitting(model, split(OWN[0])), n=50)
     pd.testing.assert_frame_equal(first, gaussian_baseline.summary(drawn, 1))
-
-
-def test_who_leaves_in_the_middle_comes_back_to_what_was_read(
-    counted: tuple[Model, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each text is read once, and the states are those of a reading that nobody left."""
-    model, calls = counted
-    monkeypatch.setattr(sampling, "_BATCH_TOKENS", 1)  # a text each
-    reading, waits, went_on = model.capture_many, Event(), Event()
-
-    def read(texts: list[str], **how: bool) -> list[Any]:
-        if len(calls) == 2:
-            waits.set()
-            assert went_on.wait(60)
-        return reading(texts, **how)
-
-    monkeypatch.setattr(model, "capture_many", read)
-    texts = fitting(model, split(OWN[0]))
-    assert len(texts) > 3
-    job = Job(
-        view="gaussian_baseline.summary",
-        model=model.name,
-        prompts=OWN,
-        sample={"corpus": "own", "n": 50},
-        params={"layer": 1},
-    )
-    with engine_of(model) as engine:
-        future = engine.submit(job)
-        assert waits.wait(60)
-        future.cancel()
-        went_on.set()
-        found = engine.run(job)
-        assert calls == [1] * len(texts)
-    drawn = sample(model, texts, n=50, skip_sinks=True)
-    pd.testing.assert_frame_equal(found, gaussian_baseline.summary(drawn, 1))
 
 
 def test_the_shipped_passages_are_the_default(tiny: Callable[[str], Model]) -> None:
