@@ -91,8 +91,7 @@ def _field(
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
     typed = question.kind == "token"
     # A form is sent by Enter too, and with it comes what is being typed.
-    place = st.form(f"typed_{name}", border=False) if typed else st.container()
-    with place:
+    with st.form(f"typed_{name}", border=False) if typed else st.container():
         guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
         press = st.form_submit_button if typed else st.button
         pressed = press(
