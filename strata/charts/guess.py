@@ -1,5 +1,5 @@
-"""A learner's guess over a figure: a line where a layer or value was guessed, a drawn curve, or the
-bar of a guessed token."""
+"""A learner's guess over a figure: a line where a layer or value was guessed, a drawn curve, the
+bar of a guessed token, or those of the figure's own marks that were guessed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from strata.charts.titled import BETWEEN
 from strata.display.tokens import display_percent, distinct
 
 GUESS = "#c2185b"
+Ranges = dict[str, tuple[float, float]]  # by column, ends included
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class GuessedToken:
 
 @dataclass(frozen=True)
 class Guess:
-    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), a
-    curve of (layer, value) points, a next token among bars, or the position of a token in a column
-    of cells."""
+    """Where a guess lies on the figure of that key: a value on an axis, a band (two values), how
+    many of the first bars (the axis "count"), a curve of (layer, value) points, a next token among
+    bars, or a token of the prompt by its position. `at` is the position that was asked about."""
 
     figure: str
     axis: str
@@ -40,21 +41,18 @@ class Guess:
     points: tuple[tuple[int, float], ...] = ()
     token: GuessedToken | None = None
     position: int | None = None
+    at: int | None = None
 
 
 def with_guess(chart: Chart, guess: Guess) -> Chart:
     """The chart with the guess over it, in a colour of its own, named in the subtitle. A token that
-    is not among the bars gets one; a figure without bars of tokens, or without cells of the
-    position, stays as it is."""
-    if (
-        guess.position is not None
-        and not (chart.frame.get("position", pd.Series()) == guess.position).any()
-    ):
-        return chart
-    if guess.token is not None:
-        if "token_id" not in chart.frame:
-            return chart
+    is not among the bars gets one; a figure without bars of tokens, or without marks of what was
+    guessed, stays as it is."""
+    if guess.token is not None and "token_id" in chart.frame:
         chart = _with_bar(chart, guess.token)
+    outlined = _outlined(chart, guess)
+    if outlined is not None and not _are(chart.frame, outlined).any():
+        return chart
     spec = dict(chart.spec)
     if "layer" not in spec:  # a single view becomes the first of several
         single: Spec = {
@@ -68,7 +66,8 @@ def with_guess(chart: Chart, guess: Guess) -> Chart:
     else:
         shared = spec.get("encoding", {})
     of_the_marks = {channel: None for channel in shared if channel not in ("x", "y")}
-    marks = _marks(guess, _first_encodings(spec, shared))
+    axes = _first_encodings(spec, shared)
+    marks = _marks(guess, axes) if outlined is None else _around(outlined, axes, spec["layer"])
     marks = [{**mark, "encoding": {**of_the_marks, **mark["encoding"]}} for mark in marks]
     layers = _below_numbers(spec["layer"], marks)
     title = spec.get("title")
@@ -102,7 +101,9 @@ def _is_text(layer: Spec) -> bool:
 
 
 def _named(guess: Guess) -> list[str]:
-    """A guessed token in words."""
+    """A guessed token, or how many, in words."""
+    if guess.axis == "count":
+        return [f"the first {guess.values[0]:.0f}"]
     token = guess.token
     if token is None:
         return []
@@ -149,15 +150,48 @@ def _first_encodings(spec: Spec, shared: Spec) -> Spec:
     return found
 
 
-def _marks(guess: Guess, axes: Spec) -> list[Spec]:
-    if guess.position is not None:
-        cell = {"type": "rect", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 2}
-        only = {"filter": {"field": "position", "equal": guess.position}}
-        return [{"transform": [only], "mark": cell, "encoding": axes}]
+def _outlined(chart: Chart, guess: Guess) -> Ranges | None:
+    """By which columns, and from what to what, a guess names marks that the figure has already;
+    None where it is drawn as marks of its own."""
     if guess.token is not None:
-        bar = {"type": "bar", "fillOpacity": 0, "stroke": GUESS, "strokeWidth": 3}
-        only = {"filter": {"field": "token_id", "equal": guess.token.token_id}}
-        return [{"transform": [only], "mark": bar, "encoding": axes}]
+        return {"token_id": (guess.token.token_id, guess.token.token_id)}
+    if guess.axis == "count":
+        return {"order": (0, guess.values[0] - 1)}
+    if guess.position is not None and {"a", "b"} <= set(chart.frame):  # a matrix of tokens
+        asked = (-1, -1) if guess.at is None else (guess.at, guess.at)
+        return {"a": asked, "b": (guess.position, guess.position)}
+    if guess.position is not None:
+        return {"position": (guess.position, guess.position)}
+    if guess.values and guess.axis == "y" and _has_layers_as_rows(chart):
+        layers: Ranges = {"layer": (min(guess.values), max(guess.values))}
+        return layers if guess.at is None else {**layers, "position": (guess.at, guess.at)}
+    return None
+
+
+def _has_layers_as_rows(chart: Chart) -> bool:
+    row = chart.spec.get("encoding", {}).get("y", {})
+    return row.get("field") == "layer" and row.get("type") == "ordinal"
+
+
+def _are(frame: pd.DataFrame, ranges: Ranges) -> pd.Series:
+    """Which rows are in all of these ranges."""
+    found = pd.Series(True, frame.index)
+    for name, (low, high) in ranges.items():
+        found &= frame[name].between(low, high) if name in frame else False
+    return found
+
+
+def _around(ranges: Ranges, axes: Spec, layers: Sequence[Spec]) -> list[Spec]:
+    """An outline of each of the figure's marks in these ranges."""
+    only = [{"filter": {"field": name, "range": [*ends]}} for name, ends in ranges.items()]
+    first = layers[0].get("mark")
+    bar = (first if isinstance(first, str) else (first or {}).get("type")) == "bar"
+    mark = {"type": "bar" if bar else "rect", "fillOpacity": 0, "stroke": GUESS}
+    mark["strokeWidth"] = 3 if bar else 2
+    return [{"transform": only, "mark": mark, "encoding": axes}]
+
+
+def _marks(guess: Guess, axes: Spec) -> list[Spec]:
     if guess.points:
         rows = [{"guess_x": layer, "guess_y": value} for layer, value in guess.points]
         drawn = {"x": _channel("x", axes, "guess_x"), "y": _channel("y", axes, "guess_y")}

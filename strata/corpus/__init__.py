@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from strata.corpus.sampling import Sample, Source, sample
+    from strata.corpus.sampling import Reading, Sample, Source, sample
 else:
 
     def __getattr__(name: str) -> Any:
@@ -20,4 +20,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Sample", "Source", "sample"]
+__all__ = ["Reading", "Sample", "Source", "sample"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -105,6 +105,79 @@ class Sample:
         )
 
 
+@dataclass(eq=False)
+class Reading:
+    """A sample on the way: which positions of which texts, and the states of what has been read.
+
+    It can be left between two batches, by whatever `progress` raises, and gone on with later.
+    """
+
+    texts: tuple[str, ...]
+    lengths: dict[int, int]  # tokens of each text drawn
+    text: NDArray[np.int64]  # (n,)
+    position: NDArray[np.int64]  # (n,)
+    stream: Tensor  # (L + 1, n, D) float32
+    writes: Tensor  # (2, L, n, D)
+    keep: NDArray[np.bool_]  # (n,) False: a sink, to be left out
+    n_asked: int
+    n_available: int
+    skip_sinks: bool
+    tokens: dict[int, tuple[str, ...]] = field(default_factory=dict)  # of the texts read so far
+    checks: list[ModelCheck] = field(default_factory=list)
+    refusal: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held for the states, in bytes."""
+        return sum(t.numel() * t.element_size() for t in (self.stream, self.writes))
+
+    def finished(self, model: Model, progress: Progress | None = None) -> Sample:
+        """The sample, once the texts that are missing are read. `progress` is called before each
+        batch. InputError where fewer than 4 positions are left."""
+        of = {i: self.lengths[i] for i in np.unique(self.text).tolist()}
+        for batch in _batches({i: n for i, n in of.items() if i not in self.tokens}):
+            if progress is not None:
+                n_read, n_texts = len(self.tokens), len(self.lengths)
+                progress(n_read / n_texts, f"Reading text {n_read + 1} of {n_texts}")
+            self._read(model, batch)
+        left = torch.from_numpy(np.flatnonzero(self.keep))
+        if len(left) < FEWEST:
+            raise InputError(
+                "Nearly all of these tokens are attention sinks; include them, or use other texts."
+            )
+        stream, writes = self.stream, self.writes
+        if len(left) < len(self.keep):
+            stream, writes = stream[:, left], writes[:, :, left]
+        return Sample(
+            texts=self.texts,
+            tokens=self.tokens,
+            text=self.text[self.keep],
+            position=self.position[self.keep],
+            stream=stream,
+            writes=None if self.refusal else writes,
+            refusal=self.refusal,
+            n_asked=self.n_asked,
+            n_available=self.n_available,
+            n_sinks=len(self.keep) - len(left),
+            check=_worst(self.checks),
+        )
+
+    def _read(self, model: Model, batch: list[int]) -> None:
+        traces = model.capture_many([self.texts[i] for i in batch], states_only=True)
+        self.checks.append(traces[0].check)
+        for i, trace in zip(batch, traces, strict=True):
+            [rows] = np.nonzero(self.text == i)
+            self.stream[:, rows] = trace.hidden[:, self.position[rows]]
+            if trace.writes is None:
+                self.refusal = trace.refusal
+            else:
+                self.writes[:, :, rows] = trace.writes[:, :, self.position[rows]]
+            if self.skip_sinks:
+                norms = sinks.norms_of(trace.hidden)
+                self.keep[rows] = ~sinks.which(norms)[self.position[rows]]
+            self.tokens[i] = trace.tokens
+
+
 def require_room(model: Model, n: int, n_bytes: int) -> None:
     """InputError if n positions take more than `n_bytes`: 3 L + 1 states of D numbers each."""
     each = (3 * model.n_layers + 1) * model.d_model * torch.float32.itemsize
@@ -125,20 +198,26 @@ def draw(
 
     Only a listed text is ever fetched, see `strata.corpus.datasets.read`.
     """
+    return begun(model, source, prompts, progress).finished(model, progress)
+
+
+def begun(
+    model: Model, source: Source, prompts: Sequence[str], progress: Progress | None = None
+) -> Reading:
+    """The same before a text is read."""
     # A passage longer than the model reads is cut, not halved: they are told apart by their number.
     texts = [fitting(model, [text])[0] for text in passages().values()]
     if source.corpus != "strata":
         if source.corpus != "own":
             prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]
         texts = fitting(model, [passage for prompt in prompts for passage in split(prompt)])
-    return sample(
+    return _begun(
         model,
         texts,
         source.n,
         source.seed,
         skip_first=source.skip_first,
         skip_sinks=source.skip_sinks,
-        progress=progress,
     )
 
 
@@ -163,6 +242,14 @@ def sample(
     rule of `hidden_states.sinks`, are left out too. `progress` is called before each batch and may
     raise. InputError where a text is refused, or where fewer than 4 positions can be had. Seed 001.
     """
+    reading = _begun(model, texts, n, seed, skip_first=skip_first, skip_sinks=skip_sinks)
+    return reading.finished(model, progress)
+
+
+def _begun(
+    model: Model, texts: Sequence[str], n: int, seed: int, *, skip_first: bool, skip_sinks: bool
+) -> Reading:
+    """The positions of a sample, drawn; nothing of it is read yet."""
     if not FEWEST <= n <= MOST:
         raise InputError(f"A sample has {FEWEST} to {MOST:,} positions, not {n:,}.")
     rng = np.random.default_rng(seed)
@@ -184,46 +271,17 @@ def sample(
     chosen = rng.permutation(available)[:n]
     text, position = text[chosen], position[chosen]
 
-    tokens: dict[int, tuple[str, ...]] = {}
-    stream = torch.empty(model.n_layers + 1, len(chosen), model.d_model)
-    writes = torch.empty(2, model.n_layers, len(chosen), model.d_model)
-    refusal, checks, keep = "", [], np.ones(len(chosen), dtype=bool)
-    for batch in _batches({i: lengths[i] for i in np.unique(text).tolist()}):
-        if progress is not None:
-            progress(
-                len(tokens) / len(lengths), f"Reading text {len(tokens) + 1} of {len(lengths)}"
-            )
-        traces = model.capture_many([texts[i] for i in batch], states_only=True)
-        checks.append(traces[0].check)
-        for i, trace in zip(batch, traces, strict=True):
-            tokens[i] = trace.tokens
-            [rows] = np.nonzero(text == i)
-            stream[:, rows] = trace.hidden[:, position[rows]]
-            if trace.writes is None:
-                refusal = trace.refusal
-            else:
-                writes[:, :, rows] = trace.writes[:, :, position[rows]]
-            if skip_sinks:
-                keep[rows] = ~sinks.which(sinks.norms_of(trace.hidden))[position[rows]]
-    left = torch.from_numpy(np.flatnonzero(keep))
-    if len(left) < FEWEST:
-        raise InputError(
-            "Nearly all of these tokens are attention sinks; include them, or use other texts."
-        )
-    if len(left) < len(keep):
-        stream, writes = stream[:, left], writes[:, :, left]
-    return Sample(
+    return Reading(
         texts=tuple(texts),
-        tokens=tokens,
-        text=text[keep],
-        position=position[keep],
-        stream=stream,
-        writes=None if refusal else writes,
-        refusal=refusal,
+        lengths=lengths,
+        text=text,
+        position=position,
+        stream=torch.empty(model.n_layers + 1, len(chosen), model.d_model),
+        writes=torch.empty(2, model.n_layers, len(chosen), model.d_model),
+        keep=np.ones(len(chosen), dtype=bool),
         n_asked=n,
         n_available=available,
-        n_sinks=len(keep) - len(left),
-        check=_worst(checks),
+        skip_sinks=skip_sinks,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from strata.concepts import views
-from strata.corpus import Sample
+from strata.corpus import Reading, Sample
 from strata.edits import source_prompts
 from strata.engine.cache import ByteCache, table_bytes
 from strata.engine.desk import Desk, Future
@@ -78,7 +78,7 @@ class LocalEngine:
         self.traces: ByteCache[TraceKey, Trace] = ByteCache(
             settings.trace_cache_bytes, lambda trace: trace.n_bytes
         )
-        self.samples: ByteCache[SampleKey, Sample] = ByteCache(
+        self.samples: ByteCache[SampleKey, Sample | Reading] = ByteCache(
             settings.sample_cache_bytes, lambda sample: sample.n_bytes
         )
         self.results: ByteCache[str, Answer] = ByteCache(

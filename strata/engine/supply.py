@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from strata.concepts.views import TRACE, View, supplied
-from strata.corpus import Sample, sampling
+from strata.corpus import Reading, Sample, sampling
 from strata.edits import Edit, source_prompts
 from strata.engine.cache import ByteCache
 from strata.engine.cost import token_passes
@@ -18,7 +18,7 @@ from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.runner import Runner, can_share
-from strata.errors import InputError
+from strata.errors import CancelledError, InputError
 from strata.model.device import free_memory
 from strata.model.hooks import between_blocks
 from strata.runtime.stepping_aside import step_aside
@@ -40,7 +40,7 @@ class Stores(Protocol):
 
     desk: Desk
     traces: ByteCache[TraceKey, Trace]
-    samples: ByteCache[SampleKey, Sample]
+    samples: ByteCache[SampleKey, Sample | Reading]  # whole, or as far as they were read
 
 
 class Supply:
@@ -117,15 +117,23 @@ class Supply:
         return max((len(self.model.encode(prompt)) for prompt in prompts if prompt), default=0)
 
     def _sample(self, work: Work) -> Sample:
-        """The states that the job asks for, captured once for all who ask for the same."""
+        """The states that the job asks for, captured once for all who ask for the same. Who leaves
+        in the middle finds what was read when they come back."""
         source = work.job.source
         key = self.name, source, work.job.prompts
-        sample = self.house.samples.get(key)
-        if sample is None:
+        found = self.house.samples.get(key)
+        if isinstance(found, Sample):
+            return found
+        progress = partial(self._note, work)
+        if found is None:
             sampling.require_room(self.model, source.n, self.house.samples.max_bytes)
-            progress = partial(self._note, work)
-            sample = sampling.draw(self.model, source, work.job.prompts, progress)
-            self.house.samples.put(key, sample)
+            found = sampling.begun(self.model, source, work.job.prompts, progress)
+        try:
+            sample = found.finished(self.model, progress)
+        except CancelledError:
+            self.house.samples.put(key, found)
+            raise
+        self.house.samples.put(key, sample)
         return sample
 
     def _trace(self, work: Work) -> Trace:

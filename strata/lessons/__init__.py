@@ -88,7 +88,8 @@ class Question(_Data):
     without: tuple[int | str, ...] = Field((), strict=False)  # positions that can be no answer
     unit: str = ""
     figure: str = ""  # key of the figure on which the guess is drawn
-    axis: Literal["x", "y"] = "x"  # of that figure, on which a single guess lies
+    # Of that figure, on which a single guess lies; "count": it is how many of the first marks.
+    axis: Literal["x", "y", "count"] = "x"
     right: str = ""
     close: str = ""
     wrong: str = ""

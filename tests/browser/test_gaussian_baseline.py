@@ -46,6 +46,12 @@ def test_the_fit_and_the_pair(page: Page, small_address: str) -> None:
 def test_one_dimension_is_two_spikes_and_says_why(page: Page, small_address: str) -> None:
     visit(page, small_address, "?dims=1")
     expect(page.get_by_text("only two directions")).to_be_visible()
+    # And on a phone no prompt, which plays no part here, keeps the figure off the screen.
+    page.set_viewport_size({"width": 390, "height": 844})
+    box = chart(page, "Residual stream").bounding_box()
+    assert box
+    assert box["y"] < 720
+    expect(page.get_by_test_id("stMain").get_by_role("textbox", name="Prompt")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

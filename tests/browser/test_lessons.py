@@ -54,7 +54,7 @@ def answer(page: Page, question: Question) -> None:
     if question.kind == "choice":
         box.get_by_test_id("stRadio").locator("label").nth(1).click()
     elif question.kind == "token":
-        # Committed by one press, though the field has not been left.
+        # Committed by Enter, though the field has not been left.
         box.get_by_role("textbox", name="Your answer").press_sequentially("word")
     elif question.kind == "position":
         box.get_by_role("combobox").click()
@@ -72,7 +72,10 @@ def answer(page: Page, question: Question) -> None:
             expect(box.locator('[class*="st-key-moved_"]')).to_have_count(number + 1)
     button = page.locator(".st-key-commit_0 button")
     expect(button).to_be_enabled()
-    button.click()
+    if question.kind == "token":
+        page.keyboard.press("Enter")
+    else:
+        button.click()
     expect(box.locator('[class*="st-key-verdict_"]')).to_be_in_viewport()
     settled(page)
 
@@ -91,6 +94,8 @@ def play(page: Page, step: Step) -> None:
             settled(page)
         answer(page, question)
         reveal(page, tall=question.kind == "curve")
+        if question.figure == "strip_at":
+            expect(page.get_by_role("button", name="your guess")).to_have_count(1)
     expect(page.locator(".st-key-foot")).to_be_visible()
     settled(page)
 

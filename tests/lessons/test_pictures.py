@@ -18,7 +18,7 @@ from tests.charts.forms import FORMS
 GUESSES = {
     "none": None,
     "a line": Guess("figure", "x", (1.0,)),
-    "a level": Guess("figure", "y", (0.5,)),
+    "a level": Guess("figure", "y", (1.0,)),
     "a curve": Guess("figure", "y", points=((0, 0.1), (2, 0.4))),
 }
 
@@ -89,6 +89,28 @@ def test_a_guessed_position_is_a_column_of_cells() -> None:
     assert picture.count('stroke="#c2185b"') == n_layers
     assert "Your guess is in magenta" in picture
     assert gone is chart, "a token that the figure leaves out"
+
+
+def test_what_a_guess_names_is_outlined_among_the_marks_that_are_there() -> None:
+    """Of bars the first so many, of layers the cells of the token that was asked about, of tokens
+    the cell of both."""
+    bars, cells, tokens = (FORMS[name]() for name in ("bars", "heatmap", "token_matrices, large"))
+    n_positions = cells.frame["position"].nunique()
+    guesses = (
+        (bars, Guess("f", "count", (1.0,)), 1),
+        (bars, Guess("f", "count", (50.0,)), len(bars.frame)),
+        (cells, Guess("f", "y", (0.0, 1.0), at=1), 2),
+        (cells, Guess("f", "y", (1.0,)), n_positions),
+        (tokens, Guess("f", "x", position=2, at=0), 1),
+    )
+    drawn = [with_guess(chart, guess) for chart, guess, _ in guesses]
+    pictures = as_pictures([as_spec(chart) for chart in drawn])
+    for (_, guess, n_outlined), picture in zip(guesses, pictures, strict=True):
+        assert picture.count('stroke="#c2185b"') == n_outlined, guess
+    assert "the first 50" in pictures[1]
+    column, row = drawn[-1].spec["layer"][-1]["transform"]
+    assert (column["filter"]["range"], row["filter"]["range"]) == ([0, 0], [2, 2])
+    assert with_guess(tokens, Guess("f", "x", position=99, at=0)) is tokens
 
 
 def test_what_cannot_be_drawn_costs_only_itself() -> None:

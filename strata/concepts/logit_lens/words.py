@@ -7,7 +7,7 @@ import pandas as pd
 
 from strata.concepts.logit_lens.written import settled_layers
 from strata.concepts.target import TargetId, times_as_likely
-from strata.display.tokens import digits, display_candidate, part_of, percent, with_shown
+from strata.display.tokens import digits, display_candidate, fixed, part_of, percent, with_shown
 
 
 def sentence(
@@ -169,12 +169,12 @@ def attribution_reading(
         chance = f" (rank {end['rank']:,}, {percent(end['prob'])})"
     start = f"At position {position}, {parts} parts and the biases"
     top = int(shown["logit"].argmax())
-    most = f"{_part(shown, top)} adds most, {shown['logit'].iloc[top]:+.2f}."
+    most = f"{_part(shown, top)} adds most, {_signed(shown['logit'].iloc[top])}."
     if against == "raw":
-        capped = f", {cap * np.tanh(total / cap):.3f} after the cap" if cap else ""
+        capped = f", {fixed(cap * np.tanh(total / cap))} after the cap" if cap else ""
         said = (
-            f"{start} add up to {total:.3f}{capped}; the model's own logit of {name} is "
-            f"{end['own']:.3f}{chance}."
+            f"{start} add up to {fixed(total)}{capped}; the model's own logit of {name} is "
+            f"{fixed(end['own'])}{chance}."
         )
     else:
         other = f"“{display_candidate(end['other'])}”" if end["other"] else "the average token"
@@ -193,20 +193,21 @@ def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) ->
         if apart == top:
             return ""
         return (
-            f"Against the average token it is {_part(mean, apart)}, {left:+.2f}: what tells a "
+            f"Against the average token it is {_part(mean, apart)}, {_signed(left)}: what tells a "
             "token from most others need not tell it from this one."
         )
     if largest == apart:
         return ""
     adds, leaves = raw["logit"].iloc[largest], mean["logit"].iloc[largest]
     common = (
-        f"{adds - leaves:+.2f} to the average token too, which leaves {leaves:+.2f}: what changes "
-        "all logits alike changes no probability."
+        f"{_signed(adds - leaves)} to the average token too, which leaves {_signed(leaves)}: what "
+        "changes all logits alike changes no probability."
     )
     if against == "raw":
-        that = f"Against the average token {_part(mean, apart)} adds most, {left:+.2f}."
+        that = f"Against the average token {_part(mean, apart)} adds most, {_signed(left)}."
         return f"But it gives {common} {that}"
-    return f"To the bare logit {_part(raw, largest)} adds most, {adds:+.2f}, but it gives {common}"
+    most = f"{_part(raw, largest)} adds most, {_signed(adds)}"
+    return f"To the bare logit {most}, but it gives {common}"
 
 
 def _signed(value: float) -> str:

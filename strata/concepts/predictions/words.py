@@ -42,6 +42,8 @@ def held(top: pd.DataFrame) -> str:
     those = "The likeliest token alone holds" if half == 1 else f"The {half} likeliest tokens hold"
     if most == half:
         return f"{those} 90% of the probability."
+    if half == len(top):
+        return f"{those} half of the probability."
     more = f"the {len(top)} here hold {all_of_it}" if most is None else f"{most} hold 90%"
     return f"{those} half of the probability, {more}."
 

@@ -149,7 +149,9 @@ def controls_reading(
         less = "lowers the difference" if minus else "makes it less likely"
         most = f"It {less} after no block at all."
     elif worst["worse"] == 0:
-        most = f"So it does at {at}: there this direction matters, not the push alone."
+        more = len(beyond) > chance
+        that = ": there this direction matters, not the push alone"
+        most = f"So it does at {at}{that if more else ', yet at no more blocks than by chance'}."
     else:
         pushes = part_of(int(worst["worse"]), n_seeds, "random run")
         hurts = "any push hurts there" if 2 * worst["worse"] >= n_seeds else "it hardly stands out"

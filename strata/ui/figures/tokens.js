@@ -33,7 +33,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.type = "button";
     button.textContent = token.shown;
     button.title = token.tip;
-    button.setAttribute("aria-label", token.tip);
+    const guessed = position === data.guessed;
+    button.setAttribute("aria-label", guessed ? `${token.tip}, your guess` : token.tip);
+    button.classList.toggle("guessed", guessed);
     button.setAttribute("aria-pressed", String(position === data.chosen));
     if (token.level === null) button.classList.add("none");
     else button.style.setProperty("--level", token.level);
@@ -61,6 +63,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const none = document.createElement("span");
   none.className = "ramp none";
   legend.append(part(data.low, ramp, data.high), part(none, data.none));
+  if (buttons[data.guessed]) {
+    const mine = document.createElement("span");
+    mine.className = "ramp mine";
+    legend.append(part(mine, "your guess"));
+  }
   const head = document.createElement("div");
   head.className = "head";
   const [heading, about] = ["b", "span"].map((name) => document.createElement(name));

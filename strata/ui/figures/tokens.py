@@ -36,7 +36,8 @@ def token_strip(
     slider: str,
 ) -> None:
     """Tokens as buttons, under a heading and what they are of; `title` says what they are for. The
-    legend says what both ends of the tint mean, and tokens with `none`.
+    legend says what both ends of the tint mean, and tokens with `none`. A lesson's guess at a token
+    is marked, where it names the strip by its key, "strip_" and the slider's.
 
     A click moves the slider with the session-state key `slider` to the token's position.
     """
@@ -47,9 +48,11 @@ def token_strip(
             st.session_state[slider] = position
 
     key = f"strip_{slider}"
+    guess = st.session_state.get("drawn_guess")
     data = {
         "tokens": tokens,
         "chosen": int(chosen),
+        "guessed": guess.position if guess is not None and guess.figure == key else None,
         "heading": heading,
         "about": about,
         "title": title,

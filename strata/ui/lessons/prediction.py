@@ -54,7 +54,8 @@ def predict(
         else:
             _told_without(question, run)
         component("strata_to_figure", __file__, ("to_figure.js",), "to_figure.css")(
-            key="to_figure", data={"figure": question.figure}
+            key="to_figure",
+            data={"figure": question.figure, "drawn": "drawn_guess" in st.session_state},
         )
         return False
     hints()
@@ -88,15 +89,18 @@ def _field(
 ) -> None:
     lesson, n_layers, attempt = place.lesson, run.about["n_layers"], len(mine)
     name = f"guess_{lesson.stem}_{place.number}_{attempt}"
-    guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
-    pressed = st.button(
-        "Commit my second try" if mine else "Commit my prediction",
-        type="primary" if ready else "secondary",
-        # What is being typed comes with the press itself.
-        disabled=not ready or (guess is None and question.kind != "token"),
-        key=f"commit_{attempt}",
-        width="stretch",
-    )
+    typed = question.kind == "token"
+    # A form is sent by Enter too, and with it comes what is being typed.
+    with st.form(f"typed_{name}", border=False) if typed else st.container():
+        guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
+        press = st.form_submit_button if typed else st.button
+        pressed = press(
+            "Commit my second try" if mine else "Commit my prediction",
+            type="primary" if ready else "secondary",
+            disabled=not ready or (guess is None and not typed),
+            key=f"commit_{attempt}",
+            width="stretch",
+        )
     if not ready:
         st.caption("Set up the page first: the answer is measured on its run.")
     if pressed and guess is None:
@@ -168,9 +172,8 @@ def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
         if token is None:
             return
     if all(isinstance(value, int | float) for value in values):
-        drawn = Drawn(
-            question.figure, question.axis, tuple(map(float, values)), points, token, position
-        )
+        at, numbers = _asked_at(question, run).get("position"), tuple(map(float, values))
+        drawn = Drawn(question.figure, question.axis, numbers, points, token, position, at)
         st.session_state["drawn_guess"] = drawn
 
 
@@ -187,9 +190,11 @@ def _is_shown(question: Question, run: Run) -> bool:
     prompt = state.get("at_of", (run.prompt,))[0]
     position = state.get("at", last) if prompt == run.prompt else last
     layer = state.get("layer", run.about["n_layers"])
-    is_cell = question.figure.startswith("cell")  # the one figure whose layer is a slider's
-    return position == asked.get("position", position) and (
-        not is_cell or layer == asked.get("layer", layer)
+    shows_all = question.kind == "position" or question.figure == "norms"  # of the tokens
+    # The figures whose layer is a slider's.
+    of_one_layer = question.figure.startswith(("cell", "matrix"))
+    return (shows_all or position == asked.get("position", position)) and (
+        not of_one_layer or layer == asked.get("layer", layer)
     )
 
 

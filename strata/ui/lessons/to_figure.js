@@ -4,9 +4,10 @@ export default function ({ data, parentElement }) {
   if (!button) {
     button = document.createElement("button");
     button.type = "button";
-    button.textContent = "See it in the figure";
     parentElement.appendChild(button);
   }
+  // A guess that the figure has no place for stays in words.
+  button.textContent = data.drawn ? "See your guess in the figure" : "See the figure";
   button.onclick = () => {
     const main = document.querySelector("[data-testid=stMain]");
     const name = data.figure && CSS.escape(data.figure);

@@ -246,6 +246,7 @@ def test_reading(model: Model) -> None:
             [0.3, 0.3, 0.1],
             "The 2 likeliest tokens hold half of the probability, the 3 here hold 70%.",
         ),
+        ([0.3, 0.25], "The 2 likeliest tokens hold half of the probability."),
         ([0.03, 0.02], "The 2 likeliest tokens hold 5% of the probability."),
     ],
 )

@@ -170,6 +170,8 @@ def test_the_reading_tells_a_block_that_matters_from_any_push() -> None:
     assert "It makes it less likely after no block at all." in better
     many = words.controls_reading(made(*[(-3.0, -2.0, calm)] * 5), "x")
     assert "at all 5 blocks (by chance alone at about 1 of 5)" in many
+    few = words.controls_reading(made((-3.0, -2.0, [-1.1]), *[(-1.5, -2.0, [-1.6])] * 4), "x")
+    assert "costs most (−2.00 nats), yet at no more blocks than by chance. Left" in few
 
 
 def test_a_sink_among_the_pushed_tokens_is_told_of() -> None:
