@@ -183,13 +183,11 @@ def _norms(
         how = projected(model, block, output)
     except ModelError:
         return missing
-    return [
-        tuple(
-            float(how.added(part[head], head).norm(dim=-1).mean())
-            for part in (there, whole - there)
-        )
-        for head in range(n_heads)
-    ]
+
+    def mean_norm(part: Tensor, head: int) -> float:
+        return float(how.added(part[head], head).norm(dim=-1).mean())
+
+    return [(mean_norm(there, head), mean_norm(whole - there, head)) for head in range(n_heads)]
 
 
 # -- what there is, and whether it is right ------------------------------------------------------
