@@ -58,11 +58,12 @@ def test_a_click_chooses_and_the_link_restores_it(page: Page, small_address: str
     small = chart(page, "The heads of block").locator("canvas")
     box = small.bounding_box()
     assert box
-    small.click(position={"x": 12, "y": 0.35 * box["height"]})  # the first tile
-    eventually_asks(page, which="own", head="0")
+    second = {"x": box["width"] / 3 + 12, "y": 0.35 * box["height"]}
+    small.click(position=second)  # the first tile is of the head that writes most
+    eventually_asks(page, which="Choose", head="1")
     settled(page)
     told = reading(page)
-    expect(told).to_contain_text("Head 0 of block")
+    expect(told).to_contain_text("Head 1 of block")
     before = told.inner_text()
     page.goto(page.url)
     settled(page)
