@@ -288,8 +288,10 @@ def test_import_rules(patterns: list[str], forbidden: set[str]) -> None:
 
 def test_only_the_model_imports_transformers() -> None:
     users = {p for p in sources("strata/**/*.py", "pages/*.py") if "transformers" in packages(p)}
-    names = ("generation", "load", "model", "opened", "second_opinion")
-    allowed = {f"strata/model/{name}.py" for name in names}
+    allowed = {
+        f"strata/model/{name}.py"
+        for name in ("generation", "load", "model", "opened", "second_opinion")
+    }
     assert users == {ROOT / name for name in allowed}
 
 

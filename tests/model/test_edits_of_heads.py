@@ -34,6 +34,10 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
 
 def change_of(edit: Edit, hand: Eager, model: Model) -> Callable[[Tensor], Tensor]:
     """(T, width) that a head hands on -> what stands there after the edit."""
+    given = torch.empty(0)
+    if isinstance(edit, Replace):  # before any hook is there
+        block = edit.block if edit.source.block is None else edit.source.block
+        given = hand.handed_on(model.encode(edit.source.prompt), block)[edit.head]
 
     def change(rows: Tensor) -> Tensor:
         at = list(range(len(rows)) if edit.positions is None else edit.positions)
@@ -44,8 +48,6 @@ def change_of(edit: Edit, hand: Eager, model: Model) -> Callable[[Tensor], Tenso
             case Skip():
                 rows[at] = 0
             case Replace(source=source):
-                block = edit.block if source.block is None else source.block
-                given = hand.handed_on(model.encode(source.prompt), block)[edit.head]
                 places = at if edit.positions else range(len(given))
                 rows[list(places)] = given[list(source.positions or places)]
         return rows

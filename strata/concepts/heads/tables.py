@@ -184,10 +184,10 @@ def _norms(
     except ModelError:
         return missing
 
-    def mean_norm(part: Tensor, head: int) -> float:
+    def norm(part: Tensor, head: int) -> float:
         return float(how.added(part[head], head).norm(dim=-1).mean())
 
-    return [(mean_norm(there, head), mean_norm(whole - there, head)) for head in range(n_heads)]
+    return [(norm(there, head), norm(whole - there, head)) for head in range(n_heads)]
 
 
 # -- what there is, and whether it is right ------------------------------------------------------
