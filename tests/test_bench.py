@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_benches_of_this_process_report_every_row(
         "lens top 5",
         "grid with entropy",
         *["sweep over 3 blocks"] * 2,
-        "patch map",
+        *["patch map"] * min(2, os.cpu_count() or 1),
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)

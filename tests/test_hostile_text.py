@@ -41,6 +41,7 @@ PLAIN = {  # what a concept's program is told, by type, where it must be told so
     "float": 0.5,
     "str": "model.layers",
     "str | None": "model.norm",
+    "Json": "[]",
     "Sequence[str]": ["mlp"],
     "Sequence[int]": [1],
     "TargetId": 1,

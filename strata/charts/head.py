@@ -29,6 +29,7 @@ PICKED = "picked"
 _INK = "#1f2330"  # with a white edge it shows on any ground
 _CANVAS = {"embedOptions": {"renderer": "canvas"}}
 _SHARE = "Attention weight"
+_ABOVE: Spec = {"orient": "top", "gradientLength": 160}  # leaves the width to the figure
 # Most weights are small, and the few large ones would leave them all one colour.
 _ROOT: Spec = {"scheme": MAGNITUDE, "type": "pow", "exponent": 0.5}
 
@@ -79,8 +80,7 @@ def pattern(
                 "legend": {
                     "title": _SHARE,
                     "format": ".0%",
-                    "orient": "top",
-                    "gradientLength": 160,
+                    **_ABOVE,
                     "values": [0, most / 10, 0.4 * most, most],
                 },
             },
@@ -230,10 +230,9 @@ def head_map(
                 "scale": scale,
                 "legend": {
                     "title": legend,
-                    "orient": "right",
+                    **_ABOVE,
                     "values": marks,
                     "format": number,
-                    "gradientLength": min(200, max(80, height * n_heads)),
                 },
             },
             "tooltip": told,
@@ -244,7 +243,7 @@ def head_map(
         "encoding": {"x": x, "y": y},
     }
     layers = [cells, *({**here, "mark": mark} for mark in _outlined(5, 2.5))]
-    tall = max(150, 130 + height * n_heads)
+    tall = max(200, 180 + height * n_heads)
     return Chart(frame, {**BASE, "title": title, "layer": layers}, reading, tall)
 
 
@@ -289,7 +288,7 @@ def over_weight(
         ends = [{"weight": 0, "part": 0}, {"weight": 1, "part": 1}]
     last = max(1, int(frame["block"].max())) if len(frame) else 1
     colours = scale_of(DEPTH, domain=[0, last])
-    colour = depth(field="block", scale=colours, legend={"title": "Block", "format": "d"})
+    colour = depth(field="block", scale=colours, legend={"title": "Block", "format": "d", **_ABOVE})
     told = [tip("block", "Block", "d"), tip("head", "Attention head", "d")]
     told += [tip("label", "Token that is read")] * ("label" in frame)
     told += [tip("weight", _SHARE, ".1%"), _TIPS[y]]
@@ -321,7 +320,7 @@ def over_weight(
         for way, side, off in (("<", "left", 9), (">=", "right", -9))
     ]
     spec = {**BASE, "title": title, "layer": [rule, point, ring, *named]}
-    return Chart(frame, spec, reading, 420)
+    return Chart(frame, spec, reading, 450)
 
 
 def named_apart(frame: pd.DataFrame, wanted: pd.Series, span: float) -> pd.DataFrame:
@@ -380,7 +379,7 @@ def changed(
             "x": x,
             "y": y,
             "color": colour,
-            "tooltip": [tip("name", "Edit"), tip("value", "Logits", ".4f")],
+            "tooltip": [tip("name", "Edit"), tip("value", "Nats", ".4f")],
         },
     }
     middle: Spec = {

@@ -16,6 +16,8 @@ from strata.model.head_slices import projection
 if TYPE_CHECKING:
     from strata.model import Model
 
+Json = str  # a value written as JSON, as a table holds it
+
 
 @quick
 def modules(model: Model) -> pd.DataFrame:
@@ -59,10 +61,10 @@ def script(
     blocks: str,
     norm: str | None,
     n_heads: int,
-    projection: str,
-    behind: str,
-    scales: str,
-    residual: str = "[]",
+    projection: Json,
+    behind: Json,
+    scales: Json,
+    residual: Json = "[]",
     logit_scale: float = 1.0,
     block: int = 0,
     target_id: TargetId = 0,

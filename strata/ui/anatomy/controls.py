@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.ui.anatomy.address import remember, whole_number
 
@@ -131,20 +132,36 @@ def _in_words(value: Any) -> str:
 
 
 def bounded_slider(
-    label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
+    label: str,
+    low: int,
+    high: int,
+    default: int,
+    key: str,
+    place: DeltaGenerator,
+    *,
+    brought: bool = False,
 ) -> int:
     """A slider whose limits change with the model or part: what is beyond them becomes default,
     and where all is the default, who has all keeps all. Where there is nothing to choose it says
-    so. The address keeps the choice."""
+    so. The address keeps the choice, also that of a slider which a click on a figure has `brought`
+    onto the page: what Streamlit binds writes nothing there before somebody moves it."""
     if low == high:  # a slider of one value is an error
         place.text(f"{label}: {low}, the only one")
         return stands(key, low)
     state, kept = st.session_state, f"{key}_most"
+    if brought:
+        context, asked = get_script_run_ctx(), whole_number(st.query_params.get(key, ""))
+        if key not in state or (context and context.is_history_navigation):
+            state[key] = default if asked is None else asked
     had_all = state.get(key) == state.get(kept) and default == high
     if key in state and (had_all or not low <= state[key] <= high):
         move(key, default, f"here it goes from {low} to {high}")
     state[kept] = high
-    chosen = int(place.slider(label, low, high, default, key=key, bind="query-params"))
+    if brought:
+        chosen = int(place.slider(label, low, high, default, key=key))
+        remember(key, None if chosen == default else str(chosen))
+    else:
+        chosen = int(place.slider(label, low, high, default, key=key, bind="query-params"))
     return stands(key, told_moved(key, chosen, place))
 
 

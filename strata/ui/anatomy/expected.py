@@ -17,8 +17,9 @@ _ON_A_CORE, _WEIGHT = 1.5, 0.5  # times as long, before the first; of the latest
 _TOLD_BY_PROGRESS = 0.15  # from here on how far it is says more than what was expected
 # Seconds on a core: for a state, epoch and neighbour of UMAP; for two states whose distance is
 # taken, once to find neighbours and once to judge the map; for a token of an edited run and a
-# parameter of the blocks.
+# parameter of the blocks, of which a run goes through half on average.
 _STEP, _DISTANCE, _PARAMETER = 9.5e-8, 4.3e-7, 1.7e-11
+_HEAD, _PUSHES = 64, 9  # numbers of a usual head, and how often one is pushed at random
 _paces: dict[str, float] = {}
 
 
@@ -107,6 +108,11 @@ def _expected(
         verb = "takes" if runs == 1 else "take"
         noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"
         return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
+    if view == "heads.changed":
+        runs = about["d_model"] / _HEAD + _PUSHES
+        passed = 12 * about["d_model"] ** 2 * (n_layers - params["block"])
+        noun = f"Changing a head in {_some(n_tokens, 'token')}, and its controls, takes"
+        return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
     return None
 
 

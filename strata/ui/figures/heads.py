@@ -14,6 +14,7 @@ from strata.charts import Chart
 from strata.charts import head as forms
 from strata.concepts.heads import words
 from strata.errors import StrataError
+from strata.ui.anatomy.address import remember
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import say
@@ -102,15 +103,20 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
     block, head = int(top["block"]), int(top["head"])
     if which == "own":
         return _by_hand(seen, block, head, st.container())
+    for key in ("block", "head"):
+        remember(key, None)
     return block, head
 
 
 def _by_hand(seen: Seen, block: int, head: int, place: DeltaGenerator) -> tuple[int, int]:
     """Two sliders, at first at a block and a head."""
     one, other = place.columns(2, gap="medium")
-    block = bounded_slider("Block", 0, seen.page.n_layers - 1, block, "block", one)
+    block = bounded_slider("Block", 0, seen.page.n_layers - 1, block, "block", one, brought=True)
     n_heads = max(1, int(seen.page.ask("heads.shape")["heads"][block]))
-    return block, bounded_slider("Attention head", 0, n_heads - 1, head, "head", other)
+    head = min(head, n_heads - 1)  # of another block
+    return block, bounded_slider(
+        "Attention head", 0, n_heads - 1, head, "head", other, brought=True
+    )
 
 
 def _pick(mark: dict[str, Any], block: int | None = None) -> None:

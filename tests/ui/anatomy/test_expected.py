@@ -48,6 +48,14 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     assert beside is not None
     assert beside.sentence.startswith("330 edited runs of 170 tokens take about ")
     assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
+    middle = expect("heads.changed", ABOUT, 150, 0, {"block": 15, "head": 3, "factor": 0.0})
+    assert middle is not None
+    assert 4 < middle.on_a_core < 8  # measured: 5.6 s, 18 runs of half the blocks
+    assert middle.sentence.startswith("Changing a head in 150 tokens, and its controls, takes ")
+    last = expect("heads.changed", ABOUT, 150, 0, {"block": 29, "head": 3, "factor": 0.0})
+    assert last is not None
+    assert last.on_a_core == pytest.approx(middle.on_a_core / 15)
+    assert last.sentence == ""
 
 
 def test_what_takes_long_is_offered_with_less_in_it() -> None:

@@ -1,0 +1,93 @@
+"""Attention heads in a browser: a pattern and its table, clicks that choose, what a link keeps."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+from playwright.sync_api import Page, expect
+
+from tests.browser import screen
+from tests.browser.screen import (
+    Watch,
+    chart,
+    eventually_asks,
+    popover,
+    reading,
+    said,
+    settled,
+    type_prompt,
+)
+
+
+def visit(page: Page, address: str, query: str = "") -> None:
+    screen.visit(page, f"{address}/heads{query}")
+    screen.no_exception(page)
+
+
+def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
+    page: Page, address: str
+) -> None:
+    watch = Watch(page)
+    visit(page, address)
+    expect(reading(page)).to_contain_text(
+        "Head 4 of block 23 reads at “␣is” (position 4) most of all “␣France” (position 3), 90%"
+    )
+    expect(chart(page, "Who reads whom in head 4 of block 23")).to_be_visible()
+    expect(chart(page, "The heads of block 23, small")).to_be_visible()
+    popover(page, "Download")
+    with page.expect_download() as started:
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="CSV").first.click()
+    frame = pd.read_csv(io.BytesIO(started.value.path().read_bytes()))
+    sums = frame.groupby("query")["weight"].sum()
+    assert len(sums) == 5
+    assert (abs(sums - 1) < 1e-5).all()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Who wrote it").click()
+    expect(page.locator(".st-key-reading_explains")).to_contain_text("1 writes a tenth of that")
+    expect(page.locator(".st-key-reading_sums")).to_contain_text("add up to what its attention")
+    page.get_by_role("tab", name="Change a head").click()
+    expect(reading(page)).to_contain_text("(77% to 14%)")
+    assert watch.complaints == []
+    assert watch.outside(address) == []
+
+
+def test_a_click_chooses_and_the_link_restores_it(page: Page, small_address: str) -> None:
+    watch = Watch(page)
+    visit(page, small_address)
+    small = chart(page, "The heads of block").locator("canvas")
+    box = small.bounding_box()
+    assert box
+    second = {"x": box["width"] / 3 + 12, "y": 0.35 * box["height"]}
+    small.click(position=second)  # the first tile is of the head that writes most
+    eventually_asks(page, which="Choose", head="1")
+    settled(page)
+    told = reading(page)
+    expect(told).to_contain_text("Head 1 of block")
+    before = told.inner_text()
+    page.goto(page.url)
+    settled(page)
+    expect(told).to_have_text(before)
+    page.get_by_role("tab", name="Who wrote it").click()
+    figure = chart(page, "What each head adds")
+    expect(figure).to_be_visible()
+    settled(page)
+    figure.locator("svg .mark-rect.role-mark path").first.click()
+    eventually_asks(page, block="0")
+    assert watch.complaints == []
+
+
+def test_short_and_hostile_prompts_and_a_missing_second_one(page: Page, small_address: str) -> None:
+    visit(page, small_address, "?view=Change+a+head&change=Take+from+another+prompt&pair=own")
+    expect(said(page, "note").filter(has_text="Write a second prompt")).to_be_visible()
+    page.get_by_role("textbox", name="Your second prompt").fill("<img src=y onerror=hacked=1>")
+    page.keyboard.press("Enter")
+    expect(reading(page)).to_contain_text("taken from the other prompt")
+    for text in ("<img src=x onerror=hacked=1>", "a"):
+        for tab in ("Who reads whom", "The sink", "Who wrote it", "Change a head"):
+            page.get_by_role("tab", name=tab).click()
+            settled(page)
+            screen.no_exception(page)
+        type_prompt(page, text)
+        settled(page)
+    assert page.evaluate("window.hacked") is None
