@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 # One thread: of a tiny product most time would go by waiting for the other, on a busy machine a
 # hundred times what the product takes. What is about threads asks for `two_threads`.
 torch.set_num_threads(1)
+_MAIN = sys.modules["__main__"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,6 +86,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
 def pytest_collection_finish() -> None:
     """What was imported stays, so no collection of garbage has to look through it again."""
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """A page that a test runs takes the place of the main module, and a process that is started
+    then runs that page first, and ends with it."""
+    sys.modules["__main__"] = _MAIN
 
 
 @pytest.fixture(scope="session")

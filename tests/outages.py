@@ -78,7 +78,7 @@ def read_only(url: str, on: bool) -> None:
 def folder_instead_of_file(
     folder: Path, servers: Callable[[], Server] | None = None
 ) -> Iterator[Place]:
-    file, aside = folder / "strata.sqlite", folder / "aside"
+    file, aside, nowhere = (folder / name for name in ("strata.sqlite", "aside", "nowhere"))
 
     def away() -> None:
         with closing(sqlite3.connect(file)) as connection:  # a file without its log is whole
@@ -88,14 +88,17 @@ def folder_instead_of_file(
                     break
                 time.sleep(0.05)
         aside.mkdir()
-        for each in folder.glob("strata.sqlite*"):
+        (aside / file.name).hardlink_to(file)
+        # At no moment is there nothing in its place, where who looks would begin a new database.
+        nowhere.symlink_to(aside)
+        nowhere.replace(file)
+        for each in folder.glob("strata.sqlite-*"):
             each.rename(aside / each.name)
-        file.mkdir()
 
     def back() -> None:
-        file.rmdir()
-        for each in aside.iterdir():
+        for each in aside.glob("strata.sqlite-*"):
             each.rename(folder / each.name)
+        (aside / file.name).replace(file)
 
     yield Place(str(file), away, back)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -86,8 +86,8 @@ def save_many(path: str) -> list[str]:
 
 
 def test_processes_start_and_write_at_the_same_time(path: Path) -> None:
-    with get_context("spawn").Pool(3) as pool:
-        answers = pool.map(save_many, [str(path)] * 3, chunksize=1)
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:  # it says when a process is lost
+        answers = list(pool.map(save_many, [str(path)] * 3))
     ids = [id for answer in answers for id in answer]
     store = PromptStore(Database(path))
     assert len(set(ids)) == 75
