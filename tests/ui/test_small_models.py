@@ -121,7 +121,7 @@ def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
         arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view}, "scan")
         app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
         assert not app.exception, app.exception[0].message
-        told = [each.value for each in app.get("text") if "this mamba model" in each.value]
+        told = [each.value for each in app.text if "this mamba model" in each.value]
         assert len(told) == 1, (view, told)
         assert told[0].endswith(("work.", "parts are.")), told
         assert not app.get("vega_lite_chart")
