@@ -67,7 +67,7 @@ def test_a_click_chooses_and_the_link_restores_it(page: Page, small_address: str
     before = told.inner_text()
     page.goto(page.url)
     settled(page)
-    expect(told).to_have_text(before)
+    expect(told).to_have_text(before, use_inner_text=True)
     page.get_by_role("tab", name="Who wrote it").click()
     figure = chart(page, "What each head adds")
     expect(figure).to_be_visible()

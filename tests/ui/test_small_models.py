@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from strata.engine import LocalEngine, Settings
 from strata.ui.server import resources
+from tests.families import build as families
 from tests.tiny import build
 
 PAGES = Path(__file__).parents[2] / "pages"
@@ -24,16 +25,22 @@ PROMPT = "the cat sat on a mat ."
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The pages' engine knows one model, `small`."""
-    folder = tmp_path_factory.mktemp("small")
+    """The pages' engine knows two models: `small`, and `scan`, which has no attention."""
+    folder = tmp_path_factory.mktemp("models")
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="."))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>").save_pretrained(folder)
-    build("llama", num_hidden_layers=1, vocab_size=len(WORDS)).save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+    networks = {
+        "small": build("llama", num_hidden_layers=1, vocab_size=len(WORDS)),
+        "scan": families.build("mamba"),
+    }
     listed = folder / "models.toml"
-    listed.write_text(
-        f'[[model]]\nid = "small"\nsource = "folder"\npath = "{folder}"\nlicence = "none"\n'
-    )
+    with listed.open("w") as file:
+        for name, network in networks.items():
+            tokenizer.save_pretrained(folder / name)
+            network.save_pretrained(folder / name)
+            file.write(f'[[model]]\nid = "{name}"\nsource = "folder"\n')
+            file.write(f'path = "{folder / name}"\nlicence = "none"\n')
     patch = pytest.MonkeyPatch()
     patch.setenv("STRATA_MODELS", str(listed))
     engine = LocalEngine(Settings())
@@ -45,7 +52,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     resources.models.cache_clear()
 
 
-def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, without imports above
+# Run by itself, without the imports above.
+def page(path: str, prompt: str, chosen: dict, model: str = "small") -> None:
     import runpy
 
     import streamlit as st
@@ -54,7 +62,7 @@ def page(path: str, prompt: str, chosen: dict) -> None:  # run by itself, withou
 
     for name, value in {"text": prompt, **chosen}.items():
         st.session_state.setdefault(name, value)
-    st.session_state["choice"] = Choice("small", prompt, st.container())
+    st.session_state["choice"] = Choice(model, prompt, st.container())
     runpy.run_path(path)
 
 
@@ -106,6 +114,18 @@ def test_a_short_prompt_has_a_whole_page(
     assert not app.error
     assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
     assert not [chart.proto.alt for chart in app.get("vega_lite_chart") if empty(chart.proto)]
+
+
+def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
+    for view in ("Who reads whom", "The sink", "Who wrote it", "Change a head"):
+        arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view}, "scan")
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert not app.exception, app.exception[0].message
+        told = [each.value for each in app.text if "this mamba model" in each.value]
+        assert len(told) == 1, (view, told)
+        assert told[0].endswith(("work.", "parts are.")), told
+        assert not app.get("vega_lite_chart")
+        assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
 
 
 def empty(chart: Any) -> bool:
