@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bench.measure import Row, Timed, take_turns
 from bench.text import prompt_of
+from strata.concepts.lens_tables import WIDEST
 from strata.concepts.logit_lens import grid, lens
-from strata.concepts.logit_lens.tables import WIDEST
 from strata.model import load_model
 from strata.trace import Trace
 

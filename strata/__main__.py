@@ -13,7 +13,7 @@ from typing import Any
 
 from strata import __version__
 from strata.classroom.commands import add_parser as add_class_parser
-from strata.errors import StrataError
+from strata.errors import InputError, StrataError
 from strata.weights import sources
 from strata.weights.catalogue import catalogue, resolve
 
@@ -92,9 +92,42 @@ def _parser() -> argparse.ArgumentParser:
         "generate on the converted folder",
     )
     check.set_defaults(run=_check)
+    _fit_parser(commands)
     _lessons_parser(commands)
     add_class_parser(commands)
     return parser
+
+
+def _fit_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fit = commands.add_parser(
+        "fit-lens",
+        help="fit a Jacobian lens to a model",
+        description="Fit a Jacobian lens to a model and keep it, so that the page of that name "
+        "reads the model by it. It takes about a minute of a core for 48 tokens of a model of 135 "
+        "million weights, and grows with weights and width. A fit that is broken off goes on where "
+        "it stopped when the same command is given again.",
+        epilog="example: python -m strata fit-lens smollm2-135m --count 32",
+    )
+    fit.add_argument("name", metavar="NAME", help=NAME_HELP)
+    fit.add_argument(
+        "--texts",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="text files to fit on, cut into passages; by default Strata's own passages",
+    )
+    fit.add_argument("--count", type=int, default=16, help="passages, from the first; 16")
+    fit.add_argument("--skip", type=int, default=16, help="first positions to leave out; 16")
+    fit.add_argument("--max-tokens", type=int, default=48, help="tokens of each passage; 48")
+    fit.add_argument("--device", help="cpu, cuda, mps; by default the best there is")
+    fit.add_argument("--dtype", help="float32, float16 or bfloat16; by default the catalogue's")
+    fit.add_argument(
+        "--random-blocks",
+        metavar="SEED",
+        type=int,
+        help="fit to the model with random blocks instead, which shows what the blocks learned",
+    )
+    fit.set_defaults(run=_fit_lens)
 
 
 def _lessons_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -235,6 +268,54 @@ def _agrees(model: Any, against: str) -> bool:
         elif not each.difference <= limit:
             print(f"logits after {each.text!r}: {each.difference:.2g} apart")
     return all(each.same_tokens and each.difference <= limit for each in found)
+
+
+def _fit_lens(chosen: argparse.Namespace) -> int:
+    from strata.corpus import passages
+    from strata.model import load_model
+    from strata.model.fingerprint import fingerprint
+    from strata.model.fitted import place
+    from strata.model.jacobian import fit
+
+    model = load_model(chosen.name, chosen.device, chosen.dtype, _progress())
+    if chosen.random_blocks is not None:
+        model = model.random_twin(chosen.random_blocks)
+    texts = [
+        piece
+        for file in chosen.texts or ()
+        for piece in passages.split(passages.decoded(_content(file))[0])
+    ]
+    texts = passages.fitting(model, texts or list(passages.passages().values()))
+    if chosen.count < 1:
+        raise InputError("Fit on at least one passage.")
+    needed = chosen.skip + 2
+    usable = [text for text in texts if len(model.encode(text)) >= needed][: chosen.count]
+    if not usable:
+        raise InputError(f"No passage of these texts has {needed} tokens; give longer ones.")
+    final = place(fingerprint(model))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    keep = final.with_suffix(".unfinished")
+    lens = fit(model, usable, chosen.skip, chosen.max_tokens, _progress(), keep)
+    lens.save(final)
+    keep.unlink(missing_ok=True)
+    _clear_line()
+    print(final)
+    told = f"{lens.n_texts} texts, {lens.n_positions:,} positions"
+    if lens.n_texts > 1:
+        n = max(lens.changes)
+        told += (
+            f"; at the worst layer the last texts changed it by {max(lens.changes[n]):.0%}, and "
+            f"the fits of two halves have a cosine of {min(lens.halves):.2f}"
+        )
+    print(told)
+    return 0
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}).") from None
 
 
 def _check_lessons(chosen: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ ROOMS = {
     "storage": "nouns runtime",
     "model": "nouns runtime weights",
     "corpus": "nouns runtime weights model",
-    "concepts": "nouns display model corpus",
+    "concepts": "nouns runtime display model corpus",
     "concepts/*": "nouns runtime display model corpus concepts",
     "engine": "nouns runtime weights model corpus concepts",
     "lessons": "nouns display storage corpus concepts engine",

@@ -47,7 +47,13 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
     dashes = [_DASHES[i // len(_TOKENS) % len(_DASHES)] for i in range(len(tokens))]
     legend: Spec | None = None
     if len(tokens) > FEW:
-        legend = {"orient": "bottom", "columns": 4, "labelLimit": 110, "symbolType": "stroke"}
+        columns = {"expr": "width < 340 ? 2 : 4"}
+        legend = {
+            "orient": "bottom",
+            "columns": columns,
+            "labelLimit": 110,
+            "symbolType": "stroke",
+        }
     colour = {**kinds, "scale": {"domain": list(tokens), "range": colours}, "legend": legend}
     return {
         **BASE,

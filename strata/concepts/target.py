@@ -63,6 +63,21 @@ def target(model: Model, word: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["spelling", "position", "token_id", "token", "shown"])
 
 
+def target_token(model: Model, word: str) -> int:
+    """The id of a word that is one token, after a space if it is one there. InputError for a word
+    of several tokens, and as `target`."""
+    frame = target(model, word)
+    for spelling in dict.fromkeys(frame["spelling"]):
+        token_ids = frame["token_id"][frame["spelling"] == spelling]
+        if len(token_ids) == 1:
+            return int(token_ids.iloc[0])
+    bare = typed_word(word) or word
+    raise InputError(
+        f"“{display_token(bare)}” is several tokens here, and only one can be followed: choose a "
+        "word of one token."
+    )
+
+
 @quick
 def named(model: Model, token_id: int) -> pd.DataFrame:
     """One token of the vocabulary by its id, one row: token_id, token, shown. InputError unless

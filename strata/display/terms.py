@@ -37,8 +37,8 @@ TERMS = {
     "stretches each dimension by a fixed weight.",
     "cosine": "How alike two states point, whatever their length: 1 the same way, 0 at right "
     "angles, -1 opposite ways.",
-    "lens": "Short for logit lens: a way to read a state from inside the model as if it were the "
-    "last, by the final norm and the head.",
+    "lens": "A way to read a state from inside the model as next tokens; without another name the "
+    "logit lens, which gives it to the final norm and the head as if it were the last.",
 }
 PROOF = {  # what the identities at the foot of a page say
     "lens": "Strata reads the last layer's state through the model's final norm and head, and "

@@ -89,6 +89,18 @@ class Architecture:
         norm, head = (copy.deepcopy(m).float() for m in (self.norm, self.head))
         return replace(self, norm=norm, head=head)
 
+    def moved(self, network: Any) -> Architecture:
+        """The same of another network of this form, with what was fitted to this one."""
+        there = locate(network)
+        scales = [[w.scale for w in (*a, *m)] for a, m in zip(self.attn, self.mlp, strict=True)]
+        return replace(
+            there._scaled(scales) if self.has_writes else there,
+            norm=there.finish if self.norm_path is None else there.norm,
+            norm_path=self.norm_path,
+            logit_scale=self.logit_scale,
+            residual=self.residual,
+        )
+
     @property
     def has_writes(self) -> bool:
         """Whether there are modules to read the writes of."""

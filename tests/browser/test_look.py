@@ -123,16 +123,20 @@ def screen(
     def opened_once(stem: str, size: str, ground: str) -> Page:
         nonlocal shown
         # The real model's figures where there is least room for them. A sample of its states takes
-        # a minute, and looks like any other.
-        is_small = stem == "gaussian_baseline" or (size == "desk" and not thorough)
+        # a minute, as do a word's beams, and looks like any other.
+        is_small = stem in ("gaussian_baseline", "jacobian_lens") or (
+            size == "desk" and not thorough
+        )
         server = small_address if is_small else address
         if (url := f"{server}/{stem}") != shown:
             # A pair of prompts is needed there, and the first example is of one.
             prompt = "" if stem == "patching" else "?example=pattern"
+            # The small model has no fitted lens, and the beam of a word needs none.
+            beam = "&view=The+beam+of+a+word&passages=2" if stem == "jacobian_lens" else ""
             if shown:  # a browser remembers that a phone put the sidebar away
                 page.evaluate("localStorage.clear()")
             page.emulate_media(color_scheme=ground)  # or it would be drawn twice
-            opened_at(page, f"{url}{prompt}", size)
+            opened_at(page, f"{url}{prompt}{beam}", size)
             shown = url
         return page
 

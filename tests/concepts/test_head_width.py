@@ -58,7 +58,7 @@ def test_no_cosine_is_made_up_between_two_widths(model: Model) -> None:
 
 @pytest.mark.parametrize("mistake", ["norm_twice", "no_norm"])
 def test_a_mistake_that_cannot_be_made_is_refused(model: Model, mistake: str) -> None:
-    from strata.concepts.logit_lens.rows import read
+    from strata.concepts.reading import read
 
     with pytest.raises(InputError, match="reads 16 numbers and a state has 32"):
         read(model, model.capture(PROMPT), mistake=mistake)

@@ -18,6 +18,7 @@ from tests.ui.test_small_models import EVERY, PAGES, PROMPT, WORDS, page, small
 assert small  # a fixture
 
 QUOTED = {"prompt": f"“{PROMPT}”", "other": "B “The capital of France is”", "sample": "a sample of"}
+QUOTED["lens"] = "the texts that J was fitted on"
 VIEWS = [
     # A map looks the same by UMAP, which takes long.
     *(each for each in EVERY if each[0] != "trajectories" or each[1].get("method") == "PCA"),
@@ -34,6 +35,7 @@ UNITS = re.compile(
     r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|Cosine|cosine$|[Nn]orm\b|Variance|"
     r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank \(0 is best\)|standard deviations|"
     r"KS distance \(0 to 1\)|Attention weight"
+    r"|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"
 )
 # How much there is of what a figure's rows name: of less than that a note must tell.
 WHOLE = {"position": 7, "path": 7, "pairs": 7, "dim": 32, "token_id": len(WORDS), "observed": 2_000}

@@ -14,8 +14,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from strata.engine import LocalEngine, Settings
+from strata.model import load_model
 from strata.ui.server import resources
 from tests.families import build as families
+from tests.lenses import fit_lenses
 from tests.tiny import build
 
 PAGES = Path(__file__).parents[2] / "pages"
@@ -43,6 +45,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             file.write(f'path = "{folder / name}"\nlicence = "none"\n')
     patch = pytest.MonkeyPatch()
     patch.setenv("STRATA_MODELS", str(listed))
+    patch.setenv("STRATA_HOME", str(folder / "home"))
+    fit_lenses(load_model(str(folder), device="cpu"))
     engine = LocalEngine(Settings())
     patch.setattr(resources, "_engine", lambda: engine)
     resources.models.cache_clear()  # pages have it by name, so it is no use to replace it
@@ -97,6 +101,9 @@ EVERY = [
     ("heads", {"view": "Who wrote it", "which": "idle", "head_colour": "norm"}),
     *(("heads", {"view": "Change a head", "change": each}) for each in ("skip", "scale")),
     ("heads", {"view": "Change a head", "change": "replace", **PAIRED}),
+    *(("jacobian_lens", {"view": view}) for view in ("The grid", "Controls")),
+    ("jacobian_lens", {"by": "difference"}),
+    ("jacobian_lens", {"view": "The beam of a word", "passages": 2}),
 ]
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.concepts.logit_lens.rows import frozen_at_the_end
+from strata.concepts.reading import frozen_at_the_end
 from strata.concepts.run import check_position
 from strata.concepts.target import (
     Against,

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from strata.concepts import quick
-from strata.concepts.logit_lens.rows import read
+from strata.concepts.reading import read
 from strata.concepts.run import check_count, check_position
 from strata.trace import Trace
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts import apart, costs
-from strata.concepts.logit_lens.rows import read
-from strata.concepts.logit_lens.scan import listed, scan, texts
+from strata.concepts.reading import read
 from strata.concepts.run import check_count
+from strata.concepts.scan import listed, scan, texts
 from strata.model.written import written as write
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ _TOLD_BY_PROGRESS = 0.15  # from here on how far it is says more than what was e
 # parameter of the blocks, of which a run goes through half on average.
 _STEP, _DISTANCE, _PARAMETER = 9.5e-8, 4.3e-7, 1.7e-11
 _HEAD, _PUSHES = 64, 9  # numbers of a usual head, and how often one is pushed at random
+_PASSAGE = 300  # tokens: about a hundred, and the way back takes twice as long
 _paces: dict[str, float] = {}
 
 
@@ -113,6 +114,15 @@ def _expected(
         passed = 12 * about["d_model"] ** 2 * (n_layers - params["block"])
         noun = f"Changing a head in {_some(n_tokens, 'token')}, and its controls, takes"
         return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
+    if view in ("jacobian_lens.passage_beam", "jacobian_lens.beside"):
+        passages = params["n_passages"]
+        parameters = 12 * about["d_model"] ** 2 * n_layers
+        verb = "takes" if passages == 1 else "take"
+        noun = f"{_some(passages, 'passage')}, read forward and back, {verb}"
+        # Of the word alone half of the passages are known by the look before; random blocks are
+        # read for all of them.
+        share = 0.5 if view.endswith("beam") else 1
+        return Expected(view, noun, share * passages * _PASSAGE * parameters * _PARAMETER)
     return None
 
 

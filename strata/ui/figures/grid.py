@@ -207,13 +207,14 @@ def choose(page: Page) -> Controls:
     followed = choose_target(page, target, minus)
     with more, st.container(horizontal=True, key="one_row"):
         with st.popover("Colours", icon=":material/palette:"):
-            carried, with_sinks = _colours(page, mode, followed)
+            carried, with_sinks = colours(page, mode, followed)
         with st.popover("Options", icon=":material/tune:"):
             options = _options(page, mode)
     return Controls(mode=mode, **carried, with_sinks=with_sinks, target=followed, **options)
 
 
-def _colours(page: Page, mode: str, target: Target) -> tuple[dict[str, Any], bool]:
+def colours(page: Page, mode: str, target: Target) -> tuple[dict[str, Any], bool]:
+    """Choose what background and letters carry, and whether attention sinks stretch the scales."""
     kind = "frozen" if mode.endswith("frozen_norm") else mode.split("_")[0]
     names = {name: text.capitalize() for name, text in QUANTITIES.items()}
     if target.minus:  # a choice of its own, since not all of the others are there

@@ -26,8 +26,8 @@ from strata.concepts.logit_lens import (
     target_logit,
     words,
 )
-from strata.concepts.logit_lens.rows import MODES, read
-from strata.concepts.logit_lens.scan import scan
+from strata.concepts.reading import MODES, read
+from strata.concepts.scan import scan
 from strata.display.tokens import display_candidate, part_of
 from strata.engine import Job, Settings, open_engine
 from strata.errors import InputError
@@ -125,7 +125,7 @@ def test_memory_is_bounded_whatever_the_number_of_layers(
 
     monkeypatch.setattr(Architecture, "unembed", counted)
     monkeypatch.setattr(Architecture, "logits_of", counted_part)
-    monkeypatch.setattr("strata.concepts.logit_lens.scan._WIDTH", 149)
+    monkeypatch.setattr("strata.concepts.scan._WIDTH", 149)
     both = torch.randn(3, 450, model.d_model), torch.randn(1000, 2, model.d_model)
     for most, found in (
         (512 * 149, lambda: [lens(model, states) for states in both]),

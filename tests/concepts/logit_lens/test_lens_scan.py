@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from strata.concepts.logit_lens import attribution, grid, lens, proof, statistics
-from strata.concepts.logit_lens.rows import read
+from strata.concepts.reading import read
 from strata.errors import ModelError
 from strata.model import Model
 from strata.trace import ModelCheck

@@ -21,8 +21,8 @@ from strata.concepts.logit_lens import (
     target_logit,
     words,
 )
-from strata.concepts.logit_lens.rows import MODES
 from strata.concepts.logit_lens.script import script
+from strata.concepts.reading import MODES
 from strata.model import Model
 from tests.tiny import PROMPT
 

@@ -23,7 +23,7 @@ from strata.concepts.logit_lens import (
     target_logit,
     write_norms,
 )
-from strata.concepts.logit_lens.rows import MODES
+from strata.concepts.reading import MODES
 from strata.errors import InputError, ModelError
 from strata.model import Model, load_model
 from strata.trace import Scale
@@ -76,8 +76,8 @@ def agrees(frame: pd.DataFrame, logits: Tensor, first_layer: int, k: int) -> Non
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny vocabulary in slices too, the last one shorter than k and than a block."""
-    monkeypatch.setattr("strata.concepts.logit_lens.scan._WIDTH", 149)  # of 300
-    monkeypatch.setattr("strata.concepts.logit_lens.scan._CELLS", 7)
+    monkeypatch.setattr("strata.concepts.scan._WIDTH", 149)  # of 300
+    monkeypatch.setattr("strata.concepts.scan._CELLS", 7)
 
 
 # -- lens -------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_an_unknown_mode_is_named(tiny: Tiny, mode: str) -> None:
 
 @pytest.mark.parametrize("k", [1, 5, 40, 63, 64, 300])
 def test_the_top_k_by_blocks_are_the_top_k(k: int) -> None:
-    from strata.concepts.logit_lens.scan import top
+    from strata.concepts.scan import top
 
     logits = torch.randn(7, 20 * 64 + 17, generator=torch.Generator().manual_seed(k))
     logits[0, -17:] += 9  # what the blocks leave over

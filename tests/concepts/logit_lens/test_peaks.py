@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from strata.concepts import reading
 from strata.concepts.logit_lens import peaks
-from strata.concepts.logit_lens import rows as reading
 from strata.errors import InputError
 from strata.model import Model
 from tests.concepts.logit_lens.test_logit_lens import unembed

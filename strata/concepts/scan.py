@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from strata.concepts.logit_lens.rows import ROWS, Reading
+from strata.concepts.reading import ROWS, Reading
 from strata.concepts.target import TargetId, value_of
 from strata.display.tokens import display_candidate
 from strata.runtime.cores import spread

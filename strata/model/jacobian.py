@@ -1,0 +1,281 @@
+"""The Jacobian lens: what a state is disposed to say, by how the last states answer to it.
+
+J_l is the mean over texts of d h_final / d h_l, summed over target positions and averaged over
+source positions; a state h is read as `unembed(J_l h)`. With J_l = identity that is the logit lens.
+
+Source: "Verbalizable Representations Form a Global Workspace in Language Models", Anthropic 2026.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from strata.errors import InputError, ModelError
+from strata.model.fingerprint import fingerprint
+from strata.model.pullback import pulled_back, require_length
+
+if TYPE_CHECKING:
+    from strata.model.model import Model
+
+Progress = Callable[[float, str], None]
+
+SKIP, MAX_TOKENS = 16, 128
+ESTIMATOR = (
+    "mean over texts of the mean over source positions of the sum over target positions of "
+    "d h_L[i] / d h_l[j], all cotangents, positions from `skip` to the last but one"
+)
+_FORMAT = "strata jacobian lens 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """A fitted Jacobian lens of one model: `matrices` (L + 1, D, D) float32, layer L the identity.
+
+    `matrices[l] @ h` is a state of layer l as the last layer's. `texts` are SHA-256 of the texts,
+    as far as they were read; `n_positions` how many source positions they had together. `changes`:
+    after n texts, by how much of its own norm each layer's matrix had changed since half of them
+    (L numbers; layer L has none). `halves`: the cosine of the fit on every other text to that on
+    the rest, by layer; () of a single text.
+    """
+
+    matrices: Tensor
+    model: str
+    weights: str
+    tokenizer: str
+    skip: int
+    max_tokens: int
+    texts: tuple[str, ...]
+    n_positions: int
+    changes: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    halves: tuple[float, ...] = ()
+
+    @property
+    def n_texts(self) -> int:
+        """How many texts it was fitted on."""
+        return len(self.texts)
+
+    def transported(self, hidden: Tensor) -> Tensor:
+        """(L + 1, T, D) states -> the same as states of the last layer, `matrices[l] @ h`."""
+        return hidden @ self.matrices.transpose(1, 2)
+
+    def require(self, model: Model) -> None:
+        """ModelError unless it was fitted to this very model."""
+        n_layers, width = len(self.matrices) - 1, self.matrices.shape[-1]
+        if (n_layers, width) != (model.n_layers, model.d_model):
+            what = (
+                f"to a model of {n_layers} blocks and width {width}, and {model.name} has "
+                f"{model.n_layers} and {model.d_model}"
+            )
+        elif self.weights != fingerprint(model).weights:
+            what = f"to other weights than those of {model.name}"
+        elif self.tokenizer != fingerprint(model).tokenizer:
+            what = f"with another tokenizer than that of {model.name}"
+        else:
+            return
+        raise ModelError(
+            f"This Jacobian lens was fitted {what}; “python -m strata fit-lens” makes one for "
+            "this model, and the beam of a word needs none."
+        )
+
+    def merged(self, other: Lens) -> Lens:
+        """The fit on the texts of both; InputError unless both are of the same model and estimator,
+        and have no text in common."""
+        same = ("weights", "tokenizer", "skip", "max_tokens")
+        if any(getattr(self, name) != getattr(other, name) for name in same):
+            raise InputError("Only fits of the same model and the same positions can be merged.")
+        if set(self.texts) & set(other.texts):
+            raise InputError("These two fits share a text, which would count twice.")
+        n = self.n_texts + other.n_texts
+        total = self.matrices.double() * self.n_texts + other.matrices.double() * other.n_texts
+        mean = total / n
+        return replace(
+            self,
+            matrices=mean.float(),
+            texts=self.texts + other.texts,
+            n_positions=self.n_positions + other.n_positions,
+            changes=self.changes | {n: _change(mean[:-1], self.matrices[:-1].double())},
+            halves=_cosines(self.matrices[:-1], other.matrices[:-1]),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file: float16, without layer L, all else in its metadata."""
+        stored = self.matrices[:-1].half()
+        if not bool(stored.isfinite().all()):
+            raise ModelError("This lens has numbers too large for its file, which is in float16.")
+        known = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        del known["matrices"]
+        about = {"format": _FORMAT, "estimator": ESTIMATOR, "about": json.dumps(known)}
+        partial = Path(path).with_name(Path(path).name + ".partial")
+        save_file({"jacobian": stored.contiguous()}, partial, metadata=about)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Lens:
+        """Read what `save` wrote. InputError for a file that is missing or is another thing."""
+        if not Path(path).is_file():
+            raise InputError(f"There is no file {str(path)!r}.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                told = file.metadata() or {}
+                if told.get("format") != _FORMAT:
+                    raise ValueError
+                stored = file.get_tensor("jacobian").float()  # (L, D, D)
+            known: dict[str, Any] = json.loads(told["about"])
+            known["texts"], known["halves"] = tuple(known["texts"]), tuple(known["halves"])
+            known["changes"] = {int(n): tuple(each) for n, each in known["changes"].items()}
+            last = torch.eye(stored.shape[-1])[None]
+            return cls(matrices=torch.cat([stored, last]), **known)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
+            raise InputError(
+                f"{Path(path).name} is not a Jacobian lens that this Strata wrote; fit one by "
+                "“python -m strata fit-lens”."
+            ) from None
+
+
+def fit(
+    model: Model,
+    texts: Sequence[str],
+    skip: int = SKIP,
+    max_tokens: int = MAX_TOKENS,
+    progress: Progress | None = None,
+    keep: Path | None = None,
+) -> Lens:
+    """The Jacobian lens of a model: `matrices[l, i, j]` is the mean over texts, which count alike,
+    of the mean over source positions s of the sum over target positions t of
+    d h_L[t, i] / d h_l[s, j].
+
+    h_L is the last state before the final norm. Of a text at most `max_tokens` tokens are read. Its
+    positions from `skip` to the last but one are sources and targets alike: the first tokens are
+    sinks, and the last one predicts what the text does not hold. A position is a target of its own
+    (without blocks J would be the identity), and later ones do not reach back. `keep`: a file for
+    what was summed so far; a fit that is broken off goes on from there. InputError for no text, and
+    for one too short.
+    """
+    if not texts:
+        raise InputError("A Jacobian lens needs at least one text to be fitted on.")
+    rows = [model.encode(text)[:max_tokens] for text in texts]
+    for row in rows:
+        require_length(row, skip)
+    sums = Sums.begun(model, skip, max_tokens, keep)
+    done = Counter(sums.texts)
+    everything = torch.eye(model.d_model)
+    for i, row in enumerate(rows):
+        name = _name(row)
+        if done[name]:
+            done[name] -= 1
+            continue
+        began, told = i / len(rows), f"Text {i + 1} of {len(rows)}"
+
+        def note(share: float, began: float = began, told: str = told) -> None:
+            if progress is not None:
+                progress(began + share / len(rows), told)
+
+        note(0.0)
+        [found] = pulled_back(model, [row], everything, skip, note)
+        sums.add(found[:-1], name, len(row) - 1 - skip)
+        if keep is not None:
+            sums.write(keep)
+    return sums.lens(model)
+
+
+@dataclass
+class Sums:
+    """Per-text Jacobians of a fit added up, every other text apart: (2, L, D, D) in float64."""
+
+    total: Tensor
+    skip: int
+    max_tokens: int
+    fitted: tuple[str, ...]  # weights and tokenizer
+    texts: list[str] = field(default_factory=list)
+    n_positions: int = 0
+    changes: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    half: Tensor | None = None  # (L, D, D): the mean after the largest power of two of texts
+
+    @classmethod
+    def begun(cls, model: Model, skip: int, max_tokens: int, keep: Path | None) -> Sums:
+        """Nothing yet, or what `keep` holds. InputError where that is of another fit."""
+        known = tuple(fingerprint(model))
+        if keep is None or not keep.is_file():
+            shape = 2, model.n_layers, model.d_model, model.d_model
+            return cls(torch.zeros(shape, dtype=torch.float64), skip, max_tokens, known)
+        try:
+            found = cls(**torch.load(keep, weights_only=True))
+        except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError):
+            raise InputError(f"{keep} holds no beginning of a fit; remove it.") from None
+        if (found.skip, found.max_tokens, found.fitted) != (skip, max_tokens, known):
+            raise InputError(f"{keep} holds the beginning of another fit; remove it to begin anew.")
+        return found
+
+    def add(self, jacobians: Tensor, text: str, n_positions: int) -> None:
+        """One text's (L, D, D)."""
+        self.total[len(self.texts) % 2] += jacobians
+        self.texts.append(text)
+        self.n_positions += n_positions
+        n = len(self.texts)
+        if n & (n - 1) == 0:
+            mean = self.mean.float()
+            if self.half is not None:
+                self.changes[n] = _change(mean, self.half)
+            self.half = mean
+
+    @property
+    def mean(self) -> Tensor:
+        """(L, D, D) float64."""
+        return self.total.sum(dim=0) / len(self.texts)
+
+    def lens(self, model: Model) -> Lens:
+        """The lens that these sums make."""
+        n, changes = len(self.texts), dict(self.changes)
+        mean = self.mean
+        if self.half is not None and n not in changes and n > 1:
+            changes[n] = _change(mean, self.half)
+        weights, tokenizer = self.fitted
+        return Lens(
+            matrices=torch.cat([mean.float(), torch.eye(mean.shape[-1])[None]]),
+            model=model.name,
+            weights=weights,
+            tokenizer=tokenizer,
+            skip=self.skip,
+            max_tokens=self.max_tokens,
+            texts=tuple(self.texts),
+            n_positions=self.n_positions,
+            changes=changes,
+            halves=_cosines(*self.total) if n > 1 else (),
+        )
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all."""
+        partial = path.with_name(path.name + ".partial")
+        torch.save(vars(self), partial)
+        os.replace(partial, path)
+
+
+def _name(row: Tensor) -> str:
+    return hashlib.sha256(repr(row.tolist()).encode()).hexdigest()[:16]
+
+
+def _change(now: Tensor, before: Tensor) -> tuple[float, ...]:
+    """(L, D, D) twice -> how far each layer moved, as a share of its norm now."""
+    return tuple(
+        float((a.double() - b.double()).norm() / a.double().norm().clamp_min(1e-300))
+        for a, b in zip(now, before, strict=True)
+    )
+
+
+def _cosines(one: Tensor, other: Tensor) -> tuple[float, ...]:
+    """The cosine of each layer's two matrices, flattened."""
+    pairs = zip(one.double().flatten(1), other.double().flatten(1), strict=True)
+    return tuple(float(torch.cosine_similarity(a, b, dim=0)) for a, b in pairs)

@@ -1,0 +1,85 @@
+"""The controls of the Jacobian lens: random blocks, the identity, and how far J has settled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from strata import charts
+from strata.charts.grid import lens_grid, scale_for
+from strata.charts.lenses import compared, settling
+from strata.charts.subject import Subject
+from strata.concepts.jacobian_lens import words
+from strata.errors import StrataError
+from strata.ui.anatomy.page import Page, draw, only, reading
+from strata.ui.anatomy.style import say
+from strata.ui.figures.grid import draw_grid
+from strata.ui.figures.lenses import WIDTH, Found, about
+
+SEED = 0  # of the random blocks
+
+
+def draw_controls(page: Page) -> Found:
+    """What random blocks say, how often they and the logit lens name what the Jacobian lens names,
+    and how J has settled. The tables, and what the script needs."""
+    size: dict[str, Any] = {"start": max(0, page.n_tokens - WIDTH), "width": WIDTH}
+    file = about(page)["file"]
+    jacobian = page.named(page.ask("jacobian_lens.grid", **size))
+    others = {"logit": page.named(page.ask("logit_lens.grid", **size))}
+    refused = ""
+    try:
+        random = page.named(page.ask("jacobian_lens.grid", random_blocks=SEED, **size))
+        others["random"] = random
+    except StrataError as error:  # nobody has fitted a lens to them
+        refused = f"{error} There random blocks are beside the word."
+    sentence = words.controls_reading(jacobian, others)
+    left, right = st.columns([5, 4], gap="medium")
+    with left:
+        _draw_other(page, jacobian, others, sentence)
+        reading(sentence)
+        if refused:
+            say("note", refused, "random")
+    with right:
+        share = words.alike(jacobian, others)
+        share = share.assign(name=share["kind"].map(words.CURVES))
+        title = "Where they name what the Jacobian lens names, by layer"
+        chart = compared(share, title, sentence, "Share of tokens (0 to 1)")
+        note = only(jacobian["position"].nunique(), page.n_tokens, "token")
+        draw(chart, "agreement", read=False, note=note)
+        steps = _draw_settling(page)
+    tables = {"jacobian lens": jacobian, **{words.CURVES[kind]: f for kind, f in others.items()}}
+    tables = {name: frame.drop(columns="shown") for name, frame in tables.items()}
+    return {**tables, "convergence": steps}, {"lens": file}
+
+
+def _draw_other(
+    page: Page, jacobian: pd.DataFrame, others: dict[str, pd.DataFrame], sentence: str
+) -> None:
+    """The grid of random blocks, without a lens of theirs that of the identity."""
+    kind = "random" if "random" in others else "logit"
+    rows = others[kind].assign(final_id=jacobian["token_id"])
+    scales = [scale_for([rows], each, page.about["d_vocab"]) for each in ("prob", "nothing")]
+    title = {"random": "Random blocks", "logit": "J = identity, the logit lens"}[kind]
+    grid = lens_grid(rows, f"{title}: what each state says", sentence, *scales)
+    grid = replace(grid, same="what the Jacobian lens names there too")
+    draw_grid(page, grid, "control", layer="layer", position="at")
+
+
+def _draw_settling(page: Page) -> pd.DataFrame:
+    """How J changed with more texts, and how alike J of both halves is; the table."""
+    steps = page.ask("jacobian_lens.convergence")
+    if steps.empty:
+        reading("J was fitted on 1 text, so there is no other to compare it with.", "_settling")
+        return steps
+    said = words.settling_reading(steps)
+    of = Subject((), page.subject.model, "the texts that J was fitted on")
+    told: dict[str, Any] = {"read": False, "of": of}
+    draw(settling(steps, "How much J still changed with more texts", said), "change", **told)
+    halves = steps.drop_duplicates("layer").assign(value=steps["halves"])
+    title = "J from one half of the texts, beside the other's"
+    draw(charts.by_layer(halves[["layer", "value"]], title, "Cosine"), "halves", **told)
+    reading(said, "_settling")
+    return steps
