@@ -26,7 +26,7 @@ from strata.model.operations import Operation, residual_of
 from strata.model.replay import replay, whole_runs
 from strata.model.resolved import Resolver
 from strata.model.tokenizer import Ids, Tokenizer
-from strata.model.twin import random_twin
+from strata.model.twin import random_twin as _random_twin
 from strata.trace import Edit, ModelCheck, Part, Trace
 from strata.weights.catalogue import ModelCard
 
@@ -220,10 +220,7 @@ class Model:
             raise InputError("A gradient needs a prompt of at least two tokens.")
         return gradients(self._network, self.architecture, token_ids[None].to(self.device))
 
-    def random_twin(self, seed: int = 0) -> Model:
-        """This model with random matrices in its blocks: see `strata.model.twin.random_twin`."""
-        twin: Model = random_twin(self, seed)
-        return twin
+    random_twin = _random_twin
 
     def generate(
         self,
