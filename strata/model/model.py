@@ -58,8 +58,7 @@ class Model:
         self.tokenizer = tokenizer
         self._network = network.eval().requires_grad_(False)
         self.config = network.config.get_text_config(decoder=True)
-        for config in (network.config, self.config):
-            config.return_dict = True  # a folder may ask for tuples
+        network.config.return_dict = self.config.return_dict = True  # a folder may ask for tuples
         self._positions = limits.position_limit(network, self.config)
         self.texts = Tokenizer(tokenizer, self.prompt_limit, self._n_rows())
         # Only the end tokens: what else a folder suggests (sampling, penalties) is not greedy.

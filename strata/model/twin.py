@@ -104,7 +104,7 @@ class Drawn:
             module._parameters[name] = nn.Parameter(absent, requires_grad=False)
 
 
-def random_twin(model: Any, seed: int) -> Any:
+def random_twin(model: Any, seed: int = 0) -> Any:
     """A model (`strata.model.Model`) like another but for what its blocks learned.
 
     Each matrix is Gaussian with the mean and the deviation of its own entries; norms, biases,
