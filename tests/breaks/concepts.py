@@ -72,7 +72,7 @@ BREAKS: tuple[Break, ...] = (
     Break(
         name="a strided grid ends before the last layer",
         fault="With every third layer shown the lens leaves out the one that the model speaks by.",
-        file="strata/concepts/logit_lens/rows.py",
+        file="strata/concepts/reading.py",
         old="rows = [*range(0, len(self.layers) - 1, stride), len(self.layers) - 1]",
         new="rows = [*range(0, len(self.layers), stride)]",
         tests=(
