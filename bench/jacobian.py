@@ -59,7 +59,8 @@ def jacobian(name: str, quick: bool) -> Iterator[Row]:
         some = texts[:n]
         beam = {"ours": lambda some=some: list(beams(model, trace, next(words), some))}
         taken = take_turns(beam, rounds=2, warm=0)["ours"]
-        yield Row(f"a word's beam over {n} passages", taken, p95_at_most=most)
+        noun = "1 passage" if n == 1 else f"{n} passages"
+        yield Row(f"a word's beam over {noun}", taken, p95_at_most=most)
 
 
 def by_definition(network: Any, model: Model, row: Tensor, cotangents: Tensor) -> Tensor:

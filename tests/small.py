@@ -8,6 +8,11 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from strata.corpus.passages import passages
+from strata.model import load_model
+from strata.model.fingerprint import fingerprint
+from strata.model.fitted import place
+from strata.model.jacobian import fit
 from strata.model.load import convert_gguf
 from strata.weights import sources
 from strata.weights.catalogue import resolve
@@ -44,3 +49,14 @@ def environment(folder: Path, seed: int = 0) -> dict[str, str]:
     assert tomllib.loads(first)["id"] == BUNDLED
     listed.write_text(listed.read_text("utf-8") + "".join(f"[[model]]\n{e}" for e in others))
     return {"STRATA_MODELS": str(listed)}
+
+
+def with_a_lens(folder: Path, seed: int) -> dict[str, str]:
+    """`environment`, of a model to which a Jacobian lens was fitted. It is kept by the model's
+    weights, so with a seed of its own other servers' models go without."""
+    told = environment(folder, seed)
+    model = load_model(str(folder / "small"), device="cpu")
+    kept = place(fingerprint(model))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fit(model, list(passages().values())[:2], max_tokens=32).save(kept)
+    return told

@@ -80,6 +80,8 @@ def test_benches_of_this_process_report_every_row(
         "grid with entropy",
         *["sweep over 3 blocks"] * 2,
         *["patch map"] * min(2, os.cpu_count() or 1),
+        "16 rows of a Jacobian",
+        "a word's beam over 1 passage",
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)
@@ -92,6 +94,8 @@ def test_benches_of_this_process_report_every_row(
         "lens top",
         "sweep",
         "patch",
+        "16 rows",
+        "a word",
         "map",
     )
     assert {row["name"] for row in rows if row["ok"] is not None} == {

@@ -22,11 +22,10 @@ QUANTITIES = {  # what a cell's background or letters may carry
     "target_rank": "target's rank",
     "logit": "logit added",
     "target_logit": "target's logit added",
-    "gain": "probability gained",
     "nothing": "nothing",
 }
 
-_SIGNED = ("logit", "target_logit", "gain")
+_SIGNED = ("logit", "target_logit")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_a_second_prompt_stands_on_the_same_axes(page: Page, small_address: str)
         for each in (first, second)
     ]
     assert ticks[0] == ticks[1]
-    expect(reading(page)).to_contain_text("The median cosine of 36 pairs")
+    expect(reading(page)).to_contain_text("The median cosine of 45 pairs")
 
 
 def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, small_address: str) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from strata.lessons import Question, Step, lessons
 from tests import small
 from tests.browser.driver import Newcomer, on_a_small_model  # noqa: F401
+from tests.browser.screen import strip
 from tests.browser.server import serve
 
 STEMS = list(lessons())
@@ -95,7 +96,7 @@ def play(page: Page, step: Step) -> None:
         answer(page, question)
         reveal(page, tall=question.kind == "curve")
         if question.figure == "strip_at":
-            expect(page.get_by_role("button", name="your guess")).to_have_count(1)
+            expect(strip(page).get_by_role("button", name="your guess")).to_have_count(1)
     expect(page.locator(".st-key-foot")).to_be_visible()
     settled(page)
 

@@ -9,19 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.classroom_client import Browser
-from strata.concepts.jacobian_lens import fit
 from strata.concepts.views import concepts
-from strata.corpus.passages import passages
 from strata.lessons import Lesson, lessons
-from strata.model import load_model
-from strata.model.fingerprint import fingerprint
-from strata.model.fitted import place
 from tests import small
 from tests.browser.shared import shared
 from tests.loops import run_apart
@@ -78,20 +72,10 @@ class Twins:
 def addresses() -> tuple[str, str]:
     """Two servers on which nobody answers anything, with other weights."""
     one, other = (
-        shared(f"twin_{seed}", lambda folder, seed=seed: with_a_lens(folder, seed))[0]
+        shared(f"twin_{seed}", lambda folder, seed=seed: small.with_a_lens(folder, seed))[0]
         for seed in (1, 2)
     )
     return one, other
-
-
-def with_a_lens(folder: Path, seed: int) -> dict[str, str]:
-    """The environment of a server with a small model to which a Jacobian lens was fitted."""
-    environment = small.environment(folder, seed=seed)
-    model = load_model(str(folder / "small"), device="cpu")
-    kept = place(fingerprint(model))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    fit(model, list(passages().values())[:2], max_tokens=32).save(kept)
-    return environment
 
 
 async def compared(addresses: tuple[str, str], lesson: Lesson, count: int) -> None:

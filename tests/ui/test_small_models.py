@@ -46,7 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setenv("STRATA_MODELS", str(listed))
     patch.setenv("STRATA_HOME", str(folder / "home"))
-    fit_lenses(load_model(str(folder), device="cpu"))
+    fit_lenses(load_model(str(folder / "small"), device="cpu"))
     engine = LocalEngine(Settings())
     patch.setattr(resources, "_engine", lambda: engine)
     resources.models.cache_clear()  # pages have it by name, so it is no use to replace it
