@@ -64,7 +64,7 @@ def treatment(step: str, top: int) -> dict[str, Any]:
 
 def choose(page: SampledPage) -> States:
     """The row above all tabs: part, layer, step."""
-    which, where, how, many = st.container(key="two_a_row").columns([5, 5, 6, 4])
+    which, where, how, many = st.columns([5, 5, 6, 4])
     parts = list(PARTS) if page.sampled["writes"][0] else ["stream"]
     names, refusal = {part: PARTS[part] for part in parts}, page.sampled["refusal"][0] or None
     part = one_of(which, "States of", names, key="part", help=refusal)
