@@ -50,7 +50,7 @@ def test_one_dimension_is_two_spikes_and_says_why(page: Page, small_address: str
     page.set_viewport_size({"width": 390, "height": 844})
     box = chart(page, "Residual stream").bounding_box()
     assert box
-    assert box["y"] < 720
+    assert box["y"] < 800
     expect(page.get_by_test_id("stMain").get_by_role("textbox", name="Prompt")).to_have_count(0)
 
 
