@@ -143,6 +143,8 @@ def test_words_of_a_prompt_are_no_terms_and_its_slider_says_what_moved_it(
 def test_terms_of_a_lesson_are_reached_by_keys_too(page: Page, small_address: str) -> None:
     forget(page, small_address, "predictions")
     page.goto(f"{small_address}/predictions?lesson=predictions&step_of_lesson=1")
+    expect(page.locator(".st-key-look button")).to_be_visible()
+    idle(page)
     said = panel(page).locator("abbr").first
     expect(said).to_be_visible()
     name = said.inner_text()
