@@ -51,6 +51,7 @@ def look(page: Page) -> None:
     expect(page.locator(".st-key-step_on button")).to_be_visible()
     idle(page)
     button = page.locator(".st-key-look button")
+    expect(button.or_(page.locator(".st-key-foot")).first).to_be_visible()
     if button.count():
         button.click()
     settled(page)
