@@ -1,7 +1,5 @@
 """Attention heads: who reads whom, what goes to the sinks, and which head wrote the answer."""
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -14,22 +12,17 @@ DRAWN = {
     "Who reads whom": draw_pattern,
     "The sink": draw_sinks,
     "Who wrote it": draw_written,
+    "Change a head": draw_changed,
 }
-CHANGED = "Change a head"
 
 page = open_page("heads")
-names = [*DRAWN, CHANGED]
-tabs = st.tabs(names, key="view", on_change="rerun", bind="query-params")
-tab, view = next(both for both in zip(tabs, names, strict=True) if both[0].open)
+tabs = st.tabs(list(DRAWN), key="view", on_change="rerun", bind="query-params")
+tab, view = next(both for both in zip(tabs, DRAWN, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
-change: dict[str, Any] = {}
 
-seen = choose_head(page, tab, at_the_end=view in ("The sink", CHANGED))
+seen = choose_head(page, tab, at_the_end=view in ("The sink", "Change a head"))
 with tab, or_said("heads"):
-    if view == CHANGED:
-        tables, change = draw_changed(seen)
-    else:
-        tables = DRAWN[view](seen)
+    tables = DRAWN[view](seen)
 
 [modules] = page.ask("heads.modules").to_dict("records")
 told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}

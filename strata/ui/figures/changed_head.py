@@ -23,15 +23,14 @@ CHANGES = {"skip": "Leave out", "scale": "Scale", "replace": "Take from another 
 _ROWS = {"head": "This head", "other": "Others of its block", "noise": "Noise of its size"}
 
 
-def draw_changed(seen: Seen) -> tuple[Tables, dict[str, Any]]:
-    """The controls, the target in each edited run, and what that says. Its table, and what the
-    script is told."""
+def draw_changed(seen: Seen) -> Tables:
+    """The controls, the target in each edited run, and what that says. Its table."""
     what, how = st.columns([5, 5], gap="medium", vertical_alignment="bottom")
     kind = one_of(what, "Do to the head", CHANGES, key="change")
     done = _chosen(seen, kind, how)
     if done is None:
         say("note", "Write a second prompt, whose run the head is taken from.", "no_second")
-        return {}, {}
+        return {}
     asked: dict[str, Any] = {"block": seen.block, "head": seen.head, **done}
     frame = seen.page.ask("heads.changed", target_id=seen.target.ids, **asked)
     target, other = seen.target.shown, seen.target.other
@@ -55,7 +54,7 @@ def draw_changed(seen: Seen) -> tuple[Tables, dict[str, Any]]:
     draw(chart, "changed", read=False, of=of)
     reading(said)
     reading(words.controls_reading(frame), "_controls")
-    return {"changed head": frame}, asked
+    return {"changed head": frame}
 
 
 def _chosen(seen: Seen, kind: str, place: DeltaGenerator) -> dict[str, Any] | None:
