@@ -90,6 +90,13 @@ BASE: Spec = {
     "config": {"axis": _TEXT, "legend": _TEXT, "mark": _UNREAD},
 }
 
+NAMED_ROWS: Spec = {  # the vertical axis of marks in rows. Columns: label, order
+    "field": "label",
+    "type": "nominal",
+    "sort": {"field": "order", "op": "min"},
+    "title": None,
+    "axis": {"ticks": False, "domain": False, "labelFontSize": 13, "labelLimit": 190},
+}
 TOKEN_AXIS: Spec = {
     "field": "label",
     "type": "ordinal",

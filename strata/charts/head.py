@@ -16,6 +16,7 @@ from strata.charts.common import (
     LABEL,
     MAGNITUDE,
     MUTED,
+    NAMED_ROWS,
     NO_GAPS,
     SIGNED,
     Chart,
@@ -355,13 +356,6 @@ def changed(
         "scale": {"domain": [low - room, high + room], "nice": False, "zero": False},
         "axis": {"tickCount": 6},
     }
-    y = {
-        "field": "label",
-        "type": "nominal",
-        "sort": {"field": "order", "op": "min"},
-        "title": None,
-        "axis": {"ticks": False, "domain": False, "labelFontSize": 13, "labelLimit": 190},
-    }
     colour = {
         "field": "kind",
         "type": "nominal",
@@ -377,14 +371,14 @@ def changed(
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.8},
         "encoding": {
             "x": x,
-            "y": y,
+            "y": NAMED_ROWS,
             "color": colour,
             "tooltip": [tip("name", "Edit"), tip("value", "Nats", ".4f")],
         },
     }
     middle: Spec = {
         "mark": {"type": "tick", "thickness": 3, "size": 30},
-        "encoding": {"x": {**x, "aggregate": "median"}, "y": y, "color": colour},
+        "encoding": {"x": {**x, "aggregate": "median"}, "y": NAMED_ROWS, "color": colour},
     }
     spec = {**BASE, "title": title, "layer": [rule, middle, point, named]}
     return Chart(frame, spec, reading, 130 + 62 * int(frame["label"].nunique()))

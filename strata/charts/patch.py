@@ -3,9 +3,6 @@ the effects of two cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from strata.charts.common import (
@@ -15,6 +12,7 @@ from strata.charts.common import (
     LABEL,
     MAGNITUDE,
     MUTED,
+    NAMED_ROWS,
     NO_GAPS,
     SIGNED,
     TOKEN_AXIS,
@@ -219,13 +217,6 @@ def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
     least, most = min(0.0, float(frame["effect"].min())), max(0.0, float(frame["effect"].max()))
     room = 0.2 * ((most - least) or 1.0)
     domain = [least - room * (least < 0), most + room * (most > 0 or least == 0)]
-    y: Mapping[str, Any] = {
-        "field": "label",
-        "type": "nominal",
-        "sort": {"field": "order", "op": "min"},
-        "title": None,
-        "axis": {"ticks": False, "domain": False, "labelFontSize": 13, "labelLimit": 190},
-    }
     x = {
         "field": "effect",
         "type": "quantitative",
@@ -238,7 +229,7 @@ def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
             "x": x,
-            "y": y,
+            "y": NAMED_ROWS,
             "color": {"field": "kind", "type": "nominal", "scale": colours, "legend": None},
             "tooltip": [tip("label", "Cell"), tip("effect", "Effect (logits)", "+.4f")],
         },
@@ -248,7 +239,7 @@ def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
         {
             "transform": [{"filter": f"datum.effect {way} 0"}],
             "mark": look,
-            "encoding": {"x": x, "y": y, "text": {"field": "number", "type": "nominal"}},
+            "encoding": {"x": x, "y": NAMED_ROWS, "text": {"field": "number", "type": "nominal"}},
         }
         for way, look in ((">=", beside), ("<", {**beside, "dx": -4, "align": "right"}))
     ]
