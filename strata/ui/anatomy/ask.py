@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.engine import Future, Job
-from strata.errors import BusyError, CancelledError
+from strata.errors import BusyError, CancelledError, StrataError
 from strata.ui.anatomy.expected import Expected, left
 from strata.ui.server import turns
 from strata.ui.server.learner import seat
@@ -131,11 +131,12 @@ def _awaited(
 
 
 def _wait(future: Future, glances: int) -> None:
-    """Until it is done or the time is over; a learner who wants something else ends this run."""
+    """Until it is done or the time is over; a learner who wants something else ends this run. What
+    it fails by is for who asks for its result, when what was drawn meanwhile is gone."""
     for _ in range(glances):
         if future.done():
             return
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, StrataError):
             future.result(timeout=_GLANCE)
         st.session_state.get("overtaken")  # at any touch of it Streamlit can end this run
 

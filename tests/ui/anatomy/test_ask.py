@@ -6,9 +6,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from strata.engine import Limits, LocalEngine
+from strata.engine import Future, Limits, LocalEngine
 from strata.errors import BusyError, InputError
 from strata.ui.anatomy import ask
 from tests.engine.fakes import PATIENCE, Clock, Gate, engine, hold, job
@@ -199,3 +200,25 @@ def test_what_makes_way_for_others_has_no_answer(
         monkeypatch.setattr(ask.st, "session_state", SimpleNamespace(get=looked), raising=False)
         assert ask.in_passing(job("gate", "typed")) is None
         gate.open.set()
+
+
+def test_what_was_drawn_while_it_waited_is_gone_when_it_fails(screen: Screen) -> None:
+    class Failing(Future):
+        """Fails once there has been a wait that is worth showing."""
+
+        glances = 0
+        progress, position, seconds = (0.0, "Running"), 0, None
+
+        def done(self) -> bool:
+            return self.glances > 3 * ask._PATIENCE
+
+        def result(self, timeout: float | None = None) -> pd.DataFrame:
+            self.glances += 1
+            if self.done():
+                raise InputError("It is refused.")
+            raise TimeoutError
+
+    with pytest.raises(InputError):
+        ask._awaited(Failing.__new__(Failing), None, None)
+    assert any("Running" in shown for shown in screen.shown)
+    assert screen.shown[-1] == ""
