@@ -9,12 +9,16 @@ from strata.charts.lens import cell_bars
 from strata.concepts.logit_lens import words
 from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
-from strata.ui.figures.grid import choose, draw_grid, layer_slider, pinned, pins, places, window
+from strata.ui.figures.grid import choose, draw_grid, layer_slider, pins, places, window
 from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof, tabs_place
+from strata.ui.figures.nearest import draw_nearest
 from strata.ui.figures.sinks import scales
 from strata.ui.figures.writing import draw_written
 
-VIEWS = ("Tokens through the layers", "Where the target's logit comes from", "While it writes")
+VIEWS = (
+    *("Tokens through the layers", "Where the target's logit comes from", "While it writes"),
+    "Nearest states",
+)
 WIDTH = 24  # positions of a grid
 
 page = open_page("logit_lens")
@@ -67,24 +71,18 @@ if seen.mistake != "none":
     wrong = page.ask("logit_lens.mistakes")
     reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
 
-lines, parts, writing = tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 [modules] = page.ask("logit_lens.modules").to_dict("records")
 kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
-if lines.open:
-    with lines:
-        also = None if seen.target.is_top else seen.target.ids
-        chosen: dict[str, Any] = {"token_ids": pinned(page), "target_id": also}
-        ways = page.ask("logit_lens.followed", position=position, **chosen)
-        sentence = words.followed_reading(ways, position, also)
-        draw_followed(page, ways, sentence, pinned=bool(chosen["token_ids"]))
-        tables["followed"] = ways
-if parts.open:
-    with parts:
-        cap = modules["logit_cap"]
-        shown, kept["against"] = draw_attribution(page, seen.target, position, cap)
-        tables |= shown
-if writing.open:
-    with writing:
-        shown, steps = draw_written(page, up=seen.up)
-        tables, kept = tables | shown, kept | steps
+figures_below = (
+    lambda: draw_followed(page, seen.target, position),
+    lambda: draw_attribution(page, seen.target, position, modules["logit_cap"]),
+    lambda: draw_written(page, up=seen.up),
+    lambda: draw_nearest(page, layer, position),
+)
+opened_below = tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+for tab, draw_figures in zip(opened_below, figures_below, strict=True):
+    if tab.open:
+        with tab:
+            shown, chosen = draw_figures()
+            tables, kept = tables | shown, kept | chosen
 close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -26,6 +26,8 @@ Progress = Callable[[float, str], None]
 FEWEST, MOST = 4, 10_000  # positions of a sample
 _TEXTS = 100  # of more texts this many are drawn first, and positions from these only
 _BATCH_TOKENS = 1_024  # padding included
+_TINY = torch.finfo(torch.float32).tiny
+_COMPACT = "This sample holds the stream alone, without what attention and MLP wrote."
 
 
 class Source(BaseModel):
@@ -33,7 +35,7 @@ class Source(BaseModel):
 
     `corpus`: "strata" (the shipped passages), "own" (the job's prompts) or an id of texts.toml.
     `skip_first`: without the first token of each text, `skip_sinks`: without attention sinks, see
-    `sample`.
+    `sample`. `compact`: the stream alone, in a sixth of the memory, see `Sample.compacted`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -43,6 +45,7 @@ class Source(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     skip_first: bool = True
     skip_sinks: bool = True
+    compact: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +62,14 @@ class Sample:
     tokens: Mapping[int, tuple[str, ...]]
     text: NDArray[np.int64]  # (n,)
     position: NDArray[np.int64]  # (n,)
-    stream: Tensor  # (L + 1, n, D) float32
+    stream: Tensor  # (L + 1, n, D) float32, or float16 where there is a `scale`
     writes: Tensor | None  # (2, L, n, D) attention first, then MLP; None: `refusal` says why
     refusal: str
     n_asked: int
     n_available: int
     n_sinks: int
     check: ModelCheck
+    scale: Tensor | None = None  # (L + 1, n) float32: the largest entry of each state
 
     def __len__(self) -> int:
         return len(self.position)
@@ -92,7 +96,8 @@ class Sample:
                 f"Layer {layer} of {part} does not exist: layers are {layers[0]} to {layers[-1]}."
             )
         if part == "stream":
-            return self.stream[layer]
+            states = self.stream[layer]
+            return states if self.scale is None else states.float() * self.scale[layer, :, None]
         if self.writes is None:
             raise ModelError(self.refusal)
         return self.writes[("attn", "mlp").index(part), layer - 1]
@@ -100,9 +105,15 @@ class Sample:
     @property
     def n_bytes(self) -> int:
         """Memory held by the states, in bytes."""
-        return sum(
-            t.numel() * t.element_size() for t in (self.stream, self.writes) if t is not None
-        )
+        return _n_bytes(self.stream, self.scale, self.writes)
+
+    def compacted(self) -> Sample:
+        """The stream alone, each number a 16-bit share of the largest of its state: a sixth of the
+        memory, right to 1 in 2,000, and no state is too long for 16 bits."""
+        if self.scale is not None:
+            return self
+        stream, scale = _shares(self.stream)
+        return replace(self, stream=stream, scale=scale, writes=None, refusal=_COMPACT)
 
 
 @dataclass(eq=False)
@@ -116,8 +127,9 @@ class Reading:
     lengths: dict[int, int]  # tokens of each text drawn
     text: NDArray[np.int64]  # (n,)
     position: NDArray[np.int64]  # (n,)
-    stream: Tensor  # (L + 1, n, D) float32
-    writes: Tensor  # (2, L, n, D)
+    stream: Tensor  # (L + 1, n, D) float32, or float16 where there is a `scale`
+    writes: Tensor | None  # (2, L, n, D)
+    scale: Tensor | None  # (L + 1, n) float32, as of `Sample`
     keep: NDArray[np.bool_]  # (n,) False: a sink, to be left out
     n_asked: int
     n_available: int
@@ -129,7 +141,7 @@ class Reading:
     @property
     def n_bytes(self) -> int:
         """Memory held for the states, in bytes."""
-        return sum(t.numel() * t.element_size() for t in (self.stream, self.writes))
+        return _n_bytes(self.stream, self.scale, self.writes)
 
     def finished(self, model: Model, progress: Progress | None = None) -> Sample:
         """The sample, once the texts that are missing are read. `progress` is called before each
@@ -145,9 +157,11 @@ class Reading:
             raise InputError(
                 "Nearly all of these tokens are attention sinks; include them, or use other texts."
             )
-        stream, writes = self.stream, self.writes
+        stream, scale, writes = self.stream, self.scale, self.writes
         if len(left) < len(self.keep):
-            stream, writes = stream[:, left], writes[:, :, left]
+            stream = stream[:, left]
+            scale = None if scale is None else scale[:, left]
+            writes = None if writes is None else writes[:, :, left]
         return Sample(
             texts=self.texts,
             tokens=self.tokens,
@@ -160,6 +174,7 @@ class Reading:
             n_available=self.n_available,
             n_sinks=len(self.keep) - len(left),
             check=_worst(self.checks),
+            scale=scale,
         )
 
     def _read(self, model: Model, batch: list[int]) -> None:
@@ -167,8 +182,13 @@ class Reading:
         self.checks.append(traces[0].check)
         for i, trace in zip(batch, traces, strict=True):
             [rows] = np.nonzero(self.text == i)
-            self.stream[:, rows] = trace.hidden[:, self.position[rows]]
-            if trace.writes is None:
+            states = trace.hidden[:, self.position[rows]]  # (L + 1, m, D)
+            if self.scale is not None:
+                states, self.scale[:, rows] = _shares(states)
+            self.stream[:, rows] = states
+            if self.writes is None:
+                self.refusal = _COMPACT
+            elif trace.writes is None:
                 self.refusal = trace.refusal
             else:
                 self.writes[:, :, rows] = trace.writes[:, :, self.position[rows]]
@@ -178,14 +198,22 @@ class Reading:
             self.tokens[i] = trace.tokens
 
 
-def require_room(model: Model, n: int, n_bytes: int) -> None:
-    """InputError if n positions take more than `n_bytes`: 3 L + 1 states of D numbers each."""
+def require_room(model: Model, source: Source, n_bytes: int) -> None:
+    """InputError if the sample takes more than `n_bytes`: for each position 3 L + 1 states of D
+    numbers, L + 1 of half as many bytes if it is compact."""
     each = (3 * model.n_layers + 1) * model.d_model * torch.float32.itemsize
-    if n * each > n_bytes:
-        raise InputError(
-            f"{n:,} token positions of {model.name} take {n * each / 1e6:,.0f} MB and there is "
-            f"room for {n_bytes / 1e6:,.0f} MB; sample at most {n_bytes // each:,}."
+    if source.compact:
+        each = (model.n_layers + 1) * (
+            model.d_model * torch.float16.itemsize + torch.float32.itemsize
         )
+    n, most = source.n, n_bytes // each
+    if n <= most:
+        return
+    do = f"sample at most {most:,}" if most >= FEWEST else "choose a smaller model"
+    raise InputError(
+        f"{n:,} token positions of {model.name} take {n * each / 1e6:,.0f} MB and there is "
+        f"room for {n_bytes / 1e6:,.0f} MB; {do}."
+    )
 
 
 # -- states -----------------------------------------------------------------------------------
@@ -218,6 +246,7 @@ def begun(
         source.seed,
         skip_first=source.skip_first,
         skip_sinks=source.skip_sinks,
+        compact=source.compact,
     )
 
 
@@ -229,6 +258,7 @@ def sample(
     *,
     skip_first: bool = True,
     skip_sinks: bool = False,
+    compact: bool = False,
     progress: Progress | None = None,
 ) -> Sample:
     """The model's states at n token positions, drawn with a seed from all positions of the texts.
@@ -239,15 +269,23 @@ def sample(
     `skip_first` is False: often it is an attention sink, a hundred times larger than the rest, and
     a few of these decide every mean and variance. There may be more of them, as where a word is
     repeated: with `skip_sinks` those among the n positions that are sinks in their text, by the
-    rule of `hidden_states.sinks`, are left out too. `progress` is called before each batch and may
-    raise. InputError where a text is refused, or where fewer than 4 positions can be had. Seed 001.
+    rule of `hidden_states.sinks`, are left out too. `compact`: see `Sample.compacted`. `progress`
+    is called before each batch and may raise. InputError where a text is refused, or where fewer
+    than 4 positions can be had. Seed 001.
     """
-    reading = _begun(model, texts, n, seed, skip_first=skip_first, skip_sinks=skip_sinks)
-    return reading.finished(model, progress)
+    how = {"skip_first": skip_first, "skip_sinks": skip_sinks, "compact": compact}
+    return _begun(model, texts, n, seed, **how).finished(model, progress)
 
 
 def _begun(
-    model: Model, texts: Sequence[str], n: int, seed: int, *, skip_first: bool, skip_sinks: bool
+    model: Model,
+    texts: Sequence[str],
+    n: int,
+    seed: int,
+    *,
+    skip_first: bool,
+    skip_sinks: bool,
+    compact: bool,
 ) -> Reading:
     """The positions of a sample, drawn; nothing of it is read yet."""
     if not FEWEST <= n <= MOST:
@@ -271,18 +309,31 @@ def _begun(
     chosen = rng.permutation(available)[:n]
     text, position = text[chosen], position[chosen]
 
+    n_layers, size = model.n_layers, (len(chosen), model.d_model)
+    dtype = torch.float16 if compact else torch.float32
     return Reading(
         texts=tuple(texts),
         lengths=lengths,
         text=text,
         position=position,
-        stream=torch.empty(model.n_layers + 1, len(chosen), model.d_model),
-        writes=torch.empty(2, model.n_layers, len(chosen), model.d_model),
+        stream=torch.empty(n_layers + 1, *size, dtype=dtype),
+        writes=None if compact else torch.empty(2, n_layers, *size),
+        scale=torch.empty(n_layers + 1, len(chosen)) if compact else None,
         keep=np.ones(len(chosen), dtype=bool),
         n_asked=n,
         n_available=available,
         skip_sinks=skip_sinks,
     )
+
+
+def _shares(states: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., D) states -> the same as float16 shares of their largest entries, and these (...)."""
+    largest = states.abs().amax(dim=-1)
+    return (states / largest.clamp_min(_TINY)[..., None]).half(), largest
+
+
+def _n_bytes(*tensors: Tensor | None) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
 def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:

@@ -122,14 +122,21 @@ class Supply:
         source = work.job.source
         key = self.name, source, work.job.prompts
         found = self.house.samples.get(key)
+        if found is None and source.compact:  # read with its writes, as for another page?
+            whole = source.model_copy(update={"compact": False})
+            known = self.house.samples.get((self.name, whole, work.job.prompts))
+            if isinstance(known, Sample):
+                found = known.compacted()
+                self.house.samples.put(key, found)
         if isinstance(found, Sample):
             return found
         progress = partial(self._note, work)
         if found is None:
-            sampling.require_room(self.model, source.n, self.house.samples.max_bytes)
+            sampling.require_room(self.model, source, self.house.samples.max_bytes)
             found = sampling.begun(self.model, source, work.job.prompts, progress)
         try:
-            sample = found.finished(self.model, progress)
+            with between_blocks(self.model.architecture.blocks, step_aside):
+                sample = found.finished(self.model, progress)
         except CancelledError:
             self.house.samples.put(key, found)
             raise

@@ -3,6 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.logit_lens import measures, script
 from strata.concepts.logit_lens.contributions import attribution, proof, target_logit
+from strata.concepts.logit_lens.nearest import nearest
 from strata.concepts.logit_lens.peaks import peaks
 from strata.concepts.logit_lens.script import modules
 from strata.concepts.logit_lens.tables import (
@@ -36,6 +37,7 @@ CONCEPT = Concept(
         peaks,
         proof,
         written,
+        nearest,
         mistakes,
         modules,
     ),

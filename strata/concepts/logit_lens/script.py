@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from strata.concepts.logit_lens import nearest_script
 from strata.concepts.logit_lens.written_script import GOES_ON, SAYS
-from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.script import CANDIDATES, SINK_RULE, TEXTS, program
 from strata.concepts.target import TargetId
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def script(
     scales: str = "",
     residual: str = "",
     n_written: int = 0,
+    nearest: Mapping[str, Any] | None = None,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page.
@@ -74,12 +77,16 @@ def script(
     whose output is added to the stream (several separated by spaces: the first that exists),
     empty where the writes are refused; the constants are the family's: see `modules`. `against` as
     in `attribution`; of a pair as `target_id` the differences are printed instead. With `n_written`
-    the model goes on for so many tokens, and each step is read as well.
+    the model goes on for so many tokens, and each step is read as well; with `nearest` (texts, n,
+    seed, layer, k) the states of the texts that are nearest to that of the position are printed.
     """
     body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
     body += _SCRIPT_WRITES if attn else ""
     if n_written:
         body = body.replace(_IN_FLOAT32, GOES_ON.lstrip() + _IN_FLOAT32) + SAYS
+    if nearest:
+        reads = nearest_script.READS.lstrip() + _IN_FLOAT32
+        body = SINK_RULE + body.replace(_IN_FLOAT32, reads) + nearest_script.SAYS
     pair = isinstance(target_id, tuple)
     for line, instead in (*(_CARRIED if residual else ()), *(_PAIR if pair else ())):
         body = body.replace(line, instead)
@@ -104,6 +111,7 @@ def script(
         logit_scale=logit_scale,
         logit_cap=logit_cap,
         **({"n_written": n_written} if n_written else {}),
+        **({"nearest": dict(nearest)} if nearest else {}),
     )
 
 

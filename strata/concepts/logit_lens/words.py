@@ -7,7 +7,23 @@ import pandas as pd
 
 from strata.concepts.logit_lens.written import settled_layers
 from strata.concepts.target import TargetId, times_as_likely
-from strata.display.tokens import digits, display_candidate, fixed, part_of, percent, with_shown
+from strata.display.tokens import (
+    SHORTENED,
+    digits,
+    display_candidate,
+    display_sampled,
+    display_text,
+    fixed,
+    part_of,
+    percent,
+    with_shown,
+)
+
+PASSAGES = (
+    "There is nothing to compare with until the model has read Strata’s passages: once for all who "
+    "ask, while other pages go first. Who leaves meanwhile finds what was read so far."
+)
+_BESIDE = 24  # characters of a context quoted before and after a token
 
 
 def sentence(
@@ -224,6 +240,49 @@ def _part(frame: pd.DataFrame, row: int) -> str:
 
 def _capital(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
+
+
+def nearest_reading(
+    frame: pd.DataFrame, layer: int, token: str, cell: pd.DataFrame, *, sink: bool = False
+) -> str:
+    """Two sentences on `nearest` of a cell: the nearest state of its own layer beside what the lens
+    reads there, and what its neighbours have in common. `token`: the cell's, with its position;
+    `cell`: `cell` of the same; `sink`: whether the token is an attention sink."""
+    near = frame[frame["layer"] == layer]
+    best, lens = near.iloc[0], cell.iloc[0]
+    equal = ", and as close to others," if (near["rank"] == 0).sum() > 1 else ","
+    said = (
+        f"At layer {layer} the state of {token} is closest to that of "
+        f"“{display_sampled(best['token'])}” in “{_snippet(best)}” "
+        f"(cosine {fixed(best['cosine'], 2)}){equal} while the lens reads "
+        f"“{display_candidate(lens['predicted'])}” ({percent(lens['prob'])})."
+    )
+    if sink:
+        return f"{said} It is an attention sink, and no such state is among those compared with."
+    if np.isnan(best["usual"]):
+        return said
+    is_near = "nearer" if best["cosine"] > best["usual"] else "no nearer"
+    return (
+        f"{said} That is {is_near} than usual: half of the sampled states have one at "
+        f"{fixed(best['usual'], 2)} or more."
+    )
+
+
+def around(text: str) -> str:
+    """The text before a token, or after it, as one line of plain text."""
+    text = text.removeprefix(" ")
+    return display_text(text, len(text)) if text else ""
+
+
+def _snippet(row: pd.Series) -> str:
+    """A token of `nearest` between a few words."""
+    before, after = row["before"], row["after"]
+    start = display_text(before, _BESIDE) if before else ""
+    end = around(after)
+    if len(end) > _BESIDE:
+        cut = end[:_BESIDE]
+        end = cut[: cut.rfind(" ") if " " in cut else None] + SHORTENED
+    return f"{start} »{display_sampled(row['token'])}« {end}".strip()
 
 
 def proof_reading(frame: pd.DataFrame, position: int, d_vocab: int) -> str:

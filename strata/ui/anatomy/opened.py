@@ -121,12 +121,14 @@ class Page:
         *,
         meanwhile: Callable[[], object] | None = None,
         coarser: Coarser | None = None,
+        sample: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> pd.DataFrame:
         """A view's table for this model and prompt, or for other prompts where a view takes them.
 
-        `meanwhile` draws what is there already, if there is a wait worth showing; `coarser` is
-        offered instead where that will be long. A refusal, StrataError, ends the page.
+        `sample`: which states of texts, for a view that compares with them; `meanwhile` draws what
+        is there already, if there is a wait worth showing; `coarser` is offered instead where that
+        will be long. A refusal, StrataError, ends the page.
         """
         job = partial(
             Job,
@@ -136,10 +138,11 @@ class Page:
             prompts=prompts,
             params=params,
             edits=self.edits,
+            sample=None if sample is None else dict(sample),
         )
         # `repr` tells 1 from True
         expected = expect(view, self.about, self.n_tokens, len(prompts), params, coarser)
-        key = self._key(view, prompts, repr(params))
+        key = self._key(view, prompts, repr(params), repr(sample))
         return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 
     def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:

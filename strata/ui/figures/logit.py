@@ -16,16 +16,16 @@ from strata.errors import StrataError
 from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import Page, draw, is_asked, reading
 from strata.ui.anatomy.style import say
+from strata.ui.figures.grid import pinned
 from strata.ui.figures.target import Target, choose_other
 
 AGAINST = {"mean": "The average token", "word": "Another word", "raw": "Nothing: the bare logit"}
+Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
 
 
-def draw_attribution(
-    page: Page, target: Target, position: int, cap: float
-) -> tuple[dict[str, pd.DataFrame], Against]:
+def draw_attribution(page: Page, target: Target, position: int, cap: float) -> Found:
     """Bars by block and part, and their sum, against what the learner chooses; the tables behind
-    them, and what was chosen. `cap`: of the model's logits.
+    them, and what the script needs. `cap`: of the model's logits.
 
     A model whose writes are refused says so here, and keeps the rest of the page.
     """
@@ -49,7 +49,7 @@ def draw_attribution(
     except StrataError as error:
         say("note", str(error), "attribution")
         draw_proof(page, position, "_parts")
-        return {}, against[shown]
+        return {}, {"against": against[shown]}
     sentence = words.attribution_reading(
         found["raw"], found["mean"], found[shown], own, position, shown, cap
     )
@@ -60,13 +60,18 @@ def draw_attribution(
     draw(attribution(found[shown], title, sentence, added), "attribution", read=False)
     reading(sentence, "_attribution")
     draw_proof(page, position, "_parts")
-    return {"attribution": found[shown], "write norms": norms}, against[shown]
+    tables = {"attribution": found[shown], "write norms": norms}
+    return tables, {"against": against[shown]}
 
 
-def draw_followed(page: Page, ways: pd.DataFrame, sentence: str, *, pinned: bool) -> None:
+def draw_followed(page: Page, target: Target, position: int) -> Found:
     """Tokens through the layers, by probability and by rank, with a pair of words how far one is
-    ahead of the other, and what that says."""
-    note = "only tokens that are pinned" if pinned else "only tokens that led at some layer"
+    ahead of the other, and what that says. The table."""
+    also, chosen = None if target.is_top else target.ids, pinned(page)
+    asked: dict[str, Any] = {"token_ids": chosen, "target_id": also}
+    found = ways = page.ask("logit_lens.followed", position=position, **asked)
+    sentence = words.followed_reading(ways, position, also)
+    note = "only tokens that are pinned" if chosen else "only tokens that led at some layer"
     if ways["token_id"].nunique() == page.about["d_vocab"]:
         note = ""
     apart, ways = ways[ways["other"] != ""], ways[ways["other"] == ""].astype({"rank": int})
@@ -78,6 +83,7 @@ def draw_followed(page: Page, ways: pd.DataFrame, sentence: str, *, pinned: bool
         with place:
             draw(followed(ways, quantity, sentence), f"followed_{quantity}", read=False, note=note)
     reading(sentence, "_followed")
+    return {"followed": found}, {}
 
 
 def draw_proof(page: Page, position: int, name: str = "") -> None:
@@ -88,4 +94,8 @@ def draw_proof(page: Page, position: int, name: str = "") -> None:
 
 def tabs_place() -> Callable[..., Sequence[Any]]:
     """What makes the tabs below the grid, or above it, where a step is about a figure of theirs."""
-    return st.container().tabs if is_asked("followed", "attribution", "written") else st.tabs
+    return (
+        st.container().tabs
+        if is_asked("followed", "attribution", "written", "nearest")
+        else st.tabs
+    )
