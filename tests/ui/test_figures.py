@@ -27,6 +27,7 @@ VIEWS = [
     *((stem, {"minus_choice": 5}) for stem in ("logit_lens", "scaling")),
     ("scaling", {"minus_choice": 5, "view": "Every factor"}),
     ("logit_lens", {"view": "While it writes", "n_written": 4}),
+    ("logit_lens", {"view": "Nearest states"}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
 ]

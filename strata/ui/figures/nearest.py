@@ -57,7 +57,7 @@ def draw_nearest(page: Page, layer: int, position: int) -> Found:
         note = only(len(shown), int(about["n"][0]), "state")
         draw(contexts(shown, title, sentence), "nearest", read=False, note=note)
     reading(sentence, "_nearest")
-    program = {"texts": list(texts), "layer": layer, "k": K, "n": SAMPLE["n"]}
+    program = {"texts": list(texts), "layer": layer, "k": K, "n": SAMPLE["n"], "seed": 0}
     return {"nearest states": frame}, {"nearest": program}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,17 @@ import torch
 
 from strata.concepts.logit_lens import (
     attribution,
+    nearest,
     proof,
     tables,
     target_logit,
     words,
     written,
 )
+from strata.corpus import Sample, sample
+from strata.corpus.passages import passages
 from strata.display.tokens import display_candidate
+from strata.model import Model
 from tests.concepts.said import SHORT, Run, Said, chance, near, three
 
 WIDTH = 6
@@ -48,6 +53,7 @@ def said(run: Run) -> Iterator[Said]:
         yield from _pair(run, logits)
         yield from _while_it_writes(run, logits)
     yield from _parts(run)
+    yield from _nearest(run, logits)
     frame = tables.mistakes(run.model, run.trace)
     for mistake in ("norm_twice", "no_norm"):
         changed, n_tokens = int(frame.set_index("mistake")["changed"][mistake]), run.last + 1
@@ -58,6 +64,34 @@ def said(run: Run) -> Iterator[Said]:
             )
         claims = (f"changes the answer at {counted}",)
         yield Said("mistake_reading", words.mistake_reading(frame, mistake), claims)
+
+
+@cache
+def _passages(model: Model) -> Sample:
+    return sample(model, list(passages().values())[:3], n=80, skip_sinks=True, compact=True)
+
+
+def _nearest(run: Run, logits: np.ndarray) -> Iterator[Said]:
+    some = _passages(run.model)
+    states = some.states(1).double().numpy()
+    mean, spread = states.mean(axis=0), states.std(axis=0)
+    own, states = (run.hidden[1, run.last] - mean) / spread, (states - mean) / spread
+    cosines = states @ own / np.linalg.norm(states, axis=1) / np.linalg.norm(own)
+    places = zip(some.text.tolist(), some.position.tolist(), strict=True)
+    own_tokens = run.trace.tokens
+    other = [some.tokens[i][: t + 1] != own_tokens[: t + 1] for i, t in places]
+    frame = nearest(run.trace, some, 1, run.last)
+    token = f"“{run.shown[-1]}” (position {run.last})"
+    said = words.nearest_reading(
+        frame, 1, token, tables.cell(run.model, run.trace, 1, run.last, k=1)
+    )
+    prob = np.exp(logits[1].max() - np.logaddexp.reduce(logits[1]))
+    claims = (
+        f"At layer 1 the state of {token} is closest to that of “",
+        f"(cosine {near(said, float(cosines[other].max()), 2)})",
+        f" ({chance(prob)}). That is ",
+    )
+    yield Said("nearest_reading", said, claims)
 
 
 def _writes(run: Run, start: int) -> Iterator[Said]:
