@@ -70,6 +70,7 @@ class Sample:
     n_sinks: int
     check: ModelCheck
     scale: Tensor | None = None  # (L + 1, n) float32: the largest entry of each state
+    _measured: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.position)
@@ -101,6 +102,18 @@ class Sample:
         if self.writes is None:
             raise ModelError(self.refusal)
         return self.writes[("attn", "mlp").index(part), layer - 1]
+
+    def measured(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the stream at a layer, measured once: the mean of each dimension (D,), its standard
+        deviation (D,), and how long each state is (n,) in these, from the mean. A dimension that is
+        the same in all states counts for nothing."""
+        found = self._measured.get(layer)
+        if found is None:
+            states = self.states(layer)
+            spread, mean = torch.std_mean(states, dim=0, correction=0)
+            apart = (states - mean) / torch.where(spread > 0, spread, torch.inf)
+            found = self._measured[layer] = mean, spread, apart.norm(dim=1)
+        return found
 
     @property
     def n_bytes(self) -> int:

@@ -19,6 +19,7 @@ MOST = 20  # neighbours at a layer
 BEFORE, AFTER = 12, 10  # tokens of a neighbour's context
 _QUOTED = 8  # tokens in a row that no two texts share, unless one quotes the other
 _TRIED = 100  # sampled states whose own nearest says what is usual
+_TINY = 1e-12  # a length that is none
 _EQUAL = 5  # decimals of two cosines that count as one, as those of equal states
 
 COLUMNS = [
@@ -58,21 +59,22 @@ def nearest(
     others = np.flatnonzero(_others(trace, sample))
     if not len(others):
         raise InputError("No other text is left to find neighbours in; use another prompt.")
-    mean, spread = _moments(states)
-    own = _standard(trace.hidden[layer, position][None], mean, spread)  # (1, D)
-    if not own.any():
+    mean, spread, _ = sample.measured(layer)
+    tried = torch.cat([trace.hidden[layer, position][None], states[:_TRIED]])  # in random order
+    apart = (tried - mean) / torch.where(spread > 0, spread, torch.inf)  # (1 + m, D)
+    if not apart[0].any():
         raise InputError("This state is the mean of its layer's, so it has no direction.")
-    tried = _standard(states[:_TRIED], mean, spread)  # positions are in random order
+    directions = torch.nn.functional.normalize(apart, dim=1)
     rows: list[pd.DataFrame] = []
     for below in range(layer, -1, -1):
         if progress is not None:
             progress((layer - below) / (layer + 1), f"Comparing with layer {below}")
-        there = sample.states(below)
-        compared = _standard(there, *_moments(there))  # (n, D)
-        cosines = (compared @ own[0]).numpy()
-        found = _best(cosines, others, sample, k)
+        mean, spread, lengths = sample.measured(below)
+        along = directions / torch.where(spread > 0, spread, torch.inf)
+        cosines = along @ (sample.states(below) - mean).T / lengths.clamp_min(_TINY)  # (1 + m, n)
+        found = _best(cosines[0].numpy(), others, sample, k)
         found.insert(0, "layer", below)
-        found.insert(3, "usual", _usual(tried @ compared.T, sample))
+        found.insert(3, "usual", _usual(cosines[1:], sample))
         rows.append(found)
     return pd.concat(rows, ignore_index=True)[COLUMNS]
 
@@ -113,20 +115,6 @@ def _others(trace: Trace, sample: Sample) -> NDArray[np.bool_]:
         same = next((i for i, (a, b) in pairs if a != b), len(own))
         keep[of_it & (sample.position < same)] = False
     return keep
-
-
-def _moments(states: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, D) -> (D,) and (D,): mean and standard deviation of each dimension."""
-    spread, mean = torch.std_mean(states, dim=0, correction=0)
-    return mean, spread
-
-
-def _standard(states: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """(n, D) -> (n, D): each state in standard deviations from the mean, scaled to length 1; zero
-    where it is the mean. A dimension that is the same in all states says nothing."""
-    varies = spread > 0
-    apart = torch.where(varies, (states - mean) / torch.where(varies, spread, 1.0), 0.0)
-    return torch.nn.functional.normalize(apart, dim=1)
 
 
 def _usual(cosines: Tensor, sample: Sample) -> float:

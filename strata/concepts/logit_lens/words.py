@@ -275,14 +275,15 @@ def around(text: str) -> str:
 
 
 def _snippet(row: pd.Series) -> str:
-    """A token of `nearest` between a few words."""
-    before, after = row["before"], row["after"]
+    """A token of `nearest` between a few words, with the spaces that stand there."""
+    before, token, after = row["before"], row["token"], row["after"]
     start = display_text(before, _BESIDE) if before else ""
     end = around(after)
     if len(end) > _BESIDE:
         cut = end[:_BESIDE]
         end = cut[: cut.rfind(" ") if " " in cut else None] + SHORTENED
-    return f"{start} »{display_sampled(row['token'])}« {end}".strip()
+    left, right = (" " * text.startswith(" ") for text in (token, after))
+    return f"{start}{left}»{display_sampled(token)}«{right}{end}".strip()
 
 
 def proof_reading(frame: pd.DataFrame, position: int, d_vocab: int) -> str:
