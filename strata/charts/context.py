@@ -9,12 +9,13 @@ from strata.charts.titled import width_of
 
 _ROW = 46  # pixels
 _AT = 0.42  # of the figure's width: where the tokens begin
-_LETTER, _BOLD = 6.6, 8.2  # pixels, about, of a text's letters and of a token's
+_LETTER, _BOLD = 6.6, 7.2  # pixels, about, of a text's letters and of a token's
 _TEXT, _BAR = -9, 9  # pixels from the middle of a row
 
 _X: Spec = {"value": {"expr": f"{_AT} * width"}}
 _FITS = f"floor(({_AT} * width - 12) / {_LETTER})"  # letters that stand before a token
-_CUT = f"length(datum.before) > {_FITS} ? '…' + slice(datum.before, 1 - {_FITS}) : datum.before"
+_END = f"replace(slice(datum.before, -max(1, {_FITS})), regexp('^[^ ]+ '), '')"  # from a word on
+_CUT = f"length(datum.before) > {_FITS} ? '…' + {_END} : datum.before"
 _AFTER = f"{_AT} * width + {_BOLD} * datum.wide + 8"
 _FONT: Spec = {"type": "text", "baseline": "middle", "dy": _TEXT, "fontSize": 13}
 
@@ -36,19 +37,15 @@ _CONTEXTS: Spec = {
                 "x": {
                     "field": "cosine",
                     "type": "quantitative",
-                    "title": "Cosine",
+                    "title": "Cosine (standardised states)",
                     "axis": {"grid": False, "values": [-1, -0.5, 0, 0.5, 1]},
                     "scale": {"domainMax": 1.5, "nice": False},  # room for what stands beside
                 },
             },
         },
         {
-            "mark": {"type": "rule", "strokeDash": [3, 3], "color": LABEL, "opacity": 0.7},
-            "encoding": {
-                "x": {"aggregate": "min", "field": "usual", "type": "quantitative"},
-                "y": None,
-                "tooltip": None,
-            },
+            "mark": {"type": "tick", "yOffset": _BAR, "size": 15, "thickness": 2, "color": LABEL},
+            "encoding": {"x": {"field": "usual", "type": "quantitative"}},
         },
         {
             "mark": {**_FONT, "align": "right", "dx": -6, "text": {"expr": _CUT}, "color": LABEL},
@@ -81,7 +78,7 @@ _CONTEXTS: Spec = {
                 "color": LABEL,
             },
             "encoding": {
-                "x": {"field": "cosine", "type": "quantitative"},
+                "x": {"field": "end", "type": "quantitative"},
                 "text": {"field": "said", "type": "nominal"},
             },
         },
@@ -90,9 +87,10 @@ _CONTEXTS: Spec = {
 
 
 def contexts(frame: pd.DataFrame, title: str, reading: str) -> Chart:
-    """Tokens in their contexts, the most alike first, each with its cosine as a bar; a dashed line
-    is at what is usual. Columns: order, before, shown, after, name (of the text), cosine, usual."""
+    """Tokens in their contexts, the most alike first, each with its cosine as a bar; a tick is at
+    what is usual. Columns: order, before, shown, after, name (of the text), cosine, usual."""
     frame = frame.assign(
+        end=frame[["cosine", "usual"]].max(axis=1),
         wide=[width_of(text) for text in frame["shown"]],
         said=[f"{c:.2f}  {n}" for c, n in zip(frame["cosine"], frame["name"], strict=True)],
     )

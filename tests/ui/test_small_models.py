@@ -74,6 +74,7 @@ PAIRED = {"pair": "own", "second_text": "the cat sat on the mat ."}
 SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
     *((stem, {}) for stem in ("predictions", "logit_lens")),
+    ("logit_lens", {"view": "Nearest states"}),
     *(("scaling", {"view": v}) for v in SCALING),
     *(
         ("hidden_states", {"view": view})

@@ -54,7 +54,9 @@ def draw_nearest(page: Page, layer: int, position: int) -> Found:
     with left:
         shown = _shown(frame[frame["layer"] == below])
         title = f"Nearest at layer {below} to the state of {page.shown(position)} at layer {layer}"
-        note = only(len(shown), int(about["n"][0]), "state")
+        note = (
+            f"{only(len(shown), int(about['n'][0]), 'state')}, a tick where the nearest usually is"
+        )
         draw(contexts(shown, title, sentence), "nearest", read=False, note=note)
     reading(sentence, "_nearest")
     program = {"texts": list(texts), "layer": layer, "k": K, "n": SAMPLE["n"], "seed": 0}

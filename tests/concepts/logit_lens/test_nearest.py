@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from strata.concepts.logit_lens import modules, words
+from strata.concepts.logit_lens import lens, modules, words
 from strata.concepts.logit_lens.nearest import COLUMNS, nearest
 from strata.concepts.logit_lens.script import script
 from strata.corpus import Sample, sample
@@ -344,7 +344,20 @@ def test_the_script_prints_the_same(
 # -- the bundled model ------------------------------------------------------------------------
 
 
-def test_a_word_of_the_bundled_model_is_near_to_words_of_its_kind(model: Model) -> None:
-    """Two meanings of one word: in the middle the neighbours are of the right one."""
-    texts = tuple(passages().values())
-    assert len(texts) == 70
+def test_the_bundled_model_reads_on_where_the_lens_shows_noise(model: Model) -> None:
+    """A country's name is near to names of places; what comes before an answer that is one, is near
+    to words that stand before one, layers before the lens says anything of the kind."""
+    names = ("lighthouses", "money", "porcelain", "suspension-bridges", "aluminium")
+    some = drawn(model, tuple(passages()[name] for name in names))
+    trace = model.capture("The capital of France is")
+    place = nearest(trace, some, 12, 3)
+    place = place[place["layer"] == 12]
+    assert {"France", "Europe", "Turkey"} <= {token.strip() for token in place["token"]}
+    before = nearest(trace, some, 27, 4)
+    before = before[before["layer"] == 27]
+    named = {"France", "Tacoma", "Cordouan", "Meissen", "western"}
+    follows = [text.split()[0].strip(".,") for text in before["after"]]
+    assert len(named & set(follows)) >= 3
+    assert len(set(before["text"])) >= 3
+    said = lens(model, trace, 1).set_index(["layer", "position"])["predicted"]
+    assert said[27, 4].strip() in ("the", "a", "not")
