@@ -1,20 +1,21 @@
 """The chart forms: a table in, a chart out. What a form's charts share is built once.
 
-Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and
-hide data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
-`cosine` (matrices of cosines), `curve` (a number by layer), `distribution` (how values are spread),
-`funnel` (a class in a lesson), `grid` (tokens and layers, two quantities a cell), `laminar` (pairs
-along the layers), `lens` (tokens through the layers, and what a logit is made of), `matrix` (a size
-for each cell), `path` (over a map), `point`, `sweep` (an edit at each block), `tally` (a class's
-votes). `guess` draws a learner's prediction on any of them, `subject` puts under each title what it
-is of and what it leaves out, `titled` breaks both for the width there is, `direct` names lines
-where they end; the rest is in `common`.
+Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and hide
+data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
+`context` (tokens among those around them), `cosine` (matrices of cosines), `curve` (a number by
+layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `grid` (tokens and
+layers, two quantities a cell), `laminar` (pairs along the layers), `lens` (tokens through the
+layers, and what a logit is made of), `matrix` (a size for each cell), `path` (over a map), `point`,
+`sweep` (an edit at each block), `tally` (a class's votes). `guess` draws a learner's prediction on
+any of them, `subject` puts under each title what it is of and what it leaves out, `titled` breaks
+both for the width there is, `direct` names lines where they end; the rest is in `common`.
 
 Imports `display`.
 """
 
 from strata.charts.bar import bars, outliers
 from strata.charts.common import Chart
+from strata.charts.context import contexts
 from strata.charts.cosine import (
     BY_HAND,
     COLOURS,
@@ -45,6 +46,7 @@ __all__ = [
     "by_part",
     "colour_bar",
     "colours",
+    "contexts",
     "dimensions",
     "funnel",
     "heatmap",

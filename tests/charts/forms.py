@@ -11,6 +11,7 @@ from strata import charts
 from strata.charts import Chart
 from strata.concepts.gaussian_baseline import density
 from strata.concepts.laminar_profile import layer_matrices, points, statistics, token_matrices
+from strata.display.tokens import display_sampled
 from tests.concepts.by_hand import HOSTILE, trace
 from tests.concepts.laminar_profile.test_laminar_profile import norm_model
 
@@ -164,6 +165,22 @@ def paths() -> Chart:
     return charts.paths(frame, "Map of states", READING, n_layers=2)
 
 
+def contexts() -> Chart:
+    """As the page has them: of texts that are inert."""
+    frame = pd.DataFrame(
+        {
+            "order": range(len(HOSTILE)),
+            "before": "on the bank of the",
+            "shown": list(map(display_sampled, HOSTILE)),
+            "after": ["where the boats lie", *[""] * (len(HOSTILE) - 1)],
+            "name": "“canals”",
+            "cosine": np.linspace(0.9, -0.2, len(HOSTILE)),
+            "usual": 0.4,
+        }
+    )
+    return charts.contexts(frame, "Nearest at layer 2", READING)
+
+
 FORMS = {
     "bars": bars,
     "funnel": funnel,
@@ -172,6 +189,7 @@ FORMS = {
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "by_layer": by_layer,
+    "contexts": contexts,
     "heatmap": heatmap,
     "heatmap, log": lambda: heatmap(log=True),
     "before_and_after": before_and_after,

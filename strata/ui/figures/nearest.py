@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from strata.charts import by_layer
-from strata.charts.context import contexts
+from strata.charts import by_layer, contexts
 from strata.concepts.logit_lens import words
 from strata.corpus.passages import passages
 from strata.display.tokens import display_sampled
@@ -44,7 +43,7 @@ def draw_nearest(page: Page, layer: int, position: int) -> Found:
     sentence = words.nearest_reading(frame, layer, token, cell, sink=position in set(sinks))
     left, right = st.columns([5, 3], gap="medium")
     with right:
-        below = bounded_slider("Nearest at layer", 0, layer, layer, "near_layer", right)
+        below = bounded_slider("Compared with layer", 0, layer, layer, "near_layer", right)
         ways = frame[frame["rank"] == 0].drop_duplicates("layer").sort_values("layer")
         ways = ways.assign(value=ways["cosine"])[["layer", "value"]]
         if len(ways) > 1:
