@@ -9,14 +9,15 @@ from strata.charts.titled import width_of
 
 _ROW = 46  # pixels
 _AT = 0.42  # of the figure's width: where the tokens begin
-_LETTER, _BOLD = 6.6, 7.2  # pixels, about, of a text's letters and of a token's
+_LETTER = 6.6  # pixels, about, of a text's letters; of a token's, which are bold:
+_BOLD, _NARROW, _WIDE = 7.5, 4.5, 11.5
 _TEXT, _BAR = -9, 9  # pixels from the middle of a row
 
 _X: Spec = {"value": {"expr": f"{_AT} * width"}}
 _FITS = f"floor(({_AT} * width - 12) / {_LETTER})"  # letters that stand before a token
 _END = f"replace(slice(datum.before, -max(1, {_FITS})), regexp('^[^ ]+ '), '')"  # from a word on
 _CUT = f"length(datum.before) > {_FITS} ? '…' + {_END} : datum.before"
-_AFTER = f"{_AT} * width + {_BOLD} * datum.wide + 8"
+_AFTER = f"{_AT} * width + datum.wide + 7"
 _FONT: Spec = {"type": "text", "baseline": "middle", "dy": _TEXT, "fontSize": 13}
 
 _CONTEXTS: Spec = {
@@ -91,7 +92,13 @@ def contexts(frame: pd.DataFrame, title: str, reading: str) -> Chart:
     what is usual. Columns: order, before, shown, after, name (of the text), cosine, usual."""
     frame = frame.assign(
         end=frame[["cosine", "usual"]].max(axis=1),
-        wide=[width_of(text) for text in frame["shown"]],
+        wide=list(map(_width_of, frame["shown"])),
         said=[f"{c:.2f}  {n}" for c, n in zip(frame["cosine"], frame["name"], strict=True)],
     )
     return Chart(frame, {**_CONTEXTS, "title": title}, reading, 100 + _ROW * len(frame))
+
+
+def _width_of(token: str) -> float:
+    """The pixels that a token takes, about."""
+    own = {**dict.fromkeys("iljtfrI.,:;'!|()-", _NARROW), **dict.fromkeys("mwMW@%", _WIDE)}
+    return sum(own.get(letter, _BOLD) * width_of(letter) for letter in token)

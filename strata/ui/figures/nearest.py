@@ -43,7 +43,8 @@ def draw_nearest(page: Page, layer: int, position: int) -> Found:
     sentence = words.nearest_reading(frame, layer, token, cell, sink=position in set(sinks))
     left, right = st.columns([5, 3], gap="medium")
     with right:
-        below = bounded_slider("Compared with layer", 0, layer, layer, "near_layer", right)
+        # By how much, so that it stays where it is when another cell is chosen.
+        below = layer - bounded_slider("Layers before this one", 0, layer, 0, "layers_back", right)
         ways = frame[frame["rank"] == 0].drop_duplicates("layer").sort_values("layer")
         ways = ways.assign(value=ways["cosine"])[["layer", "value"]]
         if len(ways) > 1:

@@ -24,7 +24,7 @@ def test_a_cell_has_its_nearest_states_or_a_sentence(small: None) -> None:
     assert drawn(app) == "Nearest at layer 1 to the state of ␣sat at layer 1"
     [said] = [text.value for text in app.text if text.value.startswith("At layer 1 the state of")]
     assert "“␣sat” (position 2)" in said
-    app.slider(key="near_layer").set_value(0).run()
+    app.slider(key="layers_back").set_value(1).run()
     assert drawn(app) == "Nearest at layer 0 to the state of ␣sat at layer 1"
     samples = resources.engine().samples
     room = samples.max_bytes
