@@ -15,7 +15,7 @@ from strata.concepts.jacobian_lens import words
 from strata.corpus.passages import passages
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.figures.target import Target, choose_token
+from strata.ui.figures.target import Target, choose_target
 
 STAGES = (1, 2, 4, 8, 16, 25)  # passages after which the curves are drawn anew
 _USUAL = 8
@@ -25,13 +25,15 @@ Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
 def draw_beam(page: Page) -> Found:
     """The controls, the word's curve by layer and by token, and what they say. Its table, and what
     the script needs."""
-    which, many, where, at = st.columns([5, 4, 4, 4], gap="medium", vertical_alignment="bottom")
-    target = choose_token(page, which)
-    n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
-    position = position_slider(page, "Token at position", "at", where)
-    layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
+    with st.container(key="edit"):
+        which, minus, many, where, at = st.columns(5, vertical_alignment="bottom")
+        target = choose_target(page, which, minus)
+        n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
+        position = position_slider(page, "Token at position", "at", where)
+        layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
     beams = _beams(page, target, n_passages, position)
-    sentence = words.beam_reading(beams, target.shown, page.all_shown, layer, position)
+    named = target.pair or (target.shown,)
+    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
     by_layer, by_token = st.columns([5, 4], gap="medium")
     with by_layer:
         note = only(1, page.n_tokens, "token")
@@ -43,7 +45,7 @@ def draw_beam(page: Page) -> Found:
     reading(sentence)
     reading(words.passages_reading(beams, layer, position), "_passages")
     texts = list(passages().values())[:n_passages]
-    program = {"target_id": target.token_id, "position": position, "texts": texts}
+    program = {"target_id": target.ids, "position": position, "texts": texts}
     return {"beam": beams}, program
 
 
@@ -66,7 +68,7 @@ def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.Dat
             keep = "this one" if read == 1 else f"these {read}"
             st.button(f"Enough: keep {keep}", on_click=enough, key=f"enough_{look}")
 
-    asked: dict[str, Any] = {"target": target.token_id}
+    asked: dict[str, Any] = {"target": target.ids}
     for stage in [each for each in STAGES if each <= n_passages]:
         view = "jacobian_lens.passage_beam"
         found[stage] = page.ask(view, meanwhile=so_far, n_passages=stage, **asked)
@@ -77,13 +79,13 @@ def _by_layer(
     page: Page, beams: pd.DataFrame, target: Target, position: int, sentence: str
 ) -> Chart:
     rows = beams[beams["position"] == position].rename(columns={"score": "value"})
-    title = f"How disposed the state of {page.shown(position)} is to {target.shown}, by layer"
+    title = f"How disposed the state of {page.shown(position)} is to {target.named}, by layer"
     return compared(_named(rows), title, sentence, words.SCORE)
 
 
 def _by_token(page: Page, beams: pd.DataFrame, target: Target, layer: int, sentence: str) -> Chart:
     rows = page.labelled(beams[beams["layer"] == layer]).rename(columns={"score": "value"})
-    title = f"How disposed each state of layer {layer} is to {target.shown}"
+    title = f"How disposed each state of layer {layer} is to {target.named}"
     return compared(_named(rows), title, sentence, words.SCORE, by="label")
 
 

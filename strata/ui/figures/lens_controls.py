@@ -14,10 +14,11 @@ from strata.charts.lenses import compared, settling
 from strata.charts.subject import Subject
 from strata.concepts.jacobian_lens import words
 from strata.errors import StrataError
-from strata.ui.anatomy.page import Page, draw, only, reading
+from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.grid import draw_grid
-from strata.ui.figures.lenses import WIDTH, Found, about
+from strata.ui.figures.grid import draw_grid, window
+from strata.ui.figures.lenses import WIDTH, Found, about, opening
 
 SEED = 0  # of the random blocks
 
@@ -25,18 +26,22 @@ SEED = 0  # of the random blocks
 def draw_controls(page: Page) -> Found:
     """What random blocks say, how often they and the logit lens name what the Jacobian lens names,
     and how J has settled. The tables, and what the script needs."""
-    size: dict[str, Any] = {"start": max(0, page.n_tokens - WIDTH), "width": WIDTH}
     file = about(page)["file"]
+    with st.container(key="edit"):
+        one, other = st.columns(2, gap="medium")
+        layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", one)
+        position = position_slider(page, "Token at position", "at", other)
+    left, right = st.columns([5, 4], gap="medium")
+    size: dict[str, Any] = {"start": window(page, WIDTH, "from", left, position), "width": WIDTH}
     jacobian = page.named(page.ask("jacobian_lens.grid", **size))
     others = {"logit": page.named(page.ask("logit_lens.grid", **size))}
     refused = ""
     try:
-        random = page.named(page.ask("jacobian_lens.grid", random_blocks=SEED, **size))
+        random = page.named(page.ask("jacobian_lens.random_grid", seed=SEED, **size))
         others["random"] = random
     except StrataError as error:  # nobody has fitted a lens to them
         refused = f"{error} There random blocks are beside the word."
-    sentence = words.controls_reading(jacobian, others)
-    left, right = st.columns([5, 4], gap="medium")
+    sentence = words.controls_reading(jacobian, others, layer, position)
     with left:
         _draw_other(page, jacobian, others, sentence)
         reading(sentence)
