@@ -58,7 +58,8 @@ def _compared(
 
     def channel(number: int) -> Spec:
         domain = {"domain": shown, "range": [look[number] for look in looks]}
-        return {**nominal, "scale": domain, "legend": legend}
+        # Dashes would break the outline of the other two's symbols.
+        return {**nominal, "scale": domain, "legend": None if number == 1 else legend}
 
     probs = axis == "Probability"
     y: Spec = {

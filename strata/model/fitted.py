@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from strata.model.model import Model
 
 SHIPPED = Path(__file__).parent / "smollm2-135m.jacobian.safetensors"
-SHIPPED_RANDOM = Path(__file__).parent / "smollm2-135m-random-0.jacobian.safetensors"
 
 _known: WeakKeyDictionary[Model, tuple[float, Lens | None]] = WeakKeyDictionary()
 _lock = Lock()
@@ -30,26 +29,20 @@ def place(of: Fingerprint) -> Path:
 def kept_in(model: Model) -> Path:
     """The file that `fitted` takes its lens from, where there is one."""
     own = place(fingerprint(model))
-    return own if own.is_file() else _shipped(model)
+    return own if own.is_file() else SHIPPED
 
 
 def fitted(model: Model) -> Lens | None:
-    """The lens of this very model: one made here, else one that Strata ships, else None. It ships
-    those of the bundled model and of its random twin with seed 0."""
+    """The lens of this very model: one made here, else the one that Strata ships, else None."""
     of = fingerprint(model)
     own = place(of)
     written = own.stat().st_mtime if own.is_file() else 0.0
     with _lock:
         known = _known.get(model)
         if known is None or known[0] != written:
-            known = written, _read(own, of) or _read(_shipped(model), of)
+            known = written, _read(own, of) or _read(SHIPPED, of)
             _known[model] = known
     return known[1]
-
-
-def _shipped(model: Model) -> Path:
-    """Where Strata's own would be."""
-    return SHIPPED if vars(model).get("drawn") is None else SHIPPED_RANDOM
 
 
 def _read(path: Path, of: Fingerprint) -> Lens | None:

@@ -110,21 +110,16 @@ class Lens:
             halves=_cosines(self.matrices[:-1], other.matrices[:-1]),
         )
 
-    def save(self, path: str | Path, *, coarse: bool = False) -> None:
-        """Write one safetensors file: float16, without layer L, all else in its metadata. `coarse`:
-        half as large; of each row its distance from the identity's in 255 steps."""
-        stored = {"jacobian": self.matrices[:-1].half().contiguous()}
-        if coarse:
-            apart = self.matrices[:-1] - self.matrices[-1]
-            step = apart.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30) / 127  # (L, D, 1)
-            stored = {"jacobian": (apart / step).round().to(torch.int8), "step": step}
-        if not all(bool(each.isfinite().all()) for each in stored.values()):
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file: float16, without layer L, all else in its metadata."""
+        stored = self.matrices[:-1].half()
+        if not bool(stored.isfinite().all()):
             raise ModelError("This lens has numbers too large for its file, which is in float16.")
         known = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del known["matrices"]
         about = {"format": _FORMAT, "estimator": ESTIMATOR, "about": json.dumps(known)}
         partial = Path(path).with_name(Path(path).name + ".partial")
-        save_file(stored, partial, metadata=about)
+        save_file({"jacobian": stored.contiguous()}, partial, metadata=about)
         os.replace(partial, path)
 
     @classmethod
@@ -138,13 +133,11 @@ class Lens:
                 if told.get("format") != _FORMAT:
                     raise ValueError
                 stored = file.get_tensor("jacobian").float()  # (L, D, D)
-                last = torch.eye(stored.shape[-1])
-                if "step" in file.keys():  # noqa: SIM118
-                    stored = stored.mul_(file.get_tensor("step")).add_(last)
             known: dict[str, Any] = json.loads(told["about"])
             known["texts"], known["halves"] = tuple(known["texts"]), tuple(known["halves"])
             known["changes"] = {int(n): tuple(each) for n, each in known["changes"].items()}
-            return cls(matrices=torch.cat([stored, last[None]]), **known)
+            last = torch.eye(stored.shape[-1])[None]
+            return cls(matrices=torch.cat([stored, last]), **known)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
             raise InputError(
                 f"{Path(path).name} is not a Jacobian lens that this Strata wrote; fit one by "

@@ -178,12 +178,6 @@ def test_a_lens_is_saved_and_found_again(
     stored = load_file(file)
     assert {name: each.dtype for name, each in stored.items()} == {"jacobian": torch.float16}
     assert len(stored["jacobian"]) == model.n_layers
-    lens.save(tmp_path / "coarse.safetensors", coarse=True)
-    apart = lens.matrices - torch.eye(model.d_model)
-    step = apart.abs().amax(dim=-1, keepdim=True) / 127
-    error = Lens.load(tmp_path / "coarse.safetensors").matrices - lens.matrices
-    assert bool((error.abs() <= 0.51 * step).all())
-    assert bool((error.abs().amax(dim=(1, 2))[:-1] > 0).all())
     again = Lens.load(file)
     known = [name for name in lens.__dataclass_fields__ if name != "matrices"]
     assert [getattr(again, name) for name in known] == [getattr(lens, name) for name in known]

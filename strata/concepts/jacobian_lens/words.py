@@ -208,6 +208,16 @@ def controls_reading(
     )
 
 
+def random_blocks(target: str) -> str:
+    """How random blocks are read where no lens was fitted to them. `target`: a word as titles have
+    it."""
+    return (
+        "The same model with random blocks is another model, with a J of its own, which nobody has "
+        f"fitted yet. The beam of a word needs none: here is that of {target}, for both. Where "
+        "random blocks score as high, nothing that was learnt is needed for it."
+    )
+
+
 def settling_reading(steps: pd.DataFrame) -> str:
     """Two sentences on how far a lens has settled. `steps`: the table of
     `convergence`, which has rows."""

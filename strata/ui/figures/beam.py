@@ -31,14 +31,14 @@ def draw_beam(page: Page) -> Found:
         n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
         position = position_slider(page, "Token at position", "at", where)
         layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
-    beams = _beams(page, target, n_passages, position)
+    beams = read_passages(page, target, n_passages, position)
     named = target.pair or (target.shown,)
     sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
-    by_layer, by_token = st.columns([5, 4], gap="medium")
-    with by_layer:
+    left, right = st.columns([5, 4], gap="medium")
+    with left:
         note = only(1, page.n_tokens, "token")
-        draw(_by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
-    with by_token:
+        draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
+    with right:
         note = only(1, page.n_layers + 1, "layer")
         chart = _by_token(page, beams, target, layer, sentence)
         draw(chart, "beam_at", read=False, note=note)
@@ -49,7 +49,7 @@ def draw_beam(page: Page) -> Found:
     return {"beam": beams}, program
 
 
-def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.DataFrame:
+def read_passages(page: Page, target: Target, n_passages: int, position: int) -> pd.DataFrame:
     """All three curves at all cells; while more passages are read, those so far are drawn."""
     found: dict[int, pd.DataFrame] = {}
 
@@ -60,7 +60,7 @@ def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.Dat
             return
         read, look = max(found), next(looks)
         said = words.so_far(read, n_passages)
-        chart = _by_layer(page, found[read].assign(kind="jacobian"), target, position, said)
+        chart = by_layer(page, found[read].assign(kind="jacobian"), target, position, said)
         draw(chart, "beam_so_far", read=False, number=look)
         st.caption(said)
         if read < n_passages:
@@ -75,9 +75,10 @@ def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.Dat
     return page.ask("jacobian_lens.beside", meanwhile=so_far, n_passages=n_passages, **asked)
 
 
-def _by_layer(
+def by_layer(
     page: Page, beams: pd.DataFrame, target: Target, position: int, sentence: str
 ) -> Chart:
+    """The curves of a token's states, with their intervals."""
     rows = beams[beams["position"] == position].rename(columns={"score": "value"})
     title = f"How disposed the state of {page.shown(position)} is to {target.named}, by layer"
     return compared(_named(rows), title, sentence, words.SCORE)
