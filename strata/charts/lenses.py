@@ -58,8 +58,7 @@ def _compared(
 
     def channel(number: int) -> Spec:
         domain = {"domain": shown, "range": [look[number] for look in looks]}
-        # Dashes would break the outline of the other two's symbols.
-        return {**nominal, "scale": domain, "legend": None if number == 1 else legend}
+        return {**nominal, "scale": domain, "legend": legend}
 
     probs = axis == "Probability"
     y: Spec = {
@@ -89,10 +88,15 @@ def _compared(
         else {"type": "rule", "strokeWidth": 5, "opacity": 0.35},
         "encoding": {**ends, "color": colour},
     }
-    line: Spec = {
-        "mark": {"type": "line", "strokeWidth": 2.2},
-        "encoding": {"y": y, "color": colour, "strokeDash": channel(1)},
-    }
+    # Of each kind its own, since in a common legend dashes would break the symbols' outlines.
+    lines: list[Spec] = [
+        {
+            "transform": [{"filter": {"field": "name", "equal": name}}],
+            "mark": {"type": "line", "strokeWidth": 2.2, "strokeDash": _LOOKS[kind][1]},
+            "encoding": {"y": y, "color": colour},
+        }
+        for kind, name in zip(kinds, shown, strict=True)
+    ]
     points: list[Spec] = [
         {
             "transform": [{"filter": {"field": "name", "equal": name}}],
@@ -111,7 +115,7 @@ def _compared(
         }
         for kind, name in zip(kinds, shown, strict=True)
     ]
-    lines = [line] if by == "layer" else []
+    lines = lines if by == "layer" else []
     intervals = [interval] if spread else []  # of no rows at all Vega complains
     return {
         **BASE,
