@@ -116,7 +116,8 @@ def difference(
     """The Jacobian lens less the logit lens, one row a cell: layer, position, token, jacobian_id,
     jacobian (the token that it ranks first), logit_id, logit, same (whether they agree), kl
     (KL(Jacobian lens, logit lens), nats), risen_id, risen, by (the token whose probability it
-    raises most, and by how much). At layer L they are one."""
+    raises most, and by how much; where it raises none, as at layer L, the one that it ranks
+    first)."""
     start = check_position(trace, start)
     width = check_count("The width of a grid", width, lens_tables.WIDEST)
     stride = check_count("The stride over layers", stride, model.n_layers)
@@ -132,12 +133,13 @@ def difference(
         for (rows, ours), (_, theirs) in zip(one.chunks(span), other.chunks(span), strict=True):
             p, q = (logits.double().log_softmax(dim=-1) for logits in (ours, theirs))
             more, risen = (p.exp() - q.exp()).max(dim=-1)  # (r, s)
+            first = ours.argmax(dim=-1)
             cells = {
                 "kl": (p.exp() * (p - q)).sum(dim=-1).clamp_min(0),
                 "by": more,
-                "jacobian_id": ours.argmax(dim=-1),
+                "jacobian_id": first,
                 "logit_id": theirs.argmax(dim=-1),
-                "risen_id": risen,
+                "risen_id": torch.where(more > 0, risen, first),
             }
             for name, numbers in cells.items():
                 found[name][rows, span] = numbers.cpu().numpy()

@@ -166,6 +166,7 @@ def test_the_difference_is_that_of_two_distributions(kept: Model) -> None:
     last = frame[frame["layer"] == kept.n_layers]
     assert last["same"].all()
     assert last["kl"].max() < 1e-9
+    assert last["risen_id"].tolist() == last["jacobian_id"].tolist()
 
 
 def test_what_is_known_of_a_lens(kept: Model, tiny: Tiny) -> None:
