@@ -36,7 +36,11 @@ _ZERO: Spec = {
 
 @cache
 def _compared(
-    names: tuple[tuple[str, str], ...], axis: str, by: str, places: int, spread: bool
+    names: tuple[tuple[str, str], ...],
+    axis: str | tuple[str, ...],
+    by: str,
+    places: int,
+    spread: bool,
 ) -> Spec:
     names_of = dict(names)
     kinds = [kind for kind in _LOOKS if kind in names_of]
@@ -60,7 +64,7 @@ def _compared(
     y: Spec = {
         "field": "value",
         "type": "quantitative",
-        "title": axis,
+        "title": axis if isinstance(axis, str) else list(axis),
         "axis": {"format": "~%", "tickCount": 5} if probs else {"tickCount": 6},
         "scale": {"domain": [0, 1]} if probs else {"zero": True, "nice": True},
     }
@@ -71,7 +75,7 @@ def _compared(
     tips = [
         tip(by, "Layer" if by == "layer" else "Token", "d" if by == "layer" else ""),
         tip("name", "Read by"),
-        tip("value", axis, ".4f"),
+        tip("value", axis if isinstance(axis, str) else "Difference (nats)", ".4f"),
     ]
     with_ends = [*tips, tip("low", "Interval from", ".4f"), tip("high", "Interval to", ".4f")]
     colour = channel(0)
@@ -84,10 +88,15 @@ def _compared(
         else {"type": "rule", "strokeWidth": 5, "opacity": 0.35},
         "encoding": {**ends, "color": colour},
     }
-    line: Spec = {
-        "mark": {"type": "line", "strokeWidth": 2.2},
-        "encoding": {"y": y, "color": colour, "strokeDash": channel(1)},
-    }
+    # Of each kind its own, since in a common legend dashes would break the symbols' outlines.
+    lines: list[Spec] = [
+        {
+            "transform": [{"filter": {"field": "name", "equal": name}}],
+            "mark": {"type": "line", "strokeWidth": 2.2, "strokeDash": _LOOKS[kind][1]},
+            "encoding": {"y": y, "color": colour},
+        }
+        for kind, name in zip(kinds, shown, strict=True)
+    ]
     points: list[Spec] = [
         {
             "transform": [{"filter": {"field": "name", "equal": name}}],
@@ -106,7 +115,7 @@ def _compared(
         }
         for kind, name in zip(kinds, shown, strict=True)
     ]
-    lines = [line] if by == "layer" else []
+    lines = lines if by == "layer" else []
     intervals = [interval] if spread else []  # of no rows at all Vega complains
     return {
         **BASE,
@@ -115,13 +124,16 @@ def _compared(
     }
 
 
-def compared(frame: pd.DataFrame, title: str, reading: str, axis: str, by: str = "layer") -> Chart:
+def compared(
+    frame: pd.DataFrame, title: str, reading: str, axis: str | list[str], by: str = "layer"
+) -> Chart:
     """One number by layer, or by token, as several lenses give it, each with its interval where it
     has one. Columns: kind ("jacobian", "logit", "random"), name (in the legend), layer or label and
     position, value, low, high (missing where there is no interval). `by`: "layer" or "label";
-    `axis`: what the number is called."""
+    `axis`: what the number is called, in lines the difference of two words."""
     names = tuple(dict.fromkeys(zip(frame["kind"], frame["name"], strict=True)))
     spread = bool((frame["low"].notna() & frame["high"].notna()).any())
+    axis = axis if isinstance(axis, str) else tuple(axis)
     spec = _compared(names, axis, by, int(frame[by].nunique()), spread)
     return Chart(frame, {**spec, "title": title}, reading, 340)
 

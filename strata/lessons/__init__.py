@@ -67,6 +67,8 @@ class Question(_Data):
     table on the learner's own run; `params` go to the view, `given` to the measure. In both the
     words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one,
     and in `params` "$top" for the id of the likeliest next token.
+    Where the table of the view `needs` has no rows on this run, there is nothing to measure:
+    `lacks` is said instead of the question, and no figure waits.
     `answer` is written only for facts about the world. When the answer is told, `why` follows, and
     before it `right`, `close` or `wrong`, as the guess was; all may name {guess} and {answer}.
     """
@@ -78,6 +80,8 @@ class Question(_Data):
     measure: str = ""
     given: dict[str, Value] = {}
     answer: Value | None = None
+    needs: str = ""
+    lacks: str = ""
     options: tuple[Option, ...] = Field((), strict=False)
     tolerance: float = Field(0.0, ge=0)  # of a curve: a share of the real one's range
     near: float = Field(0.0, ge=0)  # beyond the tolerance, up to here, is a near miss
@@ -101,6 +105,8 @@ class Question(_Data):
             raise ValueError("a question needs a measure, or an answer that is a fact of the world")
         if self.measure and not self.view:
             raise ValueError("a measure needs the view whose table it reads")
+        if bool(self.needs) != bool(self.lacks):
+            raise ValueError("what a question needs goes with what is said where it lacks that")
         if (len(self.options) > 1) != (self.kind in ("choice", "ordering")):
             raise ValueError("choice and ordering need two options or more, other kinds have none")
         if self.kind == "choice" and any(not option.why for option in self.options):

@@ -92,6 +92,11 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def lacking(question: Question, ask: Ask) -> bool:
+    """Whether a run has not what the question needs, and so no answer."""
+    return bool(question.needs) and ask(question.needs).empty
+
+
 def curve_layers(question: Question, n_layers: int) -> list[int]:
     """The layers at which a curve is drawn: evenly spaced, 0 and L included."""
     return sorted({round(n) for n in np.linspace(0, n_layers, min(question.points, n_layers + 1))})

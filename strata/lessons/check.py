@@ -17,7 +17,14 @@ from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
 from strata.errors import StrataError
 from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read, rules
-from strata.lessons.answers import find_measure, measured, positions, resolved, right_option
+from strata.lessons.answers import (
+    find_measure,
+    lacking,
+    measured,
+    positions,
+    resolved,
+    right_option,
+)
 from strata.lessons.report import plain
 
 MOST_WORDS = 110  # of a step's text
@@ -97,6 +104,8 @@ def _callable(question: Question) -> Iterator[str]:
     try:
         view, measure = find_view(question.view), find_measure(question.measure)
         check_params(question.view, view, resolved(question.params, 1, 1))
+        if question.needs:
+            check_params(question.needs, find_view(question.needs), {})
     except StrataError as error:
         yield str(error).rstrip(".")
         return
@@ -120,6 +129,8 @@ def _measured(lesson: Lesson, engine: LocalEngine, model: str) -> Iterator[str]:
             tokens = engine.run(Job(view="run.tokens", model=model, prompt=prompt))
             if step.question is not None:
                 ask = partial(_ask, engine, model, prompt)
+                if lacking(step.question, ask):
+                    continue
                 answer = measured(step.question, ask, about["n_layers"], len(tokens))
                 reason = unfit(step.question, answer, about["n_layers"], len(tokens))
                 reason = reason or rules.stands_right(step.question, answer, about["n_layers"])

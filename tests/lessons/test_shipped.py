@@ -6,6 +6,7 @@ In one file, for one sample of its states: 70 texts are read, which is the longe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from strata.corpus import Sample, Source, passages, sample
 from strata.engine import Job, LocalEngine, Settings
 from strata.lessons.check import check
 from strata.model import Model
+from tests.lenses import fit_lenses
 
 
 def engine_of(model: Model, name: str) -> LocalEngine:
@@ -48,6 +50,21 @@ def test_no_lesson_fails_on_a_small_random_model(tiny: Callable[[str], Model]) -
         for sentence in check(None, small, "tiny"):
             assert "failed:" not in sentence, sentence
             assert "no option holds" not in sentence, sentence
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gpt2", "qwen3"])
+def test_the_lesson_on_the_jacobian_lens_is_true_of_other_families(
+    tiny: Callable[[str], Model], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lens its questions about one are not asked; with one they have an answer."""
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path))
+    [path] = [path for path in lessons.files() if path.stem == "jacobian_lens"]
+    model = tiny(name)
+    with engine_of(model, "tiny") as small:
+        assert check([path], small, "tiny") == []
+    fit_lenses(model)
+    with engine_of(model, "tiny") as small:
+        assert check([path], small, "tiny") == []
 
 
 def test_every_lesson_is_whole(engine: LocalEngine, thorough: bool) -> None:

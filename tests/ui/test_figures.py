@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.test_small_models import EVERY, PAGES, PROMPT, WORDS, page, small
+from tests.ui.test_small_models import EVERY, PAGES, PAIR, PROMPT, WORDS, page, small
 
 assert small  # a fixture
 
@@ -24,8 +24,8 @@ VIEWS = [
     *(each for each in EVERY if each[0] != "trajectories" or each[1].get("method") == "PCA"),
     ("predictions", {"k": 5}),
     ("logit_lens", {"mode": "attn_frozen_norm", "view": "Where the target's logit comes from"}),
-    *((stem, {"minus_choice": 5}) for stem in ("logit_lens", "scaling")),
-    ("scaling", {"minus_choice": 5, "view": "Every factor"}),
+    *((stem, PAIR) for stem in ("logit_lens", "scaling")),
+    ("scaling", {**PAIR, "view": "Every factor"}),
     ("logit_lens", {"view": "While it writes", "n_written": 4}),
     ("logit_lens", {"view": "Nearest states"}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),

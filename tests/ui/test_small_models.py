@@ -3,6 +3,8 @@ slider of one value, no list of more tokens than there are, no empty chart, no r
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from strata.engine import LocalEngine, Settings
 from strata.model import load_model
+from strata.model.fingerprint import fingerprint
+from strata.model.fitted import place
 from strata.ui.server import resources
 from tests.families import build as families
 from tests.lenses import fit_lenses
@@ -70,6 +74,7 @@ def page(path: str, prompt: str, chosen: dict, model: str = "small") -> None:
     runpy.run_path(path)
 
 
+PAIR = {"minus_choice": 5, "minus_model": "small"}  # a word that is taken off, of this model's
 PAIRED = {"pair": "own", "second_text": "the cat sat on the mat ."}
 SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
@@ -104,6 +109,7 @@ EVERY = [
     ("heads", {"view": "Change a head", "change": "replace", **PAIRED}),
     *(("jacobian_lens", {"view": view}) for view in ("The grid", "Controls")),
     ("jacobian_lens", {"by": "difference"}),
+    ("jacobian_lens", PAIR),
     ("jacobian_lens", {"view": "The beam of a word", "passages": 2}),
 ]
 
@@ -122,6 +128,24 @@ def test_a_short_prompt_has_a_whole_page(
     assert not app.error
     assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
     assert not [chart.proto.alt for chart in app.get("vega_lite_chart") if empty(chart.proto)]
+
+
+def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None) -> None:
+    twin = load_model(str(Path(os.environ["STRATA_MODELS"]).parent / "small")).random_twin(0)
+    fitted = place(fingerprint(twin))
+    kept = fitted.rename(fitted.with_suffix(".kept"))
+    for asked, named in (({}, ""), (PAIR, " minus ␣a")):
+        chosen = {"view": "Controls", "passages": 2, **asked}
+        arguments = (str(PAGES / "jacobian_lens.py"), "the cat sat .", chosen)
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert not app.exception, app.exception[0].message
+        texts = " ".join(text.value for text in app.text)
+        assert "which nobody has fitted yet" in texts
+        assert "random blocks give" in texts
+        assert "random blocks name" not in texts
+        alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
+        assert any(re.match(f"How disposed the state of .* is to .*{named}, by", a) for a in alts)
+    kept.rename(fitted)
 
 
 def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:

@@ -13,6 +13,7 @@ from strata.concepts.jacobian_lens.tables import (
     followed,
     grid,
     lens,
+    random_grid,
 )
 from strata.model.fitted import fitted
 from strata.model.jacobian import Lens, fit
@@ -25,7 +26,19 @@ CONCEPT = Concept(
     why="A state in the middle is not yet in the words of the end. How the end answers to it, on "
     "average over texts, says what it may come to, and controls say how far to trust that.",
     order=6,
-    views=(lens, grid, cell, followed, difference, convergence, about, floor, passage_beam, beside),
+    views=(
+        lens,
+        grid,
+        random_grid,
+        cell,
+        followed,
+        difference,
+        convergence,
+        about,
+        floor,
+        passage_beam,
+        beside,
+    ),
     script=script,
     icon=":material/flare:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

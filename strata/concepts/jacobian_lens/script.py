@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.target import TargetId
 from strata.model.jacobian import MAX_TOKENS, SKIP
 
 
@@ -17,7 +18,7 @@ def script(
     norm: str | None,
     lens: str = "",
     texts: Sequence[str] = (),
-    target_id: int | None = None,
+    target_id: TargetId | None = None,
     position: int = -1,
     k: int = 5,
     skip: int = SKIP,
@@ -31,8 +32,8 @@ def script(
     `blocks`, `norm`, `logit_scale` and `logit_cap` as `logit_lens.modules` has them; a model whose
     `norm` is None is read by its states' directions only, so there the program has no grid. `lens`
     is the file of a fitted lens; without one it is fitted here on `texts`, from the definition, a
-    backward pass for each of D directions and text. With `target_id` the word's beam over `texts`
-    is printed at `position`.
+    backward pass for each of D directions and text. With `target_id`, a token or a pair of which
+    the second is taken off, its beam over `texts` is printed at `position`.
     """
     return program(
         "What is each state of a language model disposed to say?",
@@ -143,7 +144,11 @@ if TARGET_ID is not None:
         bias = norm(torch.zeros(width))
         weight = (norm(1e4 * signs) - bias) * signs
         centred = torch.equal(norm(1e4 * torch.ones(width)), bias)
-        along = weight * head.weight[TARGET_ID].float() * LOGIT_SCALE
+        word, *minus = TARGET_ID if isinstance(TARGET_ID, tuple) else [TARGET_ID]
+        direction = head.weight[word].float()
+        for other in minus:
+            direction = direction - head.weight[other].float()
+        along = weight * direction * LOGIT_SCALE
         end = hidden[-1]
         if centred:
             along = along - along.mean()
@@ -156,7 +161,8 @@ if TARGET_ID is not None:
         vectors = pulled_back(text, along[None].to(model.dtype))[:, 0]  # (L + 1, D)
         scores.append((vectors.double() * hidden[:, POSITION].double()).sum(dim=-1))
     scores = torch.stack(scores) * scale[POSITION]
-    print(f"the beam of {tokenizer.decode([TARGET_ID])!r} at position {POSITION}, in logits")
+    named = " minus ".join(repr(tokenizer.decode([each])) for each in (word, *minus))
+    print(f"the beam of {named} at position {POSITION}, in logits")
     for layer, score in enumerate(scores.mean(dim=0)):
         print("beam", layer, f"{score:.6f}", sep="\\t")
 """

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from strata.concepts import lens_tables
+from strata.concepts import apart, costs, lens_tables
 from strata.concepts.reading import Reading, read
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scan import texts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 By = Literal["jacobian", "logit"]
 _BY = ("jacobian", "logit")
+_DRAWN = 1_000  # tokens that a model reads in the time in which its blocks are drawn once
 
 
 def lens(model: Model, trace: Trace, lens: Lens | None = None, k: int = 5) -> pd.DataFrame:
@@ -48,17 +49,34 @@ def grid(
     stride: int = 1,
     k: int = 5,
     target_id: TargetId | None = None,
-    random_blocks: int | None = None,
 ) -> pd.DataFrame:
     """What the page draws, one row a cell: the columns of `logit_lens.grid`.
 
-    `by` "logit" reads the same states with the identity. `random_blocks`: a seed; the model's
-    random twin reads its own run of the prompt by the lens that was fitted to it.
+    `by` "logit" reads the same states with the identity.
     """
     start = check_position(trace, start)
-    model, trace = _of_twin(model, trace, random_blocks, by)
-    chosen = _chosen(model, trace, by)
-    return lens_tables.grid(model, chosen, start, width, stride, k, True, target_id)
+    return lens_tables.grid(
+        model, _chosen(model, trace, by), start, width, stride, k, True, target_id
+    )
+
+
+@apart
+@costs(lambda n_tokens, n_layers, params: _DRAWN + n_tokens)
+def random_grid(
+    model: Model,
+    trace: Trace,
+    seed: int = 0,
+    start: int = 0,
+    width: int = 24,
+    stride: int = 1,
+    k: int = 5,
+) -> pd.DataFrame:
+    """`grid` of the model's random twin with this seed: its own run of the prompt, read by the lens
+    that was fitted to it. ModelError where there is none."""
+    twin = model.random_twin(seed)
+    if fitted(twin) is None:  # before a run through blocks that are drawn anew
+        raise ModelError(_missing(twin))
+    return grid(twin, twin.capture_row(trace.token_ids), "jacobian", start, width, stride, k)
 
 
 def cell(
@@ -68,11 +86,9 @@ def cell(
     position: int,
     by: By = "jacobian",
     k: int = 10,
-    random_blocks: int | None = None,
 ) -> pd.DataFrame:
     """One cell of a grid, opened: the columns of `logit_lens.cell`."""
     position = check_position(trace, position)
-    model, trace = _of_twin(model, trace, random_blocks, by)
     return lens_tables.cell(model, _chosen(model, trace, by), layer, position, k)
 
 
@@ -83,13 +99,10 @@ def followed(
     token_ids: Sequence[int] = (),
     target_id: TargetId | None = None,
     by: By = "jacobian",
-    random_blocks: int | None = None,
 ) -> pd.DataFrame:
     """Some tokens through all layers at a position: the columns of `logit_lens.followed`."""
     position = check_position(trace, position)
-    model, trace = _of_twin(model, trace, random_blocks, by)
-    chosen = _chosen(model, trace, by)
-    return lens_tables.followed(model, chosen, position, token_ids, target_id)
+    return lens_tables.followed(model, _chosen(model, trace, by), position, token_ids, target_id)
 
 
 def difference(
@@ -103,7 +116,8 @@ def difference(
     """The Jacobian lens less the logit lens, one row a cell: layer, position, token, jacobian_id,
     jacobian (the token that it ranks first), logit_id, logit, same (whether they agree), kl
     (KL(Jacobian lens, logit lens), nats), risen_id, risen, by (the token whose probability it
-    raises most, and by how much). At layer L they are one."""
+    raises most, and by how much; where it raises none, as at layer L, the one that it ranks
+    first)."""
     start = check_position(trace, start)
     width = check_count("The width of a grid", width, lens_tables.WIDEST)
     stride = check_count("The stride over layers", stride, model.n_layers)
@@ -119,12 +133,13 @@ def difference(
         for (rows, ours), (_, theirs) in zip(one.chunks(span), other.chunks(span), strict=True):
             p, q = (logits.double().log_softmax(dim=-1) for logits in (ours, theirs))
             more, risen = (p.exp() - q.exp()).max(dim=-1)  # (r, s)
+            first = ours.argmax(dim=-1)
             cells = {
                 "kl": (p.exp() * (p - q)).sum(dim=-1).clamp_min(0),
                 "by": more,
-                "jacobian_id": ours.argmax(dim=-1),
+                "jacobian_id": first,
                 "logit_id": theirs.argmax(dim=-1),
-                "risen_id": risen,
+                "risen_id": torch.where(more > 0, risen, first),
             }
             for name, numbers in cells.items():
                 found[name][rows, span] = numbers.cpu().numpy()
@@ -139,11 +154,10 @@ def difference(
     return frame[order.split()]
 
 
-def convergence(model: Model, random_blocks: int | None = None) -> pd.DataFrame:
+def convergence(model: Model) -> pd.DataFrame:
     """How far the fitted lens has converged: n_texts, layer, change (by how much of its norm J_l
     has changed since half as many texts), and halves (the cosine of J_l of one half of all texts to
     that of the other), on each row; L rows for each number of texts. No rows without a lens."""
-    model = model if random_blocks is None else model.random_twin(random_blocks)
     kept = fitted(model)
     columns = ["n_texts", "layer", "change", "halves"]
     rows = [
@@ -155,11 +169,10 @@ def convergence(model: Model, random_blocks: int | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def about(model: Model, random_blocks: int | None = None) -> pd.DataFrame:
+def about(model: Model) -> pd.DataFrame:
     """What is known of the fitted lens, one row, or none where there is no lens: model, n_texts,
     n_positions, skip, max_tokens, worst_layer, worst_change (of the last doubling of texts),
     worst_halves, file."""
-    model = model if random_blocks is None else model.random_twin(random_blocks)
     kept = fitted(model)
     columns = "model n_texts n_positions skip max_tokens worst_layer worst_change worst_halves file"
     if kept is None:
@@ -208,12 +221,3 @@ def _chosen(model: Model, trace: Trace, by: str) -> Reading:
     if by not in _BY:
         raise InputError(f"States are read by the jacobian or the logit lens, not by {by!r}.")
     return reading(model, trace) if by == "jacobian" else read(model, trace)
-
-
-def _of_twin(model: Model, trace: Trace, seed: int | None, by: str) -> tuple[Model, Trace]:
-    if seed is None:
-        return model, trace
-    twin = model.random_twin(seed)
-    if by == "jacobian" and fitted(twin) is None:  # before a run through blocks that are drawn anew
-        raise ModelError(_missing(twin))
-    return twin, twin.capture_row(trace.token_ids)

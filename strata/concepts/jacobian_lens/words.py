@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from strata.concepts.target import TargetId, times_as_likely
 from strata.display.tokens import (
     digits,
     display_candidate,
@@ -41,21 +43,23 @@ def what(facts: Mapping[str, Any]) -> str:
     )
 
 
-def lens_reading(jacobian: pd.DataFrame, logit: pd.DataFrame, position: int) -> str:
-    """Two sentences on the grids of both lenses: from which layer on each puts the model's answer
-    first at a position, and in how many cells they name the same token."""
+def lens_reading(jacobian: pd.DataFrame, logit: pd.DataFrame, layer: int, position: int) -> str:
+    """Three sentences on the grids of both lenses: what each names at a cell, from which layer on
+    each puts the model's answer first at that position, and in how many cells they name the same
+    token."""
     position = _within(jacobian, position)
     cells = with_shown(jacobian[jacobian["position"] == position]).sort_values("layer")
-    answer = f"“{display_candidate(cells['predicted'].iloc[-1])}”"
     where = f"after “{cells['shown'].iloc[0]}” (position {position})"
+    named = [_first(frame, layer, position) for frame in (jacobian, logit)]
+    each = f"the Jacobian lens names {named[0]} {where} and the logit lens {named[1]}"
+    if named[0] == named[1]:
+        each = f"both lenses name {named[0]} {where}"
+    answer = f"“{display_candidate(cells['predicted'].iloc[-1])}”, the model's answer,"
     ways = [_since(frame, position) for frame in (jacobian, logit)]
-    said = (
-        f"{answer}, the model's answer {where}, leads by the Jacobian lens {ways[0]} and by the "
-        f"logit lens {ways[1]}."
-    )
+    leads = f"{answer} leads by the Jacobian lens {ways[0]} and by the logit lens {ways[1]}."
     if ways[0] == ways[1]:
-        said = f"{answer}, the model's answer {where}, leads by both lenses {ways[0]}."
-    return f"{said} {same_cells(jacobian, logit, 'Both')}"
+        leads = f"{answer} leads by both lenses {ways[0]}."
+    return f"At layer {layer} {each}. {leads} {same_cells(jacobian, logit, 'Both')}"
 
 
 def same_cells(one: pd.DataFrame, other: pd.DataFrame, who: str) -> str:
@@ -128,12 +132,23 @@ def apart(jacobian: pd.DataFrame, difference: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def way_of(followed: pd.DataFrame, target_id: TargetId) -> pd.DataFrame:
+    """Of `followed`: the rows of a target, of a pair those of its difference."""
+    if isinstance(target_id, tuple):
+        return followed[followed["other"] != ""]
+    return followed[(followed["token_id"] == target_id) & (followed["other"] == "")]
+
+
 def followed_reading(
-    jacobian: pd.DataFrame, logit: pd.DataFrame, target_id: int, position: int
+    jacobian: pd.DataFrame, logit: pd.DataFrame, target_id: TargetId, position: int
 ) -> str:
     """One sentence on a target followed through the layers by both lenses: its best rank below the
-    last layer by each."""
-    ways = [way[way["token_id"] == target_id].astype({"rank": int}) for way in (jacobian, logit)]
+    last layer by each. Of a pair two: the difference at the end, and from which layer on who is
+    ahead there is so by each."""
+    found = [way_of(way, target_id) for way in (jacobian, logit)]
+    if isinstance(target_id, tuple):
+        return _pair_reading(found, position)
+    ways = [way.astype({"rank": int}) for way in found]
     name = f"“{display_candidate(ways[0]['predicted'].iloc[0])}”"
     last = int(ways[0]["layer"].max())
     best = [way[way["layer"] < last] for way in ways]
@@ -149,14 +164,58 @@ def followed_reading(
     )
 
 
-def controls_reading(jacobian: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> str:
-    """On the controls of a grid: how often random blocks, where a lens was fitted to them, and the
-    identity name what the Jacobian lens names. `others`: their grids by kind."""
+def _pair_reading(ways: Sequence[pd.DataFrame], position: int) -> str:
+    """Of the rows of a difference by the Jacobian lens and by the logit lens."""
+    ways = [way.sort_values("layer") for way in ways]
+    a, b = (display_candidate(ways[0][name].iloc[0]) for name in ("predicted", "other"))
+    last, end = int(ways[0]["layer"].iloc[-1]), float(ways[0]["logit"].iloc[-1])
+    said = (
+        f"At layer {last}, where both lenses are the model itself, the log-probability of “{a}” "
+        f"minus that of “{b}” is {digits(end)} nats at position {position}: "
+        f"{times_as_likely(end, a, b)}."
+    )
+    if not end:
+        return said
+    since = [
+        _for_good(way["layer"].to_numpy(), np.sign(way["logit"].to_numpy(float)) == np.sign(end))
+        for way in ways
+    ]
+    by = f"by the Jacobian lens {since[0]} and by the logit lens {since[1]}"
+    by = f"by both lenses {since[0]}" if since[0] == since[1] else by
+    return f"{said} “{a if end > 0 else b}” is ahead {by}."
+
+
+def controls_reading(
+    jacobian: pd.DataFrame, others: Mapping[str, pd.DataFrame], layer: int, position: int
+) -> str:
+    """On the controls of a grid: what each names at a cell, and how often random blocks, where a
+    lens was fitted to them, and the identity name what the Jacobian lens names. `others`: their
+    grids by kind."""
+    position = _within(jacobian, position)
+    shown = with_shown(jacobian[jacobian["position"] == position])["shown"].iloc[0]
+    named = {kind: _first(frame, layer, position) for kind, frame in others.items()}
+    here = (
+        f"At layer {layer} after “{shown}” (position {position}) the Jacobian lens names "
+        f"{_first(jacobian, layer, position)}"
+    )
     floor = same_cells(jacobian, others["logit"], "The logit lens and the Jacobian lens")
     if "random" not in others:
-        return floor
-    random = same_cells(jacobian, others["random"], "Random blocks and it")
-    return f"{floor} {random} What random blocks say too was not learnt."
+        return f"{here} and the logit lens {named['logit']}. {floor}"
+    random = same_cells(jacobian, others["random"], "Random blocks and the Jacobian lens")
+    return (
+        f"{here}, random blocks {named['random']} and the logit lens {named['logit']}. {random} "
+        f"{floor} What random blocks say too was not learnt."
+    )
+
+
+def random_blocks(target: str) -> str:
+    """How random blocks are read where no lens was fitted to them. `target`: a word as titles have
+    it."""
+    return (
+        "The same model with random blocks is another model, with a J of its own, which nobody has "
+        f"fitted yet. The beam of a word needs none: here is that of {target}, for both. Where "
+        "random blocks score as high, nothing that was learnt is needed for it."
+    )
 
 
 def settling_reading(steps: pd.DataFrame) -> str:
@@ -182,15 +241,17 @@ def settling_reading(steps: pd.DataFrame) -> str:
 
 
 def beam_reading(
-    beams: pd.DataFrame, target: str, shown: Sequence[str], layer: int, position: int
+    beams: pd.DataFrame, target: Sequence[str], shown: Sequence[str], layer: int, position: int
 ) -> str:
     """Two sentences on the beam of a word: at a layer the token whose state is disposed to it most,
-    and at one cell the score beside both controls."""
+    and at one cell the score beside both controls. `target`: the word, or two of which the second
+    is taken off."""
+    word = " minus ".join(f"“{each}”" for each in target)
     at = beams[(beams["kind"] == "jacobian") & (beams["layer"] == layer)]
     best = at.loc[at["score"].idxmax()]
     said = (
         f"At layer {layer} the state of “{shown[int(best['position'])]}” (position "
-        f"{best['position']:.0f}) has the highest score for “{target}”, {digits(best['score'])}."
+        f"{best['position']:.0f}) has the highest score for {word}, {digits(best['score'])}."
     )
     here = _cell(beams, layer, position)
     own = here["jacobian"]
@@ -239,14 +300,25 @@ def _cell(beams: pd.DataFrame, layer: int, position: int) -> dict[str, pd.Series
 def _since(frame: pd.DataFrame, position: int) -> str:
     """From which layer on the last layer's first token leads at a position."""
     cells = frame[frame["position"] == position].sort_values("layer")
-    layers, leads = cells["layer"].to_numpy(), cells["token_id"].to_numpy()
-    others = np.flatnonzero(leads != leads[-1])
+    leads = cells["token_id"].to_numpy()
+    return _for_good(cells["layer"].to_numpy(), leads == leads[-1])
+
+
+def _for_good(layers: NDArray[np.int64], leads: NDArray[np.bool_]) -> str:
+    """From which of some layers on it leads, as it does at the last."""
+    others = np.flatnonzero(~leads)
     if not len(others):
         return f"at every layer from {layers[0]} to {layers[-1]}"
     first = layers[others[-1] + 1]
     if first == layers[-1]:
         return f"at layer {first} only, the very last"
     return f"for good from layer {first} of {layers[-1]} on"
+
+
+def _first(frame: pd.DataFrame, layer: int, position: int) -> str:
+    """What a grid names at a cell, in quotes."""
+    cells = frame[(frame["layer"] == layer) & (frame["position"] == position)]
+    return f"“{display_candidate(cells['predicted'].iloc[0])}”"
 
 
 def _within(frame: pd.DataFrame, position: int) -> int:

@@ -15,7 +15,7 @@ from strata.concepts.jacobian_lens import words
 from strata.corpus.passages import passages
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.figures.target import Target, choose_token
+from strata.ui.figures.target import Target, choose_target
 
 STAGES = (1, 2, 4, 8, 16, 25)  # passages after which the curves are drawn anew
 _USUAL = 8
@@ -25,29 +25,31 @@ Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
 def draw_beam(page: Page) -> Found:
     """The controls, the word's curve by layer and by token, and what they say. Its table, and what
     the script needs."""
-    which, many, where, at = st.columns([5, 4, 4, 4], gap="medium", vertical_alignment="bottom")
-    target = choose_token(page, which)
-    n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
-    position = position_slider(page, "Token at position", "at", where)
-    layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
-    beams = _beams(page, target, n_passages, position)
-    sentence = words.beam_reading(beams, target.shown, page.all_shown, layer, position)
-    by_layer, by_token = st.columns([5, 4], gap="medium")
-    with by_layer:
+    with st.container(key="edit"):
+        which, minus, many, where, at = st.columns(5, vertical_alignment="bottom")
+        target = choose_target(page, which, minus)
+        n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
+        position = position_slider(page, "Token at position", "at", where)
+        layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
+    beams = read_passages(page, target, n_passages, position)
+    named = target.pair or (target.shown,)
+    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
+    left, right = st.columns([5, 4], gap="medium")
+    with left:
         note = only(1, page.n_tokens, "token")
-        draw(_by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
-    with by_token:
+        draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
+    with right:
         note = only(1, page.n_layers + 1, "layer")
         chart = _by_token(page, beams, target, layer, sentence)
         draw(chart, "beam_at", read=False, note=note)
     reading(sentence)
     reading(words.passages_reading(beams, layer, position), "_passages")
     texts = list(passages().values())[:n_passages]
-    program = {"target_id": target.token_id, "position": position, "texts": texts}
+    program = {"target_id": target.ids, "position": position, "texts": texts}
     return {"beam": beams}, program
 
 
-def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.DataFrame:
+def read_passages(page: Page, target: Target, n_passages: int, position: int) -> pd.DataFrame:
     """All three curves at all cells; while more passages are read, those so far are drawn."""
     found: dict[int, pd.DataFrame] = {}
 
@@ -58,7 +60,7 @@ def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.Dat
             return
         read, look = max(found), next(looks)
         said = words.so_far(read, n_passages)
-        chart = _by_layer(page, found[read].assign(kind="jacobian"), target, position, said)
+        chart = by_layer(page, found[read].assign(kind="jacobian"), target, position, said)
         draw(chart, "beam_so_far", read=False, number=look)
         st.caption(said)
         if read < n_passages:
@@ -66,24 +68,25 @@ def _beams(page: Page, target: Target, n_passages: int, position: int) -> pd.Dat
             keep = "this one" if read == 1 else f"these {read}"
             st.button(f"Enough: keep {keep}", on_click=enough, key=f"enough_{look}")
 
-    asked: dict[str, Any] = {"target": target.token_id}
+    asked: dict[str, Any] = {"target": target.ids}
     for stage in [each for each in STAGES if each <= n_passages]:
         view = "jacobian_lens.passage_beam"
         found[stage] = page.ask(view, meanwhile=so_far, n_passages=stage, **asked)
     return page.ask("jacobian_lens.beside", meanwhile=so_far, n_passages=n_passages, **asked)
 
 
-def _by_layer(
+def by_layer(
     page: Page, beams: pd.DataFrame, target: Target, position: int, sentence: str
 ) -> Chart:
+    """The curves of a token's states, with their intervals."""
     rows = beams[beams["position"] == position].rename(columns={"score": "value"})
-    title = f"How disposed the state of {page.shown(position)} is to {target.shown}, by layer"
+    title = f"How disposed the state of {page.shown(position)} is to {target.named}, by layer"
     return compared(_named(rows), title, sentence, words.SCORE)
 
 
 def _by_token(page: Page, beams: pd.DataFrame, target: Target, layer: int, sentence: str) -> Chart:
     rows = page.labelled(beams[beams["layer"] == layer]).rename(columns={"score": "value"})
-    title = f"How disposed each state of layer {layer} is to {target.shown}"
+    title = f"How disposed each state of layer {layer} is to {target.named}"
     return compared(_named(rows), title, sentence, words.SCORE, by="label")
 
 

@@ -154,6 +154,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (left < further) room.style.width = room.offsetWidth + further - left + "px";
     box.scrollLeft += further;
   };
-  // Whenever the grid has another size, which changes what is in view. An observer calls at once.
-  new ResizeObserver(() => (chosen(), whole())).observe(box);
+  // Whenever the grid has another size, which changes what is in view: with no more room than that
+  // needs. An observer calls at once.
+  new ResizeObserver(() => {
+    room.style.width = "";
+    chosen();
+    whole();
+  }).observe(box);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,35 +14,42 @@ from strata.charts.grid import lens_grid, scale_for
 from strata.charts.lenses import compared, settling
 from strata.charts.subject import Subject
 from strata.concepts.jacobian_lens import words
-from strata.errors import StrataError
-from strata.ui.anatomy.page import Page, draw, only, reading
+from strata.errors import ModelError
+from strata.ui.anatomy.controls import bounded_slider
+from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.grid import draw_grid
-from strata.ui.figures.lenses import WIDTH, Found, about
+from strata.ui.figures.beam import by_layer, read_passages
+from strata.ui.figures.grid import draw_grid, window
+from strata.ui.figures.lenses import WIDTH, Found, about, opening
+from strata.ui.figures.target import Target, choose_target
 
 SEED = 0  # of the random blocks
+PASSAGES = 4  # of a beam, where its own tab has not chosen others
 
 
 def draw_controls(page: Page) -> Found:
     """What random blocks say, how often they and the logit lens name what the Jacobian lens names,
-    and how J has settled. The tables, and what the script needs."""
-    size: dict[str, Any] = {"start": max(0, page.n_tokens - WIDTH), "width": WIDTH}
+    and how J has settled. The tables, and what the script needs.
+
+    Where nobody has fitted a lens to the random blocks, the logit lens has the grid to itself, and
+    random blocks are read by the beam of one word, which needs no lens.
+    """
     file = about(page)["file"]
+    with st.container(key="edit"):
+        word, minus, one, other = st.columns(4, vertical_alignment="bottom")
+        target = choose_target(page, word, minus)
+        layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", one)
+        position = position_slider(page, "Token at position", "at", other)
+    left, right = st.columns([5, 4], gap="medium")
+    size: dict[str, Any] = {"start": window(page, WIDTH, "from", left, position), "width": WIDTH}
     jacobian = page.named(page.ask("jacobian_lens.grid", **size))
     others = {"logit": page.named(page.ask("logit_lens.grid", **size))}
-    refused = ""
-    try:
-        random = page.named(page.ask("jacobian_lens.grid", random_blocks=SEED, **size))
-        others["random"] = random
-    except StrataError as error:  # nobody has fitted a lens to them
-        refused = f"{error} There random blocks are beside the word."
-    sentence = words.controls_reading(jacobian, others)
-    left, right = st.columns([5, 4], gap="medium")
+    with suppress(ModelError):  # nobody has fitted a lens to them
+        others["random"] = page.named(page.ask("jacobian_lens.random_grid", seed=SEED, **size))
+    sentence = words.controls_reading(jacobian, others, layer, position)
     with left:
         _draw_other(page, jacobian, others, sentence)
         reading(sentence)
-        if refused:
-            say("note", refused, "random")
     with right:
         share = words.alike(jacobian, others)
         share = share.assign(name=share["kind"].map(words.CURVES))
@@ -52,7 +60,23 @@ def draw_controls(page: Page) -> Found:
         steps = _draw_settling(page)
     tables = {"jacobian lens": jacobian, **{words.CURVES[kind]: f for kind, f in others.items()}}
     tables = {name: frame.drop(columns="shown") for name, frame in tables.items()}
-    return {**tables, "convergence": steps}, {"lens": file}
+    tables |= {"convergence": steps}
+    if "random" not in others:
+        tables["beam"] = _draw_random(page, target, layer, position)
+    return tables, {"lens": file}
+
+
+def _draw_random(page: Page, target: Target, layer: int, position: int) -> pd.DataFrame:
+    """Random blocks beside the model's own, by the beam of a word; its table."""
+    say("note", words.random_blocks(target.named), "random")
+    n_passages = st.session_state.get("passages", PASSAGES)
+    beams = read_passages(page, target, n_passages, position)
+    named = target.pair or (target.shown,)
+    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
+    note = only(1, page.n_tokens, "token")
+    draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
+    reading(f"{sentence} {words.passages_reading(beams, layer, position)}", "_beam")
+    return beams
 
 
 def _draw_other(

@@ -11,16 +11,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from strata.charts.common import apart_in_nats
 from strata.charts.grid import Grid, Scale, lens_grid, scale_for
 from strata.charts.lens import cell_bars, followed
 from strata.charts.lenses import compared
 from strata.concepts.jacobian_lens import words
 from strata.errors import StrataError
-from strata.ui.anatomy.controls import one_of
+from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.grid import colours, draw_grid, layer_slider, pinned, pins, window
-from strata.ui.figures.target import Target, choose_token
+from strata.ui.figures.grid import colours, draw_grid, pinned, pins, window
+from strata.ui.figures.target import Target, choose_target
 
 LENSES = {
     "jacobian": "Jacobian lens",
@@ -57,21 +58,22 @@ def draw_lenses(page: Page) -> Found:
     """The controls, the grid, one of its cells by both lenses, and the answer through the layers.
     The tables, and what the script needs. StrataError where the model has no fitted lens."""
     facts = about(page)
-    which, word, more = st.columns([6, 5, 3], gap="medium", vertical_alignment="bottom")
-    by = one_of(which, "Read by", LENSES, key="by")
-    target = choose_token(page, word)
-    with more.popover("Colours", icon=":material/palette:"):
-        carried, with_sinks = colours(page, "states", target)
+    with st.container(key="edit"):
+        which, word, minus, more = st.columns([6, 4, 4, 3], vertical_alignment="bottom")
+        by = one_of(which, "Read by", LENSES, key="by")
+        target = choose_target(page, word, minus)
+        with more.popover("Colours", icon=":material/palette:"):
+            carried, with_sinks = colours(page, "states", target)
     figure, detail = st.columns([2, 1], gap="medium")
     with detail:
-        layer = layer_slider(page, "layer", 0, detail)
+        layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", detail)
         position = position_slider(page, "Token at position", "at", detail)
     with figure:
         start = window(page, WIDTH, "from", figure, position)
-    size: dict[str, Any] = {"start": start, "width": WIDTH, "target_id": target.token_id}
+    size: dict[str, Any] = {"start": start, "width": WIDTH, "target_id": target.ids}
     jacobian = page.named(page.ask("jacobian_lens.grid", **size))
     logit = page.named(page.ask("logit_lens.grid", **size))
-    sentence = words.lens_reading(jacobian, logit, position)
+    sentence = words.lens_reading(jacobian, logit, layer, position)
     if by == "difference":
         apart = page.ask("jacobian_lens.difference", start=start, width=WIDTH)
         sentence = words.difference_reading(apart, position)
@@ -99,6 +101,12 @@ def draw_lenses(page: Page) -> Found:
     return tables, {"lens": facts["file"]}
 
 
+def opening(page: Page) -> int:
+    """The layer at which the grid opens: five sixths of the way up, where a state is on its way to
+    the answer and both lenses still differ. At the last layer they are one."""
+    return max(0, min(page.n_layers - 1, round(5 * page.n_layers / 6)))
+
+
 def _difference(rows: pd.DataFrame, sentence: str) -> Grid:
     """The token that the Jacobian lens raises most, on how much it does."""
     back = Scale("by", 1.0, "0%", "100%", "probability that the Jacobian lens adds to it")
@@ -123,28 +131,34 @@ def _cells(page: Page, layer: int, position: int) -> dict[str, pd.DataFrame]:
 
 
 def _through(page: Page, target: Target, position: int) -> dict[str, pd.DataFrame]:
-    """The target through the layers by both lenses, and pinned tokens by the Jacobian lens."""
+    """The target through the layers by both lenses, of a pair of words their difference, and pinned
+    tokens by the Jacobian lens."""
     token_ids = pinned(page)
-    asked: dict[str, Any] = {"position": position, "target_id": target.token_id}
+    asked: dict[str, Any] = {"position": position, "target_id": target.ids}
     ways = {
         kind: page.ask(f"{kind}_lens.followed", token_ids=token_ids, **asked)
         for kind in ("jacobian", "logit")
     }
     both = pd.concat(
-        [way[way["token_id"] == target.token_id].assign(kind=kind) for kind, way in ways.items()]
+        [words.way_of(way, target.ids).assign(kind=kind) for kind, way in ways.items()]
     )
     both = both.assign(
-        name=both["kind"].map(LENSES), value=both["prob"], low=float("nan"), high=float("nan")
+        name=both["kind"].map(LENSES),
+        value=both["logit"] if target.minus else both["prob"],
+        low=float("nan"),
+        high=float("nan"),
     )
-    sentence = words.followed_reading(ways["jacobian"], ways["logit"], target.token_id, position)
+    sentence = words.followed_reading(ways["jacobian"], ways["logit"], target.ids, position)
     left, right = st.columns(2, gap="medium")
-    one = only(1, page.about["d_vocab"], "token")
+    some = only(len(target.token_ids), page.about["d_vocab"], "token")
     with left:
-        title = f"{target.shown} at position {position}, by both lenses"
-        draw(compared(both, title, sentence, "Probability"), "both_lenses", read=False, note=one)
+        title = f"{target.named} at position {position}, by both lenses"
+        axis = apart_in_nats(*target.pair) if target.minus else "Probability"
+        draw(compared(both, title, sentence, axis), "both_lenses", read=False, note=some)
     with right:
         note = "only tokens that are pinned" if token_ids else "only tokens that led at some layer"
-        chart = followed(ways["jacobian"], "rank", sentence)
+        alone = ways["jacobian"][ways["jacobian"]["other"] == ""].astype({"rank": int})
+        chart = followed(alone, "rank", sentence)
         draw(chart, "followed_rank", read=False, note=note)
     reading(sentence, "_followed")
     return {f"{kind} followed": way for kind, way in ways.items()}

@@ -11,7 +11,7 @@ from strata.concepts.views import concepts
 from strata.display.tokens import display_text
 from strata.errors import StrataError
 from strata.lessons import plain
-from strata.lessons.answers import resolved
+from strata.lessons.answers import lacking, resolved
 from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
@@ -50,12 +50,16 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             if trouble:
                 style.say("refusal", trouble, "lesson")
             try:  # all that needs the stored progress; without it the lesson can still be read
-                if run is not None and step.question is not None:
-                    hints = partial(_hints, place, run)
-                    waits = predict(place, run.filled(step.question), run, ready, hints)
-                else:
+                question = run.filled(step.question) if run and step.question else None
+                lacks = run is not None and question is not None and lacking(question, run.ask)
+                if question is None or run is None:
                     _hints(place, run)
-                if not (waits and step.hide):  # it is of what was seen
+                elif lacks:
+                    style.say("note", question.lacks, "lacks")
+                else:
+                    hints = partial(_hints, place, run)
+                    waits = predict(place, question, run, ready, hints)
+                if not (lacks or (waits and step.hide)):  # it is of what was seen
                     _observation(place)
             except StrataError as error:
                 style.say("refusal", str(error), "progress")
@@ -242,7 +246,9 @@ def elsewhere(place: Place, model: str, prompt: str) -> bool:
     if question is None or not place.step.hide:
         return False
     try:
-        at = where(place, question, run_of(model, prompt))
-        return not is_over(*told_before(place, at))
+        run = run_of(model, prompt)
+        if lacking(question, run.ask):
+            return False
+        return not is_over(*told_before(place, where(place, question, run)))
     except StrataError:  # the page says why, and shows nothing of the run
         return False

@@ -59,7 +59,7 @@ class Run:
         options = tuple(
             option.model_copy(update=fill(option, "text", "why")) for option in question.options
         )
-        said = fill(question, "right", "close", "wrong", "why")
+        said = fill(question, "right", "close", "wrong", "why", "lacks")
         return question.model_copy(update={**said, "options": options})
 
     def job(self, question: Question) -> Job:

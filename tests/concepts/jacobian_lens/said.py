@@ -36,11 +36,13 @@ def said(run: Run) -> Iterator[Said]:
     best = int(trace.logits[-1].argmax())
     [answer] = model.decode([best], after=trace.token_ids)
     named = f"“{display_candidate(answer)}”"
-    sentence = words.lens_reading(jacobian, logit, run.last)
+    sentence = words.lens_reading(jacobian, logit, last, run.last)
     yield Said("lens_reading", sentence, (named, f"(position {run.last})", cells))
     others = {"logit": logit, "random": jacobian}
     every = part_of(alike.numel(), alike.numel(), "cell")
-    yield Said("controls_reading", words.controls_reading(jacobian, others), (cells, every))
+    yield Said(
+        "controls_reading", words.controls_reading(jacobian, others, last, run.last), (cells, every)
+    )
     apart = tables.difference(model, trace, start, WIDTH, lens=lens)
     yield Said("difference_reading", words.difference_reading(apart, run.last), (cells,))
     ways = [lens_tables.followed(model, each, run.last, (), best) for each in (carried, plain)]
@@ -64,7 +66,7 @@ def _of_beam(run: Run) -> Iterator[Said]:
         f"“{run.shown[best]}” (position {best})",
         three(float(own["score"][run.last])),
     )
-    sentence = words.beam_reading(beams, named, run.shown, end, run.last)
+    sentence = words.beam_reading(beams, [named], run.shown, end, run.last)
     yield Said("beam_reading", sentence, claims)
     sentence = words.passages_reading(beams, end, run.last)
     yield Said("passages_reading", sentence, ("By 2 passages", f"layer {end}"))

@@ -43,4 +43,4 @@ def test_a_model_without_a_lens_is_told_which_command_makes_one(
         tables.grid(model, model.capture(PROMPT))
     assert command in str(refused.value)
     with pytest.raises(ModelError, match=r"fit-lens .* --random-blocks 3”"):
-        tables.grid(model, model.capture(PROMPT), random_blocks=3)
+        tables.random_grid(model, model.capture(PROMPT), 3)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from strata.concepts import jacobian_lens, logit_lens
 from strata.concepts.jacobian_lens import tables
-from strata.concepts.target import target_token
+from strata.concepts.target import TargetId, target_token
 from strata.corpus.passages import passages
 from strata.errors import InputError, ModelError
 from strata.model import Model
@@ -109,6 +109,44 @@ def test_the_pages_tables_agree_with_the_lens(kept: Model) -> None:
         tables.grid(kept, trace, by="tuned")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("sign", [1.0, -2.0])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_of_a_pair_the_difference_of_logits_is_told(
+    tiny: Tiny, twin: Twin, monkeypatch: pytest.MonkeyPatch, name: str, sign: float
+) -> None:
+    model, plain = tiny(name), twin(name)
+    lens, trace = any_lens(model, sign), model.capture(PROMPT)
+    monkeypatch.setattr(tables, "fitted", lambda model: lens)
+    hidden = plain.run(trace.token_ids).hidden
+    carried = torch.einsum("lij,ltj->lti", lens.matrices.double(), hidden.double()).float()
+    said = unembed(plain, carried)  # (L + 1, T, V)
+    wanted = (said[..., 7] - said[..., 11]).numpy()
+    drawn = tables.grid(model, trace, width=64, target_id=(7, 11))
+    assert drawn["target_logit"].to_numpy() == pytest.approx(wanted.ravel(), rel=1e-3, abs=1e-3)
+    assert drawn["target_prob"].isna().all()
+    assert drawn["target_rank"].isna().all()
+    way = tables.followed(model, trace, 3, [5], target_id=(7, 11))
+    assert list(dict.fromkeys(zip(way["token_id"], way["other"] != "", strict=True))) == [
+        (5, False),
+        (7, False),
+        (11, False),
+        (7, True),
+    ]
+    apart = way[way["other"] != ""]
+    assert apart["logit"].to_numpy() == pytest.approx(wanted[:, 3], rel=1e-3, abs=1e-3)
+    assert apart[["prob", "rank"]].isna().all().all()
+    plainly = logit_lens.grid(model, trace, width=64, target_id=(7, 11))
+    assert drawn.dtypes.to_dict() == plainly.dtypes.to_dict()
+    for same in (lambda: tables.grid(model, trace, target_id=(7, 7)), lambda: beam_of(model, 7)):
+        with pytest.raises(InputError, match="two different words"):
+            same()
+
+
+def beam_of(model: Model, token_id: int) -> pd.DataFrame:
+    """The beam of a word less itself."""
+    return jacobian_lens.beam(model, model.capture(PROMPT), (token_id, token_id), TEXTS[:1])
+
+
 def test_the_difference_is_that_of_two_distributions(kept: Model) -> None:
     trace = kept.capture(PROMPT)
     lens = jacobian_lens.fitted(kept)
@@ -128,6 +166,7 @@ def test_the_difference_is_that_of_two_distributions(kept: Model) -> None:
     last = frame[frame["layer"] == kept.n_layers]
     assert last["same"].all()
     assert last["kl"].max() < 1e-9
+    assert last["risen_id"].tolist() == last["jacobian_id"].tolist()
 
 
 def test_what_is_known_of_a_lens(kept: Model, tiny: Tiny) -> None:
@@ -183,11 +222,14 @@ def logit_gradients(plain: Plain, ids: Tensor, along: Tensor) -> Tensor:
     return torch.stack([each[0, used].mean(dim=0) for each in found])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [*((name, 7) for name in FAMILIES), *((name, (7, 11)) for name in ("gpt2", "gemma2"))],
+)
 def test_a_beam_is_the_mean_of_gradients_with_its_interval(
-    tiny: Tiny, twin: Twin, name: str
+    tiny: Tiny, twin: Twin, name: str, target: TargetId
 ) -> None:
-    model, plain, target = tiny(name), twin(name), 7
+    model, plain = tiny(name), twin(name)
     trace = model.capture(PROMPT)
     frame = jacobian_lens.beam(model, trace, target, TEXTS)
     assert frame.columns.tolist() == ["layer", "position", "token", "score", "low", "high"]
@@ -196,7 +238,8 @@ def test_a_beam_is_the_mean_of_gradients_with_its_interval(
         bias = norm(torch.zeros(model.d_model))
         # Of a norm with its scale held fixed: what each coordinate of a large state becomes.
         is_layer_norm = hasattr(norm, "bias") and norm.bias is not None
-        head = plain.network.get_output_embeddings().weight[target]
+        head = plain.network.get_output_embeddings().weight
+        head = head[target[0]] - head[target[1]] if isinstance(target, tuple) else head[target]
         factor = float(model.float_head.logit_scale)
         weight = norm.weight if name != "gemma2" else 1 + norm.weight
         along = weight * head * factor

@@ -50,10 +50,11 @@ def test_the_script_prints_lens_and_beam(
         assert eval(said) in (row.predicted, *model.tokenizer.convert_ids_to_tokens([row.token_id]))
 
     lens.save(tmp_path / "lens.safetensors")
-    lines = lens_of(lens=str(tmp_path / "lens.safetensors"), target_id=7, position=3)
+    target = 7 if name == "llama" else (7, 11)
+    lines = lens_of(lens=str(tmp_path / "lens.safetensors"), target_id=target, position=3)
     assert len([line for line in lines if len(line) == 4]) == len(wanted)
     scores = [float(line[2]) for line in lines if line[0] == "beam"]
-    frame = jacobian_lens.beam(model, trace, 7, TEXTS)
+    frame = jacobian_lens.beam(model, trace, target, TEXTS)
     beam = frame[frame["position"] == 3]["score"]
     assert np.allclose(scores, beam, atol=1e-3 * float(beam.abs().max()))
 

@@ -92,22 +92,39 @@ def steps(*changes: tuple[int, tuple[float, ...]], cosines: tuple[float, ...]) -
     )
 
 
+def way(*differences: float) -> pd.DataFrame:
+    """Of `followed`: two tokens, and at each layer how far the first is ahead of the second."""
+    each = {"prob": 0.5, "rank": 3, "layer": range(len(differences))}
+    return pd.concat(
+        [
+            pd.DataFrame({**each, "token_id": 5, "predicted": " t5", "other": "", "logit": 1.0}),
+            pd.DataFrame({**each, "token_id": 7, "predicted": " t7", "other": "", "logit": 2.0}),
+            pd.DataFrame(
+                {**each, "token_id": 5, "predicted": " t5", "other": " t7", "logit": differences}
+            ).assign(prob=NAN, rank=pd.NA),
+        ]
+    )
+
+
 SAID = {
     "lens": (
-        words.lens_reading(JACOBIAN, LOGIT, 0),
-        "“␣t5”, the model's answer after “A” (position 0), leads by the Jacobian lens for good "
-        "from layer 1 of 3 on and by the logit lens at layer 3 only, the very last. Both name the "
-        "same first token in 2 of 6 cells below the last layer.",
+        words.lens_reading(JACOBIAN, LOGIT, 1, 0),
+        "At layer 1 the Jacobian lens names “␣t5” after “A” (position 0) and the logit lens “␣t1”. "
+        "“␣t5”, the model's answer, leads by the Jacobian lens for good from layer 1 of 3 on and "
+        "by the logit lens at layer 3 only, the very last. Both name the same first token in 2 of "
+        "6 cells below the last layer.",
     ),
     "both alike": (
-        words.lens_reading(JACOBIAN, JACOBIAN, 1),
-        "“␣t3”, the model's answer after “␣b” (position 1), leads by both lenses for good "
-        "from layer 2 of 3 on. Both name the same first token in all 6 cells below the last layer.",
+        words.lens_reading(JACOBIAN, JACOBIAN, 0, 1),
+        "At layer 0 both lenses name “␣t1” after “␣b” (position 1). “␣t3”, the model's answer, "
+        "leads by both lenses for good from layer 2 of 3 on. Both name the same first token in all "
+        "6 cells below the last layer.",
     ),
     "a position that is not drawn": (
-        words.lens_reading(JACOBIAN, JACOBIAN, 99),
-        "“␣t3”, the model's answer after “␣b” (position 1), leads by both lenses for good "
-        "from layer 2 of 3 on. Both name the same first token in all 6 cells below the last layer.",
+        words.lens_reading(JACOBIAN, JACOBIAN, 2, 99),
+        "At layer 2 both lenses name “␣t3” after “␣b” (position 1). “␣t3”, the model's answer, "
+        "leads by both lenses for good from layer 2 of 3 on. Both name the same first token in all "
+        "6 cells below the last layer.",
     ),
     "difference": (
         words.difference_reading(APART, 0),
@@ -127,14 +144,17 @@ SAID = {
         "all 4 cells below the last layer.",
     ),
     "controls": (
-        words.controls_reading(JACOBIAN, {"logit": LOGIT, "random": JACOBIAN}),
-        "The logit lens and the Jacobian lens name the same first token in 2 of 6 "
-        "cells below the last layer. Random blocks and it name the same first token in all 6 cells "
-        "below the last layer. What random blocks say too was not learnt.",
+        words.controls_reading(JACOBIAN, {"logit": LOGIT, "random": JACOBIAN}, 1, 0),
+        "At layer 1 after “A” (position 0) the Jacobian lens names “␣t5”, random blocks “␣t5” and "
+        "the logit lens “␣t1”. Random blocks and the Jacobian lens name the same first token in "
+        "all 6 cells below the last layer. The logit lens and the Jacobian lens name the same "
+        "first token in 2 of 6 cells below the last layer. What random blocks say too was not "
+        "learnt.",
     ),
     "controls without random blocks": (
-        words.controls_reading(JACOBIAN, {"logit": JACOBIAN}),
-        "The logit lens and the Jacobian lens name the same first token in all 6 cells "
+        words.controls_reading(JACOBIAN, {"logit": JACOBIAN}, 2, 9),
+        "At layer 2 after “␣b” (position 1) the Jacobian lens names “␣t3” and the logit lens "
+        "“␣t3”. The logit lens and the Jacobian lens name the same first token in all 6 cells "
         "below the last layer.",
     ),
     "settling": (
@@ -151,15 +171,38 @@ SAID = {
         "other agree to a cosine of −0.10.",
     ),
     "beam": (
-        words.beam_reading(beams(), "␣x", ["A", "␣b"], 2, 0),
+        words.beam_reading(beams(), ["␣x"], ["A", "␣b"], 2, 0),
         "At layer 2 the state of “␣b” (position 1) has the highest score for “␣x”, 26. For “A” "
         "(position 0) it is 25 there (95% interval 21 to 26); random blocks give −25 and the logit "
         "lens 0.",
     ),
     "beam so far": (
-        words.beam_reading(beams(n_texts=1, random=False), "␣x", ["A", "␣b"], 0, 1),
+        words.beam_reading(beams(n_texts=1, random=False), ["␣x"], ["A", "␣b"], 0, 1),
         "At layer 0 the state of “␣b” (position 1) has the highest score for “␣x”, 6. For “␣b” "
         "(position 1) it is 6 there; the logit lens gives 0.",
+    ),
+    "beam of a difference": (
+        words.beam_reading(beams(random=False), ["␣x", "y"], ["A", "␣b"], 0, 1),
+        "At layer 0 the state of “␣b” (position 1) has the highest score for “␣x” minus “y”, 6. "
+        "For “␣b” (position 1) it is 6 there (95% interval 2 to 7); the logit lens gives 0.",
+    ),
+    "difference followed": (
+        words.followed_reading(way(-1, 0, 2, 3), way(-1, -2, -3, 3), (5, 7), 4),
+        "At layer 3, where both lenses are the model itself, the log-probability of “␣t5” minus "
+        "that of “␣t7” is 3 nats at position 4: “␣t5” is 20.1 times as likely as “␣t7”. “␣t5” is "
+        "ahead by the Jacobian lens for good from layer 2 of 3 on and by the logit lens at layer 3 "
+        "only, the very last.",
+    ),
+    "difference of which the other is ahead": (
+        words.followed_reading(way(-1, 0, -0.5), way(-1, 9, -0.5), (5, 7), 0),
+        "At layer 2, where both lenses are the model itself, the log-probability of “␣t5” minus "
+        "that of “␣t7” is −0.5 nats at position 0: “␣t7” is 1.65 times as likely as “␣t5”. “␣t7” "
+        "is ahead by both lenses at layer 2 only, the very last.",
+    ),
+    "difference of equals": (
+        words.followed_reading(way(-1, 0), way(1, 0), (5, 7), 0),
+        "At layer 1, where both lenses are the model itself, the log-probability of “␣t5” minus "
+        "that of “␣t7” is 0 nats at position 0: “␣t5” and “␣t7” are equally likely.",
     ),
     "sure": (
         words.passages_reading(beams(), 0, 0),
