@@ -42,8 +42,13 @@ def test_what_is_typed_early_goes_on(page: Page, small_address: str, size: Viewp
     word.press_sequentially("pas")
     page.evaluate("document.fonts.ready")
     before = page.evaluate(AT, [f"{EARLY} {part}" for part in PARTS])
+    # A page is hidden until its sidebar is there, and what is hidden takes no focus.
+    hiding = page.add_style_tag(content="[data-testid=stMain] { visibility: hidden !important; }")
     for route in held:
         route.continue_()
+    expect(page.locator(PARTS["button"])).to_be_attached()
+    expect(page.locator(EARLY)).to_be_visible()
+    hiding.evaluate("each => each.remove()")
     expect(page.locator(EARLY)).to_have_count(0)
     expect(word).to_be_focused()
     expect(word).to_have_value("pas")

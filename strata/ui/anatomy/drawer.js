@@ -30,6 +30,23 @@ if (!history.byStops) {
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
 
+// Who presses twice means what was there at first: what the first press has brought under a pointer
+// that rests is not pressed by the second, and a step of a lesson is not passed over.
+const again = { pixels: 5, milliseconds: 1500 };
+const named = (button) => [button.closest('[class*="st-key-"]')?.className.match(/st-key-\S+/)?.[0], button.innerText].join(" ");
+let latest = null;
+const once = (event) => {
+  const button = event.target.closest?.("button, a");
+  if (!button || !event.detail) return; // by a key
+  const [{ clientX: x, clientY: y }, at, what] = [event, Date.now(), named(button)];
+  const rests = latest && Math.hypot(x - latest.x, y - latest.y) < again.pixels && at - latest.at < again.milliseconds;
+  if (rests && (what !== latest.what || (event.detail > 1 && button.closest(".st-key-step_on, .st-key-step_back")))) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  } else latest = { x, y, at, what };
+};
+if (!window.strataOnce) addEventListener("click", (window.strataOnce = once), true);
+
 // Paper is white: print.css is told when what is on the screen was drawn for a dark ground.
 matchMedia("print").addEventListener("change", ({ matches }) => {
   const app = document.querySelector("[data-testid=stApp]");

@@ -16,7 +16,7 @@ from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.component import component
-from strata.ui.anatomy.controls import follow_the_answer, move
+from strata.ui.anatomy.controls import follow_the_answer, forget_moves, move
 from strata.ui.anatomy.place import Place, current, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.prediction import predict, told_before, where
@@ -113,8 +113,9 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
     settings = resolved(step.settings, n_layers, 1)
+    forget_moves()  # of the step before
     for key, value in settings.items():
-        move(key, value, "this step of the lesson begins so")
+        move(key, value, "this step of the lesson sets it")
     if "at" in settings:  # chosen for this prompt, see `position_slider`
         st.session_state["at_of"] = step.prompt or prompt, place.page, settings["at"]
     if step.settings:
