@@ -195,9 +195,9 @@ def test_where_a_sample_runs_out_of_memory_no_shorter_prompt_is_asked_for(
         raise MemoryError
 
     monkeypatch.setattr(sampling, "begun", begun)
-    with engine({"drawn": lambda sample: sample}) as made:
-        with pytest.raises(ModelError, match="try fewer token positions or a smaller model"):
-            made.run(job("drawn", sample={"n": 4}))
+    fewer = pytest.raises(ModelError, match="try fewer token positions or a smaller model")
+    with engine({"drawn": lambda sample: sample}) as made, fewer:
+        made.run(job("drawn", sample={"n": 4}))
 
 
 def test_errors_are_not_kept() -> None:

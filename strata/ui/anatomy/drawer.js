@@ -5,6 +5,15 @@ const toTheTop = () => {
     document.querySelector(part)?.scrollTo({ top: 0 });
 };
 
+// Who comes to a step by the keyboard is at its beginning, not behind its question. Its heading comes
+// by and by, and may be drawn anew.
+const toTheStep = () => {
+  const [heading, at] = [document.querySelector(".st-key-lesson_panel h3"), document.activeElement];
+  if (!heading || !(at === document.body || at?.closest(".st-key-step_on, .st-key-step_back"))) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+};
+
 // What the way back leads through: a step of a lesson, a page, a tab. Streamlit makes an entry of
 // the history for each change of an address, and none for a tab; so the way back of a lesson would
 // be ten presses long. Here a press or key of the learner makes at most one.
@@ -63,7 +72,10 @@ export default function ({ data }) {
     .map(([page, words]) => `[data-testid=stSidebarNavLink][href$="/${page}"]::after {content: ${JSON.stringify(words)}}`)
     .join("\n");
   if (!plain.isConnected) document.head.appendChild(plain);
-  if (step !== null && data?.step !== step) requestAnimationFrame(toTheTop);
+  if (step !== null && data?.step !== step) {
+    requestAnimationFrame(toTheTop);
+    if (step && data?.step) for (const wait of [250, 800]) setTimeout(toTheStep, wait);
+  }
   step = data?.step ?? "";
   const asked = "[data-testid=stSidebar] a, [data-testid=stSidebar] [data-testid^=stBaseButton-primary]";
   const close = (event) => {

@@ -24,6 +24,7 @@ from strata.ui.lessons.run import Run, run_of
 from strata.ui.server.learner import class_id, learner, progress
 from strata.ui.server.resources import engine
 
+_UNREADY = "to_set_up"  # lesson and step that were come to before the model was ready
 _HINTS = ("A nudge", "Something concrete", "Show me")
 
 
@@ -40,6 +41,9 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             run = run_of(model, prompt)
         except StrataError as error:
             trouble = str(error)
+        if run is not None and st.session_state.pop(_UNREADY, None) == (lesson.stem, place.number):
+            _apply(place, run.about["n_layers"], prompt)
+            st.rerun()
         with st.container(key="lesson_step"):
             words, asks = st.container(key="lesson_words"), st.container(key="lesson_asks")
         with words:
@@ -134,13 +138,15 @@ def begin(stem: str, number: int = 0) -> None:
 
 
 def come_to(place: Place) -> None:
-    """Set the page up for a step that the panel's own ways have not led to, before it is drawn.
-    Without a model that is ready it is left to the learner, by a button."""
+    """Set the page up for a step that the panel's own ways have not led to, before it is drawn, or
+    as soon as its model is ready."""
     from strata.ui.anatomy.sidebar import offered
 
     model = st.session_state.get("model") or next(iter(offered()), None)
     if model and engine().status(model).state == "ready":
         _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
+    else:
+        st.session_state[_UNREADY] = place.lesson.stem, place.number
 
 
 def _hints(place: Place, run: Run | None) -> None:

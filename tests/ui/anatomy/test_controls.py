@@ -164,6 +164,8 @@ def test_what_moves_several_sliders_alike_is_told_once(state: dict[str, Any]) ->
     assert place.told == [*said, said[0]], "a part that is drawn anew keeps its line"
     state["one"] = 3
     assert drawn() == said, "below the second then"
+    controls.forget_moves()
+    assert drawn() == [], "at the step that moved them, and not at the next"
 
 
 def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
