@@ -18,7 +18,7 @@ from pandas.api.types import is_object_dtype
 from strata.concepts.views import is_quick, supplied, works_apart
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work, is_one_of_many
-from strata.engine.supply import Stores, Supply, lightened
+from strata.engine.supply import Stores, Supply, lightened, samples_texts
 from strata.errors import CancelledError, ModelError, NotEnoughMemory, StrataError
 from strata.model.device import free_memory, step_back
 from strata.runtime.stepping_aside import between_steps
@@ -258,9 +258,10 @@ class Owner:
         except BaseException as raised:
             exhausted = is_out_of_memory(raised)
             if exhausted:
+                of_texts = samples_texts(work.job, work.view)
+                less = "fewer token positions" if of_texts else "a shorter prompt"
                 error = ModelError(
-                    f"{self.name} ran out of memory on this; try a shorter prompt or a smaller "
-                    "model."
+                    f"{self.name} ran out of memory on this; try {less} or a smaller model."
                 )
             else:
                 log.exception("%s failed", work.job.view)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor, device, nn
+import torch
+from torch import Tensor, nn
 
 from strata.errors import InputError, NotEnoughMemory
 from strata.model.device import free_bytes
@@ -42,16 +43,38 @@ def require_positions(n_prompt: int, n_more: int, own: int | None, config: Any) 
         )
 
 
-def require_room(n_tokens: int, numbers_per_token: int, place: device) -> None:
-    """NotEnoughMemory if a run of so many tokens would not fit in what is free on the device: of
-    each token the logits and states in float32, as the model leaves them and as a trace keeps them.
-    """
-    needed = 2 * 4 * n_tokens * numbers_per_token
-    free = free_bytes(place)
+class Sized(Protocol):
+    """What the size of a run follows from: `strata.model.Model`."""
+
+    @property
+    def n_layers(self) -> int: ...
+
+    @property
+    def d_model(self) -> int: ...
+
+    @property
+    def d_vocab(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+def require_room(model: Sized, rows: Sequence[Tensor], states_only: bool = False) -> None:
+    """NotEnoughMemory if a padded run of these rows of token ids would not fit in what is free on
+    the model's device: logits and states in float32, as the model leaves them and as traces keep
+    them. `states_only`: of texts that nobody has typed, with logits of the first row alone."""
+    longest = max(map(len, rows))
+    n_tokens = len(rows) * longest
+    n_states = n_tokens * (3 * model.n_layers + 1) * model.d_model
+    n_logits = (longest if states_only else n_tokens) * model.d_vocab
+    needed, free = 2 * 4 * (n_states + n_logits), free_bytes(model.device)
     if needed > free:
+        way = "use a shorter prompt"
+        if states_only:
+            way = "close other programs, or choose a smaller model"
         raise NotEnoughMemory(
             f"The states and logits of {n_tokens:,} tokens take about {needed / 1e9:.1f} GB of "
-            f"memory and {free / 1e9:.1f} GB are free; use a shorter prompt."
+            f"memory and {free / 1e9:.1f} GB are free; {way}."
         )
 
 

@@ -315,8 +315,7 @@ class Model:
         operations: Sequence[Operation],
         states_only: bool = False,
     ) -> list[Trace]:
-        each = self.d_vocab + (3 * self.n_layers + 1) * self.d_model
-        limits.require_room(len(rows) * max(map(len, rows)), each, self.device)
+        limits.require_room(self, rows, states_only)
         recorder = Recorder(self.architecture, operations, states_only=states_only)
         hidden, writes, logits = self.forward(rows, recorder)
         with torch.inference_mode(False):

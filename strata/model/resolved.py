@@ -343,8 +343,7 @@ class Resolver:
     def _run(self, ids: Tensor, recorder: Recorder) -> Recorder:
         """The recorder after a clean run, which must fit in memory as any other."""
         model = self._model
-        each = model.d_vocab + (3 * model.n_layers + 1) * model.d_model
-        limits.require_room(len(ids), each, model.device)
+        limits.require_room(model, [ids])
         model.forward([ids], recorder)
         return recorder
 

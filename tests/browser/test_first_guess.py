@@ -7,8 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
+from strata.ui.server.first_page import LINE
 from tests.browser.driver import DESK
-from tests.browser.screen import Watch, idle
+from tests.browser.screen import Watch, idle, prompt_box
 
 EARLY = "#strata-first"
 GUESSED = re.compile("yours, “␣?passed”")
@@ -42,8 +43,13 @@ def test_what_is_typed_early_goes_on(page: Page, small_address: str, size: Viewp
     word.press_sequentially("pas")
     page.evaluate("document.fonts.ready")
     before = page.evaluate(AT, [f"{EARLY} {part}" for part in PARTS])
+    # A page is hidden until its sidebar is there, and what is hidden takes no focus.
+    hiding = page.add_style_tag(content="[data-testid=stMain] { visibility: hidden !important; }")
     for route in held:
         route.continue_()
+    expect(page.locator(PARTS["button"])).to_be_attached()
+    expect(page.locator(EARLY)).to_be_visible()
+    hiding.evaluate("each => each.remove()")
     expect(page.locator(EARLY)).to_have_count(0)
     expect(word).to_be_focused()
     expect(word).to_have_value("pas")
@@ -66,6 +72,11 @@ def test_what_is_pressed_early_is_done(page: Page, small_address: str) -> None:
     for route in held:
         route.continue_()
     expect(page.locator(".st-key-reading_first")).to_contain_text(GUESSED)
+    # The model that did it is drawn, and leads to the pages that look at its parts, with this line.
+    part = page.get_by_role("group", name="The model").get_by_role("button")
+    part.nth(2).click()  # its blocks
+    expect(page.get_by_role("heading", name="Hidden states", level=1)).to_be_visible()
+    expect(prompt_box(page)).to_have_value(LINE)
     # An address that asks for more is another page's.
     page.goto(f"{small_address}/?example=gold", wait_until="commit")
     expect(page.locator(EARLY)).to_have_count(0)

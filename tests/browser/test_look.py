@@ -185,6 +185,12 @@ def test_the_figure_comes_early_and_nothing_runs_off_the_side(opened: Page, size
             break
         page.wait_for_timeout(300)
     assert box["y"] < window["height"]
+    # The small model is there, on a phone as one line, and its parts take a finger.
+    small = page.get_by_role("group", name="where you are in it")
+    expect(small).to_be_visible()
+    heights = small.get_by_role("button").evaluate_all("all => all.map(each => each.offsetHeight)")
+    assert all(24 <= height <= 44 for height in heights if height), heights
+    assert sum(height > 0 for height in heights) >= 2
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= window["width"]
     page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from strata.corpus import sampling
 from strata.engine import LocalEngine
 from strata.errors import (
     CancelledError,
@@ -185,6 +186,18 @@ def test_running_out_of_memory_drops_the_caches_and_the_thread_lives_on(error: E
         assert len(made.traces) == len(made.results) == 0
         assert ("forget_sources", ()) in model.calls, "what edits named"
         assert len(made.run(job("words", "kept"))) == 1
+
+
+def test_where_a_sample_runs_out_of_memory_no_shorter_prompt_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begun(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sampling, "begun", begun)
+    fewer = pytest.raises(ModelError, match="try fewer token positions or a smaller model")
+    with engine({"drawn": lambda sample: sample}) as made, fewer:
+        made.run(job("drawn", sample={"n": 4}))
 
 
 def test_errors_are_not_kept() -> None:

@@ -33,6 +33,15 @@ def test_logits_and_states_are_held_against_free_memory(
     for ask in (model.capture, lambda text: model.capture_many([text])):
         with pytest.raises(NotEnoughMemory, match="use a shorter prompt"):
             ask(PROMPT)
+    # Of texts that are read for their states one has logits, and no prompt is there to be cut.
+    states = kept - trace.logits.nbytes
+    needed = 2 * (3 * states + trace.logits.nbytes)
+    monkeypatch.setattr(limits, "free_bytes", lambda place: needed)
+    with pytest.raises(AssertionError, match="run all the same"):
+        model.capture_many([PROMPT] * 3, states_only=True)
+    monkeypatch.setattr(limits, "free_bytes", lambda place: needed - 1)
+    with pytest.raises(NotEnoughMemory, match="or choose a smaller model"):
+        model.capture_many([PROMPT] * 3, states_only=True)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "mpt"])

@@ -113,6 +113,11 @@ def move(key: str, value: Any, why: str, was: Any = None) -> None:
     state[key] = value
 
 
+def forget_moves() -> None:
+    """Nothing that has moved a control so far is told any longer."""
+    st.session_state.pop(_MOVED, None)
+
+
 def told_moved(key: str, value: Any, place: DeltaGenerator) -> Any:
     """The value of a slider, below which it is said what moved it and why, until somebody moves
     it again. Of several of which the same is to be said, below the first."""

@@ -5,6 +5,15 @@ const toTheTop = () => {
     document.querySelector(part)?.scrollTo({ top: 0 });
 };
 
+// Who comes to a step by the keyboard is at its beginning, not behind its question. Its heading comes
+// by and by, and may be drawn anew.
+const toTheStep = () => {
+  const [heading, at] = [document.querySelector(".st-key-lesson_panel h3"), document.activeElement];
+  if (!heading || !(at === document.body || at?.closest(".st-key-step_on, .st-key-step_back"))) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+};
+
 // What the way back leads through: a step of a lesson, a page, a tab. Streamlit makes an entry of
 // the history for each change of an address, and none for a tab; so the way back of a lesson would
 // be ten presses long. Here a press or key of the learner makes at most one.
@@ -30,6 +39,23 @@ if (!history.byStops) {
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
 
+// Who presses twice means what was there at first: what the first press has brought under a pointer
+// that rests is not pressed by the second, and a step of a lesson is not passed over.
+const again = { pixels: 5, milliseconds: 1500 };
+const named = (button) => [button.closest('[class*="st-key-"]')?.className.match(/st-key-\S+/)?.[0], button.innerText].join(" ");
+let latest = null;
+const once = (event) => {
+  const button = event.target.closest?.("button, a");
+  if (!button || !event.detail) return; // by a key
+  const [{ clientX: x, clientY: y }, at, what] = [event, Date.now(), named(button)];
+  const rests = latest && Math.hypot(x - latest.x, y - latest.y) < again.pixels && at - latest.at < again.milliseconds;
+  if (rests && (what !== latest.what || (event.detail > 1 && button.closest(".st-key-step_on, .st-key-step_back")))) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  } else latest = { x, y, at, what };
+};
+if (!window.strataOnce) addEventListener("click", (window.strataOnce = once), true);
+
 // Paper is white: print.css is told when what is on the screen was drawn for a dark ground.
 matchMedia("print").addEventListener("change", ({ matches }) => {
   const app = document.querySelector("[data-testid=stApp]");
@@ -46,7 +72,10 @@ export default function ({ data }) {
     .map(([page, words]) => `[data-testid=stSidebarNavLink][href$="/${page}"]::after {content: ${JSON.stringify(words)}}`)
     .join("\n");
   if (!plain.isConnected) document.head.appendChild(plain);
-  if (step !== null && data?.step !== step) requestAnimationFrame(toTheTop);
+  if (step !== null && data?.step !== step) {
+    requestAnimationFrame(toTheTop);
+    if (step && data?.step) for (const wait of [250, 800]) setTimeout(toTheStep, wait);
+  }
   step = data?.step ?? "";
   const asked = "[data-testid=stSidebar] a, [data-testid=stSidebar] [data-testid^=stBaseButton-primary]";
   const close = (event) => {

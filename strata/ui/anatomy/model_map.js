@@ -29,7 +29,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!root) {
     root = element("div", "map");
     root.setAttribute("role", "group");
-    root.setAttribute("aria-label", "The model, and where you are in it");
+    root.setAttribute("aria-label", data.whole ? "The model" : "The model, and where you are in it");
+    root.classList.toggle("whole", Boolean(data.whole));
     parentElement.appendChild(root);
   }
   const parts = Object.entries(names).map(([part, name]) => {

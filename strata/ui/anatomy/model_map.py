@@ -1,8 +1,9 @@
-"""The model, small, beside a page's title: what the page looks at, and where its sliders are."""
+"""The model, drawn: small beside a page's title, with what the page looks at and where its sliders
+are; and once by itself, under the first guess."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,7 +13,7 @@ from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import STANDS
 from strata.ui.anatomy.opened import Page
 
-_KEY = "model_map"
+_KEY, _WHOLE = "model_map", "whole_model"
 # Of a slider over layers or blocks, by its key, where the bar of block 0 stands.
 _FIRST = {"layer": 1, "at_layer": 1, "block": 0}
 TIPS = {
@@ -20,6 +21,10 @@ TIPS = {
     "tokens": "Each token has a state of its own at every layer. A click chooses one.",
     "blocks": "Each block adds to the states; layer n leaves block n - 1. A click chooses one.",
     "next": "The last state becomes a probability for each token that may come next.",
+}
+_OPENS = {  # of a model that stands by itself, where a click chooses none of them
+    "tokens": "Each token has a state of its own at every layer.",
+    "blocks": "Each block adds to the states; layer n leaves block n - 1.",
 }
 
 
@@ -47,8 +52,34 @@ def draw_map(page: Page) -> None:
 
     if page.map_place is not None:
         with page.map_place:
-            made = component("strata_model_map", __file__, ("model_map.js",), "model_map.css")
-            made(key=_KEY, data=data, on_chosen_change=choose)
+            _made()(key=_KEY, data=data, on_chosen_change=choose)
+
+
+def draw_whole(n_tokens: int, n_layers: int, before: Callable[[], None]) -> None:
+    """The model that read a text of so many tokens, by itself. A click opens the page that looks at
+    that part, after `before`."""
+    data = {
+        "tokens": n_tokens,
+        "blocks": n_layers,
+        "position": n_tokens - 1,
+        "block": None,
+        "where": "",
+        "looks_at": list(TIPS),
+        "tips": TIPS | _OPENS,
+        "whole": True,
+    }
+
+    def choose() -> None:
+        chosen = chosen_of(_WHOLE)
+        if isinstance(chosen, list) and chosen and chosen[0] in TIPS:
+            before()
+            place.to("hidden_states" if chosen[0] == "blocks" else "predictions")
+
+    _made()(key=_WHOLE, data=data, on_chosen_change=choose)
+
+
+def _made() -> Any:
+    return component("strata_model_map", __file__, ("model_map.js",), "model_map.css")
 
 
 def _of_blocks(stands: Mapping[str, int]) -> str | None:

@@ -131,18 +131,20 @@ def choose_dimension(
     if not 0 <= state.get("dim", widest) <= last:
         state["dim"] = widest
     dim = int(state.get("dim", widest))
+
+    def picked(point: dict[str, Any]) -> None:
+        state["dim"], state["dim_clicked"] = int(point["dim"]), True
+
     with left:
         title = f"{chosen.noun}: excess kurtosis of each dimension"
         sentence = words.dimensions_reading(dims, page.n_states)
         chart = charts.dimensions(dims, dim, title, sentence)
         # A new figure has nothing clicked, so the same bar can be clicked again.
-        clicked = draw(chart, "dimensions", read=False, number=state.get("dim_typed", 0))
-    if clicked and clicked[0]["dim"] != state.get("dim_clicked"):
-        state["dim"] = state["dim_clicked"] = int(clicked[0]["dim"])
-        st.rerun()
+        number = state.get("dim_typed", 0)
+        draw(chart, "dimensions", read=False, number=number, on_pick=picked)
 
     def typed() -> None:
-        if state.pop("dim_clicked", None) is not None:
+        if state.pop("dim_clicked", False):
             state["dim_typed"] = state.get("dim_typed", 0) + 1
 
     dim = int(

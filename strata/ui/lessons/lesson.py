@@ -16,7 +16,7 @@ from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
 from strata.ui.anatomy import record, style
 from strata.ui.anatomy.component import component
-from strata.ui.anatomy.controls import follow_the_answer, move
+from strata.ui.anatomy.controls import follow_the_answer, forget_moves, move
 from strata.ui.anatomy.place import Place, current, go, to_list
 from strata.ui.lessons.glossary import explained
 from strata.ui.lessons.prediction import predict, told_before, where
@@ -24,6 +24,7 @@ from strata.ui.lessons.run import Run, run_of
 from strata.ui.server.learner import class_id, learner, progress
 from strata.ui.server.resources import engine
 
+_UNREADY = "to_set_up"  # lesson and step that were come to before the model was ready
 _HINTS = ("A nudge", "Something concrete", "Show me")
 
 
@@ -40,6 +41,9 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             run = run_of(model, prompt)
         except StrataError as error:
             trouble = str(error)
+        if run is not None and st.session_state.pop(_UNREADY, None) == (lesson.stem, place.number):
+            _apply(place, run.about["n_layers"], prompt)
+            st.rerun()
         with st.container(key="lesson_step"):
             words, asks = st.container(key="lesson_words"), st.container(key="lesson_asks")
         with words:
@@ -117,8 +121,9 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
     settings = resolved(step.settings, n_layers, 1)
+    forget_moves()  # of the step before
     for key, value in settings.items():
-        move(key, value, "this step of the lesson begins so")
+        move(key, value, "this step of the lesson sets it")
     if "at" in settings:  # chosen for this prompt, see `position_slider`
         st.session_state["at_of"] = step.prompt or prompt, place.page, settings["at"]
     if step.settings:
@@ -137,13 +142,15 @@ def begin(stem: str, number: int = 0) -> None:
 
 
 def come_to(place: Place) -> None:
-    """Set the page up for a step that the panel's own ways have not led to, before it is drawn.
-    Without a model that is ready it is left to the learner, by a button."""
+    """Set the page up for a step that the panel's own ways have not led to, before it is drawn, or
+    as soon as its model is ready."""
     from strata.ui.anatomy.sidebar import offered
 
     model = st.session_state.get("model") or next(iter(offered()), None)
     if model and engine().status(model).state == "ready":
         _apply(place, engine().describe(model)["n_layers"], st.session_state.get("text", ""))
+    else:
+        st.session_state[_UNREADY] = place.lesson.stem, place.number
 
 
 def _hints(place: Place, run: Run | None) -> None:

@@ -16,6 +16,7 @@ from strata.errors import StrataError
 from strata.lessons import lessons
 from strata.lessons.report import quoted
 from strata.ui.anatomy import place, sidebar, style
+from strata.ui.anatomy.model_map import draw_whole
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.lessons import lesson
 from strata.ui.lessons.run import run_of
@@ -75,12 +76,24 @@ def _told(word: str) -> None:
     )
     guessed = run.rated(word, last) if word else None
     sentence = said(top, guessed)
+    n_tokens, n_layers = len(run.tokens), run.about["n_layers"]
     chart = charts.bars(frame, f"What {run.about['title']} expects next", sentence)
     if guessed is not None:
         chart = with_guess(chart, Guess("first", "x", token=guessed))
     of = Subject((LINE,), str(run.about["title"]))
     draw(chart, "first", read=False, of=of)
     reading(sentence, "_first")
+    st.markdown(passed(n_tokens, n_layers))
+    draw_whole(n_tokens, n_layers, lambda: sidebar.take_prompt(LINE))
+
+
+def passed(n_tokens: int, n_layers: int) -> str:
+    """What the model did with the line, in a sentence above its picture."""
+    blocks = "one block" if n_layers == 1 else f"{n_layers} blocks"
+    return (
+        f"For this the line was cut into {n_tokens} tokens, each went through {blocks}, and the "
+        "state of the last became the bars. Click a part to look inside:"
+    )
 
 
 def said(top: pd.DataFrame, guessed: GuessedToken | None) -> str:

@@ -39,10 +39,13 @@
     } else setTimeout(() => field.blur());
   };
   const look = () => {
-    if (composing) return;
+    if (composing || !early.isConnected) return;
     const field = document.querySelector(".st-key-first_word input");
     const button = document.querySelector(".st-key-reveal button");
-    if (field?.checkVisibility() && button) handOver(field, button);
+    // A page keeps still and hidden until its sidebar has come (loading.css), and what is hidden
+    // takes no focus; when it shows itself no element changes.
+    if (field?.checkVisibility({ visibilityProperty: true }) && button) handOver(field, button);
+    else if (field) setTimeout(look, 40);
     // What is said instead, as that the server is away, must be seen.
     else if (document.querySelector('#root :is([role=alert], [class*="st-key-say_refusal"]), [role=dialog]')) leave();
   };

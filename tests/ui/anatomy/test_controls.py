@@ -157,21 +157,23 @@ def test_what_moves_several_sliders_alike_is_told_once(state: dict[str, Any]) ->
 
     for key, value in (("one", 15), ("two", 15), ("three", 4)):
         state[key] = 0
-        controls.move(key, value, "this step of the lesson begins so")
-    said = [f"Moved from 0 to {to}: this step of the lesson begins so." for to in (15, 4)]
+        controls.move(key, value, "this step of the lesson sets it")
+    said = [f"Moved from 0 to {to}: this step of the lesson sets it." for to in (15, 4)]
     assert drawn() == said == drawn()
     controls.told_moved("one", 15, place)
     assert place.told == [*said, said[0]], "a part that is drawn anew keeps its line"
     state["one"] = 3
     assert drawn() == said, "below the second then"
+    controls.forget_moves()
+    assert drawn() == [], "at the step that moved them, and not at the next"
 
 
 def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
     place: Any = Slide(state)
-    controls.move("factor", 0.5, "this step of the lesson begins so")
+    controls.move("factor", 0.5, "this step of the lesson sets it")
     controls.told_moved("factor", 0.5, place)
     assert place.told == [], "nobody has seen it elsewhere"
-    controls.move("factor", 2.0, "this step of the lesson begins so")
+    controls.move("factor", 2.0, "this step of the lesson sets it")
     controls.told_moved("factor", 2.0, place)
     controls.move("span", (0, 4), "this is another text, of 5 tokens", (10, 19))
     controls.told_moved("span", (0, 4), place)
@@ -179,7 +181,7 @@ def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
     controls.played_slider("Layer", "layer", 12, place, playing=False)
     controls.played_slider("Layer", "layer", 13, place, playing=True)
     assert place.told == [
-        "Moved from 0.5 to 2.0: this step of the lesson begins so.",
+        "Moved from 0.5 to 2.0: this step of the lesson sets it.",
         "Moved from 10–19 to 0–4: this is another text, of 5 tokens.",
         "Moved from 30 to 12: this model has 12 layers.",
         "Play moves it, layer by layer.",
