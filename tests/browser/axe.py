@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from tests.browser.screen import settled
+
+MAIN, POPOVER = "[data-testid=stMain]", "[data-testid=stPopoverBody]"
 # Of Streamlit's own markup, which its API cannot change, and never serious: popovers and tooltips
 # are at the end of the body, in no landmark; the column of a table that holds ticks has no name.
 LEFT_OUT = ("region", "empty-table-header")
@@ -39,6 +42,27 @@ def faults(page: Page, where: str = "") -> list[str]:
         if not found:
             break
         page.wait_for_timeout(300)
+    return found
+
+
+def faults_everywhere(page: Page) -> list[str]:
+    """The same in the page, in each of its tabs and in what its buttons open, but at the foot."""
+    found = faults(page)
+    tabs = page.get_by_role("tab")
+    for number in range(max(1, tabs.count())):
+        if number:
+            tabs.nth(number).click()
+            expect(tabs.nth(number)).to_have_attribute("aria-selected", "true")
+            settled(page)
+            found += faults(page, MAIN)
+        opening = page.get_by_test_id("stMain").get_by_test_id("stPopover").get_by_role("button")
+        for button in opening.all():
+            at_the_foot = button.locator("xpath=ancestor::*[contains(@class,'st-key-foot')]")
+            if at_the_foot.count() == 0:
+                button.click()
+                found += faults(page, POPOVER)
+                page.keyboard.press("Escape")
+                expect(page.locator(POPOVER)).to_have_count(0)
     return found
 
 

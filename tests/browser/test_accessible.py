@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -10,14 +9,14 @@ from playwright.sync_api import Locator, Page, expect
 
 from strata.lessons import lessons
 from tests.browser import driver
-from tests.browser.axe import faults
+from tests.browser.axe import POPOVER, faults, faults_everywhere
 from tests.browser.driver import DESK, Windows
+from tests.browser.measured import TOO_SMALL, shifted
 from tests.browser.screen import (
     TITLES,
     Watch,
     idle,
     popover,
-    settled,
     slider,
     strip,
     token,
@@ -25,48 +24,6 @@ from tests.browser.screen import (
 )
 from tests.browser.test_lessons import answer, apply, forget, panel, start
 from tests.browser.test_look import GROUNDS, PHONE
-
-MAIN, POPOVER = "[data-testid=stMain]", "[data-testid=stPopoverBody]"
-# What can be clicked and is not there where a finger of 24 pixels touches it in its middle.
-TOO_SMALL = """() => {
-  const at = (x, y, root = document) => {
-    const found = root.elementFromPoint(x, y);
-    return found?.shadowRoot && found.shadowRoot !== root ? at(x, y, found.shadowRoot) : found;
-  };
-  const all = root => [...root.querySelectorAll("*")].flatMap(
-    each => each.shadowRoot ? [each, ...all(each.shadowRoot)] : [each]);
-  const target = each =>  // of an input that is there for the keyboard only, what stands for it
-    each.type === "range" ? each.closest("[data-rac]")
-      : each.matches("input") ? each.closest("label") ?? each : each;
-  return all(document.querySelector("[data-testid=stApp]"))
-    .filter(each => each.matches("a[href], button, input, select, textarea, summary, [role=tab]"))
-    .filter(each => !each.closest("[data-testid=stSkipToContent], p") && !each.disabled)
-    .map(target)
-    .filter(each => each.checkVisibility({visibilityProperty: true, opacityProperty: true}))
-    .filter(each => {
-      each.scrollIntoView({block: "center", inline: "center"});
-      const box = each.getBoundingClientRect();
-      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-      return ![[-11.5, 0], [11.5, 0], [0, -11.5], [0, 11.5]].every(
-        ([right, down]) => each.contains(at(x + right, y + down)));
-    })
-    .map(each => each.outerHTML.slice(0, 200));
-}"""
-# The sum of all shifts, and of each its size, what moved, and from where to where.
-SHIFT = """() => new Promise(tell => {
-  const told = [], at = ({x, y, width, height}) => [x, y, width, height].map(Math.round).join();
-  let sum = 0;
-  new PerformanceObserver(list => {
-    for (const {value, hadRecentInput, sources} of list.getEntries()) {
-      if (hadRecentInput) continue;
-      sum += value;
-      for (const {node, previousRect, currentRect} of sources) told.push(
-        `${value.toFixed(3)}: ${node?.outerHTML?.slice(0, 120) ?? node?.textContent}, `
-          + `${at(previousRect)} to ${at(currentRect)}`);
-    }
-  }).observe({type: "layout-shift", buffered: true});
-  setTimeout(() => tell([sum, told]), 200);
-})"""
 
 
 @pytest.fixture(scope="module")
@@ -76,32 +33,6 @@ def watched(windows: Windows, small_address: str) -> Iterator[tuple[Page, Watch]
     page = windows(1).new_page()
     yield page, Watch(page)
     driver.forget(page)
-
-
-OPENED = list(itertools.product(("", *TITLES), GROUNDS))
-# Each page once, in turn in light on a desk and in dark on a phone; thorough: each page in both.
-COVERED = [
-    pytest.param(each, marks=() if number % 4 in (0, 3) else pytest.mark.thorough)
-    for number, each in enumerate(OPENED)
-]
-
-
-@pytest.fixture(params=OPENED, ids="-".join, scope="module")
-def opened(
-    request: pytest.FixtureRequest, watched: tuple[Page, Watch], small_address: str
-) -> tuple[Page, Watch]:
-    """A page that has just come, in light on a desk or in dark on a phone: the other two pairs have
-    no markup or colour of their own, and what can be read in all four `test_look` sees. To draw a
-    page anew for another size and ground takes longer than to open it there."""
-    stem, ground = request.param
-    page, watch = watched
-    page.goto("about:blank")  # where there is nothing to be drawn anew
-    ask_for(page, ground)
-    page.goto(f"{small_address}/{stem}")
-    expect(page.locator(".st-key-foot" if stem else "[aria-label='Your word']")).to_be_visible()
-    idle(page)
-    expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
-    return page, watch
 
 
 def ask_for(page: Page, ground: str) -> None:
@@ -128,33 +59,42 @@ def in_both(page: Page, where: str = "") -> list[str]:
     return found + [f"{other}: {fault}" for fault in faults(page, where)]
 
 
+PAGES = [("", "light"), *((stem, "dark") for stem in ("", *TITLES))]
+# Of the pages every other one, since `test_look` has the rest in light on a desk; thorough: all.
+COVERED = [("", "light"), pytest.param(("", "dark"), marks=pytest.mark.thorough)] + [
+    pytest.param((stem, "dark"), marks=() if number % 2 else pytest.mark.thorough)
+    for number, stem in enumerate(TITLES)
+]
+
+
+@pytest.fixture(params=PAGES, ids="-".join, scope="module")
+def opened(
+    request: pytest.FixtureRequest, watched: tuple[Page, Watch], small_address: str
+) -> tuple[Page, Watch]:
+    """A page that has just come, in dark on a phone; the first one in light on a desk too, where
+    `test_look` has the others. To draw a page anew for another size and ground takes longer than to
+    open it there."""
+    stem, ground = request.param
+    page, watch = watched
+    page.goto("about:blank")  # where there is nothing to be drawn anew
+    ask_for(page, ground)
+    page.goto(f"{small_address}/{stem}")
+    expect(page.locator(".st-key-foot" if stem else "[aria-label='Your word']")).to_be_visible()
+    idle(page)
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[ground])
+    return page, watch
+
+
 def test_nothing_jumps_while_a_page_comes(opened: tuple[Page, Watch]) -> None:
     """Cumulative layout shift (web-vitals), of which up to 0.1 counts as good."""
-    page, _ = opened
-    page.wait_for_timeout(500)  # what comes late jumps too
-    shifts, moved = page.evaluate(SHIFT)
-    assert shifts <= 0.1, "\n".join(moved)
+    shifts, moved = shifted(opened[0])
+    assert shifts <= 0.1, moved
 
 
 @pytest.mark.parametrize("opened", COVERED, ids="-".join, indirect=True)
 def test_axe_finds_nothing(opened: tuple[Page, Watch]) -> None:
     page, watch = opened
-    found = faults(page)
-    tabs = page.get_by_role("tab")
-    for number in range(max(1, tabs.count())):
-        if number:
-            tabs.nth(number).click()
-            expect(tabs.nth(number)).to_have_attribute("aria-selected", "true")
-            settled(page)
-            found += faults(page, MAIN)
-        opening = page.get_by_test_id("stMain").get_by_test_id("stPopover").get_by_role("button")
-        for button in opening.all():
-            at_the_foot = button.locator("xpath=ancestor::*[contains(@class,'st-key-foot')]")
-            if at_the_foot.count() == 0:
-                button.click()
-                found += faults(page, POPOVER)
-                page.keyboard.press("Escape")
-                expect(page.locator(POPOVER)).to_have_count(0)
+    found = faults_everywhere(page)
     assert found == [], "\n".join(found)
     assert watch.complaints == []  # nor has the browser a warning, or asked for what is not there
 
