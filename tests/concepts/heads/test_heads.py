@@ -87,7 +87,9 @@ def test_writes_are_slices_and_add_up(name: str, tiny: Tiny, plain: Callable[[st
         np.testing.assert_allclose(rows["logit"], logits, atol=2e-5)
         without = bias(model, trace, TOKEN, POSITION).set_index("block")["norm"][block]
         assert without == pytest.approx(float(rest.norm()), abs=1e-5)
-    assert proof(model, trace, POSITION)["ok"].tolist() == [True, True]
+    measured = proof(model, trace, POSITION)
+    assert measured["identity"].tolist() == ["lens", "writes", "read back", "heads", "alone"]
+    assert measured["ok"].all()
     asked: tuple[tuple[Any, Any], ...] = ((TOKEN, None), (TOKEN, "mean"), ((TOKEN, OTHER), None))
     for target, against in asked:
         args = (model, trace, target, POSITION, against)
@@ -194,7 +196,7 @@ def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
     whole = odd.capture(PROMPT)
     with pytest.raises(ModelError, match="run by itself, gives something else"):
         pattern(odd, whole, 0)
-    assert proof(odd, whole, 3)["identity"].tolist() == ["sum"]
+    assert proof(odd, whole, 3)["identity"].tolist() == ["lens", "writes", "read back", "heads"]
     unsummed = tiny("bloom-normed_residual")
     trace = unsummed.capture(PROMPT)
     with pytest.raises(ModelError, match="do not add up"):
