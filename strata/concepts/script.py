@@ -73,8 +73,8 @@ def candidate(token_id, read):
 
 FROZEN_NORM = """
 def linear(norm, end):
-    # A norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With the scale
-    # that it has at the states `end`, (..., D), it is linear. Ask it for weight, bias and C.
+    # A norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With the
+    # scale that it has at the states `end`, (..., D), it is linear. Ask it for weight, bias and C.
     signs = torch.ones(end.shape[-1])
     signs[1::2] = -1
     bias = norm(torch.zeros_like(signs))
@@ -90,6 +90,7 @@ def linear(norm, end):
 
 
 """  # for a body that tells what parts of a state become behind a norm
+
 
 def program(
     purpose: str,

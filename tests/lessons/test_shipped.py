@@ -53,7 +53,7 @@ def test_no_lesson_fails_on_a_small_random_model(tiny: Callable[[str], Model]) -
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "gemma3_text", "qwen2", "qwen3"])
 def test_each_question_about_heads_has_an_answer(name: str, tiny: Callable[[str], Model]) -> None:
-    """In models without an attention sink as well, whose first token is asked about all the same."""
+    """In models without an attention sink as well: it is asked about the first token."""
     path = next(path for path in lessons.files() if path.stem == "heads")
     with engine_of(tiny(name), "tiny") as small:
         for sentence in check([path], small, "tiny"):

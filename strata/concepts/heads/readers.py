@@ -36,9 +36,9 @@ def read_and_written(
     `sink_share` is the part of its attention that goes to attention sinks (0 where the prompt has
     none); `key` and `token` are the position, sinks left out, that gets most of it, and `weight`
     how much (missing where there are only sinks). `same` is how much goes to the token that the
-    head of largest `logit` reads most (missing where that reads sinks only). `logit` is what the head adds to the target's
-    logit more than to the average token's (of a pair (a, b) to a's more than to b's), `norm` the
-    length of what it writes, see `writes`. Errors as there.
+    head of largest `logit` reads most (missing where that reads sinks only). `logit` is what the
+    head adds to the target's logit more than to the average token's (of a pair (a, b) to a's more
+    than to b's), `norm` the length of what it writes, see `writes`. Errors as there.
     """
     position = check_position(trace, position)
     written = writes(model, trace, target_id, position, against="mean")

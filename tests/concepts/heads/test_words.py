@@ -20,7 +20,8 @@ SHOWN = ["The", "␣capital", "␣is"]
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "qwen2"])
 def test_it_is_true_of_other_families(tiny: Callable[[str], Model], family: str, text: str) -> None:
     told = list(said(Run(tiny(family), text)))
-    assert {each.name for each in told} >= {"pattern_reading", "written_reading", "explains_reading"}
+    names = {each.name for each in told}
+    assert names >= {"pattern_reading", "written_reading", "explains_reading"}
     for each in told:
         assert not faults(each.sentence), each.sentence
         assert all(claim in each.sentence for claim in each.claims), each
@@ -59,9 +60,7 @@ def test_the_head_that_reads_and_writes_little_reads_what_the_leading_one_reads(
     assert idle is not None
     assert (idle["block"], idle["head"]) == (1, 0)
     assert words.idle_of(heads(logit=[2.0, 1.0, -0.3])) is None, "all write"
-    other = words.idle_of(
-        heads(key=pd.array([1, 2, None], dtype="Int64"), same=[0.6, 0.2, 0.0])
-    )
+    other = words.idle_of(heads(key=pd.array([1, 2, None], dtype="Int64"), same=[0.6, 0.2, 0.0]))
     assert other is not None
     assert other["key"] == 2, "nobody else reads that token"
 
