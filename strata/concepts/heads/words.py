@@ -155,7 +155,7 @@ def written_reading(
     strong = int((frame["logit"].abs() >= FAINT * frame["logit"].abs().max()).sum())
     return (
         f"{said}. All {len(frame):,} heads together add {_logits(frame['logit'].sum(), '+')}, and "
-        f"{part_of(strong, len(frame), 'head')} at least a tenth of the most, either way."
+        f"{part_of(strong, len(frame), 'head')} at least a tenth of what the strongest does."
         if len(frame) > 1
         else f"{said}. It is the only head."
     )
@@ -257,20 +257,21 @@ def controls_reading(frame: pd.DataFrame) -> str:
     """Whether changing that head does more than its controls, of `changed`."""
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     cost = float(frame.loc[frame["edit"] == "head", "logprob"].iloc[0]) - clean
-    said = []
+    said, any_does = [], False
     for kind, noun in (("other", "other head"), ("noise", "random run")):
         moves = (frame.loc[frame["edit"] == kind, "logprob"] - clean).abs()
         if len(moves):
             much = int((moves >= abs(cost)).sum())
-            said.append(f"{part_of(much, len(moves), noun)}")
+            said.append(part_of(much, len(moves), noun))
+            any_does |= much > 0
     if not said:
         return "There is nothing to compare it with: it is the block's only head, and not changed."
     if abs(cost) < _ALIKE:
         return f"The edit changes hardly anything, less than {_ALIKE:g} nats."
-    return (
-        f"As far or further moves {' and '.join(said)}: what they do as well is no evidence for "
-        "this head."
-    )
+    so = "nothing else that was tried does what this change does"
+    if any_does:
+        so = "what they do as well is no evidence for this head"
+    return f"Beside it {' and '.join(said)} move the target as far or further: {so}."
 
 
 def _sinks(positions: Sequence[int], shown: Sequence[str], capital: bool = False) -> str:

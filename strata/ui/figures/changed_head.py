@@ -25,9 +25,9 @@ _ROWS = {"head": "This head", "other": "Others of its block", "noise": "Noise of
 
 def draw_changed(seen: Seen) -> Drawn:
     """The controls, the target in each edited run, and what that says."""
-    what, how = st.columns([5, 5], gap="medium", vertical_alignment="bottom")
-    kind = one_of(what, "Do to the head", CHANGES, key="change")
-    done = _chosen(seen, kind, how)
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    kind = one_of(row, "Do to the head", CHANGES, key="change")
+    done = _chosen(seen, kind, row)
     if done is None:
         say("note", "Write a second prompt, whose run the head is taken from.", "no_second")
         return {}, {}
@@ -63,10 +63,11 @@ def _chosen(seen: Seen, kind: str, place: DeltaGenerator) -> dict[str, Any] | No
         return {"kind": "scale", "factor": 0.0}
     if kind == "scale":
         bound: dict[str, Any] = {"key": "head_factor", "bind": "query-params"}
+        place = place.container()
         factor = place.slider("By the factor", -2.0, 2.0, 0.5, 0.25, **bound)
         told_moved("head_factor", factor, place)
         return {"kind": "scale", "factor": float(factor)}
-    text = second_prompt(seen.page, place)
+    text = second_prompt(seen.page, place.container())
     return {"kind": "replace", "other": text} if text else None
 
 

@@ -79,12 +79,13 @@ def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) 
     keeps all of them. `at_the_end`: no token is chosen, since it is about the last one. On a phone
     they stand below the figure: layout.css."""
     with place, st.container(key="head_edit"):
-        follow, which, where = st.columns([3, 5, 4], gap="medium", vertical_alignment="bottom")
+        widths = [3, 9] if at_the_end else [3, 5, 4]
+        follow, which, *where = st.columns(widths, gap="medium", vertical_alignment="bottom")
         box = follow.popover("Target", icon=":material/target:", width="stretch").container()
         target = choose_target(page, box, box)
         position = page.n_tokens - 1
         if not at_the_end:
-            position = position_slider(page, "Token that reads, at position", "at", where)
+            position = position_slider(page, "Token that reads, at position", "at", where[0])
         seen = Seen(page, target, position, page.n_layers // 2, 0)
         block, head = _usual(seen, which)
     return Seen(page, target, position, block, head)
