@@ -133,7 +133,7 @@ def test_a_change_is_told_with_its_controls() -> None:
     same = words.changed_reading(changes(), "␣a", "␣b", "left out", -2.9)
     assert "against “␣b” would change by −2.90, and so it does: −3.00." in same
     controls = words.controls_reading(changes())
-    assert controls.startswith("Beside it 1 of 2 other heads and 0 of 1 random run move the target as far")
+    assert controls.startswith("Beside it 1 of 2 other heads and 0 of 1 random run move")
     assert controls.endswith("what they do as well is no evidence for this head.")
     alone = words.controls_reading(changes(logprob=[-0.2, -2.2, -0.3, -0.5, -0.4]))
     assert alone.startswith("Beside it none of the 2 other heads and 0 of 1 random run move")
