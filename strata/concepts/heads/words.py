@@ -169,6 +169,12 @@ def explains_reading(frame: pd.DataFrame, shown: Sequence[str]) -> str:
         return "No head writes towards the target what it reads in a token that is no sink."
     out = ", sinks left out," if top["sink_share"] > 0 else ""
     name, same = head_name(int(top["block"]), int(top["head"])), readers_of(frame)
+    if top["weight"] < FAINT:
+        most = f"no token more than {_percent(top['weight'])} of its attention"
+        if top["sink_share"] > 0:
+            sinks = f"{_percent(top['sink_share'])} of its attention to attention sinks"
+            most = f"{sinks} and to no other token more than {_percent(top['weight'])}"
+        return f"{name.capitalize()} gives {most}: where it looks does not tell what it writes."
     said = (
         f"{name.capitalize()} reads{out} {_token(shown, int(top['key']))} most, with "
         f"{_percent(top['weight'])} of its attention"

@@ -60,8 +60,9 @@ def _of_writes(run: Run) -> Iterator[Said]:
     told = words.explains_reading(frame, shown)
     same = frame[frame["same"] >= 0.5 * top["weight"]]
     writing = int((same["logit"] >= 0.1 * top["logit"]).sum())
-    claims = (f"{leader.capitalize()} reads", _share(top["weight"]))
-    claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
+    claims = (leader.capitalize(), _share(top["weight"]))
+    if top["weight"] >= 0.1:
+        claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
     yield Said("explains_reading", told, claims if top["logit"] > 0 else ("No head",))
     for row in frame.iloc[:2].to_dict("records"):
         sentence = words.head_reading(frame, row["block"], row["head"], shown)
