@@ -55,7 +55,7 @@ def pattern(
     [seen] = opened(model, trace, [check_block(model, block)])
     weights = seen.weights.double()  # (H, T, T)
     n_heads, n_tokens, _ = weights.shape
-    heads = range(n_heads) if head is None else [_check_head(head, n_heads)]
+    heads = range(n_heads) if head is None else [check_head(head, n_heads)]
     if bool((seen.nowhere > AGREEMENT).any()):
         weights = torch.cat([weights, seen.nowhere[..., None].double()], dim=-1)  # (H, T, T + 1)
     weights = weights[list(heads)]
@@ -259,7 +259,7 @@ def with_heads(model: Model, least: int = 1) -> list[int]:
     return found
 
 
-def _check_head(head: int, n_heads: int) -> int:
+def check_head(head: int, n_heads: int) -> int:
     try:
         number = operator.index(head)
     except TypeError:

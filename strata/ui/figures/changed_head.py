@@ -34,7 +34,9 @@ def draw_changed(seen: Seen) -> Drawn:
     asked: dict[str, Any] = {"block": seen.block, "head": seen.head, **done}
     frame = seen.page.ask("heads.changed", target_id=seen.target.ids, **asked)
     target, other = seen.target.shown, seen.target.other
-    direct = (done["factor"] - 1) * _wrote(seen) if kind != "replace" else None
+    direct = None
+    if kind != "replace" and seen.is_written:
+        direct = (done["factor"] - 1) * _wrote(seen)
     said = words.changed_reading(frame, target, other, _in_words(done), direct)
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     runs = frame[frame["edit"] != "clean"]

@@ -18,9 +18,11 @@ from strata.concepts.heads import writes
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written, small
 from strata.concepts.heads.script import modules, script
-from strata.errors import InputError
+from strata.errors import InputError, ModelError
 from strata.model import Model
-from strata.trace import Noise
+from strata.trace import Noise, Scale
+from tests.families.build import build
+from tests.families.outcome import load
 from tests.plain import Plain
 
 TEXT, OTHER = "abc abd abe", "xbc abd abe"
@@ -193,8 +195,8 @@ def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Ti
     assert frame.loc[frame["edit"] == "head", "head"].item() == top["head"]
     assert "noise" not in set(changed(model, trace, TARGET, 0, 0, factor=1.0)["edit"])
     for told, why in (
-        ({"block": 9, "head": 0}, "no head 0 in a block 9"),
-        ({"block": 0, "head": 99}, "no head 99"),
+        ({"block": 9, "head": 0}, "Block 9 does not exist"),
+        ({"block": 0, "head": 99}, "Head 99 does not exist: heads are 0 to 3"),
         ({"kind": "replace"}, "Write the prompt"),
         ({"kind": "else"}, "not 'else'"),
     ):
@@ -202,6 +204,18 @@ def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Ti
             changed(model, trace, TARGET, n_seeds=1, **told)
     with pytest.raises(InputError, match="Head 99 does not exist"):
         small(model, trace, 0, around=99)
+
+
+def test_a_head_is_changed_also_where_writes_do_not_add_up() -> None:
+    model = load(build("falcon_h1"))
+    trace = model.capture(TEXT)
+    with pytest.raises(ModelError, match="does not add up"):
+        changed(model, trace, TARGET)  # which head writes most is not known
+    frame = changed(model, trace, TARGET, BLOCK, HEAD, factor=-1.5, n_seeds=1)
+    edited = model.capture(TEXT, [Scale(BLOCK, -1.5, "attn", head=HEAD)])
+    wanted = float(edited.logits[-1].double().log_softmax(dim=-1)[TARGET])
+    assert frame["logprob"].iloc[1] == pytest.approx(wanted, abs=1e-4)
+    assert abs(frame["logprob"].iloc[1] - frame["logprob"].iloc[0]) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -223,6 +237,7 @@ def test_the_code_prints_the_changed_runs(
     frame = changed(model, trace, target, BLOCK, HEAD, **done)
     told = {"block": BLOCK, "head": HEAD, "target_id": target, "against": "mean", **done}
     [paths] = modules(model).to_dict("records")
+    told["writes"] = name != "falcon-rw"  # as of a family whose writes are not known
     code = script(str(tiny_folder(name)), None, TEXT, **told, **paths)
     ran: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()) as printed:

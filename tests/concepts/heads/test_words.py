@@ -53,9 +53,7 @@ def test_who_reads_the_same_need_not_write_the_same() -> None:
     assert "no other head gives that token half as much" in alone
     faint = heads(weight=[0.02, 0.8, 0.1], sink_share=[0.97, 0.1, 0.1])
     told = words.explains_reading(faint, SHOWN)
-    assert (
-        "gives 97% of its attention to attention sinks and to no other" in told
-    )
+    assert "gives 97% of its attention to attention sinks and to no other" in told
     told = words.explains_reading(faint.assign(sink_share=0.0), SHOWN)
     assert "gives no token more than 2% of its attention: where it looks" in told
     none = words.explains_reading(heads(logit=[-1.0, -2.0, -3.0]), SHOWN)
