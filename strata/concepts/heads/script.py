@@ -72,6 +72,7 @@ def script(
     position: int = -1,
     against: Against = None,
     writes: bool = True,
+    from_sinks: bool = False,
     head: int = 0,
     kind: Kind | None = None,
     factor: float = 0.0,
@@ -83,7 +84,9 @@ def script(
 
     What is of the model is as `modules` has it; `against` as in `writes`. Without `writes`, where
     these are refused, and where the final norm is no single module, it prints patterns only. With
-    `kind` it first changes `head` of the block, as `changed` does, whose rows it prints.
+    `from_sinks` it prints as well how long what each head writes from there is, as `sink_share`
+    has it. With `kind` it first changes `head` of the block, as `changed` does, whose rows it
+    prints.
     """
     whole = writes and norm is not None
     edits = "" if kind is None else _CHANGED.replace("EDIT\n", _EDITS[kind])
@@ -91,21 +94,23 @@ def script(
     if whole:
         told = {
             "norm": norm,
-            "behind": json.loads(behind),
-            "scales": json.loads(scales),
             "residual": json.loads(residual),
             "logit_scale": logit_scale,
             "against": against,
         }
+    if whole or from_sinks:
+        told |= {"behind": json.loads(behind), "scales": json.loads(scales)}
     if edits:
         told |= {"head": head, **({"factor": factor} if kind == "scale" else {"other": other})}
         told["n_seeds"] = 0 if kind == "scale" and factor == 1 else SEEDS
     if whole or edits:
-        told |= {"n_heads": n_heads, "target_id": target_id}
-    body = _RUN + edits + _PATTERNS + _WRITES * whole
+        told["target_id"] = target_id
+    if whole or edits or from_sinks:
+        told["n_heads"] = n_heads
+    body = _RUN + edits + _PATTERNS + _WRITES * whole + _FROM_SINKS * from_sinks
     return program(
         "Which tokens does each head of attention read, and what does it write?",
-        TEXTS + CANDIDATES + SINK_RULE + FROZEN_NORM * whole + body,
+        TEXTS + CANDIDATES + SINK_RULE + FROZEN_NORM * (whole or from_sinks) + body,
         source,
         revision,
         prompt,
@@ -268,9 +273,10 @@ for h, rows in enumerate(pattern):
     print(f"  head {h:2d}", *said, sep="  ")
 
 sinks = sinks_of(hidden.norm(dim=-1))
-print(f"\\nattention sinks: {sinks}")
+print(f"\\nattention sinks: {sinks or 'none, so the first token is taken'}")
+sinks = sinks or [0]
 shares = []  # block, head, mean weight on the sinks
-behind_them = [q for q in range(len(read)) if sinks and q > sinks[0] and q not in sinks]
+behind_them = [q for q in range(len(read)) if q > sinks[0] and q not in sinks]
 for b in known if behind_them else []:
     weights = attention[b][0].float()[:, behind_them][..., sinks].sum(dim=-1).mean(dim=-1)
     shares += [(b, h, share) for h, share in enumerate(weights.tolist())]
@@ -317,4 +323,29 @@ with torch.inference_mode():
         sums.append((b, sum(values[:-1]), values[-1]))
         print(f"  block {b:3d}", *(f"{value:+.3f}" for value in values[:-1]), end="")
         print(f"  sum {sums[-1][1]:+.4f}, bias {sums[-1][2]:+.4f}")
+"""
+
+_FROM_SINKS = """
+model.float()
+norms = []  # block, head, mean norm of what it writes from the sinks, and from all other tokens
+with torch.inference_mode():
+    for b in known if behind_them else []:
+        module = blocks[b].get_submodule(PROJECTION[b])
+        heads = given[b].reshape(len(read), N_HEADS, -1).transpose(0, 1)  # (heads, T, width)
+        # A head hands on weights @ values, and no token reads those behind it: so the values, what
+        # each token gives by 1 of attention, follow from what is handed on.
+        weights, until = attention[b][0].double(), sinks[-1] + 1
+        known_by = weights[:, :until, :until], heads[:, :until].double()
+        values = torch.linalg.solve_triangular(*known_by, upper=False)
+        there = (weights[:, behind_them][..., sinks] @ values[:, sinks]).float()
+        for h, rest in enumerate(heads[:, behind_them] - there):
+            both = torch.zeros(2, len(rest), N_HEADS, rest.shape[1])
+            both[:, :, h] = torch.stack([there[h], rest])
+            parts = module(both.flatten(2)) - module(torch.zeros_like(given[b][:1]))  # (2, Q, D)
+            if BEHIND[b] is not None:
+                shape, _ = linear(blocks[b].get_submodule(BEHIND[b]), gave[b][behind_them])
+                parts = shape(parts)
+            norms.append((b, h, *(parts * SCALES[b]).norm(dim=-1).mean(dim=-1).tolist()))
+            print(f"block {b:3d} head {h:2d}: norm {norms[-1][2]:.4f} from there", end="")
+            print(f", {norms[-1][3]:.4f} from other tokens")
 """

@@ -224,7 +224,7 @@ def draw_sinks(seen: Seen) -> Drawn:
         draw(chart, "from_sinks", read=False, on_pick=_pick)
     reading(said)
     reading(little, "_little")
-    return {"sinks": frame}, {}
+    return {"sinks": frame}, {"from_sinks": not points.empty}
 
 
 def draw_written(seen: Seen) -> Drawn:

@@ -216,6 +216,7 @@ def test_the_code_gives_the_same(name: str, tiny: Tiny, tiny_folder: Callable[[s
         target_id=TOKEN,
         position=POSITION,
         against="mean",
+        from_sinks=True,
         **paths,
     )
     ran: dict[str, Any] = {}
@@ -229,8 +230,16 @@ def test_the_code_gives_the_same(name: str, tiny: Tiny, tiny_folder: Callable[[s
     )
     both = sums(model, trace, TOKEN, POSITION, "mean")
     np.testing.assert_allclose([row[1:] for row in ran["sums"]], both[["heads", "bias"]], atol=5e-5)
-    share = sink_share(model, trace)["share"]
-    np.testing.assert_allclose([row[2] for row in ran["shares"]], share, atol=1e-5)
+    assert sink_share(model, trace).empty
+    for at in ([0], [1, 4]):  # the first token where there is no sink
+        if at != [0]:
+            code = code.replace("sinks_of(hidden.norm(dim=-1))", str(at))
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(code, "script.py", "exec"), ran)
+        wanted = sink_share(model, trace, at)
+        np.testing.assert_allclose([row[2] for row in ran["shares"]], wanted["share"], atol=1e-5)
+        norms = wanted[["from_sinks", "from_others"]]
+        np.testing.assert_allclose([row[2:] for row in ran["norms"]], norms, rtol=1e-3)
 
 
 def test_the_bundled_model(model: Model, bundled: Plain) -> None:
