@@ -1,5 +1,7 @@
 """Attention heads: who reads whom, what goes to the sinks, and which head wrote the answer."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -14,17 +16,22 @@ DRAWN = {
     "Who wrote it": draw_written,
     "Change a head": draw_changed,
 }
+NOTHING = "# Nothing is shown here, so there is nothing to print.\n"
 
 page = open_page("heads")
 tabs = st.tabs(list(DRAWN), key="view", on_change="rerun", bind="query-params")
 tab, view = next(both for both in zip(tabs, DRAWN, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
+program: dict[str, Any] = {}
 
 seen = choose_head(page, tab, at_the_end=view in ("The sink", "Change a head"))
 with tab, or_said("heads"):
-    tables = DRAWN[view](seen)
+    tables, program = DRAWN[view](seen)
 
-[modules] = page.ask("heads.modules").to_dict("records")
-told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}
-script = page.script(**modules, **told, against="mean", writes=seen.is_written)
-close_page(page, tables, script)
+script = NOTHING
+if tables:
+    [modules] = page.ask("heads.modules").to_dict("records")
+    told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}
+    script = page.script(**modules, **told, **program, against="mean", writes=seen.is_written)
+adds_up = {"proof": "heads.proof", "position": seen.position}
+close_page(page, tables, script, **(adds_up if "sums" in tables else {}))

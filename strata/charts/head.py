@@ -28,6 +28,7 @@ from strata.charts.common import (
 
 PICKED = "picked"
 _INK = "#1f2330"  # with a white edge it shows on any ground
+_THIN = 48  # tokens: of more the rows of a pattern are thin
 _CANVAS = {"embedOptions": {"renderer": "canvas"}}
 _SHARE = "Attention weight"
 _ABOVE: Spec = {"orient": "top", "gradientLength": 160}  # leaves the width to the figure
@@ -57,8 +58,9 @@ def pattern(
     frame: pd.DataFrame, labels: list[str], title: str, reading: str, *, chosen: int
 ) -> Chart:
     """Who reads whom in one head: a colour for each token that reads (a row) and each that is read
-    (a column), the row of the token `chosen` outlined; a click selects a row. Columns: query,
-    position (of the token that is read), weight. `labels`: one for each position."""
+    (a column), the row of the token `chosen` outlined, or pointed at where it is thin; a click
+    selects a row. Columns: query, position (of the token that is read), weight. `labels`: one for
+    each position."""
     n_tokens = len(labels)
     most = float(frame["weight"].max()) or 1.0
     x = _tokens("position", "Token that is read", n_tokens, -60)
@@ -96,13 +98,18 @@ def pattern(
         "data": {"values": [{"query": chosen}]},
         "encoding": {"y": y, "x": {"value": 0}, "x2": {"value": "width"}},
     }
-    outlines = [{**row, "mark": each} for each in _outlined(3.5, 1.5)]
+    marks = [{**row, "mark": each} for each in _outlined(3.5, 1.5)]
+    if n_tokens > _THIN:  # an outline would cover it
+        end = {"data": {"values": [{"query": chosen, "position": chosen}]}}
+        arrow = {"type": "point", "shape": "triangle-left", "filled": True, "size": 90}
+        place = {"x": {**x, "bandPosition": 1}, "y": y}
+        marks = [{**end, "mark": {**arrow, "color": LABEL, "xOffset": 8}, "encoding": place}]
     spec = {
         **BASE,
         "title": title,
         "usermeta": _CANVAS,
         "params": [{"name": "labels", "value": labels}],
-        "layer": [cells, *outlines],
+        "layer": [cells, *marks],
     }
     return Chart(frame, spec, reading, 210 + min(430, max(240, 22 * n_tokens)))
 

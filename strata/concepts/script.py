@@ -71,6 +71,27 @@ def candidate(token_id, read):
 """  # after `TEXTS`, for a body that shows what may come next
 
 
+FROZEN_NORM = """
+def linear(norm, end):
+    # A norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With the
+    # scale that it has at the states `end`, (..., D), it is linear. Ask it for weight, bias and C.
+    signs = torch.ones(end.shape[-1])
+    signs[1::2] = -1
+    bias = norm(torch.zeros_like(signs))
+    weight = (norm(1e4 * signs) - bias) * signs
+    centred = torch.equal(norm(1e4 * torch.ones_like(signs)), bias)
+
+    def unscaled(x):
+        return weight * (x - x.mean(dim=-1, keepdim=True) if centred else x)
+
+    right, flat = (norm(end) - bias).double(), unscaled(end).double()
+    scale = (right * flat).sum(-1, keepdim=True) / (flat * flat).sum(-1, keepdim=True)
+    return lambda part: unscaled(part) * scale.float(), bias
+
+
+"""  # for a body that tells what parts of a state become behind a norm
+
+
 def program(
     purpose: str,
     body: str,

@@ -41,6 +41,10 @@ TERMS = {
     "logit lens, which gives it to the final norm and the head as if it were the last.",
 }
 PROOF = {  # what the identities at the foot of a page say
+    "alone": "Attention weights are those of each block run once more by itself, which must give "
+    "what it gave in the run.",
+    "heads": "What the heads of a block write, one by one, and the bias must be together what its "
+    "attention added.",
     "lens": "Strata reads the last layer's state through the model's final norm and head, and "
     "compares the scores of all tokens (logits) with those that the model gave itself.",
     "read back": "The tokens' texts, joined, must be the text that went in, and give the same "

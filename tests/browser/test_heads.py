@@ -11,6 +11,7 @@ from tests.browser import screen
 from tests.browser.screen import (
     Watch,
     chart,
+    charts,
     eventually_asks,
     popover,
     reading,
@@ -18,6 +19,8 @@ from tests.browser.screen import (
     settled,
     type_prompt,
 )
+
+TABS = ("Who reads whom", "The sink", "Who wrote it", "Change a head")
 
 
 def visit(page: Page, address: str, query: str = "") -> None:
@@ -44,8 +47,10 @@ def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
     assert (abs(sums - 1) < 1e-5).all()
     page.keyboard.press("Escape")
     page.get_by_role("tab", name="Who wrote it").click()
-    expect(page.locator(".st-key-reading_explains")).to_contain_text("1 writes a tenth of that")
-    expect(page.locator(".st-key-reading_sums")).to_contain_text("add up to what its attention")
+    expect(page.locator(".st-key-reading_explains")).to_contain_text("1 writes a tenth of what")
+    proof = page.locator(".st-key-proof")
+    expect(proof).to_contain_text("heads + bias = what attention added: off by")
+    expect(proof).to_contain_text("a block by itself = the block in the run: off by")
     page.get_by_role("tab", name="Change a head").click()
     expect(reading(page)).to_contain_text("(77% to 14%)")
     assert watch.complaints == []
@@ -74,6 +79,17 @@ def test_a_click_chooses_and_the_link_restores_it(page: Page, small_address: str
     settled(page)
     figure.locator("svg .mark-rect.role-mark path").first.click()
     eventually_asks(page, block="0")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        settled(page)
+        figure, target = (
+            each.first.bounding_box()
+            for each in (charts(page), page.get_by_role("button", name="Target"))
+        )
+        assert figure
+        assert target
+        assert figure["y"] < 500 < target["y"], f"{tab}: on a phone the figure comes first"
     assert watch.complaints == []
 
 
@@ -84,7 +100,7 @@ def test_short_and_hostile_prompts_and_a_missing_second_one(page: Page, small_ad
     page.keyboard.press("Enter")
     expect(reading(page)).to_contain_text("taken from the other prompt")
     for text in ("<img src=x onerror=hacked=1>", "a"):
-        for tab in ("Who reads whom", "The sink", "Who wrote it", "Change a head"):
+        for tab in TABS:
             page.get_by_role("tab", name=tab).click()
             settled(page)
             screen.no_exception(page)

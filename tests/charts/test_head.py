@@ -119,3 +119,12 @@ def test_edited_runs_stand_beside_the_clean_one() -> None:
     assert middle["encoding"]["x"]["aggregate"] == "median"
     low, high = middle["encoding"]["x"]["scale"]["domain"]
     assert low < -2.0 < -0.1 < high
+
+
+def test_a_thin_row_is_pointed_at_since_an_outline_would_cover_it() -> None:
+    rows = pd.DataFrame({"query": [0, 59], "position": [0, 59], "weight": 1.0})
+    long = pattern(rows, [f"{i}" for i in range(60)], "Long", READING, chosen=59)
+    short = pattern(TRIANGLE, LABELS, "Pattern", READING, chosen=2)
+    for chart, kinds in ((long, ["rect", "point"]), (short, ["rect", "rect", "rect"])):
+        assert [layer["mark"]["type"] for layer in chart.spec["layer"]] == kinds
+    assert long.spec["layer"][1]["data"]["values"] == [{"query": 59, "position": 59}]

@@ -23,7 +23,7 @@ from strata.engine import Job, LocalEngine, Settings, runner
 from strata.engine.runner import Runner
 from strata.errors import InputError, StrataError
 from strata.model import Model, load_model
-from strata.trace import Keep, ModelCheck, Replace, Scale, Skip, State, Trace
+from strata.trace import Edit, Keep, ModelCheck, Noise, Replace, Scale, Skip, State, Trace
 from tests.tiny import LIMIT, PROMPT
 
 Tiny = Callable[[str], Model]
@@ -62,7 +62,7 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def captured(running: Runner, *prompts: str, edits: tuple[Scale, ...] = ()) -> list[Trace]:
+def captured(running: Runner, *prompts: str, edits: tuple[Edit, ...] = ()) -> list[Trace]:
     """What the process captures, once it is ready."""
     until(running.is_ready)
     traces = running.capture(prompts, edits)
@@ -119,7 +119,13 @@ def test_the_process_captures_what_the_model_does(running: Runner) -> None:
         assert there.check.lens_error == pytest.approx(here.check.lens_error, abs=1e-6)
         assert there.check.write_error == here.check.write_error
     named = (Replace(0, "attn", State("A dog"), (1,)), Skip(1), Keep(0, 2, (PROMPT,)))
-    for edits in ((Scale(1, 0.5, "mlp", (2,)), Scale(0, 2.0)), named):
+    of_heads = (
+        Scale(0, -1.5, "attn", head=1),
+        Replace(1, "attn", State("A dog", (1,)), (2,), head=0),
+        Noise(1, "attn", 3, head=2),
+        Skip(2, head=3),
+    )
+    for edits in ((Scale(1, 0.5, "mlp", (2,)), Scale(0, 2.0)), named, of_heads):
         [there] = captured(running, PROMPT, edits=edits)
         here = model.capture(PROMPT, edits)
         assert equal(here, there)
@@ -258,7 +264,7 @@ def test_the_engine_answers_from_the_process(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, running = owned(engine)
-    prompt, scale = "The capital of France is", (Scale(3, 0.5),)
+    prompt, scale = "The capital of France is", (Scale(3, 0.5), Skip(23, head=4))
     alone, scaled = model.capture(prompt), model.capture(prompt, scale)
     captured(running, "ready")
 

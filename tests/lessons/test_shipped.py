@@ -5,6 +5,7 @@ In one file, for one sample of its states: 70 texts are read, which is the longe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,29 @@ def test_the_lesson_on_the_jacobian_lens_is_true_of_other_families(
     fit_lenses(model)
     with engine_of(model, "tiny") as small:
         assert check([path], small, "tiny") == []
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "gemma3_text", "qwen2", "qwen3"])
+def test_each_question_about_heads_has_an_answer(name: str, tiny: Callable[[str], Model]) -> None:
+    """In models without an attention sink as well: it is asked about the first token."""
+    path = next(path for path in lessons.files() if path.stem == "heads")
+    with engine_of(tiny(name), "tiny") as small:
+        for sentence in check([path], small, "tiny"):
+            assert "its slider begins" in sentence or "tells the answer" in sentence, sentence
+
+
+def test_what_is_said_of_heads_is_true_of_every_model_or_names_one() -> None:
+    """Numbers and tokens are those of a run; a share of what all would share is arithmetic."""
+    [lesson] = [found for stem, found in lessons.lessons().items() if stem == "heads"]
+    told = [lesson.summary]
+    for step in lesson.steps:
+        told += [step.title, step.text, step.observe, *step.hints]
+        if (question := step.question) is not None:
+            told += [question.why, question.right, question.close, question.wrong]
+            told += [option.why for option in question.options]
+    for sentence in re.split(r"(?<=[.!?])\s+", " ".join(told)):
+        bare = re.sub(r"100%|less than 37%|would get 32%", "", sentence)
+        assert not re.search(r"\d%|␣", bare) or "bundled model" in sentence, sentence
 
 
 def test_every_lesson_is_whole(engine: LocalEngine, thorough: bool) -> None:

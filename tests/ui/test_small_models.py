@@ -31,7 +31,8 @@ PROMPT = "the cat sat on a mat ."
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The pages' engine knows two models: `small`, and `scan`, which has no attention."""
+    """The pages' engine knows three models: `small`; `scan`, which has no attention; and `mixed`,
+    whose attention stands beside a scan, so that its heads do not add up."""
     folder = tmp_path_factory.mktemp("models")
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="."))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -39,6 +40,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     networks = {
         "small": build("llama", num_hidden_layers=1, vocab_size=len(WORDS)),
         "scan": families.build("mamba"),
+        "mixed": families.build("falcon_h1"),
     }
     listed = folder / "models.toml"
     with listed.open("w") as file:
@@ -158,6 +160,17 @@ def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
         assert told[0].endswith(("work.", "parts are.")), told
         assert not app.get("vega_lite_chart")
         assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
+
+
+def test_heads_that_do_not_add_up_are_read_and_changed_all_the_same(small: None) -> None:
+    for view, told in (("Who reads whom", ""), ("Who wrote it", "add up"), ("Change a head", "")):
+        arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view}, "mixed")
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert not app.exception, app.exception[0].message
+        assert bool(app.get("vega_lite_chart")) is not bool(told)
+        said = " ".join(each.value for each in app.text)
+        assert told in said
+        assert "By its own write alone" not in said
 
 
 def empty(chart: Any) -> bool:

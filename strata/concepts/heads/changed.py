@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 
 from strata.concepts import costs
-from strata.concepts.heads.tables import writes
+from strata.concepts.heads.tables import check_block, check_head, writes
 from strata.concepts.run import check_count
 from strata.concepts.target import TargetId, check_target, value_of
 from strata.errors import InputError
+from strata.model.head_slices import projection
 from strata.trace import Edit, Noise, Replace, Scale, State, Trace
 
 if TYPE_CHECKING:
@@ -45,20 +46,20 @@ def changed(
     logit less the average token's (of a pair less b's), `prob` missing of a pair; `top` the
     likeliest token. Where the prompts have different lengths, "replace" changes the last position
     only. `block` and `head` None: the head that writes most towards the target there.
+    InputError for a block or head that does not exist; ModelError where heads are not known.
     """
     target_id = check_target(target_id, model.d_vocab)
     n_seeds = check_count("The number of random pushes", n_seeds, 100)
-    last = len(trace.tokens) - 1
-    written = writes(model, trace, target_id, last, against="mean")
     if block is None or head is None:
+        written = writes(model, trace, target_id, len(trace.tokens) - 1, against="mean")
         best = written.loc[written["logit"].idxmax()]
         block, head = int(best["block"]), int(best["head"])
-    heads = written.loc[written["block"] == block, "head"].tolist()
-    if head not in heads:
-        raise InputError(f"There is no head {head} in a block {block} of this model.")
+    block = check_block(model, block)
+    _, n_heads = projection(model.architecture, block)
+    head = check_head(head, n_heads)
     if kind == "replace" and not other:
         raise InputError("Write the prompt whose run the head is taken from.")
-    rest = [each for each in heads if each != head]
+    rest = [each for each in range(n_heads) if each != head]
     edits = [_edit(model, trace, block, each, kind, factor, other) for each in (head, *rest)]
     push = factor if kind == "scale" else None
     where = edits[0].positions

@@ -22,14 +22,11 @@ def top_reads(frame: pd.DataFrame) -> int | None:
 
 
 def readers_that_write(frame: pd.DataFrame) -> float:
-    """Of `read_and_written`: of the heads that give more than half of their attention to the token
-    that the leading head reads, the share that write a tenth of what that one does towards the
-    target, or more; NaN where there are none."""
-    top = _top(frame)
-    if pd.isna(top["key"]) or top["logit"] <= 0:
-        return math.nan
-    same = readers_of(frame, int(top["key"]))
-    return float((same["logit"] >= FAINT * top["logit"]).mean())
+    """Of `read_and_written`: of the heads that give the token that the leading head reads at least
+    half as much attention as that one does, the share that write a tenth of what it does towards
+    the target, or more; NaN where it reads sinks only, or no head writes towards the target."""
+    same, top = readers_of(frame), _top(frame)
+    return float((same["logit"] >= FAINT * top["logit"]).mean()) if top["logit"] > 0 else math.nan
 
 
 def mean_sink_share(frame: pd.DataFrame) -> float:

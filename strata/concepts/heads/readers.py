@@ -31,22 +31,24 @@ def read_and_written(
     model: Model, trace: Trace, target_id: TargetId, position: int
 ) -> pd.DataFrame:
     """What each head reads at one position, beside what it writes there: block, head, sink_share,
-    key, token, weight, logit, norm; a row a head.
+    key, token, weight, same, logit, norm; a row a head.
 
     `sink_share` is the part of its attention that goes to attention sinks (0 where the prompt has
     none); `key` and `token` are the position, sinks left out, that gets most of it, and `weight`
-    how much (missing where there are only sinks). `logit` is what the head adds to the target's
-    logit more than to the average token's (of a pair (a, b) to a's more than to b's), `norm` the
-    length of what it writes, see `writes`. Errors as there.
+    how much (missing where there are only sinks). `same` is how much goes to the token that the
+    head of largest `logit` reads most (missing where that reads sinks only). `logit` is what the
+    head adds to the target's logit more than to the average token's (of a pair (a, b) to a's more
+    than to b's), `norm` the length of what it writes, see `writes`. Errors as there.
     """
     position = check_position(trace, position)
     written = writes(model, trace, target_id, position, against="mean")
     out = torch.zeros(position + 1, dtype=torch.bool)
     out[[each for each in sinks(trace)["position"] if each <= position]] = True
-    rows = []
+    rows, shares = [], []
     blocks = with_heads(model)
     for block, seen in zip(blocks, opened(model, trace, blocks), strict=True):
         at = seen.weights[:, position, : position + 1]  # (H, t)
+        shares.append(at)
         others = at.masked_fill(out, -1.0)
         weight, key = others.max(dim=-1)
         for head, (sunk, most, best) in enumerate(
@@ -57,8 +59,10 @@ def read_and_written(
             row = block, head, sunk, best if known else None, token, most if known else math.nan
             rows.append(row)
     columns = ["block", "head", "sink_share", "key", "token", "weight"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"key": "Int64"})
-    return frame.merge(written, on=["block", "head"], validate="one_to_one")
+    frame = pd.DataFrame(rows, columns=columns).astype({"key": "Int64"}).assign(same=math.nan)
+    frame = frame.merge(written, on=["block", "head"], validate="one_to_one")
+    key = frame.loc[frame["logit"].idxmax(), "key"]
+    return frame if pd.isna(key) else frame.assign(same=torch.cat(shares)[:, int(key)].tolist())
 
 
 @costs(lambda n_tokens, n_layers, params: n_tokens / n_layers)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from strata.concepts import costs, quick
-from strata.concepts.run import check_position
+from strata.concepts.run import check_position, identities
 from strata.concepts.sinks import sinks
 from strata.concepts.target import Against, TargetId, check_against, check_target, less
 from strata.errors import InputError, ModelError
@@ -55,7 +55,7 @@ def pattern(
     [seen] = opened(model, trace, [check_block(model, block)])
     weights = seen.weights.double()  # (H, T, T)
     n_heads, n_tokens, _ = weights.shape
-    heads = range(n_heads) if head is None else [_check_head(head, n_heads)]
+    heads = range(n_heads) if head is None else [check_head(head, n_heads)]
     if bool((seen.nowhere > AGREEMENT).any()):
         weights = torch.cat([weights, seen.nowhere[..., None].double()], dim=-1)  # (H, T, T + 1)
     weights = weights[list(heads)]
@@ -205,30 +205,30 @@ def shape(model: Model) -> pd.DataFrame:
 
 
 @costs(lambda n_tokens, n_layers, params: 2 * n_tokens)
-def proof(model: Model, trace: Trace, position: int, block: int | None = None) -> pd.DataFrame:
-    """What heads rest on, measured on this run: identity, terms, error, tolerance, ok.
+def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
+    """What heads rest on, measured on this run: identity, error, tolerance, ok, reason; the rows of
+    `run.check`, and two.
 
-    "sum": how far the heads' writes and the bias are from what attention added, in the worst block,
-    as a share of the largest entry. "alone": how far a block, or the worst of all, run by itself
-    with its weights written down is from what it gave in the run, relative. A row is missing where
-    that is refused for this model.
+    "heads": how far the heads' writes and the bias are from what attention added, in the worst
+    block, as a share of the largest entry. "alone": how far the worst block, run by itself with its
+    weights written down, is from what it gave in the run, relative. A row is missing where that is
+    refused for this model.
     """
     position = check_position(trace, position)
-    blocks = with_heads(model) if block is None else [check_block(model, block)]
     rows = []
     try:
-        found = head_writes(model, trace, position)
-        terms = sum(len(each.heads) + 1 for each in found)
-        rows.append(("sum", terms, max(each.error for each in found), AGREEMENT))
+        worst = max(each.error for each in head_writes(model, trace, position))
+        rows.append(("heads", worst, AGREEMENT))
     except ModelError:
         pass
     try:
-        errors = [seen.error for seen in opened(model, trace, blocks)]
-        rows.append(("alone", len(errors), max(errors), model.check.agreement))
+        worst = max(seen.error for seen in opened(model, trace, with_heads(model)))
+        rows.append(("alone", worst, model.check.agreement))
     except ModelError:
         pass
-    frame = pd.DataFrame(rows, columns=["identity", "terms", "error", "tolerance"])
-    return frame.assign(ok=frame["error"] <= frame["tolerance"])
+    frame = pd.DataFrame(rows, columns=["identity", "error", "tolerance"])
+    frame = frame.assign(ok=frame["error"] <= frame["tolerance"], reason="")
+    return pd.concat([identities(trace.check), frame], ignore_index=True)
 
 
 # -- inside -----------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def with_heads(model: Model, least: int = 1) -> list[int]:
     return found
 
 
-def _check_head(head: int, n_heads: int) -> int:
+def check_head(head: int, n_heads: int) -> int:
     try:
         number = operator.index(head)
     except TypeError:

@@ -155,7 +155,7 @@ def written_reading(
     strong = int((frame["logit"].abs() >= FAINT * frame["logit"].abs().max()).sum())
     return (
         f"{said}. All {len(frame):,} heads together add {_logits(frame['logit'].sum(), '+')}, and "
-        f"{part_of(strong, len(frame), 'head')} at least a tenth of the most, either way."
+        f"{part_of(strong, len(frame), 'head')} at least a tenth of what the strongest does."
         if len(frame) > 1
         else f"{said}. It is the only head."
     )
@@ -167,38 +167,45 @@ def explains_reading(frame: pd.DataFrame, shown: Sequence[str]) -> str:
     top = frame.loc[frame["logit"].idxmax()]
     if pd.isna(top["key"]) or top["logit"] <= 0:
         return "No head writes towards the target what it reads in a token that is no sink."
-    token = _token(shown, int(top["key"]))
-    same = readers_of(frame, int(top["key"]))
+    out = ", sinks left out," if top["sink_share"] > 0 else ""
+    name, same = head_name(int(top["block"]), int(top["head"])), readers_of(frame)
+    if top["weight"] < FAINT:
+        most = f"no token more than {_percent(top['weight'])} of its attention"
+        if top["sink_share"] > 0:
+            sinks = f"{_percent(top['sink_share'])} of its attention to attention sinks"
+            most = f"{sinks} and to no other token more than {_percent(top['weight'])}"
+        return f"{name.capitalize()} gives {most}: where it looks does not tell what it writes."
+    said = (
+        f"{name.capitalize()} reads{out} {_token(shown, int(top['key']))} most, with "
+        f"{_percent(top['weight'])} of its attention"
+    )
     if len(same) < 2:
-        return (
-            f"It reads {token} most, with {_percent(top['weight'])} of its attention, and no other "
-            "head gives that token more than half of its own."
-        )
+        return f"{said}; no other head gives that token half as much."
     writing = int((same["logit"] >= FAINT * top["logit"]).sum())
-    one = writing == 1
     return (
-        f"Of the {len(same)} heads that give {token} more than half of their attention, {writing} "
-        f"{'writes' if one else 'write'} a tenth of that or more towards the target: attention "
-        "says where a head looks, not what it writes."
+        f"{said}. Of the {len(same)} heads that give that token at least half as much, {writing} "
+        f"{'writes' if writing == 1 else 'write'} a tenth of what it does or more towards the "
+        "target: attention says where a head looks, not what it writes."
     )
 
 
-def readers_of(frame: pd.DataFrame, key: int) -> pd.DataFrame:
-    """The heads that give more than half of their attention to one token, of `read_and_written`."""
-    return frame[(frame["key"] == key) & (frame["weight"] > HALF)]
+def readers_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `read_and_written` the heads that give the token that the leading head reads most at least
+    half as much attention as that one does; none where it reads sinks only."""
+    top = frame.loc[frame["logit"].idxmax()]
+    return frame[frame["same"] >= HALF * top["weight"]]
 
 
 def idle_of(frame: pd.DataFrame) -> pd.Series | None:
     """Of `read_and_written` the head that reads most of what the leading head reads and writes
     hardly anything towards the target (less than a tenth of it); of any token where none reads the
     same; None where all write."""
-    top = frame.loc[frame["logit"].idxmax()]
-    idle = frame[frame["weight"].notna() & (frame["logit"].abs() < FAINT * abs(top["logit"]))]
+    most = frame["logit"].max()
+    idle = frame[frame["weight"].notna() & (frame["logit"].abs() < FAINT * abs(most))]
     if idle.empty:
         return None
-    same = idle[idle["key"] == top["key"]] if pd.notna(top["key"]) else idle[:0]
-    among = same if len(same) and same["weight"].max() > HALF else idle
-    return among.loc[among["weight"].idxmax()]
+    same = idle[idle.index.isin(readers_of(frame).index)]
+    return idle.loc[idle["weight"].idxmax()] if same.empty else same.loc[same["same"].idxmax()]
 
 
 def head_reading(frame: pd.DataFrame, block: int, head: int, shown: Sequence[str]) -> str:
@@ -256,42 +263,21 @@ def controls_reading(frame: pd.DataFrame) -> str:
     """Whether changing that head does more than its controls, of `changed`."""
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     cost = float(frame.loc[frame["edit"] == "head", "logprob"].iloc[0]) - clean
-    said = []
+    said, any_does = [], False
     for kind, noun in (("other", "other head"), ("noise", "random run")):
         moves = (frame.loc[frame["edit"] == kind, "logprob"] - clean).abs()
         if len(moves):
             much = int((moves >= abs(cost)).sum())
-            said.append(f"{part_of(much, len(moves), noun)}")
+            said.append(part_of(much, len(moves), noun))
+            any_does |= much > 0
     if not said:
         return "There is nothing to compare it with: it is the block's only head, and not changed."
     if abs(cost) < _ALIKE:
         return f"The edit changes hardly anything, less than {_ALIKE:g} nats."
-    return (
-        f"As far or further moves {' and '.join(said)}: what they do as well is no evidence for "
-        "this head."
-    )
-
-
-def proof_reading(sums: pd.DataFrame, proof: pd.DataFrame) -> str:
-    """Whether the heads add up to what attention added: for the target, of `sums`, and in all
-    dimensions, of `proof`; and whether blocks run by themselves give what they gave."""
-    off = (sums["heads"] + sums["bias"] - sums["attn"]).abs()
-    worst = int(sums.loc[off.idxmax(), "block"])
-    said = [
-        f"The heads of a block, with the projection's bias, add up to what its attention adds to "
-        f"the target: off by {digits(float(off.max()), 2)} logits at most, in block {worst}."
-    ]
-    for row in proof.to_dict("records"):
-        how = f"{digits(row['error'], 2)} of its largest entry"
-        allowed = f"{digits(row['tolerance'], 2)} is allowed"
-        if row["identity"] == "sum":
-            said.append(f"In all dimensions the sum is off by {how}, where {allowed}.")
-        else:
-            said.append(
-                f"A block run by itself, with its attention written down, gives what it gave in "
-                f"the run: off by {how}, where {allowed}."
-            )
-    return " ".join(said)
+    so = "nothing else that was tried does what this change does"
+    if any_does:
+        so = "what they do as well is no evidence for this head"
+    return f"Beside it {' and '.join(said)} move the target as far or further: {so}."
 
 
 def _sinks(positions: Sequence[int], shown: Sequence[str], capital: bool = False) -> str:

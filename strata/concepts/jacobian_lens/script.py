@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from strata.concepts.script import CANDIDATES, TEXTS, program
+from strata.concepts.script import CANDIDATES, FROZEN_NORM, TEXTS, program
 from strata.concepts.target import TargetId
 from strata.model.jacobian import MAX_TOKENS, SKIP
 
@@ -37,7 +37,7 @@ def script(
     """
     return program(
         "What is each state of a language model disposed to say?",
-        TEXTS + CANDIDATES + _SCRIPT,
+        TEXTS + CANDIDATES + FROZEN_NORM + _SCRIPT,
         source,
         revision,
         prompt,
@@ -135,32 +135,19 @@ if matrices is not None:
             print(layer, t, repr(token), *said, sep="\\t")
 
 if TARGET_ID is not None:
-    # The word's logit is linear in the last state once the norm's scale is held fixed: ask the norm
-    # for its weight and bias, and whether it takes the mean away.
+    # The word's logit is linear in the last state once the norm's scale is held fixed.
     with torch.no_grad():
-        norm = final_norm.float()
-        signs = torch.ones(width)
-        signs[1::2] = -1
-        bias = norm(torch.zeros(width))
-        weight = (norm(1e4 * signs) - bias) * signs
-        centred = torch.equal(norm(1e4 * torch.ones(width)), bias)
         word, *minus = TARGET_ID if isinstance(TARGET_ID, tuple) else [TARGET_ID]
         direction = head.weight[word].float()
         for other in minus:
             direction = direction - head.weight[other].float()
-        along = weight * direction * LOGIT_SCALE
-        end = hidden[-1]
-        if centred:
-            along = along - along.mean()
-            end = end - end.mean(dim=-1, keepdim=True)
-        unscaled = (weight * end).double()
-        normed = (norm(hidden[-1]) - bias).double()
-        scale = (normed * unscaled).sum(dim=-1) / (unscaled**2).sum(dim=-1)  # (T,)
+        through, _ = linear(final_norm.float(), hidden[-1, POSITION])
+        along = through(torch.eye(width)) @ direction * LOGIT_SCALE  # (D,)
     scores = []  # of each text, (L + 1,)
     for text in TEXTS:
         vectors = pulled_back(text, along[None].to(model.dtype))[:, 0]  # (L + 1, D)
         scores.append((vectors.double() * hidden[:, POSITION].double()).sum(dim=-1))
-    scores = torch.stack(scores) * scale[POSITION]
+    scores = torch.stack(scores)
     named = " minus ".join(repr(tokenizer.decode([each])) for each in (word, *minus))
     print(f"the beam of {named} at position {POSITION}, in logits")
     for layer, score in enumerate(scores.mean(dim=0)):

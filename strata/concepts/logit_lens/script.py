@@ -11,7 +11,7 @@ import pandas as pd
 
 from strata.concepts.logit_lens import nearest_script
 from strata.concepts.logit_lens.written_script import GOES_ON, SAYS
-from strata.concepts.script import CANDIDATES, SINK_RULE, TEXTS, program
+from strata.concepts.script import CANDIDATES, FROZEN_NORM, SINK_RULE, TEXTS, program
 from strata.concepts.target import TargetId
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def script(
         body = body.replace(line, instead)
     return program(
         "What would a language model say if it stopped at each layer?",
-        TEXTS + CANDIDATES + body,
+        TEXTS + CANDIDATES + FROZEN_NORM + body,
         source,
         revision,
         prompt,
@@ -209,25 +209,6 @@ def unembed(states):
     return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
 
 
-def through_frozen_norm(part, end):
-    # The final norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With
-    # the scale taken from the last state it is linear. Ask the norm for weight, bias and C.
-    signs = torch.ones(hidden.shape[-1])
-    signs[1::2] = -1
-    bias = final_norm(torch.zeros_like(signs))
-    weight = (final_norm(1e4 * signs) - bias) * signs
-    centred = torch.equal(final_norm(1e4 * torch.ones_like(signs)), bias)
-
-    def unscaled(x):
-        return weight * (x - x.mean(dim=-1, keepdim=True) if centred else x)
-
-    right = (final_norm(end) - bias).double()
-    scale = (right * unscaled(end)).sum(-1, keepdim=True) / (unscaled(end).double() ** 2).sum(
-        -1, keepdim=True
-    )
-    return unscaled(part) * scale.float(), bias
-
-
 read = token_ids[0].tolist()
 tokens = spelled(read)
 with torch.inference_mode():
@@ -244,8 +225,8 @@ with torch.inference_mode():
     statistics = []  # layer, position, norm, entropy, KL to the final, the target's prob and rank
     for layer, row in zip(layers, states):
         if MODE.endswith("frozen_norm"):
-            logits = head.weight @ through_frozen_norm(row, hidden[-1])[0].T * LOGIT_SCALE
-            logits = logits.T  # (T, V): contributions, before any cap
+            through, _ = linear(final_norm, hidden[-1])
+            logits = through(row) @ head.weight.T * LOGIT_SCALE  # (T, V): before any cap
         else:
             logits = unembed(row)  # (T, V)
         logprobs = logits.double().log_softmax(dim=-1)
@@ -289,9 +270,9 @@ with torch.inference_mode():
     for b in range(len(blocks)):
         names += [("attn", b), ("mlp", b)]
         terms += [writes["attn"][b, POSITION], writes["mlp"][b, POSITION]]
-    through, bias = through_frozen_norm(torch.stack(terms), hidden[-1, POSITION])
+    through, bias = linear(final_norm, hidden[-1, POSITION])
     row = apart(head.weight.double())  # (D,)
-    values = (through.double() @ row * LOGIT_SCALE).tolist()
+    values = (through(torch.stack(terms)).double() @ row * LOGIT_SCALE).tolist()
     names += [("norm_bias", None), ("head_bias", None)]
     values.append((bias.double() @ row).item() * LOGIT_SCALE)
     values.append(0.0 if head.bias is None else apart(head.bias.double()).item() * LOGIT_SCALE)

@@ -229,11 +229,13 @@ def close_page(
     script: str,
     arrays: Callable[[], bytes] | None = None,
     proof: str = "run.check",
+    **asked: Any,
 ) -> None:
-    """The foot of a page: proof (a view like `run.check`), tables, code, downloads, link."""
+    """The foot of a page: proof (a view like `run.check`, and what it is asked), tables, code,
+    downloads, link."""
     record.keep_code(script)
     draw_map(page)  # last, since it shows where the sliders are
-    _proof(page, proof)
+    _proof(page, proof, asked)
     with st.container(horizontal=True, gap="small", key="foot"):
         with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
             if opened.open:
@@ -264,16 +266,20 @@ def close_page(
                 st.code(_address(), language=None, wrap_lines=True)
 
 
-def _proof(page: Page, view: str) -> None:
+def _proof(page: Page, view: str, asked: dict[str, Any]) -> None:
     """The identities, measured on this very run, green or red with the number."""
     names = {
         "lens": "last-layer lens = the model's logits",
         "writes": "attention + MLP = what blocks added",
         "read back": "tokens joined = the text",
+        "heads": "heads + bias = what attention added",
+        "alone": "a block by itself = the block in the run",
     }
+    found = page.made(view, lambda: page.ask(view, **asked).to_dict("records"), *asked.items())
     with st.container(horizontal=True, gap="small", key="proof"):
-        st.markdown("**Proof of this run**", width="content", help=" ".join(PROOF.values()))
-        for row in page.made(view, lambda: page.ask(view).to_dict("records")):
+        told = " ".join(PROOF[row["identity"]] for row in found)
+        st.markdown("**Proof of this run**", width="content", help=told)
+        for row in found:
             error = row["error"]
             number = "not measured" if pd.isna(error) else f"off by {error:.2g}"
             text = f"{names[row['identity']]}: {number}"

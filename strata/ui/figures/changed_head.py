@@ -16,25 +16,27 @@ from strata.concepts.heads.changed import SEEDS
 from strata.ui.anatomy.controls import one_of, told_moved
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.anatomy.style import say
-from strata.ui.figures.heads import Seen, Tables
+from strata.ui.figures.heads import Drawn, Seen
 from strata.ui.figures.two_prompts import second_prompt
 
 CHANGES = {"skip": "Leave out", "scale": "Scale", "replace": "Take from another prompt"}
 _ROWS = {"head": "This head", "other": "Others of its block", "noise": "Noise of its size"}
 
 
-def draw_changed(seen: Seen) -> Tables:
-    """The controls, the target in each edited run, and what that says. Its table."""
-    what, how = st.columns([5, 5], gap="medium", vertical_alignment="bottom")
-    kind = one_of(what, "Do to the head", CHANGES, key="change")
-    done = _chosen(seen, kind, how)
+def draw_changed(seen: Seen) -> Drawn:
+    """The controls, the target in each edited run, and what that says."""
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    kind = one_of(row, "Do to the head", CHANGES, key="change")
+    done = _chosen(seen, kind, row)
     if done is None:
         say("note", "Write a second prompt, whose run the head is taken from.", "no_second")
-        return {}
+        return {}, {}
     asked: dict[str, Any] = {"block": seen.block, "head": seen.head, **done}
     frame = seen.page.ask("heads.changed", target_id=seen.target.ids, **asked)
     target, other = seen.target.shown, seen.target.other
-    direct = (done["factor"] - 1) * _wrote(seen) if kind != "replace" else None
+    direct = None
+    if kind != "replace" and seen.is_written:
+        direct = (done["factor"] - 1) * _wrote(seen)
     said = words.changed_reading(frame, target, other, _in_words(done), direct)
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     runs = frame[frame["edit"] != "clean"]
@@ -54,7 +56,7 @@ def draw_changed(seen: Seen) -> Tables:
     draw(chart, "changed", read=False, of=of)
     reading(said)
     reading(words.controls_reading(frame), "_controls")
-    return {"changed head": frame}
+    return {"changed head": frame}, {"head": seen.head, **done}
 
 
 def _chosen(seen: Seen, kind: str, place: DeltaGenerator) -> dict[str, Any] | None:
@@ -63,10 +65,11 @@ def _chosen(seen: Seen, kind: str, place: DeltaGenerator) -> dict[str, Any] | No
         return {"kind": "scale", "factor": 0.0}
     if kind == "scale":
         bound: dict[str, Any] = {"key": "head_factor", "bind": "query-params"}
+        place = place.container()
         factor = place.slider("By the factor", -2.0, 2.0, 0.5, 0.25, **bound)
         told_moved("head_factor", factor, place)
         return {"kind": "scale", "factor": float(factor)}
-    text = second_prompt(seen.page, place)
+    text = second_prompt(seen.page, place.container())
     return {"kind": "replace", "other": text} if text else None
 
 

@@ -24,7 +24,7 @@ WHICH = {"top": "Writes most", "idle": "Reads, writes little", "own": "Choose"}
 QUANTITIES = {"logit": "Logit", "norm": "Norm"}
 MOST_TOKENS = 192  # each way of a pattern that is drawn
 _BESIDE = 4  # small patterns beside each other, at most
-Tables = dict[str, pd.DataFrame]
+Drawn = tuple[dict[str, pd.DataFrame], dict[str, Any]]  # tables, and what the script is told
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,16 @@ class Seen:
 
 def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) -> Seen:
     """One row of controls, and below it two sliders where a head is chosen by hand. The address
-    keeps all of them. `at_the_end`: no token is chosen, since it is about the last one."""
+    keeps all of them. `at_the_end`: no token is chosen, since it is about the last one. On a phone
+    they stand below the figure: layout.css."""
     with place, st.container(key="head_edit"):
-        follow, which, where = st.columns([3, 5, 4], gap="medium", vertical_alignment="bottom")
+        widths = [3, 9] if at_the_end else [3, 5, 4]
+        follow, which, *where = st.columns(widths, gap="medium", vertical_alignment="bottom")
         box = follow.popover("Target", icon=":material/target:", width="stretch").container()
         target = choose_target(page, box, box)
         position = page.n_tokens - 1
         if not at_the_end:
-            position = position_slider(page, "Token that reads, at position", "at", where)
+            position = position_slider(page, "Token that reads, at position", "at", where[0])
         seen = Seen(page, target, position, page.n_layers // 2, 0)
         block, head = _usual(seen, which)
     return Seen(page, target, position, block, head)
@@ -131,7 +133,7 @@ def _pick_reader(mark: dict[str, Any]) -> None:
         st.session_state["at"] = int(mark["query"])
 
 
-def draw_pattern(seen: Seen) -> Tables:
+def draw_pattern(seen: Seen) -> Drawn:
     """One head's pattern, large, and the others of its block, small."""
     page = seen.page
     figure, side = st.columns([5, 3], gap="medium")
@@ -153,7 +155,7 @@ def draw_pattern(seen: Seen) -> Tables:
         reading(" ".join(filter(None, (said, more))))
     with side:
         _sheet(seen, said)
-    return {"pattern": pattern}
+    return {"pattern": pattern}, {}
 
 
 def _drawn(seen: Seen, pattern: pd.DataFrame, *, without: bool) -> tuple[pd.DataFrame, str]:
@@ -192,13 +194,13 @@ def _sheet(seen: Seen, said: str) -> None:
     draw(chart, "sheet", read=False, note=note, on_pick=partial(_pick, block=seen.block))
 
 
-def draw_sinks(seen: Seen) -> Tables:
+def draw_sinks(seen: Seen) -> Drawn:
     """The share of every head's attention that goes to the sinks, and how little comes of it."""
     at = seen.sunk or [0]  # where there is none, what the first token gets
     frame = seen.page.ask("heads.sink_share", positions=at)
     if frame.empty:
         say("note", words.NOBODY_BEHIND, "no_sinks")
-        return {}
+        return {}, {}
     where = "the sinks" if seen.sunk else "the first token"
     said = words.sink_reading(frame, seen.shown, seen.sunk)
     little = words.little_reading(frame)
@@ -222,10 +224,10 @@ def draw_sinks(seen: Seen) -> Tables:
         draw(chart, "from_sinks", read=False, on_pick=_pick)
     reading(said)
     reading(little, "_little")
-    return {"sinks": frame}
+    return {"sinks": frame}, {"from_sinks": not points.empty}
 
 
-def draw_written(seen: Seen) -> Tables:
+def draw_written(seen: Seen) -> Drawn:
     """What each head of the model writes towards the target, and over what it reads."""
     frame = seen.all_heads
     target, other = seen.target.shown, seen.target.other
@@ -233,7 +235,7 @@ def draw_written(seen: Seen) -> Tables:
     figure, side = st.columns([1, 1], gap="medium")
     against = other or "the average token"
     with figure:
-        place = st.container()
+        place = st.container(key="written_map")
         quantity = one_of(st.container(), "Colour", QUANTITIES, key="head_colour")
     with place:
         title = f"What each head writes at {seen.at}"
@@ -250,8 +252,11 @@ def draw_written(seen: Seen) -> Tables:
         draw(chart, "read_and_written", read=False, note=note, on_pick=_pick)
     reading(said)
     reading(explains, "_explains")
-    reading(words.head_reading(frame, seen.block, seen.head, seen.shown), "_head")
-    return {"heads": frame, "sums": _proof(seen)}
+    top = frame.loc[frame["logit"].idxmax()]
+    if (seen.block, seen.head) != (top["block"], top["head"]):  # of that one all is said
+        reading(words.head_reading(frame, seen.block, seen.head, seen.shown), "_head")
+    asked = {"target": seen.target.ids, "position": seen.position}
+    return {"heads": frame, "sums": seen.page.ask("heads.sums", **asked)}, {}
 
 
 def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:
@@ -268,11 +273,3 @@ def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:
     y = ["Added to the logit,", f"against {against}"]
     x = "Attention weight, sinks left out"
     return forms.over_weight(rows, title, said, "logit", x_title=x, y_title=y)
-
-
-def _proof(seen: Seen) -> pd.DataFrame:
-    """The sum over heads, block by block, and its error."""
-    sums = seen.page.ask("heads.sums", target=seen.target.ids, position=seen.position)
-    proof = seen.page.ask("heads.proof", position=seen.position)
-    reading(words.proof_reading(sums, proof), "_sums")
-    return sums

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from strata.concepts.heads import proof, sink_share, sums, words
+from strata.concepts.heads import sink_share, words
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written
 from strata.concepts.heads.tables import pattern
@@ -58,16 +58,16 @@ def _of_writes(run: Run) -> Iterator[Said]:
     sentence = words.written_reading(frame, name, "", last, shown)
     yield Said("written_reading", sentence, claims)
     told = words.explains_reading(frame, shown)
-    same = frame[(frame["key"] == top["key"]) & (frame["weight"] > 0.5)]
+    same = frame[frame["same"] >= 0.5 * top["weight"]]
     writing = int((same["logit"] >= 0.1 * top["logit"]).sum())
-    claims = (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
+    claims = (leader.capitalize(), _share(top["weight"]))
+    if top["weight"] >= 0.1:
+        claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
     yield Said("explains_reading", told, claims if top["logit"] > 0 else ("No head",))
     for row in frame.iloc[:2].to_dict("records"):
         sentence = words.head_reading(frame, row["block"], row["head"], shown)
         claims = (f"Head {row['head']} of block {row['block']}", _share(row["weight"]))
         yield Said("head_reading", sentence, claims)
-    parts = sums(model, trace, target, last), proof(model, trace, last)
-    yield Said("proof_reading", words.proof_reading(*parts), ("where 0.0001 is allowed",))
 
 
 def _of_changes(run: Run) -> Iterator[Said]:

@@ -87,7 +87,9 @@ def test_writes_are_slices_and_add_up(name: str, tiny: Tiny, plain: Callable[[st
         np.testing.assert_allclose(rows["logit"], logits, atol=2e-5)
         without = bias(model, trace, TOKEN, POSITION).set_index("block")["norm"][block]
         assert without == pytest.approx(float(rest.norm()), abs=1e-5)
-    assert proof(model, trace, POSITION)["ok"].tolist() == [True, True]
+    measured = proof(model, trace, POSITION)
+    assert measured["identity"].tolist() == ["lens", "writes", "read back", "heads", "alone"]
+    assert measured["ok"].all()
     asked: tuple[tuple[Any, Any], ...] = ((TOKEN, None), (TOKEN, "mean"), ((TOKEN, OTHER), None))
     for target, against in asked:
         args = (model, trace, target, POSITION, against)
@@ -194,7 +196,7 @@ def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
     whole = odd.capture(PROMPT)
     with pytest.raises(ModelError, match="run by itself, gives something else"):
         pattern(odd, whole, 0)
-    assert proof(odd, whole, 3)["identity"].tolist() == ["sum"]
+    assert proof(odd, whole, 3)["identity"].tolist() == ["lens", "writes", "read back", "heads"]
     unsummed = tiny("bloom-normed_residual")
     trace = unsummed.capture(PROMPT)
     with pytest.raises(ModelError, match="do not add up"):
@@ -214,6 +216,7 @@ def test_the_code_gives_the_same(name: str, tiny: Tiny, tiny_folder: Callable[[s
         target_id=TOKEN,
         position=POSITION,
         against="mean",
+        from_sinks=True,
         **paths,
     )
     ran: dict[str, Any] = {}
@@ -227,8 +230,16 @@ def test_the_code_gives_the_same(name: str, tiny: Tiny, tiny_folder: Callable[[s
     )
     both = sums(model, trace, TOKEN, POSITION, "mean")
     np.testing.assert_allclose([row[1:] for row in ran["sums"]], both[["heads", "bias"]], atol=5e-5)
-    share = sink_share(model, trace)["share"]
-    np.testing.assert_allclose([row[2] for row in ran["shares"]], share, atol=1e-5)
+    assert sink_share(model, trace).empty
+    for at in ([0], [1, 4]):  # the first token where there is no sink
+        if at != [0]:
+            code = code.replace("sinks_of(hidden.norm(dim=-1))", str(at))
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(code, "script.py", "exec"), ran)
+        wanted = sink_share(model, trace, at)
+        np.testing.assert_allclose([row[2] for row in ran["shares"]], wanted["share"], atol=1e-5)
+        norms = wanted[["from_sinks", "from_others"]]
+        np.testing.assert_allclose([row[2:] for row in ran["norms"]], norms, rtol=1e-3)
 
 
 def test_the_bundled_model(model: Model, bundled: Plain) -> None:

@@ -3,7 +3,10 @@ transformers."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,12 @@ from torch import Tensor
 from strata.concepts.heads import writes
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written, small
-from strata.errors import InputError
+from strata.concepts.heads.script import modules, script
+from strata.errors import InputError, ModelError
 from strata.model import Model
-from strata.trace import Noise
+from strata.trace import Noise, Scale
+from tests.families.build import build
+from tests.families.outcome import load
 from tests.plain import Plain
 
 TEXT, OTHER = "abc abd abe", "xbc abd abe"
@@ -54,6 +60,8 @@ def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, attention: Tenso
         assert (frame["sink_share"] == 0).all(), "this prompt has no sinks"
         own = writes(model, trace, TARGET, position, against="mean")
         assert np.allclose(frame["logit"], own["logit"])
+        key = best.indices.flatten()[int(own["logit"].argmax())]
+        assert np.allclose(frame["same"], at[..., key].flatten(), atol=1e-5)
 
 
 def test_sinks_are_left_out_and_told(
@@ -72,6 +80,7 @@ def test_sinks_are_left_out_and_told(
     first = read_and_written(model, trace, TARGET, 0)
     assert first["key"].isna().all(), "there is nobody but the sink"
     assert first["weight"].isna().all()
+    assert first["same"].isna().all()
 
 
 def test_a_small_pattern_keeps_what_a_query_gives(
@@ -186,8 +195,8 @@ def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Ti
     assert frame.loc[frame["edit"] == "head", "head"].item() == top["head"]
     assert "noise" not in set(changed(model, trace, TARGET, 0, 0, factor=1.0)["edit"])
     for told, why in (
-        ({"block": 9, "head": 0}, "no head 0 in a block 9"),
-        ({"block": 0, "head": 99}, "no head 99"),
+        ({"block": 9, "head": 0}, "Block 9 does not exist"),
+        ({"block": 0, "head": 99}, "Head 99 does not exist: heads are 0 to 3"),
         ({"kind": "replace"}, "Write the prompt"),
         ({"kind": "else"}, "not 'else'"),
     ):
@@ -195,3 +204,52 @@ def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Ti
             changed(model, trace, TARGET, n_seeds=1, **told)
     with pytest.raises(InputError, match="Head 99 does not exist"):
         small(model, trace, 0, around=99)
+
+
+def test_a_head_is_changed_also_where_writes_do_not_add_up() -> None:
+    model = load(build("falcon_h1"))
+    trace = model.capture(TEXT)
+    with pytest.raises(ModelError, match="does not add up"):
+        changed(model, trace, TARGET)  # which head writes most is not known
+    frame = changed(model, trace, TARGET, BLOCK, HEAD, factor=-1.5, n_seeds=1)
+    edited = model.capture(TEXT, [Scale(BLOCK, -1.5, "attn", head=HEAD)])
+    wanted = float(edited.logits[-1].double().log_softmax(dim=-1)[TARGET])
+    assert frame["logprob"].iloc[1] == pytest.approx(wanted, abs=1e-4)
+    assert abs(frame["logprob"].iloc[1] - frame["logprob"].iloc[0]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "done"),
+    [
+        ("llama", TARGET, {"kind": "scale", "factor": -1.5}),
+        ("gpt2", (TARGET, 5), {"kind": "replace", "other": OTHER}),
+        ("gemma2", TARGET, {"kind": "replace", "other": "xbc"}),
+        ("granite", (5, TARGET), {"kind": "scale", "factor": 1.0}),
+        # Its attention is another one where it is written out, so not where heads are changed.
+        ("falcon-rw", TARGET, {"kind": "scale", "factor": 0.0}),
+    ],
+)
+def test_the_code_prints_the_changed_runs(
+    name: str, target: Any, done: Any, tiny: Tiny, tiny_folder: Callable[[str], Path]
+) -> None:
+    model = tiny(name)
+    trace = model.capture(TEXT)
+    frame = changed(model, trace, target, BLOCK, HEAD, **done)
+    told = {"block": BLOCK, "head": HEAD, "target_id": target, "against": "mean", **done}
+    [paths] = modules(model).to_dict("records")
+    told["writes"] = name != "falcon-rw"  # as of a family whose writes are not known
+    code = script(str(tiny_folder(name)), None, TEXT, **told, **paths)
+    ran: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "script.py", "exec"), ran)
+    rows = ran["changed"]
+    assert [row[0] for row in rows] == frame["edit"].tolist()
+    of = [[np.nan if each is None else each for each in row[1:3]] for row in rows]
+    np.testing.assert_array_equal(of, frame[["head", "seed"]].astype(float))
+    numbers = [[*row[3:5], row[6]] for row in rows]
+    np.testing.assert_allclose(numbers, frame[["logprob", "logit", "top_prob"]], atol=1e-4)
+    for row, first in zip(rows, frame["top"], strict=True):
+        assert model.decode([row[5]], after=trace.token_ids) == (first,)
+    assert f"head {HEAD}" in printed.getvalue()
+    assert "strata" not in code.split("tokenizer =")[1]
+    assert len(frame) == 5 + 9 * (done.get("factor") != 1.0)

@@ -20,7 +20,8 @@ SHOWN = ["The", "␣capital", "␣is"]
 @pytest.mark.parametrize("family", ["gemma2", "gpt2", "qwen2"])
 def test_it_is_true_of_other_families(tiny: Callable[[str], Model], family: str, text: str) -> None:
     told = list(said(Run(tiny(family), text)))
-    assert {each.name for each in told} >= {"pattern_reading", "written_reading", "proof_reading"}
+    names = {each.name for each in told}
+    assert names >= {"pattern_reading", "written_reading", "explains_reading"}
     for each in told:
         assert not faults(each.sentence), each.sentence
         assert all(claim in each.sentence for claim in each.claims), each
@@ -35,6 +36,7 @@ def heads(**columns: Any) -> pd.DataFrame:
         "key": pd.array([1, 1, None], dtype="Int64"),
         "token": ["a", "a", None],
         "weight": [0.6, 0.8, float("nan")],
+        "same": [0.6, 0.8, 0.0],
         "logit": [2.0, 0.1, -0.3],
         "norm": [9.0, 8.0, 1.0],
     }
@@ -43,11 +45,17 @@ def heads(**columns: Any) -> pd.DataFrame:
 
 def test_who_reads_the_same_need_not_write_the_same() -> None:
     told = words.explains_reading(heads(), SHOWN)
-    assert told.startswith("Of the 2 heads that give “␣capital” (position 1) more than half")
-    assert " 1 writes a tenth of that or more" in told
+    assert told.startswith("Head 0 of block 0 reads, sinks left out, “␣capital” (position 1) most")
+    assert "Of the 2 heads that give that token at least half as much, 1 writes a tenth" in told
     assert "2 write" in words.explains_reading(heads(logit=[2.0, 0.2, 0.0]), SHOWN)
-    alone = words.explains_reading(heads(weight=[0.6, 0.4, 0.1]), SHOWN)
-    assert "no other head gives that token more than half" in alone
+    alone = words.explains_reading(heads(same=[0.6, 0.29, 0.0], sink_share=0.0), SHOWN)
+    assert alone.startswith("Head 0 of block 0 reads “␣capital” (position 1) most, with 60%")
+    assert "no other head gives that token half as much" in alone
+    faint = heads(weight=[0.02, 0.8, 0.1], sink_share=[0.97, 0.1, 0.1])
+    told = words.explains_reading(faint, SHOWN)
+    assert "gives 97% of its attention to attention sinks and to no other" in told
+    told = words.explains_reading(faint.assign(sink_share=0.0), SHOWN)
+    assert "gives no token more than 2% of its attention: where it looks" in told
     none = words.explains_reading(heads(logit=[-1.0, -2.0, -3.0]), SHOWN)
     assert none.startswith("No head writes towards the target")
 
@@ -57,7 +65,7 @@ def test_the_head_that_reads_and_writes_little_reads_what_the_leading_one_reads(
     assert idle is not None
     assert (idle["block"], idle["head"]) == (1, 0)
     assert words.idle_of(heads(logit=[2.0, 1.0, -0.3])) is None, "all write"
-    other = words.idle_of(heads(key=pd.array([1, 2, None], dtype="Int64")))
+    other = words.idle_of(heads(key=pd.array([1, 2, None], dtype="Int64"), same=[0.6, 0.2, 0.0]))
     assert other is not None
     assert other["key"] == 2, "nobody else reads that token"
 
@@ -130,8 +138,11 @@ def test_a_change_is_told_with_its_controls() -> None:
     same = words.changed_reading(changes(), "␣a", "␣b", "left out", -2.9)
     assert "against “␣b” would change by −2.90, and so it does: −3.00." in same
     controls = words.controls_reading(changes())
-    assert "1 of 2 other heads" in controls
-    assert "0 of 1 random run" in controls
+    assert controls.startswith("Beside it 1 of 2 other heads and 0 of 1 random run move")
+    assert controls.endswith("what they do as well is no evidence for this head.")
+    alone = words.controls_reading(changes(logprob=[-0.2, -2.2, -0.3, -0.5, -0.4]))
+    assert alone.startswith("Beside it none of the 2 other heads and 0 of 1 random run move")
+    assert "nothing else that was tried does what this change does" in alone
     still = changes(logprob=[-0.2, -0.2, -0.3, -0.4, -0.4], top=" a")
     assert "stays at −0.20 nats; “␣a” stays first" in words.changed_reading(
         still, "␣a", "", "left out"
