@@ -150,6 +150,7 @@ def _transformer_lens(
     target: list[int],
     where: list[tuple[int, int]],
 ) -> Callable[[], NDArray[np.float64]]:
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar for each map would hide the report
     from transformer_lens import patching as theirs
     from transformer_lens.model_bridge import TransformerBridge
 
