@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ _TOKENS = 15
 _AGREE = 1e-3  # logits: the values of both
 _FASTER = 1 / 20  # of the time of the other
 _FIRST = 1.0  # seconds until the first layers are there
+_MISSING = (
+    "TransformerLens is not installed here, so the map is not timed beside it: it goes into an "
+    "environment of its own, with `pip install -r requirements.txt transformer-lens==4.3.0`."
+)
 
 
 def patching(name: str, quick: bool) -> Iterator[Row]:
@@ -70,15 +74,14 @@ def patching(name: str, quick: bool) -> Iterator[Row]:
         return _loop(plain, blocks, trace, source, target, where)
 
     others: dict[str, Callable[[], NDArray[np.float64]]] = {"the plain loop": loop}
-    if find_spec("transformer_lens"):
-        others["TransformerLens"] = _transformer_lens(copy(), model, trace, source, target, where)
+    if lens := _installed():
+        others[lens] = _transformer_lens(copy(), model, trace, source, target, where)
     wanted = ours()
     for other, its in others.items():
         apart = float(np.abs(wanted - its()).max())
         assert apart <= _AGREE, f"the map and {other} differ by {apart:.2g} logits"
-    if "TransformerLens" not in others:
-        missing = "TransformerLens is not installed here, so the map is not timed beside it."
-        print(missing, file=sys.stderr)
+    if not lens:
+        print(_MISSING, file=sys.stderr)
     for n_threads in (1, 2)[: os.cpu_count()]:
         with _threads(n_threads):
             taken = take_turns({"ours": ours, **others}, rounds=1 if quick else 3, warm=0)
@@ -91,6 +94,14 @@ def patching(name: str, quick: bool) -> Iterator[Row]:
         timed = {"ours": lambda: cells(model, clean, OTHER, layers=top)}
         sample: Sample = take_turns(timed, rounds=2 if quick else 10, warm=1)["ours"]
         yield Row(f"its first layers, {top[0]} to {top[1]}", sample, p95_at_most=_FIRST)
+
+
+def _installed() -> str:
+    """TransformerLens with its version; "" where it is not installed."""
+    try:
+        return f"TransformerLens {version('transformer-lens')}"
+    except PackageNotFoundError:
+        return ""
 
 
 @contextmanager
@@ -139,6 +150,7 @@ def _transformer_lens(
     target: list[int],
     where: list[tuple[int, int]],
 ) -> Callable[[], NDArray[np.float64]]:
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar for each map would hide the report
     from transformer_lens import patching as theirs
     from transformer_lens.model_bridge import TransformerBridge
 

@@ -31,7 +31,7 @@ if view == ELSEWHERE:
             script = page.script(blocks=page.about["blocks"], **program)
 elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" else None):
     with tab, or_said("patch"):
-        tables = DRAWN[view](patch)
         script = page.script(blocks=page.about["blocks"], **patch.program)
+        tables = DRAWN[view](patch)
 
 close_page(page, tables, script)

@@ -9,6 +9,7 @@ from strata.charts import bars, sweep
 from strata.concepts.scaling import measures, words
 from strata.display.tokens import display_candidate, display_lines
 from strata.ui.anatomy.page import close_page, distinct, draw, open_page, reading
+from strata.ui.anatomy.style import leads
 from strata.ui.figures.edit import block_slider, choose_edit
 from strata.ui.figures.edited_lens import draw_edited_lens
 from strata.ui.figures.factors import draw_factors
@@ -32,7 +33,8 @@ if one.open:
         with figure:
             sentence = words.reading(swept, target.shown, part, target.other)
             title = f"{target.named} with {edit.noun} at one block"
-            draw(sweep.by_block(swept, title, sentence, target.pair), "by_block")
+            with leads():
+                draw(sweep.by_block(swept, title, sentence, target.pair), "by_block")
             last = page.ask("scaling.last_block", target_id=target.ids, factor=factor)
             reading(words.last_block_reading(last, target.shown, target.other), "_last")
         with clean:
@@ -69,7 +71,8 @@ if detail.open:
             )
             sentence = words.compare_reading(both)
             title = f"Next token, {edit.noun} at block {block}"
-            draw(sweep.shifts(shown, title, sentence), "both", note=page.most(len(both)))
+            with leads():
+                draw(sweep.shifts(shown, title, sentence), "both", note=page.most(len(both)))
             for name, run in (("Without the edit", page), ("With it", edited)):
                 st.caption(f"{name}, the model goes on:")
                 written = run.ask("run.continuation", n_tokens=WORDS)["text"][0]

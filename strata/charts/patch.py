@@ -185,13 +185,19 @@ def against_exact(frame: pd.DataFrame, title: str, reading: str) -> Chart:
         "mark": {"type": "point", "filled": True, "size": 46, "opacity": 0.85},
         "encoding": {"x": x, "y": y, "color": depth(legend={"title": "Layer"}), "tooltip": tips},
     }
-    text = {"type": "text", "align": "left", "dx": 8, "fontSize": 11, "color": LABEL}
-    named: Spec = {
-        "transform": [{"filter": "datum.name != ''"}],
-        "mark": text,
-        "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
-    }
-    spec = {**BASE, "title": title, "layer": [line, point, named]}
+    beside: Spec = {"type": "text", "align": "left", "dx": 8, "fontSize": 11, "color": LABEL}
+    named: list[Spec] = [  # towards the middle: at the right edge they would lie over the legend
+        {
+            "transform": [{"filter": f"datum.name != '' && datum.exact {half}"}],
+            "mark": mark,
+            "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
+        }
+        for half, mark in (
+            (f"<= {(low + high) / 2}", beside),
+            (f"> {(low + high) / 2}", {**beside, "align": "right", "dx": -8}),
+        )
+    ]
+    spec = {**BASE, "title": title, "layer": [line, point, *named]}
     return Chart(frame, spec, reading, 480)
 
 
@@ -210,19 +216,19 @@ def _named(frame: pd.DataFrame, span: float) -> pd.DataFrame:
 _KINDS = {"alone": DEPTH[2], "sum": MUTED, "together": ACCENT}
 
 
-def effects(frame: pd.DataFrame, title: str, reading: str, axis: str) -> Chart:
-    """Effects as bars from 0. Columns: label, order, effect, kind ("alone", "sum" or "together").
-    `axis`: its title, with its unit."""
+def effects(frame: pd.DataFrame, title: str, reading: str) -> Chart:
+    """Effects in logits as bars from 0. Columns: label, order, effect, kind ("alone", "sum" or
+    "together")."""
     frame = frame.assign(number=frame["effect"].map(lambda x: f"{x:+z.2f}".replace("-", "−")))
     least, most = min(0.0, float(frame["effect"].min())), max(0.0, float(frame["effect"].max()))
-    room = 0.2 * ((most - least) or 1.0)
+    room = 0.4 * ((most - least) or 1.0)  # of the numbers, in a narrow column too
     domain = [least - room * (least < 0), most + room * (most > 0 or least == 0)]
     x = {
         "field": "effect",
         "type": "quantitative",
-        "title": axis,
+        "title": "Effect (logits)",
         "scale": {"domain": domain, "nice": False},
-        "axis": {"tickCount": 5},
+        "axis": {"tickCount": 4},
     }
     colours = {"domain": list(_KINDS), "range": list(_KINDS.values())}
     bar: Spec = {

@@ -129,6 +129,18 @@ def opened_menu(box: Locator, typed: str = "") -> Locator:
     return options
 
 
+def leads(page: Page) -> None:
+    """Wait until what the view is about stands above the controls that move it."""
+    page.wait_for_function(
+        """() => {
+      const [figure, edit] = [".st-key-leads", ".st-key-edit"].map(
+        each => document.querySelector(each).getBoundingClientRect());
+      return figure.height > 100 && figure.bottom <= edit.top + 1;
+    }""",
+        polling=200,
+    )
+
+
 def said(place: Page | Locator, kind: str) -> Locator:
     """What is said to the learner: a "refusal", "warning" or "note"."""
     return place.locator(f'[class*="st-key-say_{kind}"]')

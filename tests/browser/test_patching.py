@@ -20,6 +20,7 @@ from tests.browser.screen import (
     slider,
     type_prompt,
 )
+from tests.browser.test_look import PHONE
 
 MAP = "Share restored of ␣Paris − ␣Rome"
 
@@ -86,6 +87,15 @@ def test_two_cells_are_clicked_and_the_link_restores_them(page: Page, small_addr
     slider(page, "First layer").focus()
     page.keyboard.press("ArrowRight")
     expect(told).to_contain_text("(layer 1, “␣France” (position 3))")
+    for name, value in (("First layer", "3"), ("First token at position", "4")):
+        slider(page, name).focus()
+        page.keyboard.press("End")
+        expect(slider(page, name)).to_have_attribute("aria-valuenow", value)
+        settled(page)
+    expect(said(page, "note")).to_have_text("Choose two different cells: these are one.")
+    expect(figure).to_be_visible()
+    page.set_viewport_size(PHONE)
+    screen.leads(page)
 
 
 def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(

@@ -56,14 +56,7 @@ def test_the_link_restores_part_factor_positions_and_view(page: Page, small_addr
     expect(page.get_by_text("4 ␣is", exact=True).first).to_be_visible()
     # On a phone the figure comes before what is chosen for it.
     page.set_viewport_size(PHONE)
-    page.wait_for_function(
-        """() => {
-      const [figure, edit] = ['[class*="_both"]', ".st-key-edit"].map(
-        each => document.querySelector(each).getBoundingClientRect());
-      return figure.bottom <= edit.top + 1;
-    }""",
-        polling=200,
-    )
+    screen.leads(page)
 
 
 def test_a_block_that_matters_is_told_from_any_push(page: Page, small_address: str) -> None:

@@ -51,7 +51,6 @@ FORMS = [
         ),
         "Two cells",
         READING,
-        "Effect on the logit",
     ),
 ]
 
@@ -117,7 +116,7 @@ def test_a_click_tells_row_and_position() -> None:
 
 
 def test_exact_and_estimate_have_one_scale_and_a_line_between() -> None:
-    line, point, _ = FORMS[3].spec["layer"]
+    line, point, *_ = FORMS[3].spec["layer"]
     x, y = (point["encoding"][name]["scale"]["domain"] for name in ("x", "y"))
     assert x == y
     assert x[0] < -1 < 2 < x[1]
@@ -128,4 +127,11 @@ def test_exact_and_estimate_have_one_scale_and_a_line_between() -> None:
 def test_of_cells_that_fail_alike_the_worst_is_named() -> None:
     frame = pd.DataFrame({"exact": [4.0, 4.1, 0.0], "estimate": [1.0, 1.1, 1.0]})
     frame = frame.assign(label="a", layer=0, name=["first", "second", "third"], failed=[0, 1, 2])
-    assert against_exact(frame, "A", READING).frame["name"].tolist() == ["first", "", "third"]
+    made = against_exact(frame, "A", READING)
+    assert made.frame["name"].tolist() == ["first", "", "third"]
+    # Each name stands towards the middle, so that none lies over the legend.
+    sides = {
+        each["mark"]["align"]: each["transform"][0]["filter"] for each in made.spec["layer"][2:]
+    }
+    assert sides["left"].endswith("datum.exact <= 2.05")
+    assert sides["right"].endswith("datum.exact > 2.05")

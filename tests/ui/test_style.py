@@ -19,10 +19,9 @@ SHEETS = sorted(
 _COMPOUND = r"(?:\([^()]*\)|[^\s>+~,{}();])*"
 _MAY_STYLE_WHAT_IS_BELOW = (
     '[class*="st-key-answer_"]',  # a small place
-    # On a phone only: what moves the figure of Scaling stands below it.
+    # On a phone only: what moves a figure stands below it.
     '[data-testid="stVerticalBlock"]',
-    '> [data-testid="stLayoutWrapper"]:has(> [data-testid="stHorizontalBlock"] '
-    '[class*="st-key-room"])',
+    '> [data-testid="stLayoutWrapper"]:has(> [data-testid="stHorizontalBlock"] .st-key-leads)',
 )
 
 

@@ -251,8 +251,6 @@ def two_reading(
     """One sentence on two cells patched together, of `both`: is the effect the sum?"""
     one, two, both = (row[name] - row["unpatched"] for name in ("first", "second", "both"))
     names = [f"layer {layer}, {_token(shown, position)}" for layer, position in cells]
-    if cells[0] == cells[1]:
-        return f"Both are the same cell, {names[0]}: choose another one."
     said = (
         f"Alone they move the {noun(facts)} by {_logits(one, '+')} ({names[0]}) and "
         f"{_logits(two, '+')} ({names[1]}), together by {_logits(both, '+')}"

@@ -51,6 +51,12 @@ def room(height: int, key: str) -> DeltaGenerator:
     return st.container(key=f"room{tall}_{key}")
 
 
+def leads() -> DeltaGenerator:
+    """A place for what a view is about, once a page: on a phone it comes before the controls that
+    stand in a container of the key "edit"."""
+    return st.container(key="leads")
+
+
 def say(kind: str, text: str, name: str = "") -> None:
     """A refusal, warning or note as plain text: Markdown would draw a learner's words.
 

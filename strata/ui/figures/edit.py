@@ -45,11 +45,11 @@ class Edit:
 
 
 def choose_edit(page: Page, place: DeltaGenerator) -> Edit:
-    """Two rows of controls: target and word to take off, part; factor and positions. The address
-    keeps all of them. On a phone they stand below the figure: layout.css."""
+    """Two rows of controls, on a laptop as well: target and word to take off, factor; part and
+    positions. The address keeps all of them. On a phone they stand below the figure: layout.css."""
     with place, st.container(key="edit"):
-        word, minus, what = st.columns([5, 5, 6], gap="medium")
-        how_much, where = st.columns([5, 11], gap="medium")
+        word, minus, how_much = st.columns([5, 5, 4], gap="small")
+        what, where = st.columns(2, gap="medium")
     target = choose_target(page, word, minus)
     part = one_of(what, "Scale", PARTS, "part")
     factor = how_much.slider(

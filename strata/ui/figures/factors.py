@@ -13,6 +13,7 @@ from strata.concepts.scaling import words
 from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.expected import Coarser
 from strata.ui.anatomy.page import Page, draw, only
+from strata.ui.anatomy.style import leads
 from strata.ui.figures.target import Target
 
 _FEW = "few_factors"  # whether only some are drawn
@@ -64,5 +65,6 @@ def draw_factors(
     mapped = page.ask("scaling.sweep", meanwhile=row, coarser=less, factors=factors, **asked)
     place.empty()
     chart = sweep.factor_map(mapped, quantity, title, words.map_reading(mapped, *words_of))
-    draw(chart, "map", note=part)
+    with leads():
+        draw(chart, "map", note=part)
     return mapped

@@ -10,6 +10,7 @@ from strata.charts import sweep
 from strata.concepts.scaling import words
 from strata.concepts.scaling.controls import SEEDS
 from strata.ui.anatomy.page import Page, draw, readings_wait
+from strata.ui.anatomy.style import leads
 from strata.ui.figures.edit import Edit
 
 
@@ -27,7 +28,7 @@ def draw_noise(page: Page, edit: Edit, place: DeltaGenerator) -> pd.DataFrame:
     }
     sinks = page.ask("hidden_states.sinks")["position"]
     pushed = sorted({*sinks} & {*(edit.positions or range(page.n_tokens))})
-    with place:
+    with place, leads():
         chart = sweep.beside_noise(_marks(frame, names), title, sentence, target.pair)
         draw(chart, "beside_noise", note="beyond 1 nat the axis is logarithmic")
         if 0 < len(pushed) < page.n_tokens and not readings_wait():

@@ -18,7 +18,7 @@ from strata.concepts.patching.views import pieces, worst_cells
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import draw, only, reading
-from strata.ui.anatomy.style import room, say
+from strata.ui.anatomy.style import leads, room, say
 from strata.ui.figures.two_prompts import Patch
 
 QUANTITIES = {"share": "Share", "value": "Logits", "kl": "KL"}
@@ -39,7 +39,9 @@ def or_said(name: str) -> Iterator[None]:
 
 def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]:
     """A figure's place, whose height is kept while it is computed; below it; and beside it."""
-    below, beside = st.columns([wide, narrow], gap="medium")
+    whole, beside = st.columns([wide, narrow], gap="medium")
+    with whole:
+        below = leads()
     with below:
         figure = room(520, "patch_map")
     figure.empty()  # a place without anything is not drawn
@@ -163,8 +165,10 @@ def draw_estimate(patch: Patch) -> Tables:
     both = both.assign(exact=both["value"] - before, estimate=both["value_estimate"] - before)
     sentence = words.estimate_reading(both, patch.facts, shown)
     alike = pd.concat([exact["share"], guessed["share"]])
+    with leads():
+        places = st.columns(2, gap="medium")
     for place, frame, what in zip(
-        st.columns(2, gap="medium"), (exact, guessed), ("Exact", "By the gradient"), strict=True
+        places, (exact, guessed), ("Exact", "By the gradient"), strict=True
     ):
         with place:
             chart = _map(patch, frame, "share", sentence, [], picks=False, what=what, alike=alike)
@@ -203,9 +207,10 @@ def draw_two(patch: Patch) -> Tables:
         sentence = _sentence(patch, cells)
         chart = _map(patch, cells, "share", sentence, [one, two])
         draw(chart, "two_map", read=False, of=patch.of, note=_note(patch, cells), on_pick=_pick)
-    with detail:
+    tables = {"map": cells}
+    with detail, or_said("two"):
         chosen: dict[str, Any] = {"first": list(one), "second": list(two), "part": patch.part}
-        row = patch.page.ask("patching.both", **chosen, **patch.asked)
+        row = tables["two cells"] = patch.page.ask("patching.both", **chosen, **patch.asked)
         shown, noun = patch.page.all_shown, words.noun(patch.facts)
         values = row.iloc[0]
         alone = [float(values[name] - values["unpatched"]) for name in ("first", "second")]
@@ -220,8 +225,8 @@ def draw_two(patch: Patch) -> Tables:
         )
         said = words.two_reading(values, patch.facts, [list(one), list(two)], shown)
         title = f"What two cells do to the {noun} of {words.followed(patch.facts)}"
-        draw(effects(frame, title, said, f"Effect on the {noun}"), "two", of=patch.of)
-    return {"map": cells, "two cells": row}
+        draw(effects(frame, title, said), "two", of=patch.of)
+    return tables
 
 
 def _pick(mark: dict[str, Any]) -> None:
@@ -251,5 +256,6 @@ def draw_heads(patch: Patch) -> Tables:
         rows, title, sentence, "share", legend, rows="head", height=height, picks=False
     )
     note = STILL if len(heads) < len(rows) else ""
-    draw(chart, "heads", of=patch.of, note=note)
+    with leads():
+        draw(chart, "heads", of=patch.of, note=note)
     return {"heads": heads}

@@ -29,7 +29,7 @@ Found = tuple[dict[str, pd.DataFrame], dict[str, Any] | None]
 def draw_elsewhere(page: Page) -> Found:
     """The controls, the grid of layers and steps, and what it says. Its table, and what the script
     needs; None where there is no text to read in. StrataError where the text cannot be read."""
-    with st.container(key="patch_edit"):
+    with st.container(key="edit"):
         which, where, how = st.columns([5, 4, 4], gap="medium", vertical_alignment="bottom")
     text = _text(which)
     if not text:
@@ -52,7 +52,7 @@ def draw_elsewhere(page: Page) -> Found:
     step = min(st.session_state.setdefault(_STEP, 1), n_steps)
     token = f"“{page.shown(position)}” (position {position})"
     sentence = words.elsewhere_reading(frame, token, other.shown(at))
-    with figure:
+    with figure, style.leads():
         title = f"What the text goes on with, given the state of {page.shown(position)}"
         subject = Subject((page.prompt, text), page.subject.model)
         grid = _grid(frame, title, sentence)

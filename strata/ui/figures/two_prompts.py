@@ -87,7 +87,7 @@ def choose_patch(page: Page, place: DeltaGenerator, part: Part | None = None) ->
     """One row of controls; the address keeps all of them. None where the two prompts cannot be
     patched, which is said, with pairs that can. `part`: where there is no choice of it. On a phone
     they stand below the figure: layout.css."""
-    with place, st.container(key="patch_edit"):
+    with place, st.container(key="edit"):
         which, way, what, follow = st.columns([5, 3, 4, 3], vertical_alignment="bottom")
         text = second_prompt(page, which)
         direction = one_of(way, "Direction", DIRECTIONS, key="direction")

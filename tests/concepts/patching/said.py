@@ -104,8 +104,6 @@ def _of_two(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
     alone = [row[name] - row["unpatched"] for name in ("first", "second")]
     claims = [two(abs(each)) for each in (*alone, row["both"] - row["unpatched"])]
     yield Said("two_reading", words.two_reading(row, facts, cells, run.shown), tuple(claims))
-    same = words.two_reading(row, facts, [cells[0]] * 2, run.shown)
-    yield Said("two_reading", same, ("the same cell",))
 
 
 def _of_map(
