@@ -15,6 +15,7 @@ from strata.concepts.jacobian_lens import words
 from strata.corpus.passages import passages
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
+from strata.ui.anatomy.style import leads
 from strata.ui.figures.target import Target, choose_target
 
 STAGES = (1, 2, 4, 8, 16, 25)  # passages after which the curves are drawn anew
@@ -31,11 +32,14 @@ def draw_beam(page: Page) -> Found:
         n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
         position = position_slider(page, "Token at position", "at", where)
         layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
-    beams = read_passages(page, target, n_passages, position)
-    named = target.pair or (target.shown,)
-    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
     left, right = st.columns([5, 4], gap="medium")
     with left:
+        figure = leads()
+    with figure:
+        beams = read_passages(page, target, n_passages, position)
+    named = target.pair or (target.shown,)
+    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
+    with figure:
         note = only(1, page.n_tokens, "token")
         draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
     with right:

@@ -15,7 +15,7 @@ from strata.concepts.heads import words
 from strata.concepts.heads.changed import SEEDS
 from strata.ui.anatomy.controls import one_of, told_moved
 from strata.ui.anatomy.page import draw, reading
-from strata.ui.anatomy.style import say
+from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.heads import Drawn, Seen
 from strata.ui.figures.two_prompts import second_prompt
 
@@ -53,7 +53,8 @@ def draw_changed(seen: Seen) -> Drawn:
     of = None
     if kind == "replace":
         of = Subject((seen.page.prompt, str(done["other"])), seen.page.subject.model)
-    draw(chart, "changed", read=False, of=of)
+    with leads():
+        draw(chart, "changed", read=False, of=of)
     reading(said)
     reading(words.controls_reading(frame), "_controls")
     return {"changed head": frame}, {"head": seen.head, **done}

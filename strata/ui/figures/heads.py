@@ -17,7 +17,7 @@ from strata.errors import StrataError
 from strata.ui.anatomy.address import remember
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import say
+from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.target import Target, choose_target
 
 WHICH = {"top": "Writes most", "idle": "Reads, writes little", "own": "Choose"}
@@ -144,7 +144,7 @@ def draw_pattern(seen: Seen) -> Drawn:
     row = pattern[pattern["query"] == seen.position]
     said = words.pattern_reading(row, seen.block, seen.head, seen.position, seen.shown, seen.sunk)
     drawn, more = _drawn(seen, pattern, without=without)
-    with figure:
+    with figure, leads():
         title = f"Who reads whom in {seen.name}"
         chart = forms.pattern(drawn, page.labels, title, said, chosen=seen.position)
         notes = [only(min(page.n_tokens, MOST_TOKENS), page.n_tokens, "token")]
@@ -206,7 +206,7 @@ def draw_sinks(seen: Seen) -> Drawn:
     little = words.little_reading(frame)
     figure, side = st.columns([1, 1], gap="medium")
     chosen = (seen.block, seen.head)
-    with figure:
+    with figure, leads():
         title = f"How much of each head's attention goes to {where}"
         chart = forms.head_map(frame, title, said, "share", "Share", chosen=chosen)
         draw(chart, "sink_map", read=False, on_pick=_pick)
@@ -235,7 +235,7 @@ def draw_written(seen: Seen) -> Drawn:
     figure, side = st.columns([1, 1], gap="medium")
     against = other or "the average token"
     with figure:
-        place = st.container(key="written_map")
+        place = leads()
         quantity = one_of(st.container(), "Colour", QUANTITIES, key="head_colour")
     with place:
         title = f"What each head writes at {seen.at}"

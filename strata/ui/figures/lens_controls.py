@@ -17,7 +17,7 @@ from strata.concepts.jacobian_lens import words
 from strata.errors import ModelError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import say
+from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.beam import by_layer, read_passages
 from strata.ui.figures.grid import draw_grid, window
 from strata.ui.figures.lenses import WIDTH, Found, about, opening
@@ -47,7 +47,7 @@ def draw_controls(page: Page) -> Found:
     with suppress(ModelError):  # nobody has fitted a lens to them
         others["random"] = page.named(page.ask("jacobian_lens.random_grid", seed=SEED, **size))
     sentence = words.controls_reading(jacobian, others, layer, position)
-    with left:
+    with left, leads():
         _draw_other(page, jacobian, others, sentence)
         reading(sentence)
     with right:

@@ -19,7 +19,7 @@ from strata.concepts.jacobian_lens import words
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import say
+from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.grid import colours, draw_grid, pinned, pins, window
 from strata.ui.figures.target import Target, choose_target
 
@@ -87,7 +87,7 @@ def draw_lenses(page: Page) -> Found:
         title = f"{LENSES[by]}: what each state is disposed to say"
         title = title if by == "jacobian" else "Logit lens: what each state would say next"
         grid = lens_grid(jacobian if by == "jacobian" else logit, title, sentence, *scales)
-    with figure:
+    with figure, leads():
         draw_grid(page, grid, "lenses", layer="layer", position="at")
         reading(sentence)
         st.caption(words.what(facts))
