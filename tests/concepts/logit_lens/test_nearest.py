@@ -36,6 +36,7 @@ TEXTS = (
     "A dog ran after the other cat in the garden.",
     "The cat is slow, and the dog is in the river.",
 )
+OWN = (" ".join(TEXTS) * 3,)
 PATIENCE = 60
 
 
@@ -208,8 +209,9 @@ def engine_of(model: Model, **settings: Any) -> LocalEngine:
 
 def asked(layer: int = 1, position: int = 2, **sample: Any) -> Job:
     params = {"layer": layer, "position": position}
-    sample = {"n": 300, "compact": True, **sample}
-    return Job(view="logit_lens.nearest", model="tiny", prompt=PROMPT, params=params, sample=sample)
+    sample = {"corpus": "own", "n": 60, "compact": True, **sample}
+    about = {"model": "tiny", "prompt": PROMPT, "prompts": OWN}
+    return Job(view="logit_lens.nearest", params=params, sample=sample, **about)
 
 
 def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
@@ -223,9 +225,9 @@ def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
     with engine_of(model, result_cache_bytes=0) as engine:
         first = engine.run(asked())
         n_calls, n_bytes = len(calls), engine.samples.n_bytes
-        held = engine.samples.get(("tiny", asked().source, ()))
+        held = engine.samples.get(("tiny", asked().source, OWN))
         assert isinstance(held, Sample)
-        assert n_bytes == len(held) * 4 * (2 * 32 + 4) or n_bytes == held.n_bytes
+        assert n_bytes == held.n_bytes == len(held) * 4 * (2 * 32 + 4)
         engine.run(asked(layer=2))
         assert len(calls) == n_calls
         engine.samples.drop()  # as where the machine runs out of memory
@@ -233,8 +235,8 @@ def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
         pd.testing.assert_frame_equal(engine.run(asked()), first)
         assert len(calls) == 2 * n_calls
     with engine_of(model) as engine:  # what another page has read is not read again
-        about = {"view": "corpus.about", "model": "tiny", "sample": {"n": 300}}
-        engine.run(Job(**about))
+        whole = {"corpus": "own", "n": 60}
+        engine.run(Job(view="corpus.about", model="tiny", sample=whole, prompts=OWN))
         n_calls = len(calls)
         pd.testing.assert_frame_equal(engine.run(asked()), first)
         assert len(calls) == n_calls
