@@ -267,29 +267,37 @@ def test_others_are_answered_while_it_is_read_and_both_are_right(
     with engine_of(model) as engine:
         expected = [engine.run(job) for job in (asked(), asked(layer=3), quick)]
 
-    def hold(*_: Any) -> None:
-        begun.set()
-        assert go_on.wait(PATIENCE)
+    order = list[str]()
+    capture, capture_many = model.capture, model.capture_many
 
+    def one(prompt: str, edits: Any = ()) -> Trace:
+        order.append(prompt)
+        return capture(prompt, edits)
+
+    def many(texts: list[str], **how: Any) -> list[Trace]:
+        found = capture_many(texts, **how)
+        order.append("passages")
+        return found
+
+    def hold(module: Any, given: tuple[Any, ...], *_: Any) -> None:
+        if len(given[0]) > 1:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(model, "capture", one)
+    monkeypatch.setattr(model, "capture_many", many)
     for block in model.architecture.blocks:
         monkeypatch.setattr(block, "_forward_pre_hooks", OrderedDict())
     with engine_of(model) as engine:
         engine.describe("tiny")
-        holding = model.architecture.blocks[1].register_forward_pre_hook(hold)
-        reading = [engine.submit(asked(), "ann"), engine.submit(asked(layer=3), "bob")]
+        model.architecture.blocks[0].register_forward_pre_hook(hold)
+        waiting = [engine.submit(asked(), "ann"), engine.submit(asked(layer=3), "bob")]
         assert begun.wait(PATIENCE)
-        other = engine.submit(quick, "eve")
-        holding.remove()
-        order = list[str]()
-        for name, future in (("reading", reading[0]), ("other", other)):
-            threading.Thread(
-                target=lambda n=name, f=future: (f.result(PATIENCE), order.append(n))
-            ).start()
+        waiting.append(engine.submit(quick, "eve"))
         go_on.set()
-        found = [each.result(PATIENCE) for each in (*reading, other)]
-        for was, now in zip(expected, found, strict=True):
-            pd.testing.assert_frame_equal(was, now, rtol=1e-4, atol=1e-5)
-    assert order[0] == "other"
+        for was, future in zip(expected, waiting, strict=True):
+            pd.testing.assert_frame_equal(was, future.result(PATIENCE), rtol=1e-4, atol=1e-5)
+    assert order[:3] == [PROMPT, "a river", "passages"]
 
 
 # -- words and program ------------------------------------------------------------------------
