@@ -246,9 +246,10 @@ def begun(
     model: Model, source: Source, prompts: Sequence[str], progress: Progress | None = None
 ) -> Reading:
     """The same before a text is read."""
-    # A passage longer than the model reads is cut, not halved: they are told apart by their number.
-    texts = [fitting(model, [text])[0] for text in passages().values()]
-    if source.corpus != "strata":
+    if source.corpus == "strata":
+        # One longer than the model reads is cut, not halved: they are told apart by their number.
+        texts = [fitting(model, [text])[0] for text in passages().values()]
+    else:
         if source.corpus != "own":
             prompts = [datasets.read(source.corpus, LONGEST_TEXT, progress)]
         texts = fitting(model, [passage for prompt in prompts for passage in split(prompt)])

@@ -36,6 +36,7 @@ TEXTS = (
     "A dog ran after the other cat in the garden.",
     "The cat is slow, and the dog is in the river.",
 )
+OWN = (" ".join(TEXTS) * 3,)
 PATIENCE = 60
 
 
@@ -208,8 +209,9 @@ def engine_of(model: Model, **settings: Any) -> LocalEngine:
 
 def asked(layer: int = 1, position: int = 2, **sample: Any) -> Job:
     params = {"layer": layer, "position": position}
-    sample = {"n": 300, "compact": True, **sample}
-    return Job(view="logit_lens.nearest", model="tiny", prompt=PROMPT, params=params, sample=sample)
+    sample = {"corpus": "own", "n": 60, "compact": True, **sample}
+    about = {"model": "tiny", "prompt": PROMPT, "prompts": OWN}
+    return Job(view="logit_lens.nearest", params=params, sample=sample, **about)
 
 
 def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
@@ -223,9 +225,9 @@ def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
     with engine_of(model, result_cache_bytes=0) as engine:
         first = engine.run(asked())
         n_calls, n_bytes = len(calls), engine.samples.n_bytes
-        held = engine.samples.get(("tiny", asked().source, ()))
+        held = engine.samples.get(("tiny", asked().source, OWN))
         assert isinstance(held, Sample)
-        assert n_bytes == len(held) * 4 * (2 * 32 + 4) or n_bytes == held.n_bytes
+        assert n_bytes == held.n_bytes == len(held) * 4 * (2 * 32 + 4)
         engine.run(asked(layer=2))
         assert len(calls) == n_calls
         engine.samples.drop()  # as where the machine runs out of memory
@@ -233,8 +235,8 @@ def test_it_is_read_once_given_up_for_want_of_memory_and_read_again(
         pd.testing.assert_frame_equal(engine.run(asked()), first)
         assert len(calls) == 2 * n_calls
     with engine_of(model) as engine:  # what another page has read is not read again
-        about = {"view": "corpus.about", "model": "tiny", "sample": {"n": 300}}
-        engine.run(Job(**about))
+        whole = {"corpus": "own", "n": 60}
+        engine.run(Job(view="corpus.about", model="tiny", sample=whole, prompts=OWN))
         n_calls = len(calls)
         pd.testing.assert_frame_equal(engine.run(asked()), first)
         assert len(calls) == n_calls
@@ -265,29 +267,37 @@ def test_others_are_answered_while_it_is_read_and_both_are_right(
     with engine_of(model) as engine:
         expected = [engine.run(job) for job in (asked(), asked(layer=3), quick)]
 
-    def hold(*_: Any) -> None:
-        begun.set()
-        assert go_on.wait(PATIENCE)
+    order = list[str]()
+    capture, capture_many = model.capture, model.capture_many
 
+    def one(prompt: str, edits: Any = ()) -> Trace:
+        order.append(prompt)
+        return capture(prompt, edits)
+
+    def many(texts: list[str], **how: Any) -> list[Trace]:
+        found = capture_many(texts, **how)
+        order.append("passages")
+        return found
+
+    def hold(module: Any, given: tuple[Any, ...], *_: Any) -> None:
+        if len(given[0]) > 1:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(model, "capture", one)
+    monkeypatch.setattr(model, "capture_many", many)
     for block in model.architecture.blocks:
         monkeypatch.setattr(block, "_forward_pre_hooks", OrderedDict())
     with engine_of(model) as engine:
         engine.describe("tiny")
-        holding = model.architecture.blocks[1].register_forward_pre_hook(hold)
-        reading = [engine.submit(asked(), "ann"), engine.submit(asked(layer=3), "bob")]
+        model.architecture.blocks[0].register_forward_pre_hook(hold)
+        waiting = [engine.submit(asked(), "ann"), engine.submit(asked(layer=3), "bob")]
         assert begun.wait(PATIENCE)
-        other = engine.submit(quick, "eve")
-        holding.remove()
-        order = list[str]()
-        for name, future in (("reading", reading[0]), ("other", other)):
-            threading.Thread(
-                target=lambda n=name, f=future: (f.result(PATIENCE), order.append(n))
-            ).start()
+        waiting.append(engine.submit(quick, "eve"))
         go_on.set()
-        found = [each.result(PATIENCE) for each in (*reading, other)]
-        for was, now in zip(expected, found, strict=True):
-            pd.testing.assert_frame_equal(was, now, rtol=1e-4, atol=1e-5)
-    assert order[0] == "other"
+        for was, future in zip(expected, waiting, strict=True):
+            pd.testing.assert_frame_equal(was, future.result(PATIENCE), rtol=1e-4, atol=1e-5)
+    assert order[:3] == [PROMPT, "a river", "passages"]
 
 
 # -- words and program ------------------------------------------------------------------------
