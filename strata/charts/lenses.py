@@ -49,7 +49,7 @@ def _compared(
     legend = {
         "title": None,
         "orient": "top",
-        "columns": {"expr": "width < 420 ? 1 : 3"},
+        "columns": {"expr": "width < 280 ? 1 : width < 420 ? 2 : 3"},
         "labelLimit": 0,
         "symbolSize": 80,
         "symbolOpacity": 1,
