@@ -49,7 +49,7 @@ def _compared(
     legend = {
         "title": None,
         "orient": "top",
-        "columns": {"expr": "width < 420 ? 1 : 3"},
+        "columns": {"expr": "width < 280 ? 1 : width < 420 ? 2 : 3"},
         "labelLimit": 0,
         "symbolSize": 80,
         "symbolOpacity": 1,
@@ -133,8 +133,8 @@ def compared(
     `axis`: what the number is called, in lines the difference of two words."""
     names = tuple(dict.fromkeys(zip(frame["kind"], frame["name"], strict=True)))
     spread = bool((frame["low"].notna() & frame["high"].notna()).any())
-    axis = axis if isinstance(axis, str) else tuple(axis)
-    spec = _compared(names, axis, by, int(frame[by].nunique()), spread)
+    named = axis if isinstance(axis, str) else tuple(axis)
+    spec = _compared(names, named, by, int(frame[by].nunique()), spread)
     return Chart(frame, {**spec, "title": title}, reading, 340)
 
 
