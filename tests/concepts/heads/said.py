@@ -60,10 +60,11 @@ def _of_writes(run: Run) -> Iterator[Said]:
     told = words.explains_reading(frame, shown)
     same = frame[frame["same"] >= 0.5 * top["weight"]]
     writing = int((same["logit"] >= 0.1 * top["logit"]).sum())
-    claims = (leader.capitalize(), _share(top["weight"]))
-    if top["weight"] >= 0.1:
+    found = pd.notna(top["key"]) and top["logit"] > 0
+    claims = (leader.capitalize(), _share(top["weight"])) if found else ("No head",)
+    if found and top["weight"] >= 0.1:
         claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
-    yield Said("explains_reading", told, claims if top["logit"] > 0 else ("No head",))
+    yield Said("explains_reading", told, claims)
     for row in frame.iloc[:2].to_dict("records"):
         sentence = words.head_reading(frame, row["block"], row["head"], shown)
         claims = (f"Head {row['head']} of block {row['block']}", _share(row["weight"]))
