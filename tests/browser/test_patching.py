@@ -90,7 +90,7 @@ def test_two_cells_are_clicked_and_the_link_restores_them(page: Page, small_addr
     for name, value in (("First layer", "3"), ("First token at position", "4")):
         slider(page, name).focus()
         page.keyboard.press("End")
-        expect(slider(page, name)).to_have_attribute("aria-valuenow", value)
+        expect(slider(page, name)).to_have_value(value)
         settled(page)
     expect(said(page, "note")).to_have_text("Choose two different cells: these are one.")
     expect(figure).to_be_visible()
