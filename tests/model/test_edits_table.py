@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,7 +13,19 @@ from torch import Tensor
 
 from strata.model import Model
 from strata.model.head_slices import projection
-from strata.trace import Add, Difference, Edit, Keep, Noise, Project, Replace, Scale, Skip, State
+from strata.trace import (
+    Add,
+    Difference,
+    Edit,
+    Keep,
+    Noise,
+    Part,
+    Project,
+    Replace,
+    Scale,
+    Skip,
+    State,
+)
 from tests.tiny import PROMPT
 
 _TABLE = Path(__file__).parents[2] / "docs" / "edits.md"
@@ -35,8 +48,9 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
 def edits(code: str) -> list[Edit]:
     """What a row is about: of a part once with attention and once with the MLP, and where it leaves
     out what it is of, all three."""
-    parts = ("stream", "attn", "mlp") if "..." in code else ("attn", "mlp")
-    parts = parts if "part" in code or "..." in code else ("stream",)
+    parts: tuple[Part, ...] = ("attn", "mlp") if "part" in code else ("stream",)
+    if "..." in code:
+        parts = get_args(Part)
     code = code.replace("...", "b, part")
     return [eval(code, {**_KINDS, **_NAMES, "part": part}) for part in parts]
 
@@ -119,7 +133,7 @@ def test_every_row_is_true(tiny: Callable[[str], Model]) -> None:
                 of_runs = [handed_on(model, each, prompt) for each, prompt in asked]
                 module, n_heads = projection(model.architecture, B)
                 x, y = of_runs[:2]
-                columns = module.weight.unflatten(1, (n_heads, -1))[:, H]
+                columns = module.get_parameter("weight").unflatten(1, (n_heads, -1))[:, H]
                 same(both["attn"], clean.attn[B] + (y - x) @ columns.T)
             assert states[state](*of_runs), case
             gave = writes == "as above" and part == "stream"
