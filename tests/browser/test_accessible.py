@@ -130,8 +130,9 @@ def test_beside_a_lesson(watched: tuple[Page, Watch], small_address: str) -> Non
     look(page, "light")
     forget(page, small_address, "predictions")
     start(page, small_address, "predictions")
-    page.locator(".st-key-step_on button").click()
+    page.locator(".st-key-step_on button").press("Enter")
     expect(panel(page)).to_contain_text("step 2 ")
+    expect(panel(page).get_by_role("heading")).to_be_focused()  # its beginning, for the keyboard
     idle(page)
     found = in_both(page)
     apply(page)

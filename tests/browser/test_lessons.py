@@ -158,7 +158,7 @@ def test_a_guess_on_the_figure_survives_a_reload_and_is_in_the_report(
     start(page, address, stem)
     for earlier in range(number):
         at_step(page, earlier, lesson.steps[earlier], len(lesson.steps))
-        page.locator(".st-key-step_on button").click()
+        page.locator(".st-key-step_on button").dblclick()  # is one step
     at_step(page, number, step, len(lesson.steps))
     play(page, step)
     expect(page.get_by_test_id("stVegaLiteChart").first.locator("svg, canvas")).to_be_visible()

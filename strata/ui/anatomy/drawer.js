@@ -42,12 +42,13 @@ if (!history.byStops) {
 // Who presses twice means what was there at first: what the first press has brought under a pointer
 // that rests is not pressed by the second, and a step of a lesson is not passed over.
 const again = { pixels: 5, milliseconds: 1500 };
-const named = (button) => [button.closest('[class*="st-key-"]')?.className.match(/st-key-\S+/)?.[0], button.innerText].join(" ");
+// By its key, since one that is drawn anew is still the same.
+const own = (button) => button.closest('[data-testid="stElementContainer"][class*="st-key-"]')?.className.match(/st-key-\S+/)[0] ?? button;
 let latest = null;
 const once = (event) => {
   const button = event.target.closest?.("button, a");
   if (!button || !event.detail) return; // by a key
-  const [{ clientX: x, clientY: y }, at, what] = [event, Date.now(), named(button)];
+  const [{ clientX: x, clientY: y }, at, what] = [event, Date.now(), own(button)];
   const rests = latest && Math.hypot(x - latest.x, y - latest.y) < again.pixels && at - latest.at < again.milliseconds;
   if (rests && (what !== latest.what || (event.detail > 1 && button.closest(".st-key-step_on, .st-key-step_back")))) {
     event.preventDefault();
