@@ -130,29 +130,46 @@ def to_npz(text: str) -> None:
     assert torch.equal(torch.from_numpy(file["hidden"]), run.hidden)
 
 
-def constants(code: str) -> dict[str, Any]:
-    """The program's values in capitals, read as data: whatever is more than a literal fails."""
+PLAINEST = "x"
+
+
+def constants(code: str, plain: str) -> dict[str, Any]:
+    """The program's values in capitals, read as data: whatever is more than a literal fails, and so
+    does what differs elsewhere from the program of `PLAINEST`."""
     code.encode()  # it is downloaded as UTF-8
-    parsed = ast.parse(code)
-    compile(parsed, "script.py", "exec")
+    pairs = zip(code.split("\n"), plain.split("\n"), strict=True)
     named = {}
-    for each_ in parsed.body:
-        target = each_.targets[0] if isinstance(each_, ast.Assign) else None
-        if isinstance(target, ast.Name) and target.id in ("PROMPT", "PROMPTS", "TEXTS", "SOURCE"):
-            assert isinstance(each_, ast.Assign)
-            named[target.id] = ast.literal_eval(each_.value)
+    for each_ in ast.parse("\n".join(line for line, usual in pairs if line != usual)).body:
+        assert isinstance(each_, ast.Assign)
+        assert isinstance(each_.targets[0], ast.Name)
+        named[each_.targets[0].id] = ast.literal_eval(each_.value)
     return named
 
 
+def runs(code: str) -> str:
+    """That program, which Python can read."""
+    compile(code, "script.py", "exec")
+    return code
+
+
+def one_script(text: str) -> str:
+    return program("Why?", "print(PROMPT)", "folder", None, text, texts=[text], other=text)
+
+
+@cache
+def plain_script() -> str:
+    return runs(one_script(PLAINEST))
+
+
 def to_script(text: str) -> None:
-    code = program("Why?", "print(PROMPT)", "folder", None, text, texts=[text], other=text)
-    plain = program("Why?", "print(PROMPT)", "folder", None, "x", texts=["x"], other="x")
-    assert constants(code) == {"SOURCE": "folder", "PROMPT": text, "TEXTS": [text]}
-    assert code.count("\n") == plain.count("\n"), "no line of the learner's"
+    given = {"PROMPT": text, "TEXTS": [text], "OTHER": text}
+    assert constants(one_script(text), plain_script()) == given
 
 
-def to_all_scripts(text: str) -> None:
-    for stem, module in concepts().items():
+def scripts(text: str) -> list[str]:
+    """Of all concepts."""
+    written = []
+    for module in concepts().values():
         script = module.CONCEPT.script
         choices: dict[str, Any] = {}
         for name, asked in list(inspect.signature(script).parameters.items())[3:]:
@@ -160,10 +177,20 @@ def to_all_scripts(text: str) -> None:
                 choices[name] = [text]
             elif asked.default is asked.empty:
                 choices[name] = PLAIN[asked.annotation]
-        found = constants(script("folder", None, text, **choices))
-        said = {name: value for name, value in found.items() if name != "SOURCE"}
-        assert said, stem
-        assert all(text == value or [text] == list(value) for value in said.values()), stem
+        written.append(script("folder", None, text, **choices))
+    return written
+
+
+@cache
+def plain_scripts() -> list[str]:
+    return [runs(code) for code in scripts(PLAINEST)]
+
+
+def to_all_scripts(text: str) -> None:
+    for code, plain in zip(scripts(text), plain_scripts(), strict=True):
+        said = constants(code, plain)
+        assert said, code
+        assert all(text == value or [text] == list(value) for value in said.values()), said
 
 
 def drawings(text: str) -> list[Chart]:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import psutil
@@ -20,8 +17,7 @@ import pytest
 from filelock import FileLock
 
 from tests import small
-from tests.browser import server
-from tests.browser.forking import FOLDER, FORKING, NOTED
+from tests.browser.forking import FOLDER, NOTED
 from tests.browser.server import await_ready, free_port, launched
 
 SECRET = "a secret of the teacher"
@@ -79,21 +75,3 @@ def _noted(name: str) -> dict[str, Any]:
 def process(name: str) -> psutil.Process:
     """The server of that name, which has been asked for."""
     return psutil.Process(_noted(name)["pid"])
-
-
-def begin() -> None:
-    """At the start of a run, in the process that starts the others."""
-    os.environ[FOLDER] = mkdtemp(prefix="strata-servers-")
-
-
-def end() -> None:
-    """At the end of a run: ends the servers and forgets what they stored."""
-    folder = Path(os.environ.pop(FOLDER))
-    # At last who forked the others, and hears when they end; with those of a worker that was lost.
-    for noted in sorted(folder.glob(f"*/{NOTED}"), key=lambda noted: noted.parent.name == FORKING):
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(json.loads(noted.read_text())["pid"])
-            left = process.children() if noted.parent.name == FORKING else []
-            for each in (*left, process):
-                server.end(each)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from tests import small
-from tests.browser import shared
+from tests.browser import running
 from tests.databases import KINDS, Server
 from tests.drills.faults import FAULTS, Fault, Scene, Skip, put_away
 from tests.drills.kept import Kept, compared
@@ -103,8 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     begun = time.monotonic()
     with ExitStack() as stack:
-        shared.begin()
-        stack.callback(shared.end)
+        running.begin()
+        stack.callback(running.end)
         models = Path(stack.enter_context(TemporaryDirectory()))
         settings = small.environment(models)
         for fault, kind in chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, quote_from_bytes, urljoin, urlsplit
@@ -60,6 +60,7 @@ def client(group: Class) -> Iterator[TestClient]:
         yield opened
 
 
+@cache
 def encoded(text: str) -> str:
     """As a browser sends it, half characters as the bytes that they would be."""
     return quote_from_bytes(text.encode("utf-8", "surrogatepass"), safe="")
