@@ -42,6 +42,8 @@ from tests.browser.server import started
 PAGE, SLOWEST = "predictions", "scaling"
 _MB = 1024 * 1024
 _BEGINS, _ROUNDS = 10.0, 3  # seconds until an attack is in full swing; quiet and attacked turns
+_PAUSE = 1.5  # seconds of the other learner's between two actions
+_AT_REST, _PATIENCE = 0.25, 60.0  # of a core; seconds until what was asked for must be done
 _REST = 10.0  # seconds after which what a closed session held should be gone
 _LONG = "the river and the garden behind the old library were quiet while "  # a dozen tokens
 _GONE = (Broken, OSError, httpx.HTTPError, KeyError)
@@ -187,7 +189,8 @@ class Works:
     errors: int = 0
 
     async def work(self, browser: Browser, seconds: float, prompts: bool) -> None:
-        """Another token five times a second, and every second a new prompt, if so wanted."""
+        """Another token, and after four of them a new prompt, if so wanted, no faster than a
+        learner may: one who asks for more waits for that, whoever else is there."""
         until = time.monotonic() + seconds
         for number in count():
             if time.monotonic() > until:
@@ -201,7 +204,7 @@ class Works:
                     self.views.append(await browser.slide(slider, number % 3))
             except Broken:
                 self.errors += 1
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_PAUSE)
 
     def as_dict(self) -> dict[str, Any]:
         kinds = {"view": self.views, "new prompt": self.prompts}
@@ -220,6 +223,21 @@ class Scale:
     def now(self) -> float:
         """Megabytes."""
         return sum(map(memory_of, [self.server, *self.server.children(recursive=True)])) / _MB
+
+    async def at_rest(self) -> None:
+        """Wait until the server has nothing to do."""
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            before = self._worked
+            await asyncio.sleep(1.0)
+            if self._worked - before < _AT_REST:
+                return
+
+    @property
+    def _worked(self) -> float:
+        """Seconds of a core."""
+        processes = [self.server, *self.server.children(recursive=True)]
+        return sum(sum(each.cpu_times()[:2]) for each in processes)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -253,7 +271,7 @@ async def measured(
         for _ in range(_ROUNDS):
             await attacked.work(victim, seconds / _ROUNDS, prompts)
             process.suspend()
-            await Works().work(victim, 2.0, False)  # what it has asked for is done
+            await scale.at_rest()  # what it has asked for is done
             await quiet.work(victim, seconds / _ROUNDS, prompts)
             process.resume()
             await asyncio.sleep(2.0)
