@@ -90,6 +90,6 @@ BREAKS: tuple[Break, ...] = (
         file="strata/ui/anatomy/controls.py",
         old='select_slider(label, counts, default, key=key, bind="query-params")',
         new="select_slider(label, counts, default, key=key)",
-        tests=("tests/browser/test_controls.py::test_table_and_link",),
+        tests=("tests/browser/test_controls.py::test_tables_script_and_link_can_be_had",),
     ),
 )

@@ -161,8 +161,18 @@ def test_every_view_of_the_hidden_states_draws(page: Page, address: str) -> None
     no_exception(page)
 
 
-def test_tables_can_be_downloaded(page: Page, address: str) -> None:
+def test_tables_script_and_link_can_be_had(page: Page, address: str, tmp_path: Path) -> None:
     visit(page, f"{address}/predictions?k=5")
+    body = popover(page, "Table")
+    expect(body.get_by_test_id("stDataFrame")).to_have_count(2)
+    expect(body).to_contain_text("next tokens · 5 rows")
+    page.keyboard.press("Escape")
+    body = popover(page, "Link")
+    expect(body.locator("code")).to_have_text(page.url)
+    assert query(page) == {"k": "5"}
+    page.keyboard.press("Escape")
+    the_script_prints_its_numbers(page, tmp_path)
+    page.keyboard.press("Escape")
     body = popover(page, "Download")
     for name, read in (("CSV", read_csv), ("Parquet", read_parquet)):
         buttons = body.get_by_role("button", name=name, exact=True)
@@ -207,10 +217,7 @@ def test_states_can_be_downloaded(page: Page, address: str) -> None:
     assert np.array_equal(values["value"].to_numpy(np.float32), hidden[:, 4].ravel())
 
 
-def test_the_script_on_the_page_prints_its_numbers(
-    page: Page, address: str, tmp_path: Path
-) -> None:
-    visit(page, f"{address}/predictions")
+def the_script_prints_its_numbers(page: Page, folder: Path) -> None:
     body = popover(page, "Code")
     shown = body.get_by_test_id("stCode").locator("code").inner_text()
     name, content = download(page, body.get_by_role("button", name="Download script"))
@@ -219,15 +226,4 @@ def test_the_script_on_the_page_prints_its_numbers(
     assert "strata" not in re.sub(r"(# .*\n)*SOURCE = .*", "", shown)
     assert "python -m strata fetch smollm2-135m" in shown
     # In an interpreter of its own: concepts/predictions/test_predictions.py.
-    assert re.search(r"prob 0\.77\d\d .*' Paris'\n", output_of(content.decode(), tmp_path))
-
-
-def test_table_and_link(page: Page, address: str) -> None:
-    visit(page, f"{address}/predictions?at=2&k=5")
-    body = popover(page, "Table")
-    expect(body.get_by_test_id("stDataFrame")).to_have_count(2)
-    expect(body).to_contain_text("next tokens · 5 rows")
-    page.keyboard.press("Escape")
-    body = popover(page, "Link")
-    expect(body.locator("code")).to_have_text(page.url)
-    assert query(page) == {"at": "2", "k": "5"}
+    assert re.search(r"prob 0\.77\d\d .*' Paris'\n", output_of(content.decode(), folder))

@@ -22,9 +22,6 @@ def visit(page: Page, address: str, query: str = "") -> None:
 
 
 def choose_file(page: Page, content: bytes) -> None:
-    page.get_by_role("button", name="Text", exact=True).click()
-    page.get_by_text("Your own text file").click()
-    expect(page.get_by_text("No file is chosen yet")).to_be_visible()
     file = FilePayload(name="mine.txt", mimeType="text/plain", buffer=content)
     page.locator('input[type="file"]').set_input_files(file)
 
@@ -94,15 +91,17 @@ def test_a_point_can_be_clicked_again_once_another_is_typed(page: Page, small_ad
         idle(page)
 
 
-def test_own_text_is_sampled_and_said_to_be_short(page: Page, small_address: str) -> None:
+def test_what_is_no_text_is_refused_and_own_text_is_said_to_be_short(
+    page: Page, small_address: str
+) -> None:
     visit(page, small_address)
-    choose_file(page, OWN)
-    expect(page.get_by_text("fewer than the 2,000 asked for")).to_be_visible()
-    expect(page.get_by_text("passages of your own text")).to_be_visible()
-
-
-def test_a_file_that_is_no_text_is_refused_in_a_sentence(page: Page, small_address: str) -> None:
-    visit(page, small_address)
+    page.get_by_role("button", name="Text", exact=True).click()
+    page.get_by_text("Your own text file").click()
+    expect(page.get_by_text("No file is chosen yet")).to_be_visible()
     choose_file(page, b"PK\x03\x04\x00\x00")
     expect(page.get_by_text("This is not a text file; save it as plain text")).to_be_visible()
     expect(chart(page, "Residual stream")).to_be_visible()
+    idle(page)
+    choose_file(page, OWN)
+    expect(page.get_by_text("fewer than the 2,000 asked for")).to_be_visible()
+    expect(page.get_by_text("passages of your own text")).to_be_visible()

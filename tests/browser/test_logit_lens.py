@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
@@ -170,18 +169,15 @@ def test_positions_of_a_second_prompt_in_an_older_link_are_said_to_have_moved(
     eventually_asks(page, at_second="3", split="2")
 
 
-@pytest.mark.parametrize("kind", ["SVG", "PNG"])
-def test_the_grid_leaves_as_a_picture(page: Page, address: str, kind: str, tmp_path: Path) -> None:
+def test_the_grid_leaves_as_a_picture(page: Page, address: str, tmp_path: Path) -> None:
     visit(page, address)
-    with page.expect_download() as started:
-        page.get_by_role("button", name=f"Download this grid as {kind}").click()
-    assert started.value.suggested_filename == f"logit_lens_grid.{kind.lower()}"
-    file = tmp_path / "grid"
-    started.value.save_as(file)
-    if kind == "PNG":
-        assert file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        return
-    root = ElementTree.parse(file).getroot()
+    for kind in ("PNG", "SVG"):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=f"Download this grid as {kind}").click()
+        assert started.value.suggested_filename == f"logit_lens_grid.{kind.lower()}"
+        started.value.save_as(tmp_path / kind)
+    assert (tmp_path / "PNG").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    root = ElementTree.parse(tmp_path / "SVG").getroot()
     tips = [cell.findtext(f"{SVG}title", "") for cell in root.iter(f"{SVG}rect")]
     assert sum(tip.startswith("Layer ") for tip in tips) == 31 * 5
     assert "␣Paris" in [(text.text or "") for text in root.iter(f"{SVG}text")]

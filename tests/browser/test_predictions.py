@@ -30,12 +30,6 @@ OPACITY = """element => {
 }"""
 
 
-def test_the_legend_has_the_colours_of_the_tokens(page: Page, address: str) -> None:
-    visit(page, f"{address}/predictions")
-    ramp = page.locator(".ramp:not(.none)")
-    assert ramp.evaluate(OPACITY) == token(page, 1).evaluate(OPACITY) == 1
-
-
 def test_small_probabilities_and_whole_characters(page: Page, address: str) -> None:
     visit(page, f"{address}/predictions?at=1")
     type_prompt(page, "The capital of France is zebra 🌍🎉 of")
@@ -78,8 +72,10 @@ def test_positions_of_an_older_link_are_said_to_have_moved(page: Page, address: 
     assert query(page) == {"prompt": asked, "at": "2", "split": "2"}
 
 
-def test_the_prompt_doctor(page: Page, address: str) -> None:
+def test_the_prompt_doctor_and_the_colours_of_the_legend(page: Page, address: str) -> None:
     visit(page, f"{address}/predictions")
+    ramp = page.locator(".ramp:not(.none)")
+    assert ramp.evaluate(OPACITY) == token(page, 1).evaluate(OPACITY) == 1, "the tokens' own"
     warnings = said(sidebar(page), "warning")
     expect(warnings).to_have_count(0)
     expect(sidebar(page)).to_contain_text("5 of 256 tokens · on ")

@@ -35,17 +35,14 @@ def test_activations_and_gradients_beside_each_other(page: Page, address: str) -
     expect(reading(page)).to_contain_text(re.compile(r"Trust 0\.9"))
     expect(page.get_by_text("its gradient is exactly 0")).to_be_visible()
     expect(page.get_by_text("What may be read off")).to_be_visible()
-    assert watch.complaints == []
-    assert watch.outside(address) == []
-
-
-def test_a_path_that_is_pointed_at_stands_out(page: Page, address: str) -> None:
-    visit(page, address)
+    # A path that is pointed at stands out.
     told = page.locator("#vg-tooltip-element")
     point_at(points(page, "Activations").nth(40), told)
     expect(told).to_contain_text("Layer")
     faded = chart(page, "Activations").locator('svg .mark-text text[opacity="0.12"]')
     expect(faded.first).to_be_attached()
+    assert watch.complaints == []
+    assert watch.outside(address) == []
 
 
 def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:

@@ -21,7 +21,7 @@ from tests.concepts.said import SHORT, Run, Said, three
 
 WIDTH = 8  # positions of a grid
 TARGET = 5  # one word for all prompts, so that its beam is known after the first
-# Beginnings of passages, which take the bundled model a third of the time that whole ones do.
+# Beginnings of passages: whole ones take the bundled model half as long again.
 BEGUN = {name: text[:150] for name, text in passages().items()}
 
 
