@@ -32,7 +32,7 @@ def draw_attribution(page: Page, target: Target, position: int, cap: float) -> F
     shown, box = "pair", st.container()
     if not target.minus:
         choices, box = st.columns([2, 1], vertical_alignment="bottom")
-        shown = one_of(choices, "Compared with", AGAINST, "against")
+        shown = one_of(choices, "Compared with", AGAINST, key="against")
     what: dict[str, Any] = {"target_id": target.ids, "position": position}
     against: dict[str, Against] = {"raw": None, "mean": "mean", "pair": None}
     added, other = "Added to the logit", target.other or "the average token"
