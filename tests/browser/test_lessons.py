@@ -123,8 +123,10 @@ def forget(page: Page, address: str, stem: str) -> None:
     card = page.locator(f".st-key-lesson_{stem}")
     expect(card).to_be_visible()
     settled(page)
-    if card.get_by_role("button", name="Report").count():
-        card.get_by_role("button", name="Report").click()
+    begun = card.get_by_role("button", name="Report")
+    expect(begun.or_(card.get_by_role("button", name="Start", exact=True))).to_be_visible()
+    if begun.count():
+        begun.click()
         page.locator(f".st-key-sure_{stem} label").click()
         page.locator(f".st-key-forget_{stem} button").click()
         expect(card.get_by_role("button", name="Start")).to_be_visible()
