@@ -25,7 +25,7 @@ _ONWARD = 0.2  # of the view changes: to the lesson's next step
 _POSITION = 0.5  # of the other view changes: another token
 _OTHERS = (
     *("guess_", "example_", "text", "here_", "observation_", "model"),
-    *("positions", "seed", "second"),
+    *("positions", "seed", "second", "append"),  # a word appended is a new prompt
 )
 _WRITING = "goes_on"  # what is opened to have the model write
 _NOT_VIEWS = (*_OTHERS, "more", _WRITING, "typed_", "download", "link", "watched_")
