@@ -1,4 +1,8 @@
-"""An hour in a browser: a teacher at 1280 x 800, two classes and a computer that two share."""
+"""An hour in a browser: a teacher at 1280 x 800, two classes and a computer that two share.
+
+A sentence is looked for as the first of its kind: while a page draws itself anew, as the teacher's
+does each second, the old one may stand beside it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def vote(page: Page, option: int) -> None:
     """Choose an option on a learner's screen, and hand it in."""
     page.locator("label.option").nth(option).click()
     page.get_by_role("button", name="Vote", exact=True).click()
-    expect(page.get_by_text("Your vote:")).to_be_visible()
+    expect(page.get_by_text("Your vote:").first).to_be_visible()
 
 
 def end(desk: Page) -> None:
@@ -103,10 +107,10 @@ def test_an_hour(newcomer: Newcomer, hosted: str, thorough: bool) -> None:
 
 def the_teacher_is_with_one_class(hour: Hour) -> None:
     desk = hour.desk
-    expect(desk.get_by_text(re.compile(r"1 learners?"))).to_be_visible()
+    expect(desk.get_by_text(re.compile(r"1 learners?")).first).to_be_visible()
     desk.get_by_test_id("stMain").get_by_role("combobox", name="Class").click()
     desk.get_by_role("option", name="Physics 3b").click()
-    expect(desk.get_by_text("3 learners")).to_be_visible()
+    expect(desk.get_by_text("3 learners").first).to_be_visible()
     expect(desk.locator(".class-code")).to_have_text(hour.code)
     hour.for_everybody("light", desk)
 
@@ -122,7 +126,7 @@ def everyone_is_brought_along_and_back(hour: Hour) -> None:
     expect(desk).to_have_url(re.compile("prompt="))
     settled(desk)
     desk.locator(".st-key-bring_everyone summary").click()
-    expect(desk.get_by_text(f"Ann, {HOSTILE}, Cid")).to_be_visible()
+    expect(desk.get_by_text(f"Ann, {HOSTILE}, Cid").first).to_be_visible()
     desk.get_by_role("button", name="Bring 3 learners here").click()
     bob.get_by_role("button", name="Stay here").click()
     expect(ann).to_have_url(re.compile("/predictions"))
@@ -147,7 +151,7 @@ def the_teacher_looks_at_the_learners_side(hour: Hour) -> None:
     desk = hour.desk
     here = desk.context.new_page()
     here.goto(f"{hour.url}/join?code={hour.other}")
-    expect(here.get_by_text("You sit here as the teacher.")).to_be_visible()
+    expect(here.get_by_text("You sit here as the teacher.").first).to_be_visible()
     here.get_by_label("Your name").fill("The teacher, trying")
     here.get_by_role("button", name="Join").click()
     here.get_by_role("link", name="Begin").click()
@@ -179,7 +183,7 @@ def the_wall(hour: Hour) -> Page:
     with desk.expect_popup() as opened:
         desk.get_by_role("link", name="For the projector").click()
     wall = opened.value
-    expect(wall.get_by_text("3 have joined")).to_be_visible()
+    expect(wall.get_by_text("3 have joined").first).to_be_visible()
     expect(wall.locator(".class-code")).to_have_text(hour.code)
     named = wall.locator(".st-key-wall_names")
     expect(named).to_contain_text(HOSTILE)
@@ -204,7 +208,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(verdict).to_be_visible()
     figure = learners[1].get_by_test_id("stVegaLiteChart").first
     expect(figure).to_be_visible()
-    knew = desk.get_by_text("1 of 3 have answered this question in the lesson")
+    knew = desk.get_by_text("1 of 3 have answered this question in the lesson").first
     expect(knew).to_be_visible()
     desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
@@ -214,11 +218,11 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
     asked = learners[0].locator("section.vote .ask")
     expect(asked).not_to_be_empty()
-    expect(wall.get_by_text(asked.inner_text())).to_be_visible()
-    expect(wall.get_by_text(f"To join: {code}")).to_be_visible()
+    expect(wall.get_by_text(asked.inner_text()).first).to_be_visible()
+    expect(wall.get_by_text(f"To join: {code}").first).to_be_visible()
     desk.get_by_role("button", name="Close the vote").click()
     desk.get_by_role("button", name="Show everyone the results").click()
-    expect(wall.get_by_text("Nobody has voted.")).to_be_visible()
+    expect(wall.get_by_text("Nobody has voted.").first).to_be_visible()
     expect(verdict).to_be_hidden()  # as long as there may be a second vote
     desk.get_by_role("button", name="No second vote: show the answer").click()
     expect(asked).to_be_visible()
@@ -234,14 +238,14 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     desk.get_by_label("Answers to choose from").fill(f"{HOSTILE}\nthe right one\n**neither**")
     desk.get_by_label("Number of the right one").fill("2")
     desk.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Open the vote").click()
-    expect(desk.get_by_text("Not yet: Learner 1, Learner 2, Learner 3")).to_be_in_viewport()
+    expect(desk.get_by_text("Not yet: Learner 1, Learner 2, Learner 3").first).to_be_in_viewport()
     for page, option in zip(learners, (0, 1, 2), strict=True):
         vote(page, option)
     learners[2].get_by_role("button", name="Change it").click()
     vote(learners[2], 0)
-    expect(desk.get_by_text("3 of 3 have voted")).to_be_visible()
+    expect(desk.get_by_text("3 of 3 have voted").first).to_be_visible()
     expect(desk.locator(".st-key-vote_options")).to_contain_text("B   the right one")
-    expect(wall.get_by_text("3 of 3 have voted")).to_be_visible()
+    expect(wall.get_by_text("3 of 3 have voted").first).to_be_visible()
     hour.for_everybody("dark", desk, wall, learners[1])
     for page in (*learners, wall):  # nobody is shown what others said
         expect(page.locator(".bars")).to_have_count(0)
@@ -250,15 +254,15 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(asked).to_have_count(0)
     desk.get_by_role("button", name="Close the vote").click()
     expect(asked).to_be_visible()  # there is something new
-    expect(learners[2].get_by_text("Talk it over")).to_be_visible()
+    expect(learners[2].get_by_text("Talk it over").first).to_be_visible()
     expect(learners[2].get_by_role("button", name="Vote", exact=True)).to_have_count(0)
     learners[2].reload()  # what was voted is known again
-    expect(learners[2].get_by_text(f"Your vote: {HOSTILE}")).to_be_visible()
+    expect(learners[2].get_by_text(f"Your vote: {HOSTILE}").first).to_be_visible()
     desk.get_by_role("button", name="Show everyone the results").click()
     for page in learners:  # how they are spread, not what is right: the second vote is to come
         expect(page.locator(".bars .line")).to_have_text(["2", "1", "0"])
         expect(page.locator(".bar.right")).to_have_count(0)
-    expect(wall.get_by_text("3 voted.")).to_be_visible()
+    expect(wall.get_by_text("3 voted.").first).to_be_visible()
     desk.get_by_role("button", name="Open the second vote").click()
     for page in learners:
         expect(page.get_by_role("heading", name="Vote again")).to_be_visible()
@@ -269,8 +273,8 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
         expect(page.locator(".bar.right .line")).to_have_text(["1", "3"])
     hour.for_everybody("light", learners[1])
     said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
-    expect(wall.get_by_text(said)).to_be_visible()
-    expect(desk.get_by_text(said)).to_be_visible()
+    expect(wall.get_by_text(said).first).to_be_visible()
+    expect(desk.get_by_text(said).first).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(away.locator("section.panel")).to_have_count(0)
@@ -316,7 +320,7 @@ def the_shared_computer(hour: Hour, newcomer: Newcomer, step: int) -> None:
     ann.get_by_label("Your name").fill("Fay")
     ann.get_by_role("button", name="Join").click()
     ann.get_by_role("link", name="Begin").click()
-    expect(ann.get_by_text("Fay in Another class")).to_be_visible()
+    expect(ann.get_by_text("Fay in Another class").first).to_be_visible()
     expect(ann.get_by_text("steps seen")).to_have_count(0)  # nothing of Ann's
     hour.ann = newcomer()
     hour.ann.goto(f"{url}/lessons")
@@ -367,7 +371,7 @@ def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
     expect(hour.bob.locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
     expect(hour.bob.get_by_role("link", name="Join another class")).to_be_visible()
     expect(hour.eve.locator("section.panel")).to_have_count(0)
-    expect(wall.get_by_text("was closed at")).to_be_visible()  # and says no code
+    expect(wall.get_by_text("was closed at").first).to_be_visible()  # and says no code
     expect(wall.locator(".class-code")).to_have_count(0)
     desk.get_by_role("button", name="Open the class now").click()
     expect(hour.bob.locator(".st-key-foot")).to_be_visible()
