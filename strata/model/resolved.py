@@ -56,22 +56,10 @@ from strata.model.operations import (
 _BYTES = 128 * 2**20  # of clean runs and samples kept for the next edit that names them
 
 
-class Runs(Protocol):
+class Runs(limits.Sized, Protocol):
     """What is asked of a model here: `strata.model.Model`."""
 
     architecture: Architecture
-
-    @property
-    def n_layers(self) -> int: ...
-
-    @property
-    def d_model(self) -> int: ...
-
-    @property
-    def d_vocab(self) -> int: ...
-
-    @property
-    def device(self) -> torch.device: ...
 
     def encode(self, text: str) -> Tensor: ...
 
