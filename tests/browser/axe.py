@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
+from tests.browser import screen
 from tests.browser.screen import settled
 
 MAIN, POPOVER = "[data-testid=stMain]", "[data-testid=stPopoverBody]"
@@ -48,7 +49,7 @@ def faults(page: Page, where: str = "") -> list[str]:
 def faults_everywhere(page: Page) -> list[str]:
     """The same in the page, in each of its tabs and in what its buttons open, but at the foot. What
     opens in several tabs is looked at once, since axe reads the whole page each time."""
-    found, opened = faults(page), set[str]()
+    found, read = faults(page), set[str]()
     tabs = page.get_by_role("tab")
     for number in range(max(1, tabs.count())):
         if number:
@@ -60,12 +61,11 @@ def faults_everywhere(page: Page) -> list[str]:
         for button in opening.all():
             at_the_foot = button.locator("xpath=ancestor::*[contains(@class,'st-key-foot')]")
             if at_the_foot.count() == 0:
-                button.click()
-                body = page.locator(POPOVER)
+                body = screen.opened(button)
                 expect(body).not_to_be_empty()
-                if (shown := body.inner_text()) not in opened:
+                if (shown := body.inner_text()) not in read:
                     found += faults(page, POPOVER)
-                    opened.add(shown)
+                    read.add(shown)
                 page.keyboard.press("Escape")
                 expect(page.locator(POPOVER)).to_have_count(0)
     return found

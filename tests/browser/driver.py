@@ -33,6 +33,20 @@ PATIENCE = 1000 * int(os.environ.get("STRATA_TEST_PATIENCE", "120"))
 DESK: ViewportSize = {"width": 1440, "height": 900}
 expect.set_options(timeout=PATIENCE)
 
+# A press is sent to the server at once, and the page says a moment later that its script runs: what
+# is asked between the two would look settled. When was sent last, and when did a script last run?
+SENDING = """(() => {
+  const {send} = WebSocket.prototype;
+  WebSocket.prototype.send = function (...message) {
+    window.sentAt = performance.now();
+    return send.apply(this, message);
+  };
+  new MutationObserver(changes => {
+    for (const {target} of changes)
+      if (target.dataset.testScriptState === "running") window.ranAt = performance.now();
+  }).observe(document, {subtree: true, attributeFilter: ["data-test-script-state"]});
+})();"""
+
 Windows = Callable[[int], BrowserContext]
 Newcomer = Callable[[], Page]
 
@@ -72,6 +86,7 @@ def windows(browser: Browser, empty_page: str) -> Windows:
             viewport=DESK, reduced_motion="reduce", ignore_https_errors=True
         )
         context.set_default_timeout(PATIENCE)
+        context.add_init_script(SENDING)
         context.new_page().goto(empty_page)
         return context
 

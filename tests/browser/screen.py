@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,8 +27,17 @@ def settled(page: Page) -> None:
 
 
 def idle(page: Page) -> None:
-    """Wait until no script is running for this page."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    """Wait until no script is running for this page, nor about to: what was sent to the server has
+    started one, or a second has shown that it starts none (`SENDING` in driver.py)."""
+    page.wait_for_function(
+        """() => {
+          const app = document.querySelector("[data-testid=stApp]");
+          if (app?.dataset.testScriptState !== "notRunning") return false;
+          const {sentAt = 0, ranAt = 0} = window;
+          return sentAt < ranAt || performance.now() - sentAt > 1000;
+        }""",
+        polling=50,
+    )
 
 
 def type_prompt(page: Page, text: str) -> None:
@@ -95,11 +105,31 @@ def slider(page: Page, label: str) -> Locator:
 
 def popover(page: Page, name: str) -> Locator:
     """Open one of the popovers at the foot; the answer is what it holds."""
-    page.locator(".st-key-foot").get_by_role("button", name=name).click()
-    body = page.get_by_test_id("stPopoverBody")
+    body = opened(page.locator(".st-key-foot").get_by_role("button", name=name))
     expect(body).not_to_be_empty()  # its content comes with the run that the click started
     idle(page)
     return body
+
+
+def opened(button: Locator) -> Locator:
+    """What a popover's button opens: a page that is drawn anew meanwhile closes it."""
+    body = button.page.get_by_test_id("stPopoverBody")
+    for _ in range(20):
+        button.click()
+        with suppress(AssertionError):
+            expect(body).to_be_visible(timeout=5_000)
+            break
+    return body
+
+
+def eventually(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait until this holds. It looks things up anew each time, as a handle of an element does not:
+    figures are drawn anew when their width changes."""
+    for _ in range(100):
+        if holds():
+            return
+        page.wait_for_timeout(200)
+    assert holds()
 
 
 def point_at(place: Locator, shown: Locator) -> None:

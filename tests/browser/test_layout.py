@@ -10,6 +10,7 @@ from tests.browser.screen import (
     TITLES,
     chart,
     charts,
+    eventually,
     idle,
     reading,
     settled,
@@ -85,14 +86,17 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
     page.set_viewport_size(LAPTOP)
     # At the width of a laptop the step stands above, unless the sidebar makes room for it.
     title = page.get_by_role("heading", name=TITLES[stem], level=1)
-    beside = "([a, b]) => a.getBoundingClientRect().right < b.getBoundingClientRect().left"
-    handles = [step.element_handle(), title.element_handle()]
-    assert not page.evaluate(beside, handles)
+
+    def beside() -> bool:
+        left, right = step.bounding_box(), title.bounding_box()
+        return left is not None and right is not None and left["x"] + left["width"] < right["x"]
+
+    assert not beside()
     pressed = page.locator(".st-key-panel button[aria-pressed=true]")
     expect(pressed).to_have_accessible_name("Above the page")  # as it is, not as was chosen
     sidebar(page).hover()
     page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
-    page.wait_for_function(beside, arg=handles, polling=200)
+    eventually(page, beside)
     expect(pressed).to_have_accessible_name("Beside the page")
 
 

@@ -8,11 +8,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import screen
 from tests.browser.driver import DESK, on_a_small_model  # noqa: F401
-from tests.browser.screen import chart, strip, token
+from tests.browser.screen import chart, eventually, strip, token
 from tests.browser.test_look import PHONE
 
 LONG = "?example=long"
-INSIDE = """([element, box]) => {
+INSIDE = """(element, box) => {
   const place = element.getBoundingClientRect();
   const frame = element.closest(box).getBoundingClientRect();
   return place.top >= frame.top - 1 && place.bottom <= frame.bottom + 1
@@ -40,7 +40,7 @@ def cut(table: Locator) -> list[str]:
 
 def inside(element: Locator, box: str) -> bool:
     """Whether all of an element is in view in the box that scrolls it."""
-    return element.page.evaluate(INSIDE, [element.element_handle(), box])
+    return element.evaluate(INSIDE, box)
 
 
 def test_the_strip_shows_the_chosen_token(page: Page, address: str) -> None:
@@ -50,7 +50,7 @@ def test_the_strip_shows_the_chosen_token(page: Page, address: str) -> None:
     assert strip(page).evaluate("strip => strip.scrollHeight > strip.clientHeight + 20")
     assert inside(chosen, ".strip")
     page.set_viewport_size(PHONE)  # another width, other rows
-    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".strip"], polling=200)
+    eventually(page, lambda: inside(chosen, ".strip"))
     page.set_viewport_size(DESK)
     assert page.evaluate("document.scrollingElement.scrollTop") == 0
     # The first token has no surprisal, and does not look like one that was foreseen.
@@ -66,7 +66,7 @@ def test_the_grid_of_the_lens_cuts_no_column(page: Page, address: str) -> None:
     expect(chosen).to_be_visible()
     assert inside(chosen, ".box")
     page.set_viewport_size(PHONE)
-    page.wait_for_function(INSIDE, arg=[chosen.element_handle(), ".box"], polling=200)
+    eventually(page, lambda: inside(chosen, ".box"))
     assert cut(grid(page)) == []
     page.set_viewport_size(DESK)
     assert grid(page).evaluate("table => table.closest('.box').scrollLeft") > 0

@@ -11,6 +11,7 @@ from tests.browser.screen import (
     Watch,
     chart,
     charts,
+    eventually,
     go_to,
     no_exception,
     prompt_box,
@@ -88,15 +89,14 @@ def test_states_by_layer(page: Page, address: str) -> None:
     words = norm.locator(".role-title-text text").first
     expect(term).to_have_count(2)
     words.evaluate("each => each.setAttribute('transform', 'translate(0,60)')")
-    both = [term.first.element_handle(), words.element_handle()]
-    page.wait_for_function(
-        """both => {
-          const [term, words] = both.map(each => each.getBoundingClientRect());
-          return Math.abs(term.y + term.height / 2 - words.y - words.height / 2) < 4;
-        }""",
-        arg=both,
-        polling=200,
-    )
+
+    def beneath() -> bool:
+        one, other = term.first.bounding_box(), words.bounding_box()
+        if not one or not other:
+            return False
+        return abs(one["y"] + one["height"] / 2 - other["y"] - other["height"] / 2) < 4
+
+    eventually(page, beneath)
     green_proof(page)
     no_exception(page)
     assert watch.complaints == []

@@ -18,6 +18,7 @@ from strata.concepts import apart, costs
 from strata.concepts.run import check_count
 from strata.concepts.trajectories.neighbours import METRICS, nearest, trust, unit
 from strata.errors import InputError
+from strata.runtime.cores import one_core
 from strata.runtime.umap_worker import WORKER, Layout, Progress
 from strata.trace import Trace
 
@@ -332,7 +333,8 @@ def _principal(points: Tensor) -> tuple[NDArray[np.float64], float]:
     n, d_model = points.shape
     solver = "full" if n < d_model else "covariance_eigh"  # many times faster for many states
     pca = PCA(min(2, n, d_model), svd_solver=solver, random_state=0)
-    drawn = pca.fit_transform(points.double().numpy())
+    with one_core():
+        drawn = pca.fit_transform(points.double().numpy())
     drawn = np.pad(drawn, ((0, 0), (0, 2 - drawn.shape[1])))  # of one dimension or state
     sign = np.sign(drawn[np.abs(drawn).argmax(axis=0), [0, 1]])  # (2,)
     return drawn * np.where(sign == 0, 1, sign), float(pca.explained_variance_ratio_.sum())
