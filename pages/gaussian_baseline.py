@@ -80,5 +80,6 @@ if single.open:
         reading(f"{sentence} {words.normality_reading(points, dim)}")
         tables = {"dimensions": dims, f"quantiles of dimension {dim}": points}
 
+page.read_on()
 script = sampled_states.script(page, chosen, **kept)
 close_page(page, tables, script, sampled_states.archive(page, chosen), proof="corpus.check")

@@ -9,6 +9,7 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need the hub
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("STRATA_SUMMARIES", "false")  # what an earlier run found tells nothing
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # why: `one_core` in strata/runtime/cores.py
 

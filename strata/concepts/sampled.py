@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts import run
-from strata.corpus.sampling import Sample
+from strata.corpus.states import Sample
 
 if TYPE_CHECKING:
     from strata.model import Model
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def about(model: Model, sample: Sample) -> pd.DataFrame:
     """What was sampled, one row: n, n_asked, n_available (positions to choose from), n_sinks
-    (chosen, and left out as attention sinks), n_texts and n_tokens (that were read), writes
-    (whether there are attention and MLP writes), refusal (if not, why), attn and mlp (JSON: paths
-    from a block to the module whose output it adds, of which the first that exists counts; "a+b" is
-    the sum of several), write_scale (by which that output is multiplied; NaN where modules differ),
+    (chosen, and left out as attention sinks), n_texts and n_tokens (that were read), n_unread
+    (texts still to be read, where this is the beginning of a sample), writes (whether there are
+    attention and MLP writes), refusal (if not, why), attn and mlp (JSON: paths from a block to the
+    module whose output it adds, of which the first that exists counts; "a+b" is the sum of
+    several), write_scale (by which that output is multiplied; NaN where modules differ),
     attn_scales and mlp_scales (JSON: for each block the factors of its modules)."""
     row = model.architecture.row
     return pd.DataFrame(
@@ -32,6 +33,7 @@ def about(model: Model, sample: Sample) -> pd.DataFrame:
                 "n_sinks": sample.n_sinks,
                 "n_texts": len(sample.tokens),
                 "n_tokens": sum(map(len, sample.tokens.values())),
+                "n_unread": sample.n_unread,
                 "writes": sample.writes is not None,
                 "refusal": sample.refusal,
                 "attn": json.dumps(row.attn),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from strata.corpus.sampling import Reading, Sample, Source, sample
+    from strata.corpus.sampling import Reading, sample
+    from strata.corpus.states import Sample, Source
 else:
 
     def __getattr__(name: str) -> Any:

@@ -97,6 +97,16 @@ def fetch(card: TextCard, progress: Progress | None = None) -> Path:
         ) from error
 
 
+def version(name: str) -> str | None:
+    """What the content of a listed text follows from: its entry, and its file's hash, by which the
+    hub's cache names it. None where it is not listed, or not on this machine."""
+    card = texts().get(name)
+    if card is None:
+        return None
+    path = hub.dataset_file_here(card.repository, card.revision, card.file, home() / "hub")
+    return None if path is None else f"{card.model_dump_json()} {path.resolve()}"
+
+
 def _rows(path: Path, card: TextCard) -> Iterator[str]:
     """The texts of a file that are not empty, one by one: a large file is not read to its end."""
     if path.suffix == ".parquet":

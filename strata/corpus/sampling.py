@@ -2,131 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from strata.corpus import datasets
 from strata.corpus.passages import LONGEST_TEXT, fitting, passages, split
-from strata.errors import InputError, ModelError
+from strata.corpus.states import (
+    COMPACT,
+    FEWEST,
+    MOST,
+    Sample,
+    Source,
+    first_batches,
+    n_bytes_of,
+    shares,
+)
+from strata.errors import InputError
 from strata.model import sinks
-from strata.trace import ModelCheck, Part
+from strata.trace import ModelCheck
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 Progress = Callable[[float, str], None]
 
-FEWEST, MOST = 4, 10_000  # positions of a sample
 _TEXTS = 100  # of more texts this many are drawn first, and positions from these only
-_BATCH_TOKENS = 1_024  # padding included
-_TINY = torch.finfo(torch.float32).tiny
-_COMPACT = "This sample holds the stream alone, without what attention and MLP wrote."
-
-
-class Source(BaseModel):
-    """What a job says of the sample: which texts, how many positions, which seed.
-
-    `corpus`: "strata" (the shipped passages), "own" (the job's prompts) or an id of texts.toml.
-    `skip_first`: without the first token of each text, `skip_sinks`: without attention sinks, see
-    `sample`. `compact`: the stream alone, in a sixth of the memory, see `Sample.compacted`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    corpus: str = "strata"
-    n: int = Field(2_000, ge=FEWEST, le=MOST)
-    seed: int = Field(0, ge=0, lt=2**32)
-    skip_first: bool = True
-    skip_sinks: bool = True
-    compact: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """States at n token positions of several texts, at all layers and parts of one model.
-
-    Of sample i the token is `tokens[text[i]][position[i]]`: `text` counts the `texts` that were
-    given, `tokens` holds those that were read. `n_asked` positions were asked for, `n_available`
-    were there to choose from, and of those chosen `n_sinks` were left out as attention sinks.
-    `check` is the worst of the identities, over one text a batch.
-    """
-
-    texts: tuple[str, ...]
-    tokens: Mapping[int, tuple[str, ...]]
-    text: NDArray[np.int64]  # (n,)
-    position: NDArray[np.int64]  # (n,)
-    stream: Tensor  # (L + 1, n, D) float32, or float16 where there is a `scale`
-    writes: Tensor | None  # (2, L, n, D) attention first, then MLP; None: `refusal` says why
-    refusal: str
-    n_asked: int
-    n_available: int
-    n_sinks: int
-    check: ModelCheck
-    scale: Tensor | None = None  # (L + 1, n) float32: the largest entry of each state
-    _measured: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, init=False)
-
-    def __len__(self) -> int:
-        return len(self.position)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The parts that there are states of."""
-        return get_args(Part) if self.writes is not None else ("stream",)
-
-    def layers(self, part: Part) -> range:
-        """The layers of a part: 0 to L for the stream, 1 to L for what a part added to make it."""
-        return range(int(part != "stream"), len(self.stream))
-
-    def states(self, layer: int, part: Part = "stream") -> Tensor:
-        """(n, D): the stream at a layer, or what attention or MLP added to make that layer.
-
-        InputError where there is no such layer or part; ModelError where writes cannot be trusted.
-        """
-        if part not in get_args(Part):
-            raise InputError(f"A part is stream, attn or mlp, not {part!r}.")
-        layers = self.layers(part)
-        if layer not in layers:
-            raise InputError(
-                f"Layer {layer} of {part} does not exist: layers are {layers[0]} to {layers[-1]}."
-            )
-        if part == "stream":
-            states = self.stream[layer]
-            return states if self.scale is None else states.float() * self.scale[layer, :, None]
-        if self.writes is None:
-            raise ModelError(self.refusal)
-        return self.writes[("attn", "mlp").index(part), layer - 1]
-
-    def measured(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the stream at a layer, measured once: the mean of each dimension (D,), its standard
-        deviation (D,), and how long each state is (n,) in these, from the mean. A dimension that is
-        the same in all states counts for nothing."""
-        found = self._measured.get(layer)
-        if found is None:
-            states = self.states(layer)
-            spread, mean = torch.std_mean(states, dim=0, correction=0)
-            apart = (states - mean) / torch.where(spread > 0, spread, torch.inf)
-            found = self._measured[layer] = mean, spread, apart.norm(dim=1)
-        return found
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory held by the states, in bytes."""
-        return _n_bytes(self.stream, self.scale, self.writes)
-
-    def compacted(self) -> Sample:
-        """The stream alone, each number a 16-bit share of the largest of its state: a sixth of the
-        memory, right to 1 in 2,000, and no state is too long for 16 bits."""
-        if self.scale is not None:
-            return self
-        stream, scale = _shares(self.stream)
-        return replace(self, stream=stream, scale=scale, writes=None, refusal=_COMPACT)
 
 
 @dataclass(eq=False)
@@ -154,40 +60,68 @@ class Reading:
     @property
     def n_bytes(self) -> int:
         """Memory held for the states, in bytes."""
-        return _n_bytes(self.stream, self.scale, self.writes)
+        return n_bytes_of(self.stream, self.scale, self.writes)
 
     def finished(self, model: Model, progress: Progress | None = None) -> Sample:
         """The sample, once the texts that are missing are read. `progress` is called before each
         batch. InputError where fewer than 4 positions are left."""
-        of = {i: self.lengths[i] for i in np.unique(self.text).tolist()}
-        for batch in _batches({i: n for i, n in of.items() if i not in self.tokens}):
+        self._go_on(model, 0, progress)
+        return self._taken(self.keep, self.tokens)
+
+    def beginning(self, model: Model, read: int, progress: Progress | None = None) -> Sample:
+        """The sample as far as so many texts take it, once they are read."""
+        self._go_on(model, read, progress)
+        texts = [i for batch in first_batches(self._to_read, read) for i in batch]
+        rows = self.keep & np.isin(self.text, texts)
+        if rows.sum() < FEWEST or len(texts) == len(self._to_read):
+            return self.finished(model, progress)
+        return self._taken(rows, {i: self.tokens[i] for i in texts})
+
+    @property
+    def _to_read(self) -> dict[int, int]:
+        """Tokens of each text that has one of the positions."""
+        return {i: self.lengths[i] for i in np.unique(self.text).tolist()}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all texts are read."""
+        return len(self.tokens) == len(self._to_read)
+
+    def _go_on(self, model: Model, read: int, progress: Progress | None) -> None:
+        for batch in first_batches(self._to_read, read):
+            if batch[0] in self.tokens:
+                continue
             if progress is not None:
                 n_read, n_texts = len(self.tokens), len(self.lengths)
                 progress(n_read / n_texts, f"Reading text {n_read + 1} of {n_texts}")
             self._read(model, batch)
-        left = torch.from_numpy(np.flatnonzero(self.keep))
+
+    def _taken(self, rows: NDArray[np.bool_], tokens: Mapping[int, tuple[str, ...]]) -> Sample:
+        left = torch.from_numpy(np.flatnonzero(rows))
         if len(left) < FEWEST:
             raise InputError(
                 "Nearly all of these tokens are attention sinks; include them, or use other texts."
             )
         stream, scale, writes = self.stream, self.scale, self.writes
-        if len(left) < len(self.keep):
+        if len(left) < len(rows):
             stream = stream[:, left]
             scale = None if scale is None else scale[:, left]
             writes = None if writes is None else writes[:, :, left]
+        n_batches = len(first_batches({i: self.lengths[i] for i in tokens}, 0))
         return Sample(
             texts=self.texts,
-            tokens=self.tokens,
-            text=self.text[self.keep],
-            position=self.position[self.keep],
+            tokens=tokens,
+            text=self.text[rows],
+            position=self.position[rows],
             stream=stream,
             writes=None if self.refusal else writes,
             refusal=self.refusal,
             n_asked=self.n_asked,
             n_available=self.n_available,
-            n_sinks=len(self.keep) - len(left),
-            check=_worst(self.checks),
+            n_sinks=int((~self.keep & np.isin(self.text, list(tokens))).sum()),
+            check=_worst(self.checks[:n_batches]),
             scale=scale,
+            n_unread=len(self._to_read) - len(tokens),
         )
 
     def _read(self, model: Model, batch: list[int]) -> None:
@@ -197,10 +131,10 @@ class Reading:
             [rows] = np.nonzero(self.text == i)
             states = trace.hidden[:, self.position[rows]]  # (L + 1, m, D)
             if self.scale is not None:
-                states, self.scale[:, rows] = _shares(states)
+                states, self.scale[:, rows] = shares(states)
             self.stream[:, rows] = states
             if self.writes is None:
-                self.refusal = _COMPACT
+                self.refusal = COMPACT
             elif trace.writes is None:
                 self.refusal = trace.refusal
             else:
@@ -338,28 +272,6 @@ def _begun(
         n_available=available,
         skip_sinks=skip_sinks,
     )
-
-
-def _shares(states: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., D) states -> the same as float16 shares of their largest entries, and these (...)."""
-    largest = states.abs().amax(dim=-1)
-    return (states / largest.clamp_min(_TINY)[..., None]).half(), largest
-
-
-def _n_bytes(*tensors: Tensor | None) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors if t is not None)
-
-
-def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
-    """The texts in groups of similar length that are run together."""
-    batch: list[int] = []
-    for i in sorted(lengths, key=lambda i: (lengths[i], i)):
-        if batch and lengths[i] * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:

@@ -18,6 +18,7 @@ import pandas as pd
 from strata.concepts import views
 from strata.corpus import Reading, Sample
 from strata.edits import source_prompts
+from strata.engine import summaries
 from strata.engine.cache import ByteCache, table_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
@@ -119,6 +120,7 @@ class LocalEngine:
         limits = self.limits(learner)
         view, arguments = self._checked(job, limits)
         key = job.key
+        self._recall(job, view)
         with self.desk.lock:
             self._refuse_if_closed()
             answer = self.results.get(key)
@@ -147,6 +149,23 @@ class LocalEngine:
         """Somebody looks at this prompt: its run is the last to make way for others. Answers that
         are kept elsewhere do not say so, and the next question of it would have to run it again."""
         self.traces.get((model, prompt, ()))
+
+    def knows(self, job: Job) -> bool:
+        """Whether a job's answer is there, so that nobody need wait for it."""
+        self._recall(job, self._find_view(job.view))
+        return job.key in self.results
+
+    def _recall(self, job: Job, view: views.View) -> None:
+        """Find the job's answer among what an earlier start has kept, once its model is there."""
+        if not (self.settings.summaries and summaries.is_of_shared_texts(job, view)):
+            return
+        with self.desk.lock:
+            owner = None if job.key in self.results else self._owners.get(job.model)
+            supply = owner.supply if owner is not None else None
+        if supply is not None:
+            frame = summaries.recall(job, supply.model)
+            if frame is not None:
+                self.results.put(job.key, Answer(frame, 0))
 
     def limits(self, learner: str | None) -> Limits:
         """What this learner may ask for: the stricter of their own limits and the settings."""

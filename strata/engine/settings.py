@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         1_024 * MB, ge=0, description="memory for states sampled from texts, in bytes"
     )
     result_cache_bytes: int = Field(24 * MB, ge=0, description="memory for tables, in bytes")
+    summaries: bool = Field(
+        False, description="keep what was summarised of shipped and listed texts for the next start"
+    )
     retry_seconds: float = Field(
         30.0, ge=0, description="how long a failed load is remembered before it is tried again"
     )

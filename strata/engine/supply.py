@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from strata.concepts.views import TRACE, View, supplied
-from strata.corpus import Reading, Sample, sampling
+from strata.corpus import Reading, Sample, Source, sampling
 from strata.edits import Edit, source_prompts
 from strata.engine.cache import ByteCache
 from strata.engine.cost import token_passes
@@ -18,7 +18,7 @@ from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.runner import Runner, can_share
-from strata.errors import CancelledError, InputError
+from strata.errors import InputError
 from strata.model.device import free_memory
 from strata.model.hooks import between_blocks
 from strata.runtime.stepping_aside import step_aside
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TraceKey = tuple[str, str, tuple[Edit, ...]]  # model, prompt, edits
-SampleKey = tuple[str, sampling.Source, tuple[str, ...]]  # model, what to sample, own texts
+SampleKey = tuple[str, Source, tuple[str, ...]]  # model, what to sample, own texts
 
 _PADDING = 1.5  # a batch may hold at most this many times its own tokens, padding included
 
@@ -119,29 +119,34 @@ class Supply:
     def _sample(self, work: Work) -> Sample:
         """The states that the job asks for, captured once for all who ask for the same. Who leaves
         in the middle finds what was read when they come back."""
-        source = work.job.source
+        source = work.job.source.whole
         key = self.name, source, work.job.prompts
         found = self.house.samples.get(key)
         if found is None and source.compact:  # read with its writes, as for another page?
-            whole = source.model_copy(update={"compact": False})
-            known = self.house.samples.get((self.name, whole, work.job.prompts))
+            full = source.model_copy(update={"compact": False})
+            known = self.house.samples.get((self.name, full, work.job.prompts))
             if isinstance(known, Sample):
                 found = known.compacted()
                 self.house.samples.put(key, found)
+        read = work.job.source.read
         if isinstance(found, Sample):
-            return found
+            return found.beginning(read) if read else found
         progress = partial(self._note, work)
         if found is None:
             sampling.require_room(self.model, source, self.house.samples.max_bytes)
             found = sampling.begun(self.model, source, work.job.prompts, progress)
+        kept: Sample | Reading = found
         try:
             with between_blocks(self.model.architecture.blocks, step_aside):
-                sample = found.finished(self.model, progress)
-        except CancelledError:
-            self.house.samples.put(key, found)
-            raise
-        self.house.samples.put(key, sample)
-        return sample
+                if read:
+                    sample = found.beginning(self.model, read, progress)
+                else:
+                    sample = found.finished(self.model, progress)
+            if found.is_whole and not sample.n_unread:
+                kept = sample
+            return sample
+        finally:
+            self.house.samples.put(key, kept)
 
     def _trace(self, work: Work) -> Trace:
         """The trace of the job's prompt."""

@@ -52,9 +52,30 @@ def dataset_file(
     report: Callable[[float, str], None],
 ) -> Path:
     """One file of a dataset: the copy in `cache`, else downloaded into it. Raises as `download`."""
-    from huggingface_hub import errors, hf_hub_download
+    here = dataset_file_here(repository, revision, file, cache)
+    if here is not None:
+        return here
+    report(0.0, f"Downloading {file} of {repository}")
+    reach()
+    return _dataset_file(repository, revision, file, cache, local=False)
 
-    def get(local: bool) -> str:
+
+def dataset_file_here(repository: str, revision: str | None, file: str, cache: Path) -> Path | None:
+    """The copy in `cache` of one file of a dataset; None where there is none."""
+    from huggingface_hub import errors
+
+    try:
+        return _dataset_file(repository, revision, file, cache, local=True)
+    except errors.LocalEntryNotFoundError:
+        return None
+
+
+def _dataset_file(
+    repository: str, revision: str | None, file: str, cache: Path, *, local: bool
+) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    def get() -> str:
         return hf_hub_download(
             repository,
             file,
@@ -64,12 +85,7 @@ def dataset_file(
             local_files_only=local,
         )
 
-    try:
-        return Path(get(local=True))
-    except errors.LocalEntryNotFoundError:
-        report(0.0, f"Downloading {file} of {repository}")
-    reach()
-    return Path(_asking(repository, revision, lambda: get(local=False)))
+    return Path(get() if local else _asking(repository, revision, get))
 
 
 def _asking(repository: str, revision: str | None, ask: Callable[[], str]) -> str:

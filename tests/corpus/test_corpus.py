@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from strata.concepts import gaussian_baseline, sampled
-from strata.corpus import sample, sampling
+from strata.corpus import sample, states
 from strata.corpus.passages import LARGEST_FILE, LONGEST_TEXT, decoded, fitting, passages, split
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import CancelledError, InputError, ModelError
@@ -242,7 +242,7 @@ def test_progress_is_told_and_may_stop_the_reading(
     tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, told = tiny("llama"), []
-    monkeypatch.setattr(sampling, "_BATCH_TOKENS", 30)
+    monkeypatch.setattr(states, "_BATCH_TOKENS", 30)
     sample(model, TEXTS, n=30, progress=lambda *words: told.append(words))
     assert told[0] == (0.0, "Reading text 1 of 4")
     assert len(told) > 1
@@ -263,10 +263,11 @@ def test_progress_is_told_and_may_stop_the_reading(
 
 
 def test_batches_hold_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_BATCH_TOKENS", 30)
+    monkeypatch.setattr(states, "_BATCH_TOKENS", 30)
     lengths = {0: 10, 1: 5, 2: 30, 3: 7, 4: 40}
-    batches = list(sampling._batches(lengths))
+    batches = states.first_batches(lengths, 0)
     assert batches == [[1, 3, 0], [2], [4]]
+    assert [len(states.first_batches(lengths, read)) for read in (1, 3, 4, 5, 9)] == [1, 1, 2, 3, 3]
 
 
 # -- views and the engine ---------------------------------------------------------------------

@@ -14,7 +14,7 @@ from huggingface_hub import errors
 
 from strata.__main__ import main
 from strata.corpus import datasets, passages, sampling
-from strata.corpus.sampling import Source
+from strata.corpus.states import Source
 from strata.errors import InputError, ModelError
 from strata.model import Model
 from strata.weights import hub

@@ -175,7 +175,7 @@ def script(page: SampledPage, chosen: States, **kept: Any) -> str:
         blocks=page.about["blocks"],
         modules=modules,
         scales=scales,
-        **{name: value for name, value in page.sample.items() if name != "corpus"},
+        **{name: page.sample[name] for name in ("n", "seed", "skip_first", "skip_sinks")},
         **chosen.place,
         **chosen.treated,
         **kept,

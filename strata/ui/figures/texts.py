@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.subject import Subject
 from strata.corpus import datasets, passages
@@ -18,9 +17,12 @@ from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask
 from strata.ui.anatomy.page import Page
+from strata.ui.server.resources import engine
 
 SOURCES = {"strata": "Passages written for Strata", "own": "Your own text file"}
 _COUNTS = (500, 1_000, 2_000, 4_000)
+STAGES = (8, 32)  # texts that are read before the page is drawn first, and anew; at last all
+_SO_FAR = "read_so_far"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,18 @@ class SampledPage(Page):
             sampled=f"a sample of {self.n_states:,} states",
             without=f"without {listed(out)}" if out else "",
         )
+
+    def read_on(self) -> None:
+        """At the page's end: if it shows the beginning of a sample, read more and draw it anew."""
+        if not self.sample["read"]:
+            return
+        later = next((n for n in STAGES if n > self.sample["read"]), 0)
+        whole = _job("corpus.about", self.model, self.sample | {"read": 0}, self.texts)
+        _read(
+            _job("corpus.about", self.model, self.sample | {"read": later}, self.texts), whole.key
+        )
+        st.session_state[_SO_FAR] = whole.key, later
+        st.rerun()
 
     def name(self, text: int) -> str:
         """What a text is called on the page."""
@@ -77,13 +91,27 @@ def sampled(page: Page) -> SampledPage:
     with place.popover("Text", icon=":material/article:", width="stretch"):
         sample, texts, note = _choice()
     place = said.container()
-    about = _read(page.model, sample, texts, place)
+    whole = _job("corpus.about", page.model, sample | {"read": 0}, texts)
+    sample["read"], is_there = _stage(whole)
+    asked = _job("corpus.about", page.model, sample, texts)
+    with place:
+        about = ask.run(asked) if is_there else _read(asked, whole.key)
+    if not about["n_unread"][0]:
+        sample["read"] = 0
     with place:
         st.caption(_words(about.iloc[0], sample, texts, note))
     known = {field.name: getattr(page, field.name) for field in fields(Page)}
     drawn = SampledPage(**known, sample=sample, texts=texts, sampled=about)
     drawn.is_drawn()
     return drawn
+
+
+def _stage(whole: Job) -> tuple[int, bool]:
+    """How many texts are to be read before the page is drawn, 0 for all; and whether they are."""
+    if engine().knows(whole):
+        return 0, True
+    key, stage = st.session_state.get(_SO_FAR, ("", 0))
+    return (int(stage), True) if key == whole.key else (STAGES[0], False)
 
 
 def _choice() -> tuple[dict[str, Any], tuple[str, ...], str]:
@@ -138,25 +166,29 @@ def _job(
     return Job(view=view, model=model, sample=sample, prompts=texts, params=params or {})
 
 
-def _read(
-    model: str, sample: dict[str, Any], texts: tuple[str, ...], place: DeltaGenerator
-) -> pd.DataFrame:
-    """What was sampled; ends the page while the learner has stopped the reading."""
-    job = _job("corpus.about", model, sample, texts)
+def _read(about: Job, key: str) -> pd.DataFrame:
+    """What was sampled, once it is read; ends the page while the learner has stopped the reading,
+    which has this key."""
 
     def stop() -> None:
-        st.session_state["stopped_reading"] = job.key
+        st.session_state["stopped_reading"] = key
 
-    with place:
-        if st.session_state.get("stopped_reading") == job.key:
-            st.text("You stopped the reading of these texts.")
-            again = partial(st.session_state.pop, "stopped_reading", None)
-            st.button("Read them", type="primary", on_click=again)
-            st.stop()
-        return ask.run(job, lambda: st.button("Stop", on_click=stop, key="stop_reading"))
+    if st.session_state.get("stopped_reading") == key:
+        st.text("You stopped the reading of these texts.")
+        again = partial(st.session_state.pop, "stopped_reading", None)
+        st.button("Read them", type="primary", on_click=again)
+        st.stop()
+    button = f"stop_reading_{about.source.read}"  # at first, and once more at the page's end
+    return ask.run(about, lambda: st.button("Stop", on_click=stop, key=button))
 
 
 def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], note: str) -> str:
+    if about["n_unread"]:
+        of = about["n_texts"] + about["n_unread"]
+        return (
+            f"So far {about['n']:,} token positions of {about['n_texts']:,} of {of:,} passages: "
+            "all figures become sharper while the others are read."
+        )
     chosen = about["n"] + about["n_sinks"]
     few = chosen < about["n_asked"]
     text = (

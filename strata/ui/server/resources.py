@@ -38,9 +38,9 @@ _limits: dict[str, Limits] = {}  # by member: as many as the roster has
 @cache
 def _engine() -> LocalEngine:
     chosen = Settings()
-    if class_mode() and "model_process" not in chosen.model_fields_set:
-        chosen = chosen.model_copy(update={"model_process": True})
-    return open_engine(chosen, _limits.get)
+    usual = {"summaries": True} | ({"model_process": True} if class_mode() else {})
+    update = {name: on for name, on in usual.items() if name not in chosen.model_fields_set}
+    return open_engine(chosen.model_copy(update=update), _limits.get)
 
 
 def engine() -> LocalEngine:

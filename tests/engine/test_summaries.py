@@ -1,0 +1,159 @@
+"""What was summarised of shipped and listed texts is there after a restart, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from strata.concepts.gaussian_baseline import CONCEPT
+from strata.corpus import passages
+from strata.engine import Job, LocalEngine, Settings, summaries
+from strata.model import Model
+
+OWN = "A text of one's own, which nobody else is to read, about a river and its stones. " * 9
+PARAMS = {"layer": 1, "dim": 2, "part": "stream"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    some = dict(list(passages.passages().items())[:4])
+    monkeypatch.setattr(passages, "passages", lambda: some)
+    monkeypatch.setattr("strata.corpus.sampling.passages", lambda: some)
+    monkeypatch.setenv("STRATA_HOME", str(tmp_path))
+    return tmp_path
+
+
+@contextmanager
+def started(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[LocalEngine, list[int]]]:
+    """An engine that has just started, and how many texts it has read."""
+    read: list[int] = []
+    capture = type(model).capture_many
+
+    def counted(self: Model, texts: list[str], **how: Any) -> Any:
+        read.append(len(texts))
+        return capture(self, texts, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "capture_many", counted)
+        settings = Settings(any_model=True, summaries=True)
+        with LocalEngine(settings, load=lambda name, progress: model) as engine:
+            yield engine, read
+
+
+def job(model: Model, view: str = "gaussian_baseline.summary", **fields: Any) -> Job:
+    fields.setdefault("sample", {"n": 60})
+    return Job(view=view, model=model.name, **fields)
+
+
+def kept(home: Path) -> list[Path]:
+    return sorted((home / "summaries").glob("*/*"))
+
+
+def test_every_table_of_the_page_comes_back_to_the_last_digit_without_reading(
+    tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, frames = tiny("llama"), []
+    views = [f"gaussian_baseline.{view.__name__}" for view in CONCEPT.views]
+    names = ((), ("layer",), tuple(PARAMS))
+    asked = [
+        job(model, view, params={name: PARAMS[name] for name in some})
+        for view in [*views, "corpus.about", "corpus.texts", "corpus.check"]
+        for some in names
+    ]
+    with started(model, monkeypatch) as (engine, read):
+        for each in list(asked):
+            try:
+                frames.append(engine.run(each))
+            except Exception:  # of the ways to ask for a view, one goes with its parameters
+                asked.remove(each)
+        assert {each.view for each in asked} >= {*views, "corpus.about", "corpus.texts"}
+        assert sum(read) == 4
+    binary = [each for each in asked if each.view.endswith("archive")]
+    assert len(kept(home)) == len(asked) - len(binary)
+    with started(model, monkeypatch) as (engine, read):
+        engine.ensure(model.name)
+        engine.describe(model.name)
+        for each, frame in zip(asked, frames, strict=True):
+            assert engine.knows(each) == (each not in binary), each.view
+            if each not in binary:
+                pd.testing.assert_frame_equal(engine.run(each), frame, check_exact=True)
+        assert read == []
+
+
+def test_another_model_text_or_version_finds_nothing(
+    tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    asked = job(model, params={"layer": 1})
+    with started(model, monkeypatch) as (engine, _):
+        engine.run(asked)
+    [file] = kept(home)
+    assert summaries.recall(asked, model) is not None
+    assert summaries.recall(job(model, params={"layer": 2}), model) is None
+    assert summaries.recall(asked, model.random_twin(0)) is None
+    with monkeypatch.context() as patch:
+        other = {name: text + " More." for name, text in passages.passages().items()}
+        patch.setattr(passages, "passages", lambda: other)
+        assert summaries.recall(asked, model) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(summaries, "_version", lambda: "0" * 32)
+        assert summaries.recall(asked, model) is None
+        summaries.keep(asked, model, pd.DataFrame({"a": [1.5]}))
+        assert not file.exists()  # what another version left makes room
+        assert len(kept(home)) == 1
+    weight = model.parameters[0]
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.mul_(-1)
+        summaries.fingerprint.__globals__["_known"].pop(model)
+        assert summaries.recall(asked, model) is None
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+        summaries.fingerprint.__globals__["_known"].pop(model)
+
+
+def test_nothing_of_a_learner_is_written_and_a_broken_file_is_read_anew(
+    tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    shared = job(model, params={"layer": 1})
+    with started(model, monkeypatch) as (engine, read):
+        own = {"corpus": "own", "n": 40}
+        engine.run(job(model, prompts=(OWN,), sample=own, params={"layer": 1}))
+        engine.run(job(model, "predictions.surprisal", prompt="A secret.", sample=None))
+        nearest = {"layer": 1, "position": 1}
+        engine.run(job(model, "logit_lens.nearest", prompt="A secret.", params=nearest))
+        engine.run(job(model, "corpus.about", sample={"n": 60, "read": 1}))
+        assert kept(home) == []
+        frame = engine.run(shared)
+    [file] = kept(home)
+    file.write_bytes(file.read_bytes()[:50])
+    with started(model, monkeypatch) as (engine, read):
+        pd.testing.assert_frame_equal(engine.run(shared), frame)
+        assert sum(read) == 4
+    monkeypatch.setattr(summaries, "_MOST", file.stat().st_size + 10)
+    for layer in (2, 1):
+        summaries.keep(job(model, params={"layer": layer}), model, frame)
+    assert [path.name for path in kept(home)] == [file.name]
+    with LocalEngine(Settings(any_model=True), load=lambda name, progress: model) as engine:
+        engine.run(job(model, params={"layer": 2}))  # where it was not asked for, nothing is kept
+    assert [path.name for path in kept(home)] == [file.name]
+
+
+def test_a_folder_that_cannot_be_written_stops_nobody(
+    tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    (home / "summaries").write_text("a file where the folder should be")
+    with started(model, monkeypatch) as (engine, _):
+        assert len(engine.run(job(model, params={"layer": 1}))) == 1
