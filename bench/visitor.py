@@ -78,6 +78,9 @@ class Visitor:
             answer = ForwardMsg.FromString(received)
             kind = answer.WhichOneof("type")
             if kind == "script_finished":
+                if answer.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    self._ids = {}  # drawn anew, sharper
+                    continue
                 taken = time.perf_counter() - start
                 whole = answer.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
                 if not whole or _FOOT not in self._ids:
