@@ -118,6 +118,8 @@ def warm_up() -> None:
     gc.collect()
     gc.freeze()
     readiness.ready, readiness.reason = True, "ready"
+    # Which model this is, by which what an earlier start has summarised is found: half a second.
+    engine().knows(Job(view="corpus.about", model=model))
     for number in itertools.count(1):
         time.sleep(_COLLECT_EVERY)
         if number % _COLLECT_ALL == 0:
