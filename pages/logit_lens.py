@@ -22,12 +22,13 @@ VIEWS = (
 WIDTH = 24  # positions of a grid
 
 page = open_page("logit_lens")
-seen = choose(page)
+with st.container():
+    seen = choose(page)
+    runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
+    tabs = tabs_place()
+    figures, details, shared = places(runs)
 what: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "mistake": seen.mistake}
 size: dict[str, Any] = {"width": WIDTH, "stride": seen.stride, "target_id": seen.target.ids}
-runs = {"": page} | ({"_second": seen.beside} if seen.beside else {})
-tabs = tabs_place()
-figures, details, shared = places(runs)
 
 layer = layer_slider(page, "layer", 0 if seen.states else 1, shared)
 positions, starts, frames, cells = {}, {}, {}, {}

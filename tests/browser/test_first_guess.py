@@ -26,11 +26,14 @@ AT = """selectors => selectors.map(each => {
   return [x, y, width, height].map(Math.round);
 })"""
 
+PAINTED = "performance.getEntriesByName('first-contentful-paint').length"
+
 
 def held_back(page: Page) -> list[Route]:
-    """Streamlit's main script, as long as nobody goes on with it."""
+    """Streamlit's main script and style, as long as nobody goes on with them."""
     held: list[Route] = []
-    page.route("**/static/js/index.*.js", lambda route: held.append(route))
+    for name in ("js/index.*.js", "css/*.css"):
+        page.route(f"**/static/{name}", lambda route: held.append(route))
     return held
 
 
@@ -42,6 +45,7 @@ def test_what_is_typed_early_goes_on(page: Page, small_address: str, size: Viewp
     word = page.get_by_role("textbox", name="Your word")
     word.press_sequentially("pas")
     page.evaluate("document.fonts.ready")
+    assert page.evaluate(PAINTED), "it waits for what Streamlit needs"
     before = page.evaluate(AT, [f"{EARLY} {part}" for part in PARTS])
     # A page is hidden until its sidebar is there, and what is hidden takes no focus.
     hiding = page.add_style_tag(content="[data-testid=stMain] { visibility: hidden !important; }")

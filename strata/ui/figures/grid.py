@@ -25,7 +25,7 @@ from strata.ui.anatomy.controls import (
     told_moved,
 )
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
-from strata.ui.anatomy.style import room
+from strata.ui.anatomy.style import leads, room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
 
@@ -154,14 +154,16 @@ def places(
 ) -> tuple[dict[str, DeltaGenerator], dict[str, DeltaGenerator], DeltaGenerator]:
     """Room for the grid of each run, for its opened cell, and for what all share: beside the one
     grid, or below two."""
+    place = leads if _leads() else st.container
     if len(runs) == 1:
         # Where they stand one below the other, the one that a step asks about comes first.
-        with st.container(key="cell_first" if is_asked("cell") else None):
-            [name], (figure, detail) = runs, st.columns([2, 1], gap="medium")
-        with figure:
+        beside = st.container(key="cell_first").columns if is_asked("cell") else st.columns
+        [name], (figure, detail) = runs, beside([2, 1], gap="medium")
+        with figure, place():
             figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()
-    figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
+    with place():
+        figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
     for name, run in runs.items():
         if name:
             with figures[name]:
@@ -198,9 +200,15 @@ class Controls:
         )
 
 
+def _leads() -> bool:
+    """Whether the grid is what the page is about, and not what a step asks about beside it."""
+    return not is_asked("cell", "followed", "attribution", "written", "nearest")
+
+
 def choose(page: Page) -> Controls:
     """One row of controls; the rarer ones behind a button. The address keeps all of them."""
-    reads, target, minus, more = st.columns([5, 4, 4, 5], vertical_alignment="bottom")
+    with st.container(key="edit" if _leads() else None):
+        reads, target, minus, more = st.columns([5, 4, 4, 5], vertical_alignment="bottom")
     mode = reads.selectbox(
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"
     )

@@ -7,6 +7,7 @@ in every run need not be sent with each.
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ _WHERE = (
 )
 _HEAD, _HEAD_END, _TITLE, _END = "<head>", "</head>", "<title>Streamlit</title>", "</body>"
 _ROOT = '<div id="root">'
+# What Streamlit's head asks for: six files come at a time, and before the style nothing is painted.
+_ASKED = re.compile(
+    r'\s*<(script type="module" [^>]*></script|link rel="(modulepreload|stylesheet)" [^>]*)>'
+)
 
 # Of Streamlit's sources, what the first page draws. Their scripts, and those that these import,
 # would be asked for only once the page runs: 29 kB and 196 kB.
@@ -106,8 +111,9 @@ def _index(terms: str, begins: bool) -> str:
     html = html.replace(_END, f"<style>{STYLE}</style>{cover}{terms}{_END}")
     links = (f'<link rel="modulepreload" crossorigin href="./{file}">' for file in early(static))
     html = html.replace(_HEAD_END, f"{''.join(links)}{_HEAD_END}", 1)
-    if begins:
-        html = html.replace(_ROOT, early_guess(html) + _ROOT, 1)
+    if begins:  # it is painted, and what draws the page is asked for after it
+        asked = "".join(found[0] for found in _ASKED.finditer(html))
+        html = _ASKED.sub("", html).replace(_ROOT, f"{early_guess(html)}{asked}{_ROOT}", 1)
     return html.replace(_HEAD, _HEAD + _WHERE, 1).replace(_TITLE, "<title>Strata</title>", 1)
 
 

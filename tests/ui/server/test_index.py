@@ -47,6 +47,10 @@ def test_the_first_page_comes_with_its_guess(
     assert (Path(file_util.get_static_dir()) / font[1]).is_file()
     assert begins("")
     assert not begins("lessons")
+    first, other = client.get("/").text, client.get("/lessons").text
+    for asked in ('.js"', "stylesheet", '.css"'):  # all is asked for, after the guess is there
+        assert first.count(asked) == other.count(asked)
+        assert first.index(first_page.LINE) < first.index(asked)
     monkeypatch.setattr(index, "class_mode", lambda: True)
     assert not begins(""), "a class may be closed"
 
@@ -75,13 +79,13 @@ def test_a_file_is_none_of_its(client: TestClient, name: str) -> None:
 def test_what_the_first_page_draws_is_asked_for_at_once(client: TestClient) -> None:
     static = Path(file_util.get_static_dir())
     files = index.early(static)
-    head = client.get("/").text.partition("</head>")[0]
+    text = client.get("/").text
     for source in index.EARLY:
         name = source.rpartition("/")[2].removesuffix("tsx")
         assert any(f"/{name}" in file for file in files), f"{source}: Streamlit calls it otherwise"
     for file in files:
         assert (static / file).is_file()
-        assert head.count(file) == 1
+        assert text.count(file) == 1
 
 
 @pytest.mark.parametrize(
