@@ -60,7 +60,7 @@ def test_patterns_are_transformers_own(
 ) -> None:
     model = tiny(name)
     trace = model.capture(PROMPT)
-    heads, n_tokens = shape(model).set_index("block")["heads"], len(trace.tokens)
+    heads, n_tokens = shape(model, trace).set_index("block")["heads"], len(trace.tokens)
     wanted = plain(name).attentions(trace.token_ids)
     assert set(heads[heads > 0].index) == set(wanted)
     for block, weights in wanted.items():
