@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         1_024 * MB, ge=0, description="memory for states sampled from texts, in bytes"
     )
     result_cache_bytes: int = Field(24 * MB, ge=0, description="memory for tables, in bytes")
+    read_ahead: bool = Field(
+        True, description="read texts that a page will compare with while a model is not asked"
+    )
     retry_seconds: float = Field(
         30.0, ge=0, description="how long a failed load is remembered before it is tried again"
     )
