@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from strata.concepts import costs
-from strata.concepts.run import check_position, identities
+from strata.concepts.run import check_position, check_run, identities
 from strata.concepts.sinks import sinks
 from strata.concepts.target import Against, TargetId, check_against, check_target, less
 from strata.errors import InputError, ModelError
@@ -53,6 +53,7 @@ def pattern(
     InputError for a block, head or position that does not exist; ModelError for a block without
     attention weights, or one that gives something else by itself than in the run.
     """
+    check_run(model, trace)
     [seen] = opened(model, trace, [check_block(model, block)])
     weights = seen.weights.double()  # (H, T, T)
     n_heads, n_tokens, _ = weights.shape
@@ -151,6 +152,7 @@ def sink_share(model: Model, trace: Trace, positions: Sequence[int] | None = Non
     Blocks without attention weights have no rows; nor has any without a sink, or without a query
     behind it. InputError for a position that does not exist; ModelError where no block has weights.
     """
+    check_run(model, trace)
     given = sinks(trace)["position"].tolist() if positions is None else positions
     at = sorted({check_position(trace, each) for each in given})
     queries = [q for q in range(len(trace.tokens)) if at and q > at[0] and q not in at]
@@ -267,6 +269,7 @@ class _Reader:
     def __init__(
         self, model: Model, trace: Trace, target: TargetId, position: int, against: Against
     ) -> None:
+        check_run(model, trace)
         self.position = check_position(trace, position)
         target = check_target(target, model.d_vocab)
         against = check_against(model, target, against)

@@ -277,7 +277,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tiny: Callable[[str], Model]
         (trace, source, 300, "stream", "Token 300 does not exist"),
         (trace, source, 7, "head", "stream, attn or mlp"),
         (edited, model.capture("The cat sat"), 7, "stream", "starts from a clean run"),
-        (trace, traces(tiny("gemma2"))[0], 7, "stream", "must be of this model"),
+        (trace, traces(tiny("gemma2"))[0], 7, "stream", "This run is of another model"),
+        (trace, "The cat", 7, "stream", "A run is what “model.capture” gives, not 'The cat'"),
     ]
     for one, two, target, part, said in cases:
         for asked in (patch_map, attribution_map):
