@@ -256,8 +256,10 @@ def test_two_cells_together(tiny: Callable[[str], Model], twin: Callable[[str], 
     assert list(row.index) == ["unpatched", "source", "first", "second", "both"]
     swapped = pair(model, trace, source, [7, 11], second, first).iloc[0]
     assert swapped["both"] == pytest.approx(row["both"], abs=1e-5)
+    for same in ((np.int64(1), np.int64(3)), [1, 3]):
+        assert pair(model, trace, source, torch.tensor([7, 11]), same, second).iloc[0].equals(row)
     with pytest.raises(InputError, match="two different cells"):
-        pair(model, trace, source, 7, first, first)
+        pair(model, trace, source, torch.tensor(7), first, first)
     with pytest.raises(InputError, match="Layer 5 does not exist"):
         pair(model, trace, source, 7, first, (5, 1))
     with pytest.raises(InputError, match="Position 9 does not exist"):
