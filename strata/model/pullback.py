@@ -72,7 +72,8 @@ def require_length(row: Tensor, skip: int) -> None:
     if len(row) < skip + 2:
         raise InputError(
             f"A text has {len(row)} token{'s' * (len(row) != 1)}, and since the first {skip} and "
-            f"the last one are left out, at least {skip + 2} are needed; use longer texts or skip fewer."
+            f"the last one are left out, at least {skip + 2} are needed; use longer texts or skip "
+            "fewer."
         )
 
 
