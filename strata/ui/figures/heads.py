@@ -88,7 +88,7 @@ def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) 
     """One row of controls, and below it two sliders where a head is chosen by hand. The address
     keeps all of them. `at_the_end`: no token is chosen, since it is about the last one. On a phone
     they stand below the figure: layout.css."""
-    with place, st.container(key="head_edit"):
+    with place, st.container(key="edit"):
         widths = [3, 9] if at_the_end else [3, 5, 4]
         follow, which, *where = st.columns(widths, gap="medium", vertical_alignment="bottom")
         box = follow.popover("Target", icon=":material/target:", width="stretch").container()
