@@ -11,7 +11,7 @@ from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, position_slider, reading
 from strata.ui.figures.grid import choose, draw_grid, layer_slider, pins, places, window
 from strata.ui.figures.logit import draw_attribution, draw_followed, draw_proof, tabs_place
-from strata.ui.figures.nearest import draw_nearest
+from strata.ui.figures.nearest import draw_nearest, read_ahead
 from strata.ui.figures.sinks import scales
 from strata.ui.figures.writing import draw_written
 
@@ -87,3 +87,4 @@ for tab, draw_figures in zip(opened_below, figures_below, strict=True):
             shown, chosen = draw_figures()
             tables, kept = tables | shown, kept | chosen
 close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))
+read_ahead(page)

@@ -12,6 +12,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("STRATA_SUMMARIES", "false")  # what an earlier run found tells nothing
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # why: `one_core` in strata/runtime/cores.py
+os.environ.setdefault("STRATA_READ_AHEAD", "0")  # half a minute of a core, beside other tests
 
 from importlib import import_module
 from typing import Any

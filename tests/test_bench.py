@@ -85,6 +85,7 @@ def test_benches_of_this_process_report_every_row(
     ]
     assert rows[-1]["name"].startswith("map of ")
     assert all(row["ours"]["min"] > 0 and row["ratio"] != 0 for row in rows)
+    one_core = os.cpu_count() == 1  # else the patch map's bound is on two threads
     bounded = (
         "capture",
         "eight",
@@ -99,7 +100,9 @@ def test_benches_of_this_process_report_every_row(
         "map",
     )
     assert {row["name"] for row in rows if row["ok"] is not None} == {
-        row["name"] for row in rows if row["name"].startswith(bounded)
+        row["name"]
+        for row in rows
+        if row["name"].startswith(bounded) and (one_core or "1 thread" not in row["name"])
     }
     from umap import layouts
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from strata.concepts.run import check_run
 from strata.errors import InputError, ModelError
 from strata.model.architecture import Architecture
 from strata.model.frozen_norm import FrozenNorm, freeze
@@ -215,8 +216,14 @@ def frozen_at_the_end(model: Model, hidden: Tensor) -> FrozenNorm:
 
 def _states(model: Model, trace_or_states: Trace | Tensor) -> tuple[Tensor, tuple[str, ...]]:
     if isinstance(trace_or_states, Trace):
+        check_run(model, trace_or_states)
         return trace_or_states.hidden, trace_or_states.tokens
-    states = torch.as_tensor(trace_or_states)
+    try:
+        states = torch.as_tensor(trace_or_states)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"Give a run, as “model.capture” makes it, or states, not {trace_or_states!r:.40}."
+        ) from None
     if states.ndim != 3 or states.shape[-1] != model.d_model or not len(states):
         raise InputError(
             f"Bare states have the shape (layers, tokens, {model.d_model}), "

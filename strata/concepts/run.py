@@ -31,17 +31,21 @@ UNSURE = 0.1  # a top-1 less probable than this is hardly an answer
 # Russian, Chinese and Japanese take 2.3 to 3.1.
 ENGLISH, UNKNOWN_LANGUAGE = 0.8, 2.2
 ENOUGH = 40  # letters: in a shorter text a rare name says more than the language (2.0 in English)
-_SIGNS = 4  # a sign or a single letter is told of only if it stands so often in a row
+_SIGNS = 4  # a sign or a letter is told of only if it stands so often in a row
 PIECE = "\ufffd"  # what a token that is a part of a character decodes to
+
+
+def check_run(model: Model, trace: Trace) -> None:
+    """InputError unless it is a run of a model of these sizes."""
+    if not isinstance(trace, Trace):
+        raise InputError(f"A run is what “model.capture” gives, not {trace!r:.40}.")
+    if tuple(trace.hidden.shape[::2]) != (model.n_layers + 1, model.d_model):
+        raise InputError(f"This run is of another model than {model.name}, of other sizes.")
 
 
 def check_position(trace: Trace, position: int) -> int:
     """The position as an int; InputError unless it is one of 0 to T - 1."""
-    try:
-        number = operator.index(position)
-    except TypeError:
-        raise InputError(f"A position must be a whole number, not {position!r}.") from None
-    n_tokens = len(trace.tokens)
+    number, n_tokens = _whole("A position", position), len(trace.tokens)
     if not 0 <= number < n_tokens:
         raise InputError(f"Position {number} does not exist: positions are 0 to {n_tokens - 1}.")
     return number
@@ -49,13 +53,16 @@ def check_position(trace: Trace, position: int) -> int:
 
 def check_count(name: str, count: int, most: int) -> int:
     """A count as an int; InputError unless it is one of 1 to `most`."""
-    try:
-        number = operator.index(count)
-    except TypeError:
-        raise InputError(f"{name} must be a whole number, not {count!r}.") from None
-    if not 1 <= number <= most:
+    if not 1 <= (number := _whole(name, count)) <= most:
         raise InputError(f"{name} must be from 1 to {most:,}, not {number:,}.")
     return number
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number, not {number!r}.") from None
 
 
 @quick

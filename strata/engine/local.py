@@ -167,6 +167,17 @@ class LocalEngine:
             if frame is not None:
                 self.results.put(job.key, Answer(frame, 0))
 
+    def ahead(self, job: Job) -> None:
+        """Have the texts that a job compares with read while nobody asks anything of its model, if
+        that is loaded and `Settings.read_ahead`: whoever asks for the job finds them, or as much as
+        was read. InputError for a job that cannot be run."""
+        self._checked(job, self.limits(None))
+        with self.desk.lock:
+            owner = self._owners.get(job.model)
+            if self.settings.read_ahead and owner is not None and owner.supply is not None:
+                owner.supply.want_ahead(job)
+                owner.line.changed.notify_all()
+
     def limits(self, learner: str | None) -> Limits:
         """What this learner may ask for: the stricter of their own limits and the settings."""
         if learner is None:

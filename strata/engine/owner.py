@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_QUIET = 2.0  # seconds without a question before texts are read ahead
+
 T = TypeVar("T")
 Progress = Callable[[float, str], None]
 Load = Callable[[str, Progress], "Model"]
@@ -177,7 +179,8 @@ class Owner:
     # -- answering ----------------------------------------------------------------------------
 
     def _next(self) -> Work | None:
-        """The next work of the line; while nobody waits, what is asked next is measured ahead."""
+        """The next work of the line; while nobody waits, what is asked next is measured ahead, and
+        once it is quiet texts are read that pages will compare with."""
         assert self.supply is not None
         self.supply.runs_beside()  # where the process was lost, another is started
         with self.desk.lock:
@@ -189,10 +192,23 @@ class Owner:
                 self.work = self.desk.take(self.line)
                 if self.work is not None:
                     return self.work
-                if not self.supply.unproved:
-                    self.line.changed.wait()
+                ahead = bool(self.supply.ahead)
+                quiet = self.desk.clock() - self.last_used >= _QUIET and not self._is_asked()
+                if not self.supply.unproved and not (ahead and quiet):
+                    self.line.changed.wait(_QUIET if ahead else None)
                     continue
-            self._long(self.supply.prove)
+            if self.supply.unproved:
+                self._long(self.supply.prove)
+            else:
+                self._long(self.supply.read_ahead, self._stops_reading)
+
+    def _is_asked(self) -> bool:
+        """Whether anything of this model waits or runs. Expects the desk's lock to be held."""
+        return self.leaving or any(work.line is self.line for work in self.desk.works.values())
+
+    def _stops_reading(self) -> bool:
+        with self.desk.lock:
+            return self._is_asked()
 
     def _serve(self, work: Work) -> None:
         assert self.supply is not None

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     summaries: bool = Field(
         False, description="keep what was summarised of shipped and listed texts for the next start"
     )
+    read_ahead: bool = Field(
+        True, description="read texts that a page will compare with while a model is not asked"
+    )
     retry_seconds: float = Field(
         30.0, ge=0, description="how long a failed load is remembered before it is tried again"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -51,6 +52,8 @@ class Supply:
         self.desk = house.desk
         self.runner = _runner(model) if house.desk.settings.model_process else None
         self.unproved: deque[Trace] = deque(maxlen=house.desk.settings.batch_size)
+        self.ahead: deque[Job] = deque()  # whose texts are read while nobody asks
+        self._asked_ahead: set[SampleKey] = set()
 
     def given(self, work: Work) -> dict[str, Any]:
         """What the work's view asks for, by its parameters' names."""
@@ -116,28 +119,58 @@ class Supply:
         prompts = {job.prompt} if samples else {job.prompt, *job.prompts}
         return max((len(self.model.encode(prompt)) for prompt in prompts if prompt), default=0)
 
+    def want_ahead(self, job: Job) -> None:
+        """Have a job's texts read while nobody asks, once: if memory takes them away again, whoever
+        needs them reads them. Expects the desk's lock to be held."""
+        key = self._key(job)
+        if key not in self._asked_ahead and not isinstance(self.house.samples.get(key), Sample):
+            self._asked_ahead.add(key)
+            self.ahead.append(job)
+
+    def read_ahead(self, asked: Callable[[], bool]) -> None:
+        """Read on what is wanted ahead, until the model is asked; what was read so far is kept."""
+
+        def look(*told: object) -> None:
+            if asked():
+                raise CancelledError("The model has other work.")
+
+        try:
+            self._read(self.ahead[0], look, look)
+        except CancelledError:
+            return
+        except Exception as error:  # told to whoever asks
+            log.info("%s: texts are not read ahead: %s", self.name, error)
+        self.ahead.popleft()
+
+    def _key(self, job: Job) -> SampleKey:
+        return self.name, job.source.whole, job.prompts
+
     def _sample(self, work: Work) -> Sample:
-        """The states that the job asks for, captured once for all who ask for the same. Who leaves
-        in the middle finds what was read when they come back."""
-        source = work.job.source.whole
-        key = self.name, source, work.job.prompts
+        """The states that the job asks for, captured once for all who ask for the same."""
+        return self._read(work.job, partial(self._note, work), step_aside)
+
+    def _read(
+        self, job: Job, progress: Callable[[float, str], None], between: Callable[[], None]
+    ) -> Sample:
+        """The states of a job's texts, or of those read first. `between` is called between blocks;
+        who leaves in the middle finds what was read when they come back."""
+        source, key = job.source.whole, self._key(job)
         found = self.house.samples.get(key)
         if found is None and source.compact:  # read with its writes, as for another page?
             full = source.model_copy(update={"compact": False})
-            known = self.house.samples.get((self.name, full, work.job.prompts))
+            known = self.house.samples.get((self.name, full, job.prompts))
             if isinstance(known, Sample):
                 found = known.compacted()
                 self.house.samples.put(key, found)
-        read = work.job.source.read
+        read = job.source.read
         if isinstance(found, Sample):
             return found.beginning(read) if read else found
-        progress = partial(self._note, work)
         if found is None:
             sampling.require_room(self.model, source, self.house.samples.max_bytes)
-            found = sampling.begun(self.model, source, work.job.prompts, progress)
+            found = sampling.begun(self.model, source, job.prompts, progress)
         kept: Sample | Reading = found
         try:
-            with between_blocks(self.model.architecture.blocks, step_aside):
+            with between_blocks(self.model.architecture.blocks, between):
                 if read:
                     sample = found.beginning(self.model, read, progress)
                 else:

@@ -13,7 +13,7 @@ import json
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,10 @@ class Lens:
     changes: dict[int, tuple[float, ...]] = field(default_factory=dict)
     halves: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not bool(self.matrices.isfinite().all()):
+            raise InputError("A Jacobian lens is made of finite numbers, and this one has others.")
+
     @property
     def n_texts(self) -> int:
         """How many texts it was fitted on."""
@@ -93,6 +97,8 @@ class Lens:
     def merged(self, other: Lens) -> Lens:
         """The fit on the texts of both; InputError unless both are of the same model and estimator,
         and have no text in common."""
+        if not isinstance(other, Lens):
+            raise InputError(f"A fit is merged with another one, not with {other!r:.40}.")
         same = ("weights", "tokenizer", "skip", "max_tokens")
         if any(getattr(self, name) != getattr(other, name) for name in same):
             raise InputError("Only fits of the same model and the same positions can be merged.")
@@ -111,21 +117,25 @@ class Lens:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file: float16, without layer L, all else in its metadata."""
+        """Write one safetensors file: float16, without layer L, all else in its metadata.
+        InputError where it cannot be written."""
         stored = self.matrices[:-1].half()
         if not bool(stored.isfinite().all()):
             raise ModelError("This lens has numbers too large for its file, which is in float16.")
         known = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del known["matrices"]
         about = {"format": _FORMAT, "estimator": ESTIMATOR, "about": json.dumps(known)}
-        partial = Path(path).with_name(Path(path).name + ".partial")
-        save_file({"jacobian": stored.contiguous()}, partial, metadata=about)
-        os.replace(partial, path)
+        try:
+            partial = Path(path).with_name(Path(path).name + ".partial")
+            save_file({"jacobian": stored.contiguous()}, partial, metadata=about)
+            os.replace(partial, path)
+        except (SafetensorError, OSError, TypeError, ValueError) as error:
+            raise InputError(f"The lens cannot be written to {str(path)!r:.100}.") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Lens:
         """Read what `save` wrote. InputError for a file that is missing or is another thing."""
-        if not Path(path).is_file():
+        if not isinstance(path, str | os.PathLike) or not Path(path).is_file():
             raise InputError(f"There is no file {str(path)!r}.")
         try:
             with safe_open(path, framework="pt") as file:
@@ -164,9 +174,10 @@ def fit(
     what was summed so far; a fit that is broken off goes on from there. InputError for no text, and
     for one too short.
     """
-    if not texts:
-        raise InputError("A Jacobian lens needs at least one text to be fitted on.")
-    rows = [model.encode(text)[:max_tokens] for text in texts]
+    for name, number, least in (("skip", skip, 0), ("max_tokens", max_tokens, 1)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise InputError(f"“{name}” is a whole number, {least} or more, not {number!r}.")
+    rows = [model.encode(text)[:max_tokens] for text in several(texts)]
     for row in rows:
         require_length(row, skip)
     sums = Sums.begun(model, skip, max_tokens, keep)
@@ -189,6 +200,15 @@ def fit(
         if keep is not None:
             sums.write(keep)
     return sums.lens(model)
+
+
+def several(texts: Sequence[str]) -> list[str]:
+    """The texts as a list; InputError unless there is one at least."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise InputError(f"Give texts in a list, also a single one, not {texts!r:.40}.")
+    if not (listed := list(texts)):
+        raise InputError("Give at least one text.")
+    return listed
 
 
 @dataclass

@@ -47,6 +47,7 @@ class Opened:
     hands on; None where a family does not say, or does more with it (a gate, a norm).
     """
 
+    block: int
     weights: Tensor
     values: Tensor | None
     error: float  # see `opened`
@@ -56,8 +57,13 @@ class Opened:
         return (1 - self.weights.sum(dim=-1)).clamp_min(0)
 
 
-def opened(model: Model, trace: Trace, blocks: Sequence[int]) -> Iterator[Opened]:
-    """The attention of some blocks of a run, each by a run of that block alone on `hidden[block]`.
+class Unweighted(ModelError):
+    """A block has no attention weights."""
+
+
+def opened(model: Model, trace: Trace, blocks: Sequence[int] | None = None) -> Iterator[Opened]:
+    """The attention of some blocks of a run, each by a run of that block alone on `hidden[block]`;
+    None: of all that have attention weights (a hybrid's other blocks are passed over).
 
     Edits of lower blocks are in that state; those of the block itself act on what leaves its
     softmax and leave the weights as they are, also where they leave out the whole block. `error` is
@@ -73,12 +79,19 @@ def opened(model: Model, trace: Trace, blocks: Sequence[int]) -> Iterator[Opened
     architecture = _of_copies(model.architecture, copies)
     operations = model._resolved(trace.edits, trace.token_ids, len(trace.token_ids))
     inputs = inputs_of(network, architecture, trace.token_ids)
-    for block in blocks:
+    any_has = blocks is not None
+    for block in range(model.n_layers) if blocks is None else blocks:
         made = [
             replace(o, edit=replace(o.edit, block=0)) for o in operations if o.edit.block == block
         ]
         heard = Recorder(_only(architecture, block), made)
-        seen = _run(model, architecture, block, inputs[block], trace, heard, found)
+        try:
+            seen = _run(model, architecture, block, inputs[block], trace, heard, found)
+        except Unweighted:
+            if blocks is not None:
+                raise
+            continue
+        any_has = True
         error = _error(trace, block, heard)
         if not error <= model.check.agreement:
             raise ModelError(
@@ -86,6 +99,11 @@ def opened(model: Model, trace: Trace, blocks: Sequence[int]) -> Iterator[Opened
                 f"than in the whole run ({error:.1g} of its size), so its attention is not shown."
             )
         yield replace(seen, error=error)
+    if not any_has:
+        raise Unweighted(
+            f"No block of this {model.family} model has attention weights to show; all other pages "
+            "work."
+        )
 
 
 def _run(
@@ -125,7 +143,7 @@ def _run(
         for handle in handles:
             handle.remove()
     if len(found) != 1 or found[0][0].ndim != 4:
-        raise ModelError(
+        raise Unweighted(
             f"Block {block} of this {model.family} model has no attention weights to show; "
             "blocks that have, and all other pages, work."
         )
@@ -136,7 +154,7 @@ def _run(
             f"What the heads of this {model.family} model weigh tokens by is no softmax over those "
             "before them, so it is not shown as attention; all other pages work."
         )
-    return Opened(weights, _handed_on(weights, values, given), 0.0)
+    return Opened(block, weights, _handed_on(weights, values, given), 0.0)
 
 
 def _handed_on(weights: Tensor, values: Tensor | None, given: Sequence[Tensor]) -> Tensor | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FEW = 1  # cotangents: by one graph of the whole network, which runs forward once
 ROWS = 16  # cotangents that go through a block together
 _BYTES = 256 * 2**20  # that the gradients of some cotangents may take
 _TAILS, _WHOLES, _ONE_GRAPH = range(3)  # ways, from fast to slow
@@ -52,13 +53,15 @@ def pulled_back(
     for row in rows:
         require_length(row, skip)
     ids = [row[:-1] for row in rows]
-    way = _way(model)
+    few = len(cotangents) <= _FEW and vars(model).get("drawn") is None
+    way = _ONE_GRAPH if few else _way(model)
     if way < _ONE_GRAPH:
         return _by_blocks(model, _captured(model, ids), cotangents, skip, progress, way)
     found = []
     for i, row in enumerate(ids):
         found.append(_by_one_graph(model, row, cotangents, skip))
         progress((i + 1) / len(ids))
+        step_aside()
     return torch.stack(found)
 
 
@@ -68,8 +71,9 @@ def require_length(row: Tensor, skip: int) -> None:
         raise InputError("The number of positions to skip is 0 or more.")
     if len(row) < skip + 2:
         raise InputError(
-            f"A text has {len(row)} tokens, and since the first {skip} and the last one are left "
-            f"out, at least {skip + 2} are needed; use longer texts or skip fewer."
+            f"A text has {len(row)} token{'s' * (len(row) != 1)}, and since the first {skip} and "
+            f"the last one are left out, at least {skip + 2} are needed; use longer texts or skip "
+            "fewer."
         )
 
 

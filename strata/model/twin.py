@@ -10,6 +10,7 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -112,9 +113,10 @@ def random_twin(model: Any, seed: int = 0) -> Any:
     not measured anew: they are about the form, which is the same. For one thread. InputError for a
     seed that is no whole number of 31 bits.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _SEEDS:
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < _SEEDS:
         raise InputError(f"A seed is a whole number from 0 to {_SEEDS - 1:,}, not {seed!r}.")
-    network = _skeleton(model._network)
+    seed, network = int(seed), _skeleton(model._network)
     twin = copy.copy(model)
     twin.name = f"{model.name}, random blocks {seed}"
     twin._network = network

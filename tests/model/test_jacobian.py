@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,6 +224,19 @@ def test_files_that_are_no_lens_are_refused(tmp_path: Path) -> None:
             Lens.load(strange)
 
 
+def test_what_is_no_lens_and_no_file_is_told_so(tiny: Tiny, tmp_path: Path) -> None:
+    made = fit(tiny("llama"), TEXTS[:1], 2)
+    for path in (tmp_path, tmp_path / "none" / "lens", "", None, 5):
+        with pytest.raises(InputError, match="cannot be written to"):
+            made.save(path)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="There is no file"):
+            Lens.load(path)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="merged with another one"):
+        made.merged(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="finite numbers"):
+        replace(made, matrices=made.matrices * math.nan)
+
+
 def test_texts_that_cannot_be_used_are_refused(tiny: Tiny) -> None:
     model = tiny("llama")
     with pytest.raises(InputError, match="at least one text"):
@@ -230,6 +245,12 @@ def test_texts_that_cannot_be_used_are_refused(tiny: Tiny) -> None:
         fit(model, ["The cat sat."])
     with pytest.raises(InputError, match="at least 18 are needed"):
         fit(model, TEXTS, 16, 17)
-    with pytest.raises(InputError, match="0 or more"):
-        fit(model, TEXTS, -1)
+    for skip in (-1, 1.5, None, True):
+        with pytest.raises(InputError, match="“skip” is a whole number, 0 or more"):
+            fit(model, TEXTS, skip)  # type: ignore[arg-type]
+    for most in (0, -5, None, 2.5):
+        with pytest.raises(InputError, match="“max_tokens” is a whole number, 1 or more"):
+            fit(model, TEXTS, 2, most)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Give texts in a list"):
+        fit(model, TEXTS[0])
     assert fit(model, TEXTS, 0, 2).n_positions == 3

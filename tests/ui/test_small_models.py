@@ -31,8 +31,9 @@ PROMPT = "the cat sat on a mat ."
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The pages' engine knows three models: `small`; `scan`, which has no attention; and `mixed`,
-    whose attention stands beside a scan, so that its heads do not add up."""
+    """The pages' engine knows four models: `small`; `scan`, which has no attention; `mixed`, whose
+    attention stands beside a scan, so that its heads do not add up; and `linear`, whose even blocks
+    have heads that weigh no tokens."""
     folder = tmp_path_factory.mktemp("models")
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="."))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -41,6 +42,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "small": build("llama", num_hidden_layers=1, vocab_size=len(WORDS)),
         "scan": families.build("mamba"),
         "mixed": families.build("falcon_h1"),
+        "linear": families.build("bailing_hybrid"),
     }
     listed = folder / "models.toml"
     with listed.open("w") as file:
@@ -171,6 +173,19 @@ def test_heads_that_do_not_add_up_are_read_and_changed_all_the_same(small: None)
         said = " ".join(each.value for each in app.text)
         assert told in said
         assert "By its own write alone" not in said
+
+
+def test_a_block_without_weights_says_which_have_them(small: None) -> None:
+    own = {"which": "own", "block": 0, "head": 1}
+    for view, chosen in (("Who reads whom", own), ("Who reads whom", {}), ("The sink", own)):
+        arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view, **chosen}, "linear")
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert not app.exception, app.exception[0].message
+        told = view == "Who reads whom" and bool(chosen)
+        assert bool(app.get("vega_lite_chart")) is not told
+        texts = " ".join(each.value for each in app.text)
+        assert ("Block 0 mixes its tokens without" in texts) is told
+        assert ("Blocks 1 and 3 have them: choose one of them." in texts) is told
 
 
 def empty(chart: Any) -> bool:

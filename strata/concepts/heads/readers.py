@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from strata.concepts import costs
-from strata.concepts.heads.tables import check_block, with_heads, writes
+from strata.concepts.heads.tables import check_block, writes
 from strata.concepts.run import check_count, check_position
 from strata.concepts.sinks import sinks
 from strata.concepts.target import TargetId
@@ -31,7 +31,7 @@ def read_and_written(
     model: Model, trace: Trace, target_id: TargetId, position: int
 ) -> pd.DataFrame:
     """What each head reads at one position, beside what it writes there: block, head, sink_share,
-    key, token, weight, same, logit, norm; a row a head.
+    key, token, weight, same, logit, norm; a row a head that has attention weights.
 
     `sink_share` is the part of its attention that goes to attention sinks (0 where the prompt has
     none); `key` and `token` are the position, sinks left out, that gets most of it, and `weight`
@@ -45,8 +45,8 @@ def read_and_written(
     out = torch.zeros(position + 1, dtype=torch.bool)
     out[[each for each in sinks(trace)["position"] if each <= position]] = True
     rows, shares = [], []
-    blocks = with_heads(model)
-    for block, seen in zip(blocks, opened(model, trace, blocks), strict=True):
+    known_of = set(written["block"])
+    for seen in (each for each in opened(model, trace) if each.block in known_of):
         at = seen.weights[:, position, : position + 1]  # (H, t)
         shares.append(at)
         others = at.masked_fill(out, -1.0)
@@ -54,10 +54,10 @@ def read_and_written(
         for head, (sunk, most, best) in enumerate(
             zip(at[:, out].sum(dim=-1).tolist(), weight.tolist(), key.tolist(), strict=True)
         ):
-            known = most >= 0
-            token = trace.tokens[best] if known else None
-            row = block, head, sunk, best if known else None, token, most if known else math.nan
-            rows.append(row)
+            read = (None, None, math.nan)
+            if most >= 0:
+                read = best, trace.tokens[best], most
+            rows.append((seen.block, head, sunk, *read))
     columns = ["block", "head", "sink_share", "key", "token", "weight"]
     frame = pd.DataFrame(rows, columns=columns).astype({"key": "Int64"}).assign(same=math.nan)
     frame = frame.merge(written, on=["block", "head"], validate="one_to_one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.concepts import costs, quick
-from strata.concepts.run import check_position, identities
+from strata.concepts import costs
+from strata.concepts.run import check_position, check_run, identities
 from strata.concepts.sinks import sinks
 from strata.concepts.target import Against, TargetId, check_against, check_target, less
 from strata.errors import InputError, ModelError
@@ -52,6 +53,7 @@ def pattern(
     InputError for a block, head or position that does not exist; ModelError for a block without
     attention weights, or one that gives something else by itself than in the run.
     """
+    check_run(model, trace)
     [seen] = opened(model, trace, [check_block(model, block)])
     weights = seen.weights.double()  # (H, T, T)
     n_heads, n_tokens, _ = weights.shape
@@ -147,28 +149,28 @@ def sink_share(model: Model, trace: Trace, positions: Sequence[int] | None = Non
     values than weigh them, or where what heads write does not add up. A head that reads a sink and
     writes little from it does nothing there: Xiao et al. 2023, Gu et al. 2024.
 
-    No rows without a sink, or without a query behind it. InputError for a position that does not
-    exist; ModelError where no block has attention weights.
+    Blocks without attention weights have no rows; nor has any without a sink, or without a query
+    behind it. InputError for a position that does not exist; ModelError where no block has weights.
     """
+    check_run(model, trace)
     given = sinks(trace)["position"].tolist() if positions is None else positions
     at = sorted({check_position(trace, each) for each in given})
     queries = [q for q in range(len(trace.tokens)) if at and q > at[0] and q not in at]
     rows: list[tuple[float, ...]] = []
-    blocks = with_heads(model) if queries else []
-    for block, seen in zip(blocks, opened(model, trace, blocks), strict=True):
+    for seen in opened(model, trace) if queries else ():
         weights = seen.weights[:, queries]  # (H, Q, T)
         shares = weights[..., at].sum(dim=-1).mean(dim=-1).tolist()  # (H,)
         nowhere = seen.nowhere[:, queries].mean(dim=-1).tolist()
-        norms = _norms(model, block, seen, at, queries)
+        norms = _norms(model, seen, at, queries)
         for head, (share, none, both) in enumerate(zip(shares, nowhere, norms, strict=True)):
-            rows.append((block, head, share, none, *both))
+            rows.append((seen.block, head, share, none, *both))
     numbers = ["share", "nowhere", "from_sinks", "from_others"]
     types = {"block": "int64", "head": "int64"} | dict.fromkeys(numbers, "float64")
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def _norms(
-    model: Model, block: int, seen: Opened, at: Sequence[int], queries: Sequence[int]
+    model: Model, seen: Opened, at: Sequence[int], queries: Sequence[int]
 ) -> list[tuple[float, float]]:
     """Of each head the mean norms of what it writes from the sinks and from all others."""
     n_heads = len(seen.weights)
@@ -178,9 +180,9 @@ def _norms(
     whole = seen.weights[:, queries] @ seen.values  # (H, Q, W)
     there = seen.weights[:, queries][..., at] @ seen.values[:, at]
     try:
-        bare = projected(model, block)
+        bare = projected(model, seen.block)
         output = sum(whole[h] @ bare.matrix[h] for h in range(n_heads)) + bare.own_bias  # (Q, D)
-        how = projected(model, block, output)
+        how = projected(model, seen.block, output)
     except ModelError:
         return missing
 
@@ -193,15 +195,21 @@ def _norms(
 # -- what there is, and whether it is right ------------------------------------------------------
 
 
-@quick
-def shape(model: Model) -> pd.DataFrame:
-    """Which blocks have heads, and how many: block, heads; 0 where a block has another token mixer
-    or where its heads are not known."""
-    known = set(with_heads(model, least=0))
-    heads = [
-        projection(model.architecture, b)[1] if b in known else 0 for b in range(model.n_layers)
-    ]
-    return pd.DataFrame({"block": range(model.n_layers), "heads": heads})
+@costs(lambda n_tokens, n_layers, params: 2 * n_tokens)
+def shape(model: Model, trace: Trace) -> pd.DataFrame:
+    """Which blocks have heads, and how many: block, heads, weighted; 0 where a block has another
+    token mixer, or heads that are neither told apart nor seen. `weighted`: whether these weigh
+    tokens, so that `pattern` shows whom they read."""
+    heads = [0] * model.n_layers
+    for block in range(model.n_layers):
+        with suppress(ModelError):
+            heads[block] = projection(model.architecture, block)[1]
+    weighted = [False] * model.n_layers
+    with suppress(ModelError):
+        for seen in opened(model, trace):
+            heads[seen.block], weighted[seen.block] = len(seen.weights), True
+    blocks = range(model.n_layers)
+    return pd.DataFrame({"block": blocks, "heads": heads, "weighted": weighted})
 
 
 @costs(lambda n_tokens, n_layers, params: 2 * n_tokens)
@@ -222,7 +230,7 @@ def proof(model: Model, trace: Trace, position: int) -> pd.DataFrame:
     except ModelError:
         pass
     try:
-        worst = max(seen.error for seen in opened(model, trace, with_heads(model)))
+        worst = max(seen.error for seen in opened(model, trace))
         rows.append(("alone", worst, model.check.agreement))
     except ModelError:
         pass
@@ -245,20 +253,6 @@ def check_block(model: Model, block: int) -> int:
     return number
 
 
-def with_heads(model: Model, least: int = 1) -> list[int]:
-    """The blocks whose heads are known; ModelError if there are fewer than `least`."""
-    found, refusal = [], None
-    for block in range(model.n_layers):
-        try:
-            projection(model.architecture, block)
-            found.append(block)
-        except ModelError as error:
-            refusal = error
-    if refusal is not None and len(found) < least:
-        raise refusal
-    return found
-
-
 def check_head(head: int, n_heads: int) -> int:
     try:
         number = operator.index(head)
@@ -275,6 +269,7 @@ class _Reader:
     def __init__(
         self, model: Model, trace: Trace, target: TargetId, position: int, against: Against
     ) -> None:
+        check_run(model, trace)
         self.position = check_position(trace, position)
         target = check_target(target, model.d_vocab)
         against = check_against(model, target, against)

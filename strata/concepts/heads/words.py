@@ -30,6 +30,7 @@ SMALL = (
 )
 _ALIKE = 0.01  # nats: a smaller change of a log-probability is called none
 _NAMED = 3  # sinks that a sentence names
+_LISTED = 12  # blocks that it does
 NO_SINKS = "No token of this prompt is an attention sink, so no head's attention goes to one."
 NOBODY_BEHIND = (
     "No token stands behind the attention sinks of this prompt, so nobody can read them."
@@ -72,6 +73,19 @@ def pattern_reading(
     if sinks > float(best["weight"]):
         return f"{said} {named} most, with {_percent(sinks)} of its attention; then {most}."
     return f"{said} most of all {most}; {_percent(sinks)} goes to {named}."
+
+
+def unweighted(block: int, others: Sequence[int]) -> str:
+    """Why a block has no pattern, and which have."""
+    n_more = len(others) - _LISTED
+    more = [f"{n_more:,} more"] if n_more > 0 else []
+    some = listed([*map(str, others[:_LISTED]), *more])
+    have, one = ("Blocks", "one of them") if len(others) > 1 else ("Block", "it")
+    has = "have" if len(others) > 1 else "has"
+    return (
+        f"Block {block} mixes its tokens without attention weights, so there is nobody who reads "
+        f"here. {have} {some} {has} them: choose {one}."
+    )
 
 
 def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from strata.concepts import apart, costs
 from strata.concepts.reading import frozen_at_the_end
-from strata.concepts.run import check_count
+from strata.concepts.run import check_count, check_run
 from strata.concepts.target import TargetId, check_target, target_token
 from strata.corpus.passages import fitting, passages
-from strata.errors import InputError, ModelError
+from strata.errors import ModelError
 from strata.model.frozen_norm import FrozenNorm
-from strata.model.jacobian import MAX_TOKENS, SKIP, Progress
+from strata.model.jacobian import MAX_TOKENS, SKIP, Progress, several
 from strata.model.pullback import pulled_back
 from strata.trace import Trace
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_PASSAGES = 50
 _CONFIDENCE = 0.95
-_TOGETHER = 5  # texts of a random twin, whose blocks are drawn anew for each group
+_TOGETHER = 8  # texts of a random twin, whose blocks are drawn anew for each group
 _KEPT = 64 * 2**20  # bytes of vectors of each model
 
 _vectors: WeakKeyDictionary[Model, OrderedDict[Any, Tensor]] = WeakKeyDictionary()
@@ -67,9 +67,7 @@ def beams(
     """`beam` of the first text, of the first two, and so on: each as soon as it is known. Of a
     random twin several texts are added at a time."""
     scorer = Scorer(model, trace, target)
-    if not texts:
-        raise InputError("A beam needs at least one text.")
-    rows = [model.encode(text)[:MAX_TOKENS] for text in texts]
+    rows = [model.encode(text)[:MAX_TOKENS] for text in several(texts)]
     found: list[Tensor] = []
     at_once = _TOGETHER if vars(model).get("drawn") is not None else 1
     for i in range(0, len(rows), at_once):
@@ -120,6 +118,7 @@ class Scorer:
     """One word, one run: vectors of texts as scores of the run's states."""
 
     def __init__(self, model: Model, trace: Trace, target: TargetId | str) -> None:
+        check_run(model, trace)
         self.model, self.trace = model, trace
         self.target = (
             target_token(model, target)

@@ -199,8 +199,10 @@ def reading(model: Model, trace: Trace, lens: Lens | None = None) -> Reading:
         lens = fitted(model)
         if lens is None:
             raise ModelError(_missing(model))
-    else:
+    elif isinstance(lens, Lens):
         lens.require(model)
+    else:
+        raise InputError(f"A lens is what “jacobian_lens.fit” gives, not {lens!r:.40}.")
     with torch.inference_mode():
         return replace(plain, states=lens.transported(plain.states))
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from strata.concepts.reading import frozen_at_the_end
-from strata.concepts.run import check_position
+from strata.concepts.run import check_position, check_run
 from strata.concepts.target import (
     Against,
     TargetId,
@@ -50,6 +50,7 @@ def attribution(
     InputError for a bad token or position, a token against itself, a pair against a third token,
     or a run whose stream was scaled; ModelError where the writes of this model are refused.
     """
+    check_run(model, trace)
     position, target_id = check_position(trace, position), check_target(target_id, model.d_vocab)
     against = check_against(model, target_id, against)
     added = parts_of(trace)[:, position].to(model.device)  # (2L + 1, D)

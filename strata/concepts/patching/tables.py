@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from strata.concepts.run import check_position
+from strata.concepts.run import check_position, check_run
 from strata.concepts.target import check_token
 from strata.errors import InputError, ModelError
 from strata.model.head_slices import projection
@@ -196,24 +196,17 @@ def check_runs(
     model.require_part(part)
     if model.lens_refusal:
         raise ModelError(model.lens_refusal)
+    for run in (trace, source):
+        check_run(model, run)
     if len(trace.tokens) != len(source.tokens):
         raise InputError(
             "Patching puts position on position, so both prompts need the same number of tokens: "
             f"these have {len(trace.tokens)} and {len(source.tokens)}."
         )
-    if (
-        not trace.hidden.shape
-        == source.hidden.shape
-        == (
-            model.n_layers + 1,
-            len(trace.tokens),
-            model.d_model,
-        )
-    ):
-        raise InputError("Both runs must be of this model.")
     if trace.edits:
         raise InputError("Patching starts from a clean run, and this one was edited.")
-    given = list(target) if isinstance(target, (Sequence, np.ndarray, Tensor)) else [target]
+    several = isinstance(target, (Sequence, np.ndarray, Tensor)) and getattr(target, "ndim", 1)
+    given = list(target) if several else [target]
     ids = tuple(check_token(each, model.d_vocab) for each in given)
     if len(ids) not in (1, 2):
         raise InputError("A target is one token, or a pair of tokens.")
@@ -229,9 +222,13 @@ def cell_of(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tupl
         layer, position = cell
     except (TypeError, ValueError):
         raise InputError(f"A cell is a layer and a position, not {cell!r}.") from None
-    if type(layer) is not int or not low <= layer <= model.n_layers:
+    if (
+        isinstance(layer, bool)
+        or not isinstance(layer, (int, np.integer))
+        or not low <= layer <= model.n_layers
+    ):
         raise InputError(f"Layer {layer!r} does not exist: layers are {low} to {model.n_layers}.")
-    return Place(layer, part), check_position(trace, position)
+    return Place(int(layer), part), check_position(trace, position)
 
 
 def rectangle(matters: NDArray[np.bool_]) -> tuple[list[int], list[int]]:

@@ -53,7 +53,7 @@ def room(height: int, key: str) -> DeltaGenerator:
 
 def leads() -> DeltaGenerator:
     """A place for what a view is about, once a page: on a phone it comes before the controls that
-    stand in a container of the key "edit" or "head_edit"."""
+    stand in a container of the key "edit"."""
     return st.container(key="leads")
 
 

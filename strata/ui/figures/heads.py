@@ -65,6 +65,16 @@ class Seen:
         """`heads.read_and_written`. StrataError where this family's heads cannot be told."""
         return self.page.ask("heads.read_and_written", **self.asked)
 
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """`heads.shape`."""
+        return self.page.ask("heads.shape")
+
+    @property
+    def weighted(self) -> list[int]:
+        """The blocks whose attention has weights to show."""
+        return [int(each) for each in self.blocks.loc[self.blocks["weighted"], "block"]]
+
     @property
     def is_written(self) -> bool:
         """Whether what this family's heads write can be told."""
@@ -78,7 +88,7 @@ def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) 
     """One row of controls, and below it two sliders where a head is chosen by hand. The address
     keeps all of them. `at_the_end`: no token is chosen, since it is about the last one. On a phone
     they stand below the figure: layout.css."""
-    with place, st.container(key="head_edit"):
+    with place, st.container(key="edit"):
         widths = [3, 9] if at_the_end else [3, 5, 4]
         follow, which, *where = st.columns(widths, gap="medium", vertical_alignment="bottom")
         box = follow.popover("Target", icon=":material/target:", width="stretch").container()
@@ -86,8 +96,7 @@ def choose_head(page: Page, place: DeltaGenerator, *, at_the_end: bool = False) 
         position = page.n_tokens - 1
         if not at_the_end:
             position = position_slider(page, "Token that reads, at position", "at", where[0])
-        seen = Seen(page, target, position, page.n_layers // 2, 0)
-        block, head = _usual(seen, which)
+        block, head = _usual(Seen(page, target, position, 0, 0), which)
     return Seen(page, target, position, block, head)
 
 
@@ -96,7 +105,8 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
     try:
         frame = seen.all_heads
     except StrataError:  # its figure says why; a head can be chosen all the same
-        return _by_hand(seen, seen.block, seen.head, place)
+        some = seen.weighted or list(range(seen.page.n_layers))
+        return _by_hand(seen, some[len(some) // 2], 0, place)
     top = frame.loc[frame["logit"].idxmax()]
     which = one_of(place, "Attention head", WHICH, key="which")
     if which == "idle":
@@ -114,7 +124,7 @@ def _by_hand(seen: Seen, block: int, head: int, place: DeltaGenerator) -> tuple[
     """Two sliders, at first at a block and a head."""
     one, other = place.columns(2, gap="medium")
     block = bounded_slider("Block", 0, seen.page.n_layers - 1, block, "block", one, brought=True)
-    n_heads = max(1, int(seen.page.ask("heads.shape")["heads"][block]))
+    n_heads = max(1, int(seen.blocks["heads"][block]))
     head = min(head, n_heads - 1)  # of another block
     return block, bounded_slider(
         "Attention head", 0, n_heads - 1, head, "head", other, brought=True
@@ -136,9 +146,15 @@ def _pick_reader(mark: dict[str, Any]) -> None:
 def draw_pattern(seen: Seen) -> Drawn:
     """One head's pattern, large, and the others of its block, small."""
     page = seen.page
+    try:
+        pattern = page.ask("heads.pattern", block=seen.block, head=seen.head)
+    except StrataError:
+        if not seen.weighted or seen.block in seen.weighted:
+            raise
+        say("note", words.unweighted(seen.block, seen.weighted), "unweighted")
+        return {}, {}
     figure, side = st.columns([5, 3], gap="medium")
     without = side.toggle("Without the attention sinks", key="no_sink", bind="query-params")
-    pattern = page.ask("heads.pattern", block=seen.block, head=seen.head)
     read = pattern["key"].between(0, pattern["query"])  # nobody reads what follows
     pattern = pattern[read].reset_index(drop=True)
     row = pattern[pattern["query"] == seen.position]

@@ -12,14 +12,22 @@ from strata.charts import by_layer, contexts
 from strata.concepts.logit_lens import words
 from strata.corpus.passages import passages
 from strata.display.tokens import display_sampled
+from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, reading
 from strata.ui.anatomy.style import say
+from strata.ui.server.resources import engine
 
 SAMPLE = {"n": 2_000, "compact": True}  # the positions that the Gaussian baseline reads at first
 K = 5
 Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
+
+
+def read_ahead(page: Page) -> None:
+    """Have the passages read while nobody asks for anything, so that they are there for the tab."""
+    job = Job(view="corpus.about", model=page.model, prompt=page.prompt, sample=dict(SAMPLE))
+    engine().ahead(job)
 
 
 def draw_nearest(page: Page, layer: int, position: int) -> Found:

@@ -60,7 +60,7 @@ def test_patterns_are_transformers_own(
 ) -> None:
     model = tiny(name)
     trace = model.capture(PROMPT)
-    heads, n_tokens = shape(model).set_index("block")["heads"], len(trace.tokens)
+    heads, n_tokens = shape(model, trace).set_index("block")["heads"], len(trace.tokens)
     wanted = plain(name).attentions(trace.token_ids)
     assert set(heads[heads > 0].index) == set(wanted)
     for block, weights in wanted.items():
@@ -185,6 +185,9 @@ def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
         (lambda: pattern(model, trace, 0, 4), "Head 4 does not exist: heads are 0 to 3"),
         (lambda: pattern(model, trace, 0, "all"), "head must be a whole number"),
         (lambda: pattern(model, trace, 0, without=[99]), "Position 99 does not exist"),
+        (lambda: pattern(model, None, 0), "A run is what “model.capture” gives, not None"),
+        (lambda: sink_share(model, "The cat"), "gives, not 'The cat'"),
+        (lambda: writes(model, tiny("gemma2").capture(PROMPT), 3, 0), "of another model"),
         (lambda: writes(model, trace, 999, 0), "Token 999 does not exist"),
         (lambda: writes(model, trace, 3, 99), "Position 99 does not exist"),
         (lambda: writes(model, trace, 3, 0, 3), "against itself"),

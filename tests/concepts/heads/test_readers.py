@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from strata.concepts.heads import writes
+from strata.concepts.heads import pattern, shape, sink_share, writes
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written, small
 from strata.concepts.heads.script import modules, script
@@ -62,6 +62,28 @@ def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, attention: Tenso
         assert np.allclose(frame["logit"], own["logit"])
         key = best.indices.flatten()[int(own["logit"].argmax())]
         assert np.allclose(frame["same"], at[..., key].flatten(), atol=1e-5)
+
+
+def test_a_hybrids_blocks_without_weights_are_passed_over() -> None:
+    model = load(build("bailing_hybrid"))
+    trace = model.capture(TEXT)
+    found = shape(model, trace)
+    assert found["heads"].tolist() == [4] * 4
+    assert found["weighted"].tolist() == [False, True, False, True]
+    frame = read_and_written(model, trace, TARGET, 2)
+    shares = sink_share(model, trace, [0])
+    for rows in (frame, shares):
+        assert rows["block"].tolist() == [1] * 4 + [3] * 4
+    own = writes(model, trace, TARGET, 2, against="mean").set_index("block")["logit"]
+    assert np.allclose(frame["logit"], own.loc[[1, 3]])
+    for block in (1, 3):
+        seen = pattern(model, trace, block)
+        at = seen[seen["query"] == 2].pivot(index="head", columns="key", values="weight")
+        mine = frame[frame["block"] == block]
+        assert np.allclose(mine["weight"], at.max(axis=1))
+        assert mine["key"].tolist() == at.idxmax(axis=1).tolist()
+        first = seen[(seen["key"] == 0) & (seen["query"] > 0)].groupby("head")["weight"].mean()
+        assert np.allclose(shares.loc[shares["block"] == block, "share"], first)
 
 
 def test_sinks_are_left_out_and_told(

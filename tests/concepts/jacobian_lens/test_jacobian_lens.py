@@ -311,6 +311,7 @@ def test_beams_come_passage_by_passage_and_are_kept(
     assert (frame["n"] == 2).all()
     assert told == [0.5, 1.0]
     assert calls == [1] * 5
+    monkeypatch.setattr(in_beams, "_TOGETHER", 5)
     twin_frame = in_beams.passage_beam(model, trace, 13, 6, random_blocks=3)
     assert calls[5:] == [5, 1]
     twin = model.random_twin(3)
@@ -319,6 +320,23 @@ def test_beams_come_passage_by_passage_and_are_kept(
     assert np.allclose(twin_frame["score"], again["score"])
     assert calls[5:] == [5, 1]
     assert not np.allclose(twin_frame["score"][30:], frame["score"][30:])
+
+
+def test_what_is_no_run_no_lens_and_no_text_is_told_so(tiny: Tiny) -> None:
+    model, other = tiny("llama"), tiny("gemma2").capture(PROMPT)
+    trace = model.capture(PROMPT)
+    fitted = jacobian_lens.fit(model, TEXTS[:1], 2)
+    for run, said in ((None, "not None"), ("The cat", "not 'The cat'"), (other, "another model")):
+        with pytest.raises(InputError, match=said):
+            jacobian_lens.lens(model, run, fitted)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=said):
+            jacobian_lens.beam(model, run, 13, TEXTS)  # type: ignore[arg-type]
+    for strange in (5, fitted.matrices):
+        with pytest.raises(InputError, match=r"A lens is what .* gives"):
+            jacobian_lens.lens(model, trace, strange)  # type: ignore[arg-type]
+    for texts in (TEXTS[0], None, 5):
+        with pytest.raises(InputError, match="Give texts in a list"):
+            jacobian_lens.beam(model, trace, 13, texts)  # type: ignore[arg-type]
 
 
 def test_words_and_texts_that_cannot_be_used(tiny: Tiny) -> None:

@@ -256,8 +256,10 @@ def test_two_cells_together(tiny: Callable[[str], Model], twin: Callable[[str], 
     assert list(row.index) == ["unpatched", "source", "first", "second", "both"]
     swapped = pair(model, trace, source, [7, 11], second, first).iloc[0]
     assert swapped["both"] == pytest.approx(row["both"], abs=1e-5)
+    for same in ((np.int64(1), np.int64(3)), [1, 3]):
+        assert pair(model, trace, source, torch.tensor([7, 11]), same, second).iloc[0].equals(row)
     with pytest.raises(InputError, match="two different cells"):
-        pair(model, trace, source, 7, first, first)
+        pair(model, trace, source, torch.tensor(7), first, first)
     with pytest.raises(InputError, match="Layer 5 does not exist"):
         pair(model, trace, source, 7, first, (5, 1))
     with pytest.raises(InputError, match="Position 9 does not exist"):
@@ -277,7 +279,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tiny: Callable[[str], Model]
         (trace, source, 300, "stream", "Token 300 does not exist"),
         (trace, source, 7, "head", "stream, attn or mlp"),
         (edited, model.capture("The cat sat"), 7, "stream", "starts from a clean run"),
-        (trace, traces(tiny("gemma2"))[0], 7, "stream", "must be of this model"),
+        (trace, traces(tiny("gemma2"))[0], 7, "stream", "This run is of another model"),
+        (trace, "The cat", 7, "stream", "A run is what “model.capture” gives, not 'The cat'"),
     ]
     for one, two, target, part, said in cases:
         for asked in (patch_map, attribution_map):
