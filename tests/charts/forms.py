@@ -62,6 +62,13 @@ def by_layer() -> Chart:
     return charts.by_layer(frame, "Norm by layer", "Norm")
 
 
+def lines(*, log: bool = False) -> Chart:
+    frame = pd.DataFrame({"layer": [0, 1, 2] * 2, "name": ["text"] * 3 + ["chance"] * 3})
+    frame["value"] = [1.0, 2.5, 400.0, 2.0, float("nan"), 3.0]
+    x = ("layer", "Dimension of the noise") if log else ("layer", "")
+    return charts.lines(frame, "Two", "Dimension", READING, x=x, log=log, muted=["chance"])
+
+
 def heatmap(*, log: bool = False) -> Chart:
     rows = [(label, p, layer) for layer in range(3) for p, label in enumerate(LABELS)]
     frame = pd.DataFrame(rows, columns=["label", "position", "layer"])
@@ -189,6 +196,8 @@ FORMS = {
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "by_layer": by_layer,
+    "lines": lines,
+    "lines, log": lambda: lines(log=True),
     "contexts": contexts,
     "heatmap": heatmap,
     "heatmap, log": lambda: heatmap(log=True),

@@ -30,6 +30,7 @@ VIEWS = [
     ("logit_lens", {"view": "Nearest states"}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
+    ("gaussian_baseline", {"view": "Intrinsic dimension"}),
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(
