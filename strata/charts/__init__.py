@@ -32,7 +32,7 @@ from strata.charts.funnel import funnel
 from strata.charts.laminar import Axes, laminar_axes, laminar_profile
 from strata.charts.matrix import heatmap
 from strata.charts.path import paths
-from strata.charts.point import before_and_after, strip
+from strata.charts.point import before_and_after, scatter, strip
 from strata.charts.tally import tally
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "outliers",
     "paths",
     "quantile_quantile",
+    "scatter",
     "strip",
     "tally",
     "token_matrices",

@@ -57,6 +57,11 @@ def strip(*, symlog: bool = False) -> Chart:
     return charts.strip(frame, "Activations", READING, symlog=symlog)
 
 
+def scatter() -> Chart:
+    frame = pd.DataFrame({"label": LABELS, "x": [0.1, 2.0, 7.5], "y": [300.0, 20.0, 25.0]})
+    return charts.scatter(frame, "Paths and surprisal", "Surprisal (nats)", "Norm", READING)
+
+
 def by_layer() -> Chart:
     frame = pd.DataFrame({"layer": [0, 1, 2], "value": [1.0, 2.5, 24_000.0]})
     return charts.by_layer(frame, "Norm by layer", "Norm")
@@ -195,6 +200,7 @@ FORMS = {
     "tally, wall": lambda: tally(wall=True),
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
+    "scatter": scatter,
     "by_layer": by_layer,
     "lines": lines,
     "lines, log": lambda: lines(log=True),

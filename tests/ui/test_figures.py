@@ -30,14 +30,15 @@ VIEWS = [
     ("logit_lens", {"view": "Nearest states"}),
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
-    ("gaussian_baseline", {"view": "Intrinsic dimension"}),
+    ("gaussian_baseline", {"view": "Intrinsic dimension", "positions": 500}),
+    ("trajectories", {"view": "Shape"}),
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(
     r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|Cosine|cosine$|[Nn]orm\b|Variance|"
     r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank \(0 is best\)|standard deviations|"
     r"KS distance \(0 to 1\)|Attention weight"
-    r"|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"
+    r"|degrees|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"
 )
 # How much there is of what a figure's rows name: of less than that a note must tell.
 WHOLE = {"position": 7, "path": 7, "pairs": 7, "dim": 32, "token_id": len(WORDS), "observed": 2_000}

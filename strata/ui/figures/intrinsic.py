@@ -13,7 +13,7 @@ from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sampled_states import NOUNS, States
 from strata.ui.figures.texts import SampledPage
 
-_AXIS = "Dimensions (logarithmic)"
+_AXIS, _LOG = "Dimensions", "Dimensions (logarithmic)"
 _SCALES = {"at_2": "2 neighbours", "at_4": "4 neighbours", "at_8": "8 neighbours"}
 _LINEAR = {
     "twonn": "TwoNN",
@@ -34,6 +34,24 @@ def draw_dimensions(page: SampledPage, chosen: States) -> dict[str, pd.DataFrame
         return tables
     note = words.equal_note(frame, chosen.part, chosen.layer)
     rows = frame[frame["part"] == chosen.part]
+    top, below = st.columns(2, gap="medium"), st.columns(2, gap="medium")
+    with top[0]:
+        curve = frame[["layer", "part"]].assign(value=frame["twonn"])
+        title = "Intrinsic dimension by layer (TwoNN)"
+        draw(charts.by_part(curve, title, _AXIS, chosen.layer), "intrinsic", read=False)
+    with top[1]:
+        title = f"{NOUNS[chosen.part]}: beside linear measures"
+        chart = charts.lines(_long(rows, _LINEAR), title, _LOG, sentence, log=True)
+        draw(chart, "linear", read=False, note=note)
+    with below[0]:
+        title = f"{NOUNS[chosen.part]}: by scale"
+        chart = charts.lines(_long(rows, _SCALES), title, _AXIS, sentence)
+        draw(chart, "scales", read=False, note=note)
+    with below[1]:
+        _draw_bias(known)
+    reading(sentence)
+    reading(words.bias_reading(known), "_bias")
+    st.caption(words.INTRINSIC)
     asked = st.columns(len(NULLS) + 1, vertical_alignment="center")
     asked[0].markdown("Beside it: what would chance give?")
     picked = [
@@ -41,26 +59,8 @@ def draw_dimensions(page: SampledPage, chosen: States) -> dict[str, pd.DataFrame
         for null, place in zip(NULLS, asked[1:], strict=True)
         if place.toggle(null.capitalize(), key=f"null_{null[:6]}", help=words.NULLS[null])
     ]
-    top, below = st.columns(2, gap="medium"), st.columns(2, gap="medium")
-    with top[0]:
-        curve = frame[["layer", "part"]].assign(value=frame["twonn"])
-        title = "Intrinsic dimension by layer (TwoNN)"
-        draw(charts.by_part(curve, title, _AXIS, chosen.layer, log=True), "intrinsic", read=False)
-    with top[1]:
-        title = f"{NOUNS[chosen.part]}: beside linear measures"
-        chart = charts.lines(_long(rows, _LINEAR), title, _AXIS, sentence, log=True)
-        draw(chart, "linear", read=False, note=note)
-    with below[0]:
-        title = f"{NOUNS[chosen.part]}: by scale"
-        chart = charts.lines(_long(rows, _SCALES), title, _AXIS, sentence, log=True)
-        draw(chart, "scales", read=False, note=note)
-    with below[1]:
-        _draw_bias(known)
-    reading(sentence)
-    reading(words.bias_reading(known), "_bias")
     if picked:
         tables |= _beside(page, frame, picked, chosen)
-    st.caption(words.INTRINSIC)
     return tables
 
 
@@ -95,9 +95,7 @@ def _beside(
     lines["value"] = lines["twonn"]
     sentence = words.null_dimension_reading(frame, drawn, chosen.layer)
     title = "Residual stream: text beside chance (TwoNN)"
-    chart = charts.lines(
-        lines[["layer", "name", "value"]], title, _AXIS, sentence, log=True, muted=nulls
-    )
+    chart = charts.lines(lines[["layer", "name", "value"]], title, _AXIS, sentence, muted=nulls[:1])
     draw(chart, "chance", read=False)
     reading(sentence, "_chance")
     return {"chance": drawn}
