@@ -30,7 +30,7 @@ from strata.charts.curve import by_layer, lines
 from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
 from strata.charts.funnel import funnel
 from strata.charts.laminar import Axes, laminar_axes, laminar_profile
-from strata.charts.matrix import heatmap
+from strata.charts.matrix import heatmap, layer_pairs
 from strata.charts.path import paths
 from strata.charts.point import before_and_after, scatter, strip
 from strata.charts.tally import tally
@@ -55,6 +55,7 @@ __all__ = [
     "laminar_axes",
     "laminar_profile",
     "layer_matrices",
+    "layer_pairs",
     "lines",
     "outliers",
     "paths",
