@@ -11,7 +11,7 @@ from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, Chart, 
 from strata.charts.direct import names, with_names
 
 _APART = 0.1  # heights of the axis that the name of a line takes
-_LINES = (DEPTH[1], ACCENT, MUTED, "#2a9d8f")
+_LINES = (DEPTH[1], ACCENT, "#2a9d8f", "#b5489a", "#7557e0", "#9a9138")
 _DECADES = [1, 2, 3, 5, *(a * 10**b for b in (1, 2, 3, 4) for a in (1, 3))]
 
 _SHORT = "format(datum.value, abs(datum.value) < 1 ? '~g' : '~s')"  # 24k, but 0.2 and not 200m
@@ -55,6 +55,9 @@ def by_layer(frame: pd.DataFrame, title: str, noun: str) -> Chart:
     return Chart(frame, spec, f"From {first} to {final}.", 185 if len(noun) <= 12 else 205)
 
 
+_POWERS = [10.0**b for b in range(-6, 7)]
+
+
 def lines(
     frame: pd.DataFrame,
     title: str,
@@ -74,12 +77,15 @@ def lines(
     rows = frame.dropna(subset="value")
     column, called = x
     order = list(dict.fromkeys(rows["name"]))
+    rows = rows.assign(layer=rows[column])
     low, high = float(rows["value"].min()), float(rows["value"].max())
     low = low if log else min(low, 0.0)
     by = (np.log, np.exp) if log else None
-    ends = rows.assign(layer=rows[column])
-    rows = with_names(ends, "value", (low, high), apart=_APART, by=by)
+    last = rows.loc[rows.groupby("name")["layer"].idxmax()]  # where each line ends
+    named = with_names(last.assign(layer=0), "value", (low, high), apart=_APART, by=by)
+    rows = rows.assign(name_y=named["name_y"])
     coloured = [name for name in order if name not in muted]
+    ticks = _DECADES if low > 0.9 and high / low < 2_000 else _POWERS
     colours = {name: _LINES[i % len(_LINES)] for i, name in enumerate(coloured)}
     domain = {"domain": order, "range": [colours.get(name, MUTED) for name in order]}
     dashes = {"domain": order, "range": [[4, 3] if name in muted else [1, 0] for name in order]}
@@ -87,7 +93,7 @@ def lines(
         "field": "value",
         "type": "quantitative",
         "title": noun,
-        "axis": {"values": _DECADES, "format": "~s"} if log else {"tickCount": 4},
+        "axis": {"values": ticks, "format": "~s"} if log else {"tickCount": 4},
         "scale": {"type": "log", "nice": False} if log else {"zero": True},
     }
     colour: Spec = {"field": "name", "type": "nominal", "scale": domain, "legend": None}
@@ -120,6 +126,6 @@ def lines(
             "tooltip": told,
             **layer.get("encoding", {}),
         }
-    named = names("name", y, colour)
-    drawn += [{**each, "encoding": {"x": across, **each["encoding"]}} for each in named]
+    ends = names("name", y, colour)
+    drawn += [{**each, "encoding": {"x": across, **each["encoding"]}} for each in ends]
     return Chart(rows, {**BASE, "title": title, "layer": drawn}, reading, 280)

@@ -24,7 +24,8 @@ def debiased_cka(layers: list[Tensor]) -> Floats:
     with each other. Products of a state with itself are left out and the centring is corrected for
     it (Song et al. 2012), as Murphy et al. 2024 ask for: plain CKA (Kornblith et al. 2019) of
     unrelated states is far above 0 unless n is much larger than D. It may be below 0 by chance. At
-    least 4 states; NaN where all states of a layer are equal.
+    least 4 states; NaN where all states of a layer are equal. Known bias: it is decided by the few
+    directions in which states vary most, so that one giant number makes two layers alike.
     """
     found = torch.stack([_centred(layer.double()) for layer in layers])  # (layers, n * n)
     return _cosines(found)

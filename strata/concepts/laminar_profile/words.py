@@ -14,8 +14,8 @@ from strata.display.tokens import SPACE, fixed, listed
 _MAY_BREAK = "\u200a"  # a hair space: a line may be broken here, and nothing is hidden
 CKA = (
     "CKA compares the distances between states at one layer with those at another; it does not see "
-    "that a layer is turned or scaled as a whole. Any walk whose steps pile up gives bright blocks "
-    "along the diagonal, so they say little: look at what is left."
+    "that a layer is turned or scaled as a whole, and what varies most decides it. Any walk whose "
+    "steps pile up gives bright blocks along the diagonal: look at what is left."
 )
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
@@ -250,6 +250,6 @@ def cka_reading(frame: pd.DataFrame) -> str:
     return (
         f"How far apart two layers are gives {share:.0%} of the variance of their CKA by itself"
         f"{': ' if told else ''}{', and '.join(told)}. From one layer to the next CKA is least "
-        f"from layer {turn['layer_a']:.0f} to {turn['layer_b']:.0f}, {fixed(turn['cka'], 2)}. Without "
-        f"the correction it would be {fixed(over, 3)} larger on average."
+        f"from layer {turn['layer_a']:.0f} to {turn['layer_b']:.0f}, {fixed(turn['cka'], 2)}. "
+        f"Without the correction it would be {fixed(over, 3)} larger on average."
     )

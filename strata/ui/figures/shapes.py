@@ -45,8 +45,9 @@ def draw_shape(page: Page) -> dict[str, pd.DataFrame]:
     with left:
         _draw_angles(page, means, null, sentence)
     with right:
-        _draw_surprise(page, without_sinks(page, frame), chosen)
+        surprise = _draw_surprise(page, without_sinks(page, frame), chosen)
     reading(sentence)
+    reading(surprise, "_surprise")
     st.caption(words.SHAPE)
     return tables
 
@@ -80,8 +81,8 @@ def _draw_angles(page: Page, means: pd.DataFrame, null: pd.DataFrame | None, sen
     draw(chart, "angles", read=False, note=left_out(page, True))
 
 
-def _draw_surprise(page: Page, frame: pd.DataFrame, chosen: str) -> None:
-    """A number of each path against the surprisal of its token."""
+def _draw_surprise(page: Page, frame: pd.DataFrame, chosen: str) -> str:
+    """A number of each path against the surprisal of its token; what that says."""
     by = frame.groupby("position")
     whole = by[chosen].last() if chosen == "length" else by[chosen].mean()
     both = pd.DataFrame({"x": by["surprisal"].first(), "y": whole}).dropna().reset_index()
@@ -95,4 +96,4 @@ def _draw_surprise(page: Page, frame: pd.DataFrame, chosen: str) -> None:
         chart = charts.scatter(page.labelled(both), title, "Surprisal (nats)", y, sentence)
         some = "only tokens that have both, without attention sinks"
         draw(chart, "surprise", read=False, note=some)
-    reading(sentence, "_surprise")
+    return sentence
