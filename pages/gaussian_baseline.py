@@ -6,13 +6,14 @@ import streamlit as st
 from strata import charts
 from strata.concepts.gaussian_baseline import density, words
 from strata.ui.anatomy.page import close_page, draw, open_page, reading, show_table
-from strata.ui.figures import sampled_states
+from strata.ui.figures import intrinsic, sampled_states
 from strata.ui.figures.texts import sampled
 
-VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions")
+VIEWS = ("Histogram", "Three steps", "Whole model", "Dimensions", "Intrinsic dimension")
 page = sampled(open_page("gaussian_baseline"))
 chosen = sampled_states.choose(page)
-spread, steps, every, single = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+spread, steps, every, single, local = tabs
 tables: dict[str, pd.DataFrame] = {}
 kept: dict[str, object] = {}
 
@@ -79,6 +80,10 @@ if single.open:
         sentence = words.dimensions_reading(dims, page.n_states)
         reading(f"{sentence} {words.normality_reading(points, dim)}")
         tables = {"dimensions": dims, f"quantiles of dimension {dim}": points}
+
+if local.open:
+    with local:
+        tables, kept = intrinsic.draw_dimensions(page, chosen), {"intrinsic": True}
 
 page.read_on()
 script = sampled_states.script(page, chosen, **kept)

@@ -6,16 +6,18 @@ from strata import charts
 from strata.concepts.hidden_states import words
 from strata.ui.anatomy.controls import one_of_counts
 from strata.ui.anatomy.page import close_page, draw, only, open_page, position_slider, show_table
+from strata.ui.figures.massive import draw_massive
 from strata.ui.figures.one_token import draw_one_token
 from strata.ui.figures.sinks import left_out, show_sinks, without_sinks
 
-VIEWS = ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
+VIEWS = "One token", "All tokens", "Outlier dimensions", "Massive", "Final norm", "What came out"
 
 page = open_page("hidden_states")
-one, every, outlying, norm, out = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+one, every, outlying, large, norm, out = tabs
 summary, sinks = (page.ask(f"hidden_states.{view}") for view in ("summary", "sinks"))
 tables = {"summary": summary}
-position, n, hide = page.n_tokens - 1, 10, True
+position, n, hide, massive = page.n_tokens - 1, 10, True, {}
 
 if one.open:
     with one:
@@ -47,6 +49,11 @@ if outlying.open:
         draw(chart, "outliers", note=left_out(page, hide, some))
         tables["outlier dimensions"] = outliers
 
+if large.open:
+    with large:
+        found, massive = draw_massive(page)
+        tables |= found
+
 if norm.open:
     with norm:
         ends = page.ask("hidden_states.final_norm")
@@ -72,6 +79,6 @@ if out.open:
             show_table(config, height=520)
         tables |= {"output": came_out, "configuration": config}
 
-kept = {"position": position, "n_outliers": n, "skip_sinks": hide}
+kept = {"position": position, "n_outliers": n, "skip_sinks": hide, **massive}
 script = page.script(blocks=page.about["blocks"], skip_first=False, **kept)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

@@ -12,18 +12,20 @@ from strata.ui.anatomy.page import close_page, open_page, position_slider, readi
 from strata.ui.figures.beside import beside
 from strata.ui.figures.matrices import draw_layer_matrices, draw_token_matrices, matrix_controls
 from strata.ui.figures.profiles import draw_profiles
+from strata.ui.figures.similarity import draw_similarity
 from strata.ui.figures.sinks import told
 
-VIEWS = ("Laminar profile", "Between layers", "Between tokens")
+VIEWS = ("Laminar profile", "Between layers", "Between tokens", "Whole layers")
 SHORTCUT = "The common mistake: unique(triu)[1:]"
 
 page = open_page("laminar_profile")
 tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
-profiled, layered, paired = tabs
+profiled, layered, paired, whole = tabs
 last, skip_sinks, center = page.n_layers, True, False
 tokens, layers = evenly_spaced(page.n_tokens), evenly_spaced(last + 1)
 names = [*(f"layer {layer}" for layer in range(last + 1)), "after the final norm"]
 tables: dict[str, pd.DataFrame] = {}
+texts: list[str] = []
 
 if profiled.open:
     with profiled:
@@ -77,7 +79,11 @@ if paired.open:
 
             one_layer()
 
+if whole.open:
+    with whole:
+        tables, texts = draw_similarity(page)
+
 choices = {"positions": tokens, "layers": layers, "center": center}
-choices |= {"skip_first": False, "skip_sinks": skip_sinks}
+choices |= {"skip_first": False, "skip_sinks": skip_sinks, "similarity": texts}
 script = page.script(blocks=page.about["blocks"], **choices)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

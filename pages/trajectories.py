@@ -9,9 +9,9 @@ from strata import charts
 from strata.concepts.trajectories import words
 from strata.display.tokens import display_text
 from strata.ui.anatomy.page import close_page, draw, open_page, reading, readings_wait
-from strata.ui.figures import maps
+from strata.ui.figures import maps, shapes
 
-VIEWS = ("Activations and gradients", "Against chance", "Gradient norms", "Several prompts")
+VIEWS = "Activations and gradients", "Against chance", "Gradient norms", "Several prompts", "Shape"
 GRADIENTS = "Gradients of the mean next-token loss"
 
 page = open_page("trajectories")
@@ -19,7 +19,8 @@ dropped = words.DROPPED if readings_wait() else words.WHY_DROPPED
 tokens, choose = st.columns([5, 2], vertical_alignment="bottom", gap="medium")
 first, last = maps.span(page, tokens)
 settings = maps.settings(choose, page.n_layers)
-both, chance, sizes, several = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+both, chance, sizes, several, shape = tabs
 tables: dict[str, pd.DataFrame] = {}
 asked = partial(maps.asked, page, tables, settings, (first, last))
 
@@ -81,4 +82,9 @@ if several.open:
                 maps.play(page, [maps.joint(page, prompts, joint.frame, followed)])
         reading(words.contexts_reading(shared if shared.empty else followed), "_contexts")
 
-close_page(page, tables, page.script(blocks=page.about["blocks"], **settings))
+if shape.open:
+    with shape:
+        tables |= shapes.draw_shape(page)
+
+script = page.script(blocks=page.about["blocks"], **settings, shape=shape.open)
+close_page(page, tables, script)

@@ -3,9 +3,10 @@
 Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and hide
 data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
 `context` (tokens among those around them), `cosine` (matrices of cosines), `curve` (a number by
-layer), `distribution` (how values are spread), `funnel` (a class in a lesson), `grid` (tokens and
-layers, two quantities a cell), `laminar` (pairs along the layers), `lens` (tokens through the
-layers, and what a logit is made of), `matrix` (a size for each cell), `path` (over a map), `point`,
+layer, or several), `distribution` (how values are spread), `funnel` (a class in a lesson), `grid`
+(tokens and layers, two quantities a cell), `laminar` (pairs along the layers), `lens` (tokens
+through the layers, and what a logit is made of), `matrix` (a size for each cell), `path` (over a
+map), `point`,
 `sweep` (an edit at each block), `tally` (a class's votes). `guess` draws a learner's prediction on
 any of them, `subject` puts under each title what it is of and what it leaves out, `titled` breaks
 both for the width there is, `direct` names lines where they end; the rest is in `common`.
@@ -25,13 +26,13 @@ from strata.charts.cosine import (
     layer_matrices,
     token_matrices,
 )
-from strata.charts.curve import by_layer
+from strata.charts.curve import by_layer, lines
 from strata.charts.distribution import by_part, dimensions, histogram, quantile_quantile
 from strata.charts.funnel import funnel
 from strata.charts.laminar import Axes, laminar_axes, laminar_profile
-from strata.charts.matrix import heatmap
+from strata.charts.matrix import heatmap, layer_pairs
 from strata.charts.path import paths
-from strata.charts.point import before_and_after, strip
+from strata.charts.point import before_and_after, scatter, strip
 from strata.charts.tally import tally
 
 __all__ = [
@@ -54,9 +55,12 @@ __all__ = [
     "laminar_axes",
     "laminar_profile",
     "layer_matrices",
+    "layer_pairs",
+    "lines",
     "outliers",
     "paths",
     "quantile_quantile",
+    "scatter",
     "strip",
     "tally",
     "token_matrices",

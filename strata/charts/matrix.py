@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.charts.common import BASE, MAGNITUDE, NO_GAPS, TOKEN_AXIS, Chart, Spec, tip
+from strata.charts.common import (
+    BASE,
+    MAGNITUDE,
+    NO_GAPS,
+    SIGNED,
+    TOKEN_AXIS,
+    Chart,
+    Spec,
+    scale_of,
+    tip,
+)
 
 _HEATMAP: Spec = {
     **BASE,
@@ -49,3 +59,55 @@ def heatmap(
         "encoding": {**_HEATMAP["encoding"], "color": colour},
     }
     return Chart(frame, spec, reading, 170 + 14 * int(frame["layer"].nunique()))
+
+
+def _layers(field: str, title: str, **more: object) -> Spec:
+    axis = {"labelOverlap": True, "ticks": False, "labelAngle": 0}
+    return {
+        "field": field,
+        "type": "ordinal",
+        "title": title,
+        "axis": axis,
+        "scale": NO_GAPS,
+        **more,
+    }
+
+
+_PAIRS: Spec = {
+    **BASE,
+    "mark": "rect",
+    "encoding": {
+        "x": _layers("layer_a", "Layer"),
+        "y": _layers("layer_b", "Layer", sort="descending"),
+        "tooltip": [
+            tip("layer_a", "Layer", "d"),
+            tip("layer_b", "Other layer", "d"),
+            tip("value", "Value", ".3f"),
+        ],
+    },
+}
+
+
+def layer_pairs(
+    frame: pd.DataFrame,
+    title: str,
+    reading: str,
+    *,
+    legend: str,
+    domain: tuple[float, float],
+    signed: bool = False,
+) -> Chart:
+    """A number for each two layers, in colours that go over `domain`; `signed`: neutral at 0, as
+    far as the largest goes. Columns: layer_a, layer_b, value."""
+    scale: Spec = {"scheme": MAGNITUDE, "domain": list(domain)}
+    if signed:
+        most = max(float(frame["value"].abs().max()), 0.01)
+        scale = scale_of(SIGNED, domain=[-most, most])
+    colour = {
+        "field": "value",
+        "type": "quantitative",
+        "scale": scale,
+        "legend": {"title": legend, "orient": "bottom", "gradientLength": 160, "tickCount": 4},
+    }
+    encoding = {**_PAIRS["encoding"], "color": colour}
+    return Chart(frame, {**_PAIRS, "title": title, "encoding": encoding}, reading, 400)

@@ -47,6 +47,30 @@ def strip(frame: pd.DataFrame, title: str, reading: str, *, symlog: bool = False
     return Chart(frame, spec, reading, 640)
 
 
+_SCATTER: Spec = {
+    **BASE,
+    "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.8, "color": DEPTH[1]},
+}
+
+
+def scatter(frame: pd.DataFrame, title: str, x: str, y: str, reading: str) -> Chart:
+    """Two numbers of each token, as a point; `x` and `y` name them at their axes. Columns: label,
+    x, y."""
+    axes = {
+        field: {
+            "field": field,
+            "type": "quantitative",
+            "title": noun,
+            "scale": {"zero": False},
+            "axis": {"tickCount": 5},
+        }
+        for field, noun in (("x", x), ("y", y))
+    }
+    told = [tip("label", "Token"), tip("x", x, ".4g"), tip("y", y, ".4g")]
+    spec = {**_SCATTER, "title": title, "encoding": {**axes, "tooltip": told}}
+    return Chart(frame, spec, reading, 280)
+
+
 _PAIRED: Spec = {
     **BASE,
     "title": "Norm of the last state, before and after the final norm",

@@ -63,6 +63,12 @@ class Concept:
     the screen. `plain` says in two or three words beside the title what the page is about, `why` in
     a sentence under the question what it is good for, `looks_at` which parts of the model it is
     about, of "text", "tokens", "blocks" and "next".
+
+    `curves` are the numbers by layer that may be compared over a set of prompts, by what an axis
+    calls them: `(model, trace, **needed) -> layer, value`, a row a layer at most once (a number of
+    a block stands at the layer that it hands on), missing where it is not defined. Of `needed` a
+    curve may name `target_id`, the token expected next, and `against_id`, the one expected in the
+    other prompt of its pair. One that runs the model says what it costs (`costs`).
     """
 
     title: str
@@ -75,3 +81,4 @@ class Concept:
     plain: str = ""
     looks_at: tuple[str, ...] = ()
     why: str = ""
+    curves: Mapping[str, Callable[..., pd.DataFrame]] = field(default_factory=dict)

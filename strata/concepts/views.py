@@ -51,6 +51,16 @@ def views() -> dict[str, View]:
     }
 
 
+@lru_cache(maxsize=1)
+def curves() -> dict[str, tuple[str, View]]:
+    """The numbers by layer that concepts name, by their names: the concept's stem, the function."""
+    return {
+        name: (stem, function)
+        for stem, module in concepts().items()
+        for name, function in module.CONCEPT.curves.items()
+    }
+
+
 def find_view(name: str) -> View:
     """The view of that name; InputError if no concept lists it."""
     try:

@@ -19,7 +19,7 @@ from strata.engine.desk import Desk
 from strata.engine.job import Job
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.runner import Runner, can_share
-from strata.errors import InputError
+from strata.errors import CancelledError, InputError
 from strata.model.device import free_memory
 from strata.model.hooks import between_blocks
 from strata.runtime.stepping_aside import step_aside

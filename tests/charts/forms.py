@@ -57,9 +57,28 @@ def strip(*, symlog: bool = False) -> Chart:
     return charts.strip(frame, "Activations", READING, symlog=symlog)
 
 
+def layer_pairs(*, signed: bool = False) -> Chart:
+    frame = pd.DataFrame({"layer_a": [0, 0, 1, 1], "layer_b": [0, 1, 0, 1]})
+    frame["value"] = [1.0, -0.5, -0.5, 1.0]
+    look = {"legend": "CKA", "domain": (0.0, 1.0), "signed": signed}
+    return charts.layer_pairs(frame, "CKA of layers", READING, **look)
+
+
+def scatter() -> Chart:
+    frame = pd.DataFrame({"label": LABELS, "x": [0.1, 2.0, 7.5], "y": [300.0, 20.0, 25.0]})
+    return charts.scatter(frame, "Paths and surprisal", "Surprisal (nats)", "Norm", READING)
+
+
 def by_layer() -> Chart:
     frame = pd.DataFrame({"layer": [0, 1, 2], "value": [1.0, 2.5, 24_000.0]})
     return charts.by_layer(frame, "Norm by layer", "Norm")
+
+
+def lines(*, log: bool = False) -> Chart:
+    frame = pd.DataFrame({"layer": [0, 1, 2] * 2, "name": ["text"] * 3 + ["chance"] * 3})
+    frame["value"] = [1.0, 2.5, 400.0, 2.0, float("nan"), 3.0]
+    x = ("layer", "Dimension of the noise") if log else ("layer", "")
+    return charts.lines(frame, "Two numbers", "Dimension", READING, x=x, log=log, muted=["chance"])
 
 
 def heatmap(*, log: bool = False) -> Chart:
@@ -188,7 +207,12 @@ FORMS = {
     "tally, wall": lambda: tally(wall=True),
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
+    "scatter": scatter,
+    "layer_pairs": layer_pairs,
+    "layer_pairs, signed": lambda: layer_pairs(signed=True),
     "by_layer": by_layer,
+    "lines": lines,
+    "lines, log": lambda: lines(log=True),
     "contexts": contexts,
     "heatmap": heatmap,
     "heatmap, log": lambda: heatmap(log=True),

@@ -2,6 +2,11 @@
 
 from strata.concepts import Concept
 from strata.concepts.gaussian_baseline import measures, script
+from strata.concepts.gaussian_baseline.near import (
+    intrinsic,
+    intrinsic_null,
+    known_dimension,
+)
 from strata.concepts.gaussian_baseline.tables import (
     archive,
     decomposition,
@@ -26,6 +31,9 @@ __all__ = [
     "gaussian_cosines",
     "glance",
     "histogram",
+    "intrinsic",
+    "intrinsic_null",
+    "known_dimension",
     "normality",
     "pair_cosines",
     "participation_ratio",
@@ -50,6 +58,9 @@ CONCEPT = Concept(
         decomposition,
         glance,
         archive,
+        intrinsic,
+        known_dimension,
+        intrinsic_null,
     ),
     script=script.script,
     icon=":material/area_chart:",

@@ -28,6 +28,7 @@ def script(
     pairs: str = "all",
     dimension: int | None = None,
     quantile: float = 0.5,
+    intrinsic: bool = False,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that samples the same states and prints the numbers of this
@@ -35,11 +36,12 @@ def script(
 
     `blocks` is the path of the model's list of blocks, `modules` are paths from a block to the
     module whose output the part adds, of which the first that exists counts, and `write_scale` is
-    what the model multiplies it by. `dimension` None: as many as are left of D.
+    what the model multiplies it by. `dimension` None: as many as are left of D. `intrinsic`: also
+    the intrinsic dimension at this layer.
     """
     return program(
         "Are a model's states spread like random directions, and in how many dimensions?",
-        TEXTS + SINK_RULE + _SCRIPT,
+        TEXTS + SINK_RULE + _SCRIPT + (_INTRINSIC if intrinsic else ""),
         source,
         revision,
         None,
@@ -204,4 +206,36 @@ for i, t in (chosen[row] for row in pair):
     after = tokens[t + 1] if t + 1 < len(tokens) else "end of the text"
     print(f"  text {i}, position {t}: {''.join(tokens[max(0, t - 10) : t])!r}")
     print(f"    {tokens[t]!r} [{after!r}]")
+"""
+
+_INTRINSIC = """
+# The intrinsic dimension of the different states that are no first tokens.
+rest = torch.tensor([t > 0 for i, t in chosen])
+near_states = torch.stack([read[i][t] for i, t in chosen])[rest].double()
+different = torch.unique(near_states, dim=0)  # of two equal ones the distance is 0
+n_equal = len(near_states) - len(different)
+distances = torch.cdist(different, different, compute_mode="donot_use_mm_for_euclid_dist")
+distances = distances.topk(9, largest=False).values[:, 1:].numpy()  # (n, 8), without itself
+ratios = np.sort(distances[:, 1] / distances[:, 0])
+n_kept = int(0.9 * len(ratios))  # TwoNN leaves out the largest tenth
+x = np.log(ratios[:n_kept])
+y = -np.log(1 - np.arange(1, n_kept + 1) / len(ratios))
+twonn = (x * y).sum() / (x * x).sum()  # the slope of a line through 0
+scales = {}
+for k in (2, 4, 8):
+    logs = np.log(distances[:, k - 1] / distances[:, k // 2 - 1])
+    logs = logs[logs > 0]
+    low, high = 1e-6, 1e6
+    for _ in range(200):  # the slope of the log-likelihood falls with the dimension
+        d = (low + high) / 2
+        slope = (len(logs) - 1) / d - (k - 1) * logs.sum()
+        slope += (k // 2 - 1) * (logs / -np.expm1(-d * logs)).sum()
+        low, high = (d, high) if slope > 0 else (low, d)
+    scales[k] = low
+centred = different - different.mean(dim=0)
+covariance = centred.T @ centred
+spread_over = (covariance.trace() ** 2 / covariance.square().sum()).item()
+print(f"{len(different)} different states, {n_equal} equal to one of them")
+print(f"TwoNN {twonn:.3f}  by neighbours", *(f"{k}: {d:.3f}" for k, d in scales.items()))
+print(f"participation ratio of these, centred {spread_over:.2f}")
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from strata.concepts.gaussian_baseline.density import ks_distance, quantile
@@ -19,6 +20,18 @@ GLANCE = (
     "Kolmogorov-Smirnov distances, taken at 1,001 quantiles: at most 0.001 too small. An effective "
     "dimension above the width of the model means an offset that squeezes all cosines together."
 )
+INTRINSIC = (
+    "TwoNN compares the distances to the nearest two other states, which says in how many "
+    "directions states vary near each other, also on a curved surface; linear measures count the "
+    "directions that all states together take up. Equal states are left out, since their distance "
+    "is 0."
+)
+NULLS = {
+    "shuffled words": "The same texts with the words of each in another order, read anew: this "
+    "takes as long as the reading of the texts.",
+    "random blocks": "The same texts read by a model whose blocks have learned nothing: matrices "
+    "of Gaussian noise with the same mean and spread. This takes longer than the reading.",
+}
 NEAR = 0.05  # Kolmogorov-Smirnov distance up to which two distributions look alike in a figure
 ROUGH = 0.15  # and up to which they have roughly the same shape
 GIANT = 5.0  # a state is giant where its norm is this many times the median
@@ -220,3 +233,96 @@ def _number(value: float) -> str:
     if math.isinf(value):
         return "infinitely many"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def intrinsic_reading(frame: pd.DataFrame, known: pd.DataFrame, part: str, layer: int) -> str:
+    """Of `intrinsic` and `known_dimension`: how many dimensions a part's states have near each of
+    them at a layer, as how many known ones give, and beside linear measures."""
+    rows = frame[frame["part"] == part].set_index("layer")
+    row = rows.loc[layer]
+    known_of = rows["twonn"].dropna()
+    subject = "The residual stream" if part == "stream" else f"T{PARTS[part][1:]}"
+    one = part == "stream"
+    if known_of.empty or pd.isna(row["twonn"]):
+        return (
+            f"{subject} {'has' if one else 'have'} {row['n_states']:,.0f} different states at "
+            f"layer {layer}: too few to say in how many dimensions they vary."
+        )
+    as_many = as_known(known, row["twonn"])
+    truth = (
+        "more than any Gaussian noise here gives"
+        if math.isnan(as_many)
+        else f"which {_states(row)} of Gaussian noise in {_near(as_many)} dimensions give too"
+    )
+    text = (
+        f"{subject} at layer {layer} {'varies' if one else 'vary'} in {_near(row['twonn'])} "
+        f"dimensions near each state (TwoNN), {truth}, and by 8 neighbours in "
+        f"{_near(row['at_8'])}; linear measures count {_near(row['participation_ratio'])} "
+        f"(participation ratio) and {_near(row['effective_dimension'])} (effective dimension)."
+    )
+    if not pd.isna(row["with_first"]):
+        text += f" With first tokens the participation ratio is {row['with_first']:.4g}."
+    least, most = known_of.idxmin(), known_of.idxmax()
+    if least != most:
+        text += (
+            f" Over the layers TwoNN is least at layer {least} ({_near(known_of[least])}) and "
+            f"largest at layer {most} ({_near(known_of[most])})."
+        )
+    return text
+
+
+def bias_reading(known: pd.DataFrame) -> str:
+    """Of `known_dimension`: from where on TwoNN is far too small."""
+    short = known[known["twonn"] < 0.8 * known["dimension"]]
+    last = known.dropna(subset="twonn").iloc[-1:]
+    if last.empty:
+        return "These are too few states to try the estimate on noise."
+    [row] = last.itertuples()
+    begins = (
+        "within a fifth of the truth everywhere"
+        if short.empty
+        else f"more than a fifth too small from {int(short['dimension'].iloc[0])} dimensions on"
+    )
+    return (
+        f"Of {row.n_states:,} states of Gaussian noise TwoNN is {begins}: in {row.dimension:,} "
+        f"dimensions it says {_near(row.twonn)}."
+    )
+
+
+def null_dimension_reading(frame: pd.DataFrame, nulls: pd.DataFrame, layer: int) -> str:
+    """Of `intrinsic` and `intrinsic_null`: what chance gives for the stream at a layer."""
+    stream = frame[(frame["part"] == "stream") & (frame["layer"] == layer)]["twonn"].iloc[0]
+    there = nulls[(nulls["part"] == "stream") & (nulls["layer"] == layer)]
+    said = [f"{row.null} {_near(row.twonn)}" for row in there.itertuples()]
+    return f"At layer {layer} TwoNN of the text is {_near(stream)}; of {' and '.join(said)}."
+
+
+def equal_note(frame: pd.DataFrame, part: str, layer: int) -> str:
+    """Of `intrinsic`: which states are left out at a layer; "" where none is."""
+    row = frame[(frame["part"] == part) & (frame["layer"] == layer)].iloc[0]
+    out = []
+    if row["n_equal"]:
+        out.append(f"{row['n_equal']:,} that equal another at layer {layer}")
+    if row["n_first"]:
+        out.append(f"{row['n_first']:,} first tokens")
+    return f"without {' and '.join(out)}" if out else ""
+
+
+def as_known(known: pd.DataFrame, value: float, name: str = "twonn") -> float:
+    """Of `known_dimension`: of how many dimensions Gaussian noise gives this estimate, between its
+    rows by interpolation of logarithms; NaN beyond the last."""
+    rows = known.dropna(subset=name)
+    if not len(rows) or not 0 < value <= rows[name].max():
+        return math.nan
+    said, true = np.log(rows[name].to_numpy(float)), np.log(rows["dimension"].to_numpy(float))
+    return float(np.exp(np.interp(math.log(value), said, true)))
+
+
+def _states(row: pd.Series) -> str:
+    return f"{int(row['n_states']):,} states"
+
+
+def _near(value: float) -> str:
+    if math.isnan(value):
+        return "an unknown number of"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

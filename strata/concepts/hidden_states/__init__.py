@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.hidden_states import measures, script
+from strata.concepts.hidden_states.giants import massive, massive_path, without_massive
 from strata.concepts.hidden_states.tables import (
     activations,
     archive,
@@ -32,6 +33,9 @@ CONCEPT = Concept(
         output_facts,
         config_table,
         archive,
+        massive,
+        massive_path,
+        without_massive,
     ),
     script=script.script,
     icon=":material/stacked_bar_chart:",

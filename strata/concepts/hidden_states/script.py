@@ -15,13 +15,16 @@ def script(
     n_outliers: int = 10,
     skip_first: bool = True,
     skip_sinks: bool = False,
+    massive_from: float | None = None,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page; `blocks` is the path
-    of the model's list of blocks, such as "model.layers"."""
+    of the model's list of blocks, such as "model.layers". `massive_from`: also the massive
+    activations, from so many times the median on, and the loss without them."""
+    without = _SCRIPT_MASSIVE if massive_from else ""
     return program(
         "What does a language model carry from layer to layer for each token?",
-        TEXTS + SINK_RULE + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_LEFT,
+        TEXTS + SINK_RULE + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_LEFT + without,
         source,
         revision,
         prompt,
@@ -31,6 +34,7 @@ def script(
         n_outliers=n_outliers,
         skip_first=skip_first,
         skip_sinks=skip_sinks,
+        **({"massive_from": massive_from} if massive_from else {}),
     )
 
 
@@ -89,4 +93,38 @@ for t, token in enumerate(tokens):
         f"  {t:3d}  before {norm[-1, t]:10.3f}  after {normed[t].norm():10.3f}"
         f"  cosine {cosine[t]:.4f}  {token!r}"
     )
+"""
+
+_SCRIPT_MASSIVE = """
+print(f"\\nMassive activations: above 100 and {MASSIVE_FROM:g} times the median of their layer")
+massive = []
+for layer, values in enumerate(hidden):
+    size = values.abs()
+    median = size.float().median()
+    for t, dim in ((size > 100) & (size >= MASSIVE_FROM * median)).nonzero().tolist():
+        massive.append((layer, t, dim))
+        print(f"  layer {layer:3d}  token {t:3d}  dimension {dim:5d}  value {values[t, dim]:.1f}")
+counts = [sum(row[0] == layer for row in massive) for layer in range(1, len(hidden))]
+
+
+def loss(logits):
+    scored = logits[0, :-1].double().log_softmax(dim=-1)
+    return -scored.gather(1, token_ids[0, 1:, None]).mean().item()
+
+
+if any(counts) and len(tokens) > 1:
+    layer = 1 + counts.index(max(counts))
+
+    def to_zero(module, inputs, output):
+        state = (output[0] if isinstance(output, (tuple, list)) else output).clone()
+        for n, t, dim in massive:
+            if n == layer:
+                state[0, t].view(-1)[dim] = 0
+        return (state, *output[1:]) if isinstance(output, (tuple, list)) else state
+
+    hook = model.get_submodule(BLOCKS)[layer - 1].register_forward_hook(to_zero)
+    with torch.inference_mode():
+        without = model(token_ids).logits
+    hook.remove()
+    print(f"loss {loss(output.logits):.4f}, with those of layer {layer} zero {loss(without):.4f}")
 """

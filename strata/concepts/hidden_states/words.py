@@ -6,6 +6,14 @@ import pandas as pd
 
 from strata.display.tokens import digits, fixed, listed, percent, with_shown
 
+MASSIVE = (
+    "An activation is massive if it is above 100 and at least so many times the median size of all "
+    "numbers of its layer: 1,000 times is the rule of Sun et al. 2024."
+)
+SET = (
+    "At the layer with most of them: set to the mean that they have in 20 passages, set to zero, "
+    "and as many of the largest others set to zero."
+)
 _LONG = 3.0  # times the usual norm: a column that is bright in the figure
 
 
@@ -95,3 +103,74 @@ def final_norm_reading(frame: pd.DataFrame) -> str:
         return f"{text}; between the two no cosine is defined."
     turns = "turns it" if last["cosine"] < 0.99 else "hardly turns it"
     return f"{text} and {turns}: the cosine between the two is {fixed(last['cosine'], 2)}."
+
+
+def massive_reading(found: pd.DataFrame, path: pd.DataFrame, times: float) -> str:
+    """Of `massive` and `massive_path`, with `shown`: how many activations are massive, where the
+    largest appears and vanishes, and how it gets there."""
+    places = found[["position", "dim"]].drop_duplicates()
+    one = len(places) == 1
+    whose = "its" if len(places) < 2 else "their"
+    rule = f"above 100 and {times:,.0f} times the median size of {whose} layer"
+    if found.empty:
+        return f"No activation of this prompt is massive, that is {rule}."
+    top = path.iloc[0]
+    own = path[(path["position"] == top["position"]) & (path["dim"] == top["dim"])]
+    sizes = own.set_index("layer")["value"].abs()
+    layers = own.loc[own["massive"], "layer"].tolist()
+    peak = int(sizes.idxmax())
+    text = (
+        f"{len(places):,} {'activation is' if one else 'activations are'} massive, that is {rule}: "
+        f"{'it' if one else 'the largest'} is in dimension {top['dim']} of “{top['shown']}” "
+        f"({top['position']}), {_stretches(layers)}, {digits(sizes[peak])} at layer {peak}"
+    )
+    before = sizes[sizes.index < peak]
+    built = _built_before(before)
+    if built is not None:
+        text += (
+            f". It was built once before, to {digits(before[built[0]])} at layer {built[0]}, and "
+            f"was down to {digits(before[built[1]])} at layer {built[1]}"
+        )
+    last = int(sizes.index[-1])
+    if last > peak and sizes[last] < sizes[peak] / 2:
+        text += f"; at layer {last}, the last, {digits(sizes[last])} of it are left"
+    return f"{text}."
+
+
+def _built_before(sizes: pd.Series) -> tuple[int, int] | None:
+    """Of sizes by layer below the peak: the layers of an earlier peak and of the trough after it,
+    where that is less than half of it; None where there is none."""
+    for peak in sizes.sort_values(ascending=False).index:
+        after = sizes[sizes.index > peak]
+        if len(after) and after.min() < sizes[peak] / 2 and sizes[peak] > 100:
+            return int(peak), int(after.idxmin())
+    return None
+
+
+def _stretches(layers: list[int]) -> str:
+    """The layers as stretches: "at layer 3", "at layers 3 to 5 and 12 to 28"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    told = [str(r[0]) if len(r) == 1 else f"{r[0]} to {r[-1]}" for r in runs]
+    return f"at layer{'s' if len(layers) > 1 else ''} {listed(told)}"
+
+
+def without_reading(frame: pd.DataFrame) -> str:
+    """Of `without_massive`: what the model does without them."""
+    rows = frame.set_index("what")
+    n, layer = int(rows.loc["zero", "n"]), int(rows.loc["zero", "layer"])
+    changes = {name: fixed(rows.loc[name, "change"], 3) for name in rows.index[1:]}
+    one = n == 1
+    subject = "the massive activation" if one else f"the {n} massive activations"
+    own, zero = (
+        ("its mean", "zero in its place") if one else ("their means", "zeros in their place")
+    )
+    return (
+        f"With {subject} of layer {layer} set to {own} over other texts the loss changes by "
+        f"{changes['mean']} nats a token, with {zero} by {changes['zero']}, and with zero in the "
+        f"place of as many of the largest others by {changes['others to zero']}."
+    )

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.laminar_profile import measures, script
+from strata.concepts.laminar_profile.similarity import cka
 from strata.concepts.laminar_profile.tables import (
     between_layers,
     between_tokens,
@@ -30,6 +31,7 @@ CONCEPT = Concept(
         statistics,
         points,
         pair,
+        cka,
     ),
     script=script.script,
     icon=":material/blur_on:",

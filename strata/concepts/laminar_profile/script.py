@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from strata.concepts.laminar_profile import similarity_script
+from strata.concepts.laminar_profile.similarity import STATES
 from strata.concepts.script import ALL_STATES, SINK_RULE, SINKS, TEXTS, program
 
 
@@ -17,10 +19,26 @@ def script(
     skip_first: bool = True,
     center: bool = False,
     skip_sinks: bool = False,
+    similarity: Sequence[str] = (),
+    n: int = 2_000,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page; `blocks` is the path
-    of the model's list of blocks, such as "model.layers"."""
+    of the model's list of blocks, such as "model.layers". With texts as `similarity`: what compares
+    whole layers over `n` positions of these instead."""
+    if similarity:
+        return program(
+            "How alike are whole layers, and how much of that does their distance give?",
+            SINK_RULE + similarity_script.BODY,
+            source,
+            revision,
+            None,
+            dtype,
+            blocks=blocks,
+            texts_read=tuple(similarity),
+            n=n,
+            first=STATES,
+        )
     return program(
         "How alike are the states of a prompt, from layer to layer and from token to token?",
         TEXTS + SINK_RULE + ALL_STATES + _SCRIPT + SINKS + _SCRIPT_PROFILE,

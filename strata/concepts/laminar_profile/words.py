@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from strata.display.tokens import SPACE, listed
+from strata.concepts.laminar_profile.similarity import explained
+from strata.display.tokens import SPACE, fixed, listed
 
 _MAY_BREAK = "\u200a"  # a hair space: a line may be broken here, and nothing is hidden
+CKA = (
+    "CKA compares the distances between states at one layer with those at another; it does not see "
+    "that a layer is turned or scaled as a whole, and what varies most decides it. Any walk whose "
+    "steps pile up gives bright blocks along the diagonal: look at what is left."
+)
 _SAME = 5e-6  # cosines that differ by less than this are called the same
 
 
@@ -221,3 +228,28 @@ def _of(row: pd.Series) -> str:
 
 def _pairs(count: int) -> str:
     return "1 pair" if count == 1 else f"{count:,} pairs"
+
+
+def cka_reading(frame: pd.DataFrame) -> str:
+    """Of `cka`: how much of what looks like blocks of layers their distance alone gives, and which
+    two layers stand out from it."""
+    share = explained(frame)
+    if math.isnan(share):
+        return "There is nothing to compare: CKA is the same for every two layers."
+    pairs = frame[frame["layer_a"] < frame["layer_b"]]
+    more, less = (pairs.loc[getattr(pairs["rest"], f"idx{end}")()] for end in ("max", "min"))
+    steps = pairs[pairs["layer_b"] == pairs["layer_a"] + 1]
+    turn = steps.loc[steps["cka"].idxmin()]
+    told = [
+        f"layers {each['layer_a']:.0f} and {each['layer_b']:.0f} are {word} alike than layers so "
+        f"far apart usually are, by {abs(each['rest']):.2f}"
+        for each, word in ((more, "more"), (less, "less"))
+        if round(abs(each["rest"]), 2)
+    ]
+    over = (pairs["plain"] - pairs["cka"]).mean()
+    return (
+        f"How far apart two layers are gives {share:.0%} of the variance of their CKA by itself"
+        f"{': ' if told else ''}{', and '.join(told)}. From one layer to the next CKA is least "
+        f"from layer {turn['layer_a']:.0f} to {turn['layer_b']:.0f}, {fixed(turn['cka'], 2)}. "
+        f"Without the correction it would be {fixed(over, 3)} larger on average."
+    )

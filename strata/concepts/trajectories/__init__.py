@@ -2,6 +2,8 @@
 
 from strata.concepts import Concept
 from strata.concepts.trajectories import measures, script
+from strata.concepts.trajectories.curves import CURVES
+from strata.concepts.trajectories.shape import shape, shape_by_layer, shape_null
 from strata.concepts.trajectories.tables import (
     contexts,
     gradient_map,
@@ -21,6 +23,9 @@ __all__ = [
     "joint_map",
     "project",
     "random_walk",
+    "shape",
+    "shape_by_layer",
+    "shape_null",
     "state_map",
     "trajectories",
 ]
@@ -33,8 +38,19 @@ CONCEPT = Concept(
     why="One picture of every token's way through the model, and how far such a picture can "
     "be believed.",
     order=7,
-    views=(trajectories, state_map, gradient_map, joint_map, gradient_norms, contexts),
+    views=(
+        trajectories,
+        state_map,
+        gradient_map,
+        joint_map,
+        gradient_norms,
+        contexts,
+        shape,
+        shape_by_layer,
+        shape_null,
+    ),
     script=script.script,
+    curves=CURVES,
     icon=":material/timeline:",
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

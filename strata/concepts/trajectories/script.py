@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strata.concepts.script import TEXTS, program
+from strata.concepts.script import ALL_STATES, SINK_RULE, SINKS, TEXTS, program
 
 
 def script(
@@ -18,10 +18,24 @@ def script(
     seed: int = 0,
     n_epochs: int = 200,
     stride: int = 1,
+    shape: bool = False,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers and umap-learn that draws the same maps and prints where
-    each token begins and ends; `blocks` is the path of the model's list of blocks."""
+    each token begins and ends; `blocks` is the path of the model's list of blocks. `shape`: what
+    prints how far each token's path goes and how it turns instead."""
+    if shape:
+        return program(
+            "How far does each token's path through the layers go, and how does it turn?",
+            TEXTS + SINK_RULE + ALL_STATES + _SHAPE,
+            source,
+            revision,
+            prompt,
+            dtype,
+            blocks=blocks,
+            skip_first=False,
+            skip_sinks=True,
+        )
     return program(
         "Which way does each token travel through the layers of a language model?",
         TEXTS + _SCRIPT,
@@ -149,3 +163,40 @@ if n_tokens > 1:
     for t, token in enumerate(tokens):
         print(f"  {t:3d} {token!r}: " + " ".join(f"{norm:.3g}" for norm in norms[:, t].tolist()))
 """
+
+_SHAPE = (
+    """
+hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
+tokens = spelled(token_ids[0].tolist())
+"""
+    + SINKS
+    + """
+
+def degrees(one, other):  # the angles between rows; an arc cosine would lose small ones
+    a, b = (x / x.norm(dim=-1, keepdim=True) for x in (one, other))
+    return torch.rad2deg(2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1)))
+
+
+steps = hidden.diff(dim=0)  # (L, T, D): what each block added
+lengths = steps.norm(dim=-1).sum(dim=0)  # (T,)
+turning = degrees(steps[:-1], steps[1:])  # (L - 1, T)
+along = hidden.diff(dim=1)  # (L + 1, T - 1, D): from token to token
+curvature = degrees(along[:, :-1], along[:, 1:])  # (L + 1, T - 2), of tokens 1 to T - 2
+others = left or list(range(len(tokens)))
+near_sink = {p + d for p in sinks for d in (-1, 0, 1)} if left else set()
+curved = [p for p in range(1, len(tokens) - 1) if p not in near_sink]
+logprobs = output.logits[0, :-1].float().log_softmax(dim=-1)
+surprisal = -logprobs.gather(1, token_ids[0, 1:, None])[:, 0]
+print("position, token, length of its path, mean turning angle, surprisal")
+for p, token in enumerate(tokens):
+    turned = turning[:, p].mean().item()
+    said = f"{surprisal[p - 1]:.3f}" if p else "-"
+    print(f"{p:4d} {token!r}: {lengths[p]:.2f}  {turned:.2f}  {said}")
+print("layer, mean turning angle, mean curvature, in degrees, without attention sinks")
+for layer in range(len(hidden)):
+    inner = 0 < layer < len(hidden) - 1
+    turned = f"{turning[layer - 1, others].mean():.3f}" if inner else "-"
+    bent = f"{curvature[layer, [p - 1 for p in curved]].mean():.3f}" if curved else "-"
+    print(f"{layer:4d}  {turned}  {bent}")
+"""
+)

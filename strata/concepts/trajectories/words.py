@@ -21,6 +21,15 @@ GRADES = (  # from which trust on what may be said of neighbours on a map
     (-math.inf, "often are no neighbours in truth"),
 )
 
+SHAPE = (
+    "The turning angle is between two steps of one token through the layers, the curvature between "
+    "two steps from token to token at one layer. The stream grows, so late steps are long and the "
+    "length is mostly theirs."
+)
+SHAPE_CHANCE = (
+    "The same states with the layers in another order, and with the tokens in another order: 20 "
+    "draws of each."
+)
 TWO = "A gradient needs a prompt of at least two tokens."
 DROPPED = "Without the last position"
 WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
@@ -106,3 +115,50 @@ def contexts_reading(frame: pd.DataFrame) -> str:
     if top["layer"] == 0:
         return f"{text}, where it is lowest."
     return f"{text}; it is lowest at layer {top['layer']}, {fixed(top['cosine'], 2)}."
+
+
+def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
+    """Of `shape_by_layer`, and `shape_null` where there is one: how paths turn, and where the text
+    bends least, beside chance."""
+    turning, curved = frame["turning"].dropna(), frame["curvature"].dropna()
+    if turning.empty:
+        return "With one block a path is one step, which cannot turn."
+    text = (
+        f"The path of a token that is no sink goes {digits(frame['length'].iloc[-1])} in all and "
+        f"turns by {turning.mean():.0f}° at a layer on average (90°: as unrelated steps do)"
+    )
+    if null is not None:
+        other = null.groupby("draw")["turning"].mean()
+        far = null.groupby("draw")["length"].first().mean()
+        text += (
+            f"; with its layers in another order it would turn by {other.mean():.0f}° and be "
+            f"{digits(far)} long, over {len(other)} draws"
+        )
+    if len(curved) < 2:
+        return f"{text}. The text is too short to bend from token to token."
+    layer = frame.loc[curved.idxmin(), "layer"]
+    text += (
+        f". From token to token the text bends by {curved.iloc[0]:.0f}° at layer "
+        f"{frame.loc[curved.index[0], 'layer']} and least at layer {layer}, by "
+        f"{curved.min():.0f}° (120°: as unrelated states do)"
+    )
+    if null is not None:
+        there = null[null["layer"] == layer]["curvature"].dropna()
+        fewer = int((there <= curved.min()).sum())
+        text += (
+            f"; there, tokens in another order bend by {there.mean():.0f}°, in {fewer} of "
+            f"{len(there)} draws by no more"
+        )
+    return f"{text}."
+
+
+def surprise_reading(found: tuple[float, float], n_tokens: int, noun: str) -> str:
+    """Of `rank_correlation`: whether what a path does goes with how surprising its token is."""
+    rank, share = found
+    if math.isnan(rank):
+        return "These are too few tokens to compare paths with surprisal."
+    often = "less than 1 in 1,000" if share < 0.001 else percent(share)
+    return (
+        f"Over {n_tokens:,} tokens the {noun} and surprisal have a rank correlation of "
+        f"{fixed(rank, 2)}, as far from 0 as in {often} of all shuffles of these tokens."
+    )

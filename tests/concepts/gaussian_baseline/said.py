@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from strata.concepts.gaussian_baseline import near as local_dimension
 from strata.concepts.gaussian_baseline import tables, words
-from strata.corpus import sample
+from strata.corpus import Sample, sample
 from tests.concepts.said import Run, Said, near, two
 
 FEWEST, LAYER = 12, 1
@@ -49,3 +50,19 @@ def said(run: Run) -> Iterator[Said]:
     points = tables.normality(drawn, LAYER, dim)
     claims = (f"Dimension {dim} reaches {two(reach, 1)} standard deviations",)
     yield Said("normality_reading", words.normality_reading(points, dim), claims)
+    yield from _local(drawn)
+
+
+def _local(drawn: Sample) -> Iterator[Said]:
+    frame, known = local_dimension.intrinsic(drawn), local_dimension.known_dimension(30, 12)
+    rows = frame[(frame["part"] == "stream") & (frame["layer"] == LAYER)]
+    different = len(np.unique(drawn.states(LAYER).numpy(), axis=0))
+    [twonn] = rows["twonn"]
+    few = f"{different:,} different states at layer {LAYER}: too few"
+    claims = (few if np.isnan(twonn) else f"in {twonn:.1f} dimensions near each state",)
+    yield Said("intrinsic_reading", words.intrinsic_reading(frame, known, "stream", LAYER), claims)
+    said = words.bias_reading(known)
+    yield Said("bias_reading", said, (f"in 12 dimensions it says {known['twonn'].iloc[-1]:.1f}",))
+    nulls = frame.assign(null=local_dimension.NULLS[1])
+    said = words.null_dimension_reading(frame, nulls, LAYER)
+    yield Said("null_dimension_reading", said, ("; of random blocks",))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from strata.concepts import sinks
-from strata.concepts.hidden_states import tables, words
+from strata.concepts.hidden_states import giants, tables, words
 from tests.concepts.said import Run, Said, chance, three, two
 
 
@@ -37,6 +38,7 @@ def said(run: Run) -> Iterator[Said]:
     some = (f"{len(names)} tokens",) if len(names) > 1 and not left else tuple(names[:5])
     yield Said("note", note, some or ("No token",))
     yield from _strips(run)
+    yield from _massive(run)
     yield from _outliers(run, left)
     before = run.norms[-1, -1]
     after = run.model.normed(run.trace.hidden[-1])[-1].double().numpy()
@@ -44,6 +46,23 @@ def said(run: Run) -> Iterator[Said]:
     final = words.final_norm_reading(tables.final_norm(run.model, run.trace))
     claims = [f"from a norm of {three(before)} to {three(float(np.linalg.norm(after)))} and"]
     yield Said("final_norm_reading", final, (*claims, f"cosine between the two is {two(cosine)}"))
+
+
+def _massive(run: Run) -> Iterator[Said]:
+    size = np.abs(run.hidden)  # (L + 1, T, D)
+    medians = run.trace.hidden.abs().flatten(1).median(dim=1).values.numpy()
+    there = (size > 100) & (size >= 1_000 * medians[:, None, None])
+    n = int(there.any(axis=0).sum())
+    found, path = giants.massive(run.trace), giants.massive_path(run.trace)
+    named = run.named(found), run.named(path)
+    sentence = words.massive_reading(*named, 1_000)
+    claims = (f"{n:,} activation",) if n else ("No activation of this prompt is massive",)
+    yield Said("massive_reading", sentence, claims)
+    rows = [("as it is", 12, 0, 3.0, 0.0), ("mean", 12, 2, 3.1, 0.1)]
+    rows += [("zero", 12, 2, 9.25, 6.25), ("others to zero", 12, 2, 2.5, -0.5)]
+    frame = pd.DataFrame(rows, columns=["what", "layer", "n", "loss", "change"])
+    claims = ("by 0.100 nats", "zeros in their place by 6.250", "by −0.500")
+    yield Said("without_reading", words.without_reading(frame), claims)
 
 
 def _strips(run: Run) -> Iterator[Said]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from strata.concepts.laminar_profile import tables, words
+from strata.concepts.laminar_profile.similarity import by_distance, debiased_cka
 from strata.concepts.sinks import sinks
 from tests.concepts.said import LONG, Run, Said, two
 
@@ -16,9 +17,25 @@ from tests.concepts.said import LONG, Run, Said, two
 def said(run: Run) -> Iterator[Said]:
     yield from _between_layers(run)
     yield from _between_tokens(run)
+    yield from _similarity(run)
     kept = {"skip_first": False, "skip_sinks": True}
     for center in (False, True) if run.last < LONG else (False,):
         yield from _profile(run, {**kept, "center": center})
+
+
+def _similarity(run: Run) -> Iterator[Said]:
+    if run.last < 4:
+        return
+    found = debiased_cka(list(run.trace.hidden))
+    alone = by_distance(found)
+    a, b = np.indices(found.shape).reshape(2, -1)
+    columns = {"layer_a": a, "layer_b": b, "cka": found.ravel(), "plain": found.ravel()}
+    frame = pd.DataFrame({**columns, "rest": (found - alone).ravel()})
+    pairs = np.triu_indices(len(found), 1)
+    total = np.var(found[pairs]) * len(pairs[0])
+    share = 1 - ((found - alone)[pairs] ** 2).sum() / total if total > 1e-12 else np.nan
+    claims = ("There is nothing",) if np.isnan(share) else (f"gives {share:.0%} of the variance",)
+    yield Said("cka_reading", words.cka_reading(frame), claims)
 
 
 def unit(states: NDArray[np.float64]) -> NDArray[np.float64]:

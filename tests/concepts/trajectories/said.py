@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from strata.concepts.trajectories import tables, words
+from strata.concepts.sinks import sinks
+from strata.concepts.trajectories import shape_by_layer, tables, words
 from strata.concepts.trajectories.measures import smoothness
+from strata.concepts.trajectories.shape import rank_correlation
+from strata.display.tokens import digits
 from tests.concepts.said import LONG, Run, Said, chance, two
 
 
@@ -25,6 +28,7 @@ def said(run: Run) -> Iterator[Said]:
     drawn = made.assign(kept=math.nan)  # as of UMAP
     step = f"a typical step between layers is {step_of(made):.1%} of the map's width"
     yield Said("reading", words.reading(drawn), (*claims, step))
+    yield from _shapes(run)
     if run.last > LONG:  # what follows is the same for less
         return
     walk = tables.state_map(run.trace, walk=True, method="pca")
@@ -81,3 +85,16 @@ def _gradients(run: Run) -> Iterator[Said]:
     lowest = two(float(cosine)) if low["layer"] else "where it is lowest"
     claims = ("in A and B", lowest)
     yield Said("contexts_reading", words.contexts_reading(shared), claims)
+
+
+def _shapes(run: Run) -> Iterator[Said]:
+    means = shape_by_layer(run.trace)
+    out = set(sinks(run.trace)["position"])
+    kept = [p for p in range(run.hidden.shape[1]) if p not in out] or list(range(run.last + 1))
+    steps = np.diff(run.hidden[:, kept], axis=0)
+    length = np.linalg.norm(steps, axis=-1).sum(axis=0).mean()
+    yield Said("shape_reading", words.shape_reading(means), (f"goes {digits(length)} in all",))
+    n = run.last + 1
+    told = words.surprise_reading(rank_correlation(np.arange(n), np.arange(n)), n, "length")
+    claims = (f"Over {n:,} tokens", "correlation of 1.00") if n > 3 else ("too few tokens",)
+    yield Said("surprise_reading", told, claims)

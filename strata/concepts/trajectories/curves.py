@@ -1,0 +1,36 @@
+"""Numbers of paths by layer that can be compared over a set of prompts."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from strata.concepts.trajectories.shape import shape_by_layer
+from strata.model import Model
+from strata.trace import Trace
+
+
+def length(model: Model, trace: Trace) -> pd.DataFrame:
+    """The mean length of the tokens' paths up to each layer (see `shape_by_layer`)."""
+    return _of(trace, "length")
+
+
+def turning(model: Model, trace: Trace) -> pd.DataFrame:
+    """The mean angle by which paths turn at each layer but the first and last, in degrees."""
+    return _of(trace, "turning")
+
+
+def curvature(model: Model, trace: Trace) -> pd.DataFrame:
+    """The mean angle by which the text bends at each layer, in degrees."""
+    return _of(trace, "curvature")
+
+
+def _of(trace: Trace, name: str) -> pd.DataFrame:
+    found = shape_by_layer(trace)
+    return found[["layer"]].assign(value=found[name])
+
+
+CURVES = {
+    "Length of the paths (norm)": length,
+    "Turning angle (degrees)": turning,
+    "Curvature of the text (degrees)": curvature,
+}
