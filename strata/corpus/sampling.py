@@ -186,7 +186,7 @@ class Reading:
             n_asked=self.n_asked,
             n_available=self.n_available,
             n_sinks=len(self.keep) - len(left),
-            check=_worst(self.checks),
+            check=worst(self.checks),
             scale=scale,
         )
 
@@ -362,7 +362,7 @@ def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
+def worst(checks: Sequence[ModelCheck]) -> ModelCheck:
     """The largest errors, with the first reason there is."""
     lens, writes, read_back = (
         float(np.max([getattr(check, name) for check in checks]))

@@ -67,6 +67,12 @@ class PromptSet:
         """Whether every prompt says which word should come next."""
         return all(row.expected for row in self.rows)
 
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """What `evidence.values` asks for: the job's prompts, and the view's parameters."""
+        columns = {name: tuple(getattr(row, name) for row in self.rows) for name in COLUMNS}
+        names = {"prompt": "prompts", "condition": "conditions", "pair": "pairs"}
+        return {names.get(n, n): column for n, column in columns.items() if any(column)}
+
     def as_text(self) -> str:
         """The set as a CSV file with all its columns, which `read` gives back."""
         file = io.StringIO()
@@ -247,7 +253,10 @@ def _checked(rows: list[Row], lines: list[int], title: str, question: str) -> Pr
                 f"The condition “{display_text(condition, _SHOWN)}” has {n} "
                 f"prompt{'s' * (n != 1)}; at least {FEWEST} of each are compared."
             )
-    return PromptSet(title, tuple(rows), question)
+    found = PromptSet(title, tuple(rows), question)
+    if (n := len(found.as_text())) > MOST_CHARACTERS:  # as it is kept, with all columns
+        raise InputError(f"This set has {n:,} characters and at most {MOST_CHARACTERS:,} are kept.")
+    return found
 
 
 def _in_pairs(

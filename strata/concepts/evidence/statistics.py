@@ -161,7 +161,9 @@ def _p_values(t: Floats, null: Floats, exact: bool = False) -> tuple[Floats, Flo
         return p, p_layers
     limit = size[known] * (1 - 1e-9)  # equal ones differ in the last digit
     largest = sizes[:, known].max(axis=1)
-    p[known] = [_share(sizes[:, i] >= at, exact) for i, at in zip(np.flatnonzero(known), limit, strict=True)]
+    p[known] = [
+        _share(sizes[:, i] >= at, exact) for i, at in zip(np.flatnonzero(known), limit, strict=True)
+    ]
     p_layers[known] = [_share(largest >= at, exact) for at in limit]
     return p, p_layers
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts import costs
+from strata.concepts.run import identities
 from strata.concepts.target import target_token
 from strata.concepts.views import View, curves
-from strata.corpus.sets import PromptSet
+from strata.corpus.sampling import worst
 from strata.errors import InputError, ModelError
 from strata.trace import Trace
 
@@ -104,15 +105,9 @@ def values(
     return pd.DataFrame(table | {name: numbers.ravel() for name, numbers in found.items()})
 
 
-def of_set(chosen: PromptSet) -> dict[str, tuple[str, ...]]:
-    """What `values` asks for, of a set: the job's prompts and the view's parameters."""
-    rows = chosen.rows
-    columns = {"prompts": [r.prompt for r in rows], "conditions": [r.condition for r in rows]}
-    if chosen.paired:
-        columns["pairs"] = [row.pair for row in rows]
-    if any(row.expected for row in rows):
-        columns["expected"] = [row.expected for row in rows]
-    return {name: tuple(column) for name, column in columns.items()}
+def check(runs: Iterator[tuple[str, Trace]]) -> pd.DataFrame:
+    """The identities, as in `strata.concepts.run.check`, the worst of all these prompts."""
+    return identities(worst([trace.check for _, trace in runs]))
 
 
 def _other(pairs: tuple[str, ...], row: int) -> int:
