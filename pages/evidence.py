@@ -19,14 +19,14 @@ script = NOTHING
 if chosen := choose_set(pick):
     quantity = evidence.choose_quantity(evidence.offered(chosen), number)
     half = one_of(part, "Pairs" if chosen.paired else "Prompts", evidence.HALVES, "half")
-    page = of_set(opened, chosen, evidence.HALVES[half].lower())
+    page = of_set(opened, chosen, half)
     names = (quantity,) if tables.runs_more(quantity) else ()
     values = page.ask("evidence.values", names=names)
-    if chosen.question:
-        st.caption(chosen.question)
     two = evidence.choose_conditions(chosen.conditions)
     study = evidence.Study(page, values, quantity, half, two)
-    each = st.toggle("Each prompt as a line", key="each", bind="query-params")
+    said, toggle = st.columns([7, 3], vertical_alignment="center")
+    said.caption(chosen.question)
+    each = toggle.toggle("Each prompt as a line", key="each", bind="query-params")
     shown["means"] = evidence.draw_means(study, each)
     shown["differences"] = evidence.draw_differences(study)
     claim, held = evidence.hold_out(study)

@@ -24,7 +24,7 @@ def _y(values: np.ndarray, title: str | Sequence[str], *, best_first: bool = Fal
     axis: Spec = {"tickCount": 5}
     if len(size) and size.max() > 20 and size.max() > _WIDE * np.median(size):
         scale = {"type": "symlog"}
-        axis = {"values": [0, *_TICKS], "format": "~s", "labelOverlap": True}
+        axis = {"values": [0, *_TICKS], "format": "~s", "labelOverlap": "greedy"}
     if best_first:
         scale = {**scale, "reverse": True}
     named = title if isinstance(title, str) else list(title)
@@ -38,7 +38,15 @@ def _colour(names: tuple[str, ...]) -> Spec:
         "field": "condition",
         "type": "nominal",
         "scale": {"domain": list(names), "range": list(CONDITIONS[: len(names)])},
-        "legend": {"title": None, "orient": "top", "columns": columns, "labelLimit": 220},
+        "legend": {
+            "title": None,
+            "orient": "top",
+            "columns": columns,
+            "labelLimit": 220,
+            "symbolOpacity": 1,
+            "symbolType": "stroke",
+            "symbolStrokeWidth": 3,
+        },
     }
 
 

@@ -100,9 +100,9 @@ def outcome_reading(
     said = (
         "it holds there too"
         if held
-        else "that is no more than chance gives, so it is not shown"
-        if (row["difference"] > 0) == claim.larger
         else "it is the other way round there"
+        if float(row["p"]) > 1 - LEVEL / 2
+        else "that is no more than chance gives, so it is not shown"
     )
     return (
         f"You wrote: {hypothesis(claim, quantity, conditions)}. In the half that was held out "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -163,7 +163,7 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
                 "What you found in one half may be chance. Write down what you expect of the "
                 "other half: it is shown then, and tested at exactly that."
             )
-        claim = _write(study)
+        claim = _write(study, claims)
         if claim is not None and claim not in claims:
             claims.append(claim)
         if not claims:
@@ -190,13 +190,14 @@ def _claims(study: Study) -> list[Hypothesis]:
     return known.setdefault(key, [])
 
 
-def _write(study: Study) -> Hypothesis | None:
+def _write(study: Study, claims: Sequence[Hypothesis]) -> Hypothesis | None:
     """The form for a hypothesis; it, in the run that it was written for."""
     a, b = (display_text(name) for name in study.conditions)
     last = study.page.n_layers
     with st.form("hypothesis", border=False):
         where, way, done = st.columns([4, 3, 2], vertical_alignment="bottom")
-        low, high = where.slider("At layers", 0, last, (last // 3, last // 2), key="claim_layers")
+        span = (claims[-1].low, claims[-1].high) if claims else (last // 3, last // 2)
+        low, high = where.slider("At layers", 0, last, span, key="claim_layers")
         larger = way.selectbox(
             f"{a} is", (True, False), format_func=lambda up: _way(up, b), key="claim_way"
         )
@@ -229,7 +230,8 @@ def _draw_held_out(study: Study, claim: Hypothesis, number: int) -> dict[str, pd
         f"{a} less {b}",
         sentence,
     )
-    draw(chart, "held_out", read=False, number=number)
+    of = replace(study.page, half=HELD_OUT).subject
+    draw(chart, "held_out", read=False, number=number, of=of)
     reading(sentence, "_held_out")
     return {"held out": frame, "hypothesis": outcome}
 

@@ -33,7 +33,7 @@ class SetPage(Page):
     """A page whose views are of a set of prompts; the page's own prompt plays no part in it."""
 
     chosen: PromptSet
-    half: str = ""  # in words, for what a figure is of
+    half: str = ""  # which of it its figures are of, see `compared.compared`
 
     @property
     def subject(self) -> Subject:
@@ -41,11 +41,10 @@ class SetPage(Page):
         n, noun = len(self.chosen.rows), "prompts"
         if self.chosen.paired:
             n, noun = len(self.chosen.pairs), "pairs"
-        return Subject(
-            model=str(self.about["title"]),
-            sampled=f"{n} {noun} of “{display_text(self.chosen.title, 40)}”",
-            without=self.half,
-        )
+        title = f"“{display_text(self.chosen.title, 40)}”"
+        half = {"explored": "the explored half of ", "held_out": "the held-out half of "}
+        sampled = f"{half.get(self.half, '')}{n} {noun}, {title}"
+        return Subject(model=str(self.about["title"]), sampled=sampled)
 
     def ask(
         self,
