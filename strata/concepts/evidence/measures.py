@@ -18,6 +18,17 @@ def seeming(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
     return int((_differences(frame, quantity, half)["p"] <= LEVEL).sum())
 
 
+def surviving_share(frame: pd.DataFrame, quantity: str, half: str = "explored") -> float:
+    """Of `values`: `surviving` as a share of all layers that have the number."""
+    return float(_differences(frame, quantity, half)["survives"].mean())
+
+
+def by_chance(frame: pd.DataFrame, quantity: str) -> float:
+    """Of `values`: how many layers would seem to differ on average, each asked alone, if there were
+    nothing: 1 in 20 of those that have the number."""
+    return LEVEL * int(frame.loc[frame[quantity].notna(), "layer"].nunique())
+
+
 def surest(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
     """Of `values`: the layer at which |t| is largest."""
     told = _differences(frame, quantity, half)
@@ -52,4 +63,4 @@ def _differences(frame: pd.DataFrame, quantity: str, half: str) -> pd.DataFrame:
     return sets.differences(sets.compared(frame, quantity, half))
 
 
-MEASURES = (surviving, seeming, surest, pair_difference, share_of_pairs, at_surest)
+MEASURES = (surviving, seeming, surviving_share, by_chance, surest, pair_difference, share_of_pairs, at_surest)
