@@ -120,7 +120,7 @@ def differences(frame: pd.DataFrame, title: str, noun: str, ends: str, reading: 
     colour = {"condition": {"test": "datum.survives", "value": ACCENT}, "value": MUTED}
     zero: Spec = {
         "mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL},
-        "encoding": {"y": {"datum": 0, "type": "quantitative"}},
+        "encoding": {"x": None, "y": {"datum": 0, "type": "quantitative"}},  # from end to end
     }
     spec = {
         **BASE,

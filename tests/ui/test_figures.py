@@ -34,7 +34,7 @@ VIEWS = [
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(
-    r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|Cosine|cosine$|[Nn]orm\b|Variance|"
+    r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|[Cc]osine\b|[Nn]orm\b|Variance|"
     r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank (of .* )?\(0 is best\)|"
     r"standard deviations|KS distance \(0 to 1\)|Attention weight"
     r"|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"

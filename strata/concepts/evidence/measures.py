@@ -63,4 +63,13 @@ def _differences(frame: pd.DataFrame, quantity: str, half: str) -> pd.DataFrame:
     return sets.differences(sets.compared(frame, quantity, half))
 
 
-MEASURES = (surviving, seeming, surviving_share, by_chance, surest, pair_difference, share_of_pairs, at_surest)
+MEASURES = (
+    surviving,
+    seeming,
+    surviving_share,
+    by_chance,
+    surest,
+    pair_difference,
+    share_of_pairs,
+    at_surest,
+)

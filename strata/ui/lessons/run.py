@@ -36,6 +36,7 @@ class Run:
             "model": self.about["title"],
             "L": n_layers,
             "layers": n_layers + 1,
+            "half": n_layers // 2,
             "D": self.about["d_model"],
             "V": f"{self.about['d_vocab']:,}",
             "T": len(self.tokens),
