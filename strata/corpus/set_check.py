@@ -39,21 +39,23 @@ class Checked:
 
 
 def check(model: Model, chosen: PromptSet) -> Checked:
-    """Run a set's prompts and look at their lengths, and at the words that should come next."""
+    """Look at the lengths of a set's prompts, and run those after which a word should come."""
     import torch  # here, because it takes seconds to import
 
-    prompts = list(dict.fromkeys(row.prompt for row in chosen.rows))
-    traces = dict(zip(prompts, model.capture_many(prompts, states_only=True), strict=True))
-    last = model.unembed(torch.stack([traces[each].hidden[-1, -1] for each in prompts]))
-    first_words = model.decode(last.argmax(dim=-1))
-    ahead = {each: word.strip() for each, word in zip(prompts, first_words, strict=True)}
+    wanted = list(dict.fromkeys(row.prompt for row in chosen.rows if row.expected))
+    ahead: dict[str, str] = {}
+    if wanted:
+        traces = model.capture_many(wanted, states_only=True)
+        last = model.unembed(torch.stack([trace.hidden[-1, -1] for trace in traces]))
+        words = model.decode(last.argmax(dim=-1))
+        ahead = {prompt: word.strip() for prompt, word in zip(wanted, words, strict=True)}
     same_length = expecting = first = 0
     for pair in chosen.pairs:
         rows = [row for row in chosen.rows if row.pair == pair]
-        same_length += len({len(traces[row.prompt].tokens) for row in rows}) == 1
-        words = [row for row in rows if row.expected]
-        expecting += bool(words)
-        first += bool(words) and all(ahead[row.prompt] == row.expected for row in words)
+        same_length += len({len(model.encode(row.prompt)) for row in rows}) == 1
+        asked = [row for row in rows if row.expected]
+        expecting += bool(asked)
+        first += bool(asked) and all(ahead[row.prompt] == row.expected for row in asked)
     n = len(chosen.rows), len(chosen.pairs), len(chosen.conditions)
     return Checked(*n, same_length, expecting, first)
 

@@ -56,9 +56,9 @@ def difference_reading(
     if sure.empty:
         seem = {0: "none would", 1: "1 would seem to"}.get(alone, f"{alone} would seem to")
         return (
-            f"At none of {n_layers} layers do {a} and {b} differ more than chance would by itself "
-            f"in 1 of 20 sets, {where}. Asked one by one, {seem}; chance alone gives about "
-            f"{by_chance} of {n_layers} on average."
+            f"At none of {n_layers} layer{'s' * (n_layers != 1)} do {a} and {b} differ more than "
+            f"chance would by itself in 1 of 20 sets, {where}. Asked one by one, {seem}; chance "
+            f"alone gives about {by_chance} of {n_layers} on average."
         )
     best = frame.loc[frame["t"].abs().idxmax()]
     larger = "larger" if best["difference"] > 0 else "smaller"
