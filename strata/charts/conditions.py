@@ -54,19 +54,24 @@ def by_condition(
     means: pd.DataFrame, lines: pd.DataFrame | None, title: str, noun: str, reading: str
 ) -> Chart:
     """A number by layer as the mean of each condition, in a band that is its interval; `lines`:
-    each prompt as a thin one, which a click chooses. `noun` names the number at its axis.
+    prompts as thin ones, which a click chooses, or dashed where they are followed. `noun` names the
+    number at its axis.
 
     Columns of `means`: condition, layer, mean, low, high, n. Of `lines`: row, condition, layer,
-    value, prompt (as it is shown).
+    value, prompt (as it is shown), followed.
     """
     rows = means.rename(columns={"mean": "value"}).assign(kind="mean", row=-1, prompt="")
     if lines is not None:
-        rows = pd.concat([rows, lines.assign(kind="prompt")], ignore_index=True)
+        kinds = lines["followed"].map({True: "followed", False: "prompt"})
+        lines = lines.drop(columns="followed").assign(kind=kinds)
+        rows = pd.concat([rows, lines], ignore_index=True)
     y = _y(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun)
     if noun.startswith("Rank"):
         y = {**y, "scale": {**y["scale"], "reverse": True}}
     colour = _colour(tuple(dict.fromkeys(means["condition"])))
-    mean, prompt = ([{"filter": f"datum.kind == '{kind}'"}] for kind in ("mean", "prompt"))
+    mean, prompt, followed = (
+        [{"filter": f"datum.kind == '{kind}'"}] for kind in ("mean", "prompt", "followed")
+    )
     tips = [tip("condition", "Condition"), tip("layer", "Layer", "d")]
     band: Spec = {
         "transform": mean,
@@ -85,6 +90,11 @@ def by_condition(
             "detail": {"field": "row", "type": "nominal"},
             "tooltip": [tip("prompt", "Prompt"), *tips, tip("value", "Value", ".5g")],
         },
+    }
+    dashed: Spec = {
+        "transform": followed,
+        "mark": {"type": "line", "strokeWidth": 2.2, "strokeDash": [5, 3]},
+        "encoding": thin["encoding"],
     }
     line: Spec = {
         "transform": mean,
@@ -105,7 +115,12 @@ def by_condition(
         **BASE,
         "title": title,
         "encoding": {"x": LAYER_AXIS},
-        "layer": [band, *([] if lines is None else [thin]), line],
+        "layer": [
+            band,
+            *([] if lines is None else [thin]),
+            line,
+            *([] if lines is None else [dashed]),
+        ],
     }
     return Chart(rows, spec, reading, 330)
 

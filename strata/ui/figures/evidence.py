@@ -18,7 +18,7 @@ from strata.concepts.views import curves
 from strata.display.tokens import display_text
 from strata.errors import InputError
 from strata.ui.anatomy import place, sidebar
-from strata.ui.anatomy.address import remember
+from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
@@ -90,23 +90,47 @@ def choose_conditions(names: Sequence[str]) -> tuple[str, str]:
 
     a = first.selectbox("Compare", numbers, 0, shown, key="condition", bind="query-params")
     others = [i for i in numbers if i != a]
-    if st.session_state.get("against") not in others:
-        st.session_state.pop("against", None)
-    b = second.selectbox("with", others, 0, shown, key="against", bind="query-params")
+    if st.session_state.get("with") not in others:
+        st.session_state.pop("with", None)
+    b = second.selectbox("with", others, 0, shown, key="with", bind="query-params")
     return names[a], names[b]
 
 
-def draw_means(study: Study, each: bool) -> pd.DataFrame:
+def choose_pair(study: Study, where: DeltaGenerator) -> int | None:
+    """A pair that is drawn by itself, by its number in the set; None: none."""
+    if not study.found.paired:
+        return None
+    names, table = study.page.chosen.pairs, study.table
+    here = set(table["pair"][table["row"].isin({i for row in study.found.pair_rows for i in row})])
+    offered = [i for i, name in enumerate(names) if name in here]
+    asked = whole_number(st.query_params.get("alone", ""))
+    wanted = st.session_state.get("alone", asked)
+    st.session_state["alone"] = wanted if wanted in offered else None
+
+    def shown(number: int) -> str:
+        return display_text(names[number], 40)
+
+    chosen: int | None = where.selectbox(
+        "One pair by itself", offered, None, shown, key="alone", placeholder="None"
+    )
+    remember("alone", None if chosen is None else str(chosen))
+    return chosen
+
+
+def draw_means(study: Study, each: bool, pair: int | None) -> pd.DataFrame:
     """Each condition's mean with its interval, and, if wanted, each prompt, which a click opens on
-    its concept's page."""
+    its concept's page, and one pair by itself."""
     found = study.found
     means = compared.means(found)
     rows = study.page.chosen.rows
     lines = None
-    if each:
+    if each or pair is not None:
         lines = compared.lines(found)
         prompts = [display_text(row.prompt, 60) for row in rows]
-        lines = lines.assign(prompt=[prompts[i] for i in lines["row"]])
+        name = None if pair is None else study.page.chosen.pairs[pair]
+        followed = [rows[i].pair == name for i in lines["row"]]
+        lines = lines.assign(prompt=[prompts[i] for i in lines["row"]], followed=followed)
+        lines = lines if each else lines[lines["followed"]]
     chart = charts.by_condition(
         means,
         lines,
