@@ -1,5 +1,7 @@
 """Evidence: the same number over a set of prompts, against what chance would give."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -20,7 +22,7 @@ if chosen := choose_set(pick):
     quantity = evidence.choose_quantity(evidence.offered(chosen), number)
     half = one_of(part, "Pairs" if chosen.paired else "Prompts", evidence.HALVES, "half")
     page = of_set(opened, chosen, half)
-    alone = {"names": (quantity,)} if tables.runs_more(quantity) else {}
+    alone: dict[str, Any] = {"names": (quantity,)} if tables.runs_more(quantity) else {}
     values = page.ask("evidence.values", **alone)
     two = evidence.choose_conditions(chosen.conditions)
     study = evidence.Study(page, values, quantity, half, two)

@@ -158,12 +158,12 @@ def read(content: bytes | str, title: str = "Your own set") -> PromptSet:
         order = _columns(names, n_before + 1)
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                line = n_before + reader.line_num
-                rows.append(_row(cells, order, len(names), line))
-                lines.append(line)
+                number = n_before + reader.line_num
+                rows.append(_row(cells, order, len(names), number))
+                lines.append(number)
                 if len(rows) > MOST_ROWS:
                     raise InputError(
-                        f"Line {line}: a set has at most {MOST_ROWS} prompts; leave out the rest."
+                        f"Line {number}: a set has at most {MOST_ROWS} prompts; leave out the rest."
                     )
     except csv.Error:
         raise InputError(

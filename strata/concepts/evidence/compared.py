@@ -82,8 +82,8 @@ def _half(condition: NDArray, pair: NDArray, half: str) -> NDArray[np.bool_]:
         return np.isin(pair, [names[i] for i in places])
     for name in dict.fromkeys(condition):
         rows = np.flatnonzero(condition == name)
-        places = statistics.halves([f"{name} {i}" for i in range(len(rows))], SEED)
-        inside[rows[list(places[half == HELD_OUT])]] = True
+        both = statistics.halves([f"{name} {i}" for i in range(len(rows))], SEED)
+        inside[rows[list(both[half == HELD_OUT])]] = True
     return inside
 
 

@@ -117,7 +117,7 @@ def _signs(n: int, n_draws: int, seed: int) -> Floats:
     """(draws, n) of -1 and 1: all there are for few pairs, else drawn."""
     if n <= _EXACT:
         every = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        return 1.0 - 2.0 * every
+        return np.asarray(1 - 2 * every, dtype=np.float64)
     return np.random.default_rng(seed).choice([-1.0, 1.0], (n_draws, n))
 
 

@@ -3,6 +3,7 @@ last token's state says comes next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -23,18 +24,18 @@ _latest: WeakKeyDictionary[Trace, Tensor] = WeakKeyDictionary()  # all curves of
 def rank(model: Model, trace: Trace, target_id: int) -> pd.DataFrame:
     """How many tokens the lens ranks before the expected one: layer, value; 0 is best, L + 1
     rows. ModelError where the lens of this model is refused, as for all that follows."""
-    logits = _logits(model, trace)
-    return _by_layer((logits > logits[:, target_id, None]).sum(dim=-1))
+    logprobs = _logprobs(model, trace)
+    return _by_layer((logprobs > logprobs[:, target_id, None]).sum(dim=-1))
 
 
 def probability(model: Model, trace: Trace, target_id: int) -> pd.DataFrame:
     """What the lens gives to the expected token, 0 to 1: layer, value."""
-    return _by_layer(_logits(model, trace).log_softmax(dim=-1)[:, target_id].exp())
+    return _by_layer(_logprobs(model, trace)[:, target_id].exp())
 
 
 def entropy(model: Model, trace: Trace) -> pd.DataFrame:
     """How unsure the lens is of the next token, in nats: layer, value."""
-    logprobs = _logits(model, trace).log_softmax(dim=-1)
+    logprobs = _logprobs(model, trace)
     return _by_layer(-(logprobs.exp() * logprobs).nansum(dim=-1))
 
 
@@ -43,8 +44,8 @@ def logit_difference(model: Model, trace: Trace, target_id: int, against_id: int
     is nats: the softmax takes the same from both): layer, value; missing where both are one."""
     if target_id == against_id:
         return _by_layer(torch.full((len(trace.hidden),), torch.nan))
-    logits = _logits(model, trace)
-    return _by_layer(logits[:, target_id].double() - logits[:, against_id].double())
+    chosen = _logprobs(model, trace)[:, [target_id, against_id]].double()
+    return _by_layer(chosen[:, 0] - chosen[:, 1])
 
 
 def attention_write(model: Model, trace: Trace) -> pd.DataFrame:
@@ -58,14 +59,14 @@ def mlp_write(model: Model, trace: Trace) -> pd.DataFrame:
     return _by_layer(norms(trace.mlp[:, -1]), first=1)
 
 
-def _logits(model: Model, trace: Trace) -> Tensor:
-    """(L + 1, V): what the last token's state says at each layer."""
-    logits = _latest.get(trace)
-    if logits is None:
-        logits = model.unembed(trace.hidden[:, -1])
+def _logprobs(model: Model, trace: Trace) -> Tensor:
+    """(L + 1, V): what the last token's state says at each layer, as log-probabilities."""
+    logprobs = _latest.get(trace)
+    if logprobs is None:
+        logprobs = model.unembed(trace.hidden[:, -1]).log_softmax(dim=-1)
         _latest.clear()
-        _latest[trace] = logits
-    return logits
+        _latest[trace] = logprobs
+    return logprobs
 
 
 def _by_layer(values: Tensor | np.ndarray, first: int = 0) -> pd.DataFrame:
@@ -73,7 +74,7 @@ def _by_layer(values: Tensor | np.ndarray, first: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"layer": range(first, first + len(numbers)), "value": numbers})
 
 
-CURVES = {
+CURVES: dict[str, Callable[..., pd.DataFrame]] = {
     "Rank of the expected word (0 is best)": rank,
     "Probability of the expected word": probability,
     "Logit of the expected word less the other's": logit_difference,
