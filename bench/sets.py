@@ -35,8 +35,8 @@ def sets(name: str, quick: bool) -> Iterator[Row]:
     ) as engine:
         engine.describe(model.name)
 
-        def run(*jobs: Job) -> Callable[[], None]:
-            return lambda: [engine.run(job) for job in jobs] and None
+        def run(*jobs: Job) -> Callable[[], object]:
+            return lambda: [engine.run(job) for job in jobs]
 
         taken = take_turns(
             {"set": run(one), "all": run(every), "apart": run(*singles)},
