@@ -20,6 +20,7 @@ COPY app.py LICENSE ./
 COPY .streamlit .streamlit
 COPY pages pages
 COPY lessons lessons
+COPY sets sets
 
 # Programs and weights belong to root: what runs here can write to the volume only.
 RUN useradd --uid 10001 --create-home strata && install -d -o strata "$STRATA_STATE"

@@ -36,6 +36,7 @@ BENCHES = {  # name: module of this package; what it measures is its docstring
     "lens_grid": "lens_grid",
     "sweep": "sweep",
     "patching": "patching",
+    "sets": "sets",
     "jacobian": "jacobian",
     "maps": "maps",
     "views": "views",

@@ -13,6 +13,7 @@ from typing import Any
 
 from strata import __version__
 from strata.classroom.commands import add_parser as add_class_parser
+from strata.corpus.set_check import add_parser as add_sets_parser
 from strata.errors import InputError, StrataError
 from strata.weights import sources
 from strata.weights.catalogue import catalogue, resolve
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     _fit_parser(commands)
     _lessons_parser(commands)
+    add_sets_parser(commands, _model)
     add_class_parser(commands)
     return parser
 
@@ -341,6 +343,14 @@ def _new_lesson(chosen: argparse.Namespace) -> int:
     new(path)
     print(path)
     return 0
+
+
+def _model(name: str | None) -> Any:
+    from strata.model import load_model
+
+    model = load_model(name or next(iter(catalogue())), progress=_progress())
+    _clear_line()
+    return model
 
 
 def _added(texts: Any) -> str:

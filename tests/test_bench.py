@@ -29,6 +29,7 @@ IN_PROCESS = (
     "lens_grid",
     "sweep",
     "patching",
+    "sets",
     "jacobian",
     "maps",
 )

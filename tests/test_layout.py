@@ -23,7 +23,7 @@ ROOMS = {
     "weights": "nouns runtime",
     "storage": "nouns runtime",
     "model": "nouns runtime weights",
-    "corpus": "nouns runtime weights model",
+    "corpus": "nouns runtime display weights model",
     "concepts": "nouns runtime display model corpus",
     "concepts/*": "nouns runtime display model corpus concepts",
     "engine": "nouns runtime weights model corpus concepts",

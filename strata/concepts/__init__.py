@@ -56,8 +56,10 @@ class Concept:
     """What pages, engine and lessons need to know of one concept.
 
     `views` are the functions that a job may name ("stem.function"); nothing else is callable.
-    A view's parameters `model`, `trace`, `traces`, `gradients`, `prompt`, `edits`, `prompts`,
-    `sample` and `progress` are supplied by the engine, all others come from the job. `measures`
+    A view's parameters `model`, `trace`, `traces`, `runs`, `gradients`, `prompt`, `edits`,
+    `prompts`, `sample` and `progress` are supplied by the engine, all others come from the job.
+    `runs` are pairs of a prompt and its trace, one after the other, in no order and each prompt
+    once: of many prompts, of which a view keeps a few numbers each. `measures`
     answer lesson questions: `(frame, **params) -> value`. `script(source, revision, prompt,
     **params)` is a self-contained program with plain transformers that reproduces the numbers on
     the screen. `plain` says in two or three words beside the title what the page is about, `why` in

@@ -24,7 +24,7 @@ View = Callable[..., pd.DataFrame]
 
 TRACE = frozenset({"trace", "trace_or_states"})  # a view that names one of these has it captured
 SUPPLIED = TRACE | frozenset(
-    {"model", "traces", "gradients", "prompt", "edits", "prompts", "sample", "progress"}
+    {"model", "traces", "runs", "gradients", "prompt", "edits", "prompts", "sample"} | {"progress"}
 )  # parameters that the engine fills; all others come from the job's params
 
 

@@ -119,7 +119,7 @@ class Reading:
             n_asked=self.n_asked,
             n_available=self.n_available,
             n_sinks=int((~self.keep & np.isin(self.text, list(tokens))).sum()),
-            check=_worst(self.checks[:n_batches]),
+            check=worst(self.checks[:n_batches]),
             scale=scale,
             n_unread=len(self._to_read) - len(tokens),
         )
@@ -274,7 +274,7 @@ def _begun(
     )
 
 
-def _worst(checks: Sequence[ModelCheck]) -> ModelCheck:
+def worst(checks: Sequence[ModelCheck]) -> ModelCheck:
     """The largest errors, with the first reason there is."""
     lens, writes, read_back = (
         float(np.max([getattr(check, name) for check in checks]))

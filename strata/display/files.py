@@ -38,6 +38,12 @@ def _no_formula(cell: Any) -> Any:
     return cell
 
 
+def without_apostrophe(cell: str) -> str:
+    """The cell as it was before `as_csv` put an apostrophe before it."""
+    bare = cell[1:]
+    return bare if cell.startswith("'") and _no_formula(bare) != bare else cell
+
+
 def _whole(cell: Any) -> Any:
     return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell
 

@@ -33,7 +33,7 @@ def token_passes(
     itself (`strata.concepts.costs`). What is known already, and so costs less, is not told apart.
     """
     needs, n_prompts = supplied(view), len(set(job.prompts))
-    runs = bool(needs & TRACE) + n_prompts * ("traces" in needs)
+    runs = bool(needs & TRACE) + n_prompts * bool(needs & {"traces", "runs"})
     passes = float(n_tokens * (runs + _GRADIENT * ("gradients" in needs)) + n_sources)
     if "sample" in needs:
         passes += job.source.n

@@ -52,11 +52,11 @@ class Limits:
                 f"Your class works with {', '.join(sorted(self.models))} only, not with {model!r}."
             )
 
-    def check_characters(self, n: int) -> None:
-        """InputError for a prompt that is too long even to be cut into tokens."""
+    def check_characters(self, n: int, noun: str = "prompt") -> None:
+        """InputError for a prompt that is too long even to be cut into tokens, or a whole set."""
         if self.prompt_characters is not None and n > self.prompt_characters:
             raise InputError(
-                f"The prompt has {n:,} characters and the limit is {self.prompt_characters:,}; "
+                f"The {noun} has {n:,} characters and the limit is {self.prompt_characters:,}; "
                 "shorten it."
             )
 

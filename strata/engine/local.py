@@ -203,6 +203,10 @@ class LocalEngine:
                 )
         limits.check_characters(max(map(len, [*prompts, *sources])))
         most = self.settings.prompts
+        if "runs" in views.supplied(view):
+            most = self.settings.set_prompts
+            of_set = Limits(prompt_characters=self.settings.prompt_characters)
+            of_set.check_characters(sum(map(len, job.prompts)), "set")
         for n, noun in ((len(job.prompts), "prompts"), (len(sources), "prompts in its edits")):
             if n > most:
                 raise InputError(f"The job has {n} {noun} and the limit is {most}.")

@@ -340,7 +340,7 @@ def is_short(work: Work) -> bool:
     """Whether the model has little to do for a work: a run of its prompt at most."""
     needs = supplied(work.view)
     long = "progress" in needs and not works_apart(work.view)
-    return not (long or needs & {"sample", "traces"} or work.spare)
+    return not (long or needs & {"sample", "traces", "runs"} or work.spare)
 
 
 def may_pass(work: Work, other: Work) -> bool:

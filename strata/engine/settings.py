@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         30_000, ge=1, description="tokens through a model of one learner of a class, a minute"
     )
     prompts: int = Field(64, ge=1, description="most prompts in one job")
+    set_prompts: int = Field(200, ge=1, description="most prompts of a set in one job")
     sample_characters: int = Field(
         LONGEST_TEXT, ge=1, description="longest text to sample states from, in characters"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -75,6 +75,8 @@ class Supply:
             given |= dict.fromkeys(TRACE, self._trace(work))
         if "traces" in names:
             given["traces"] = self._traces(work)
+        if "runs" in names:
+            given["runs"] = self._runs(work)
         if "sample" in names:
             given["sample"] = self._sample(work)
         if "gradients" in names:
@@ -234,6 +236,26 @@ class Supply:
             missing = [prompt for prompt in missing if prompt not in done]
         return [done[prompt] for prompt in work.job.prompts]
 
+    def _runs(self, work: Work) -> Iterator[tuple[str, Trace]]:
+        """Each different prompt of the job with its trace, those of about a length together, in as
+        few runs as the batch bounds allow. Nothing of them is kept: a set of prompts would drive
+        all that others look at out of the cache."""
+        edits, known = work.job.edits, self.house.traces
+        prompts = sorted(dict.fromkeys(work.job.prompts), key=lambda p: len(self.model.encode(p)))
+        total = left = len(prompts)
+        while prompts:
+            self._note(work, 1 - left / total, f"Prompt {total - left + 1} of {total}")
+            trace = known.get((self.name, prompts[0], edits))
+            if trace is not None:
+                found = {prompts[0]: trace}
+            else:
+                group = prompts[:1] if edits else self._group(prompts, most=total)
+                found = self._run_group(group) if len(group) > 1 else {}
+                found = found or {group[0]: self._run(group[:1], edits)[0]}
+            prompts = [prompt for prompt in prompts if prompt not in found]
+            left = len(prompts)
+            yield from found.items()
+
     def _mates(self, first: Work) -> dict[str, list[Work]]:
         """Waiting works that need a clean trace of another prompt, which nobody has yet, to be run
         with a first one. All of them wait for the whole run, which is as long as they are many: so
@@ -250,8 +272,11 @@ class Supply:
                 mates.setdefault(job.prompt, []).append(work)
         return {p: w for p, w in mates.items() if (self.name, p, ()) not in self.house.traces}
 
-    def _group(self, prompts: list[str], forgiving: bool = False) -> list[str]:
-        """The first prompt and those that go well with it: few, short, of similar lengths.
+    def _group(
+        self, prompts: list[str], forgiving: bool = False, most: int | None = None
+    ) -> list[str]:
+        """The first prompt and those that go well with it: few (`most`, where these are all of one
+        learner), short, of similar lengths.
 
         A prompt that cannot be encoded raises InputError; if forgiving, only the first does.
         """
@@ -259,7 +284,7 @@ class Supply:
         total = longest = len(self.model.encode(prompts[0]))
         group = [prompts[0]]
         for prompt in prompts[1:]:
-            if len(group) == settings.batch_size:
+            if len(group) == (most or settings.batch_size):
                 break
             try:
                 length = len(self.model.encode(prompt))
@@ -277,6 +302,13 @@ class Supply:
         """Clean traces of several prompts, captured together; none if that failed."""
         if len(group) == 1:
             return {group[0]: self._capture(group[0], ())}
+        captured = self._run_group(group)
+        for prompt, trace in captured.items():
+            self.house.traces.put((self.name, prompt, ()), trace)
+        return captured
+
+    def _run_group(self, group: list[str]) -> dict[str, Trace]:
+        """The same, and nothing of it kept."""
         try:
             traces = self._run(group)
         except Exception:
@@ -284,10 +316,7 @@ class Supply:
             traces = []
         if not traces:
             free_memory()
-        captured = dict(zip(group, traces, strict=False))
-        for prompt, trace in captured.items():
-            self.house.traces.put((self.name, prompt, ()), trace)
-        return captured
+        return dict(zip(group, traces, strict=False))
 
     def _capture(self, prompt: str, edits: tuple[Edit, ...]) -> Trace:
         [trace] = self._run([prompt], edits)

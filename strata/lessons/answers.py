@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from strata.concepts.views import concepts
+from strata.concepts.views import concepts, find_view, supplied
+from strata.corpus.sets import sets
 from strata.display.tokens import display_candidate, typed_word
+from strata.engine import Job
 from strata.errors import InputError
 from strata.lessons import MOST_POINTS, Option, Question, filled
 
@@ -55,6 +57,30 @@ def resolved(
         return known.get(value, value) if isinstance(value, str) else value
 
     return {name: one(name, value) for name, value in params.items()}
+
+
+def job(view: str, model: str, prompt: str, params: Mapping[str, Any]) -> Job:
+    """What a question asks of a learner's run, as a job: of Strata's own passages where the view
+    samples states, and of a set of prompts where it takes their runs."""
+    wanted = supplied(find_view(view))
+    if "sample" in wanted:  # the prompt plays no part
+        return Job(view=view, model=model, sample={}, params=dict(params))
+    prompts, params = of_its_set(view, params)
+    own = "" if prompts else prompt
+    return Job(view=view, model=model, prompt=own, prompts=prompts, params=params)
+
+
+def of_its_set(view: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The prompts, and the parameters with the set's columns in place of `of_set`, its name.
+    InputError where there is no such set."""
+    given = dict(params)
+    if "runs" not in supplied(find_view(view)):
+        return (), given
+    name = given.pop("of_set", "")
+    if name not in sets():
+        raise InputError(f"There is no set {name!r}.")
+    columns = sets()[name].columns()
+    return columns.pop("prompts"), given | columns
 
 
 def positions(question: Question, n_tokens: int) -> list[int]:

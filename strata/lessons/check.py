@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from strata.concepts.views import concepts, find_view, supplied
+from strata.concepts.views import concepts, find_view
 from strata.corpus.examples import DEFAULT
 from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
@@ -19,8 +19,10 @@ from strata.errors import StrataError
 from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read, rules
 from strata.lessons.answers import (
     find_measure,
+    job,
     lacking,
     measured,
+    of_its_set,
     positions,
     resolved,
     right_option,
@@ -103,7 +105,8 @@ def _callable(question: Question) -> Iterator[str]:
         return
     try:
         view, measure = find_view(question.view), find_measure(question.measure)
-        check_params(question.view, view, resolved(question.params, 1, 1))
+        _, params = of_its_set(question.view, resolved(question.params, 1, 1))
+        check_params(question.view, view, params)
         if question.needs:
             check_params(question.needs, find_view(question.needs), {})
     except StrataError as error:
@@ -145,9 +148,7 @@ def _measured(lesson: Lesson, engine: LocalEngine, model: str) -> Iterator[str]:
 
 
 def _ask(engine: LocalEngine, model: str, prompt: str, view: str, **params: Any) -> pd.DataFrame:
-    if "sample" in supplied(find_view(view)):
-        return engine.run(Job(view=view, model=model, sample={}, params=params))
-    return engine.run(Job(view=view, model=model, prompt=prompt, params=params))
+    return engine.run(job(view, model, prompt, params))
 
 
 def unfit(question: Question, answer: Any, n_layers: int, n_tokens: int) -> str:

@@ -19,6 +19,7 @@ assert small  # a fixture
 
 QUOTED = {"prompt": f"“{PROMPT}”", "other": "B “The capital of France is”", "sample": "a sample of"}
 QUOTED["lens"] = "the texts that J was fitted on"
+QUOTED["set"] = "24 pairs, “Singular and plural”"
 VIEWS = [
     # A map looks the same by UMAP, which takes long.
     *(each for each in EVERY if each[0] != "trajectories" or each[1].get("method") == "PCA"),
@@ -37,9 +38,9 @@ VIEWS = [
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(
-    r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|Cosine|cosine$|[Nn]orm\b|Variance|"
-    r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank \(0 is best\)|standard deviations|"
-    r"KS distance \(0 to 1\)|Attention weight"
+    r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|[Cc]osine\b|[Nn]orm\b|Variance|"
+    r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank (of .* )?\(0 is best\)|"
+    r"standard deviations|KS distance \(0 to 1\)|Attention weight"
     r"|degrees|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"
 )
 # How much there is of what a figure's rows name: of less than that a note must tell.

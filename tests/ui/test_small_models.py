@@ -115,6 +115,8 @@ EVERY = [
     ("jacobian_lens", {"by": "difference"}),
     ("jacobian_lens", PAIR),
     ("jacobian_lens", {"view": "The beam of a word", "passages": 2}),
+    ("evidence", {"each": True}),
+    ("evidence", {"half": "all", "quantity": "Laminar median cosine"}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.gaussian_baseline import measures, script
+from strata.concepts.gaussian_baseline.curves import CURVES
 from strata.concepts.gaussian_baseline.near import (
     intrinsic,
     intrinsic_null,
@@ -64,5 +65,6 @@ CONCEPT = Concept(
     ),
     script=script.script,
     icon=":material/area_chart:",
+    curves=CURVES,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.hidden_states import measures, script
+from strata.concepts.hidden_states.curves import CURVES
 from strata.concepts.hidden_states.giants import massive, massive_path, without_massive
 from strata.concepts.hidden_states.tables import (
     activations,
@@ -39,5 +40,6 @@ CONCEPT = Concept(
     ),
     script=script.script,
     icon=":material/stacked_bar_chart:",
+    curves=CURVES,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.laminar_profile import measures, script
+from strata.concepts.laminar_profile.curves import CURVES
 from strata.concepts.laminar_profile.similarity import cka
 from strata.concepts.laminar_profile.tables import (
     between_layers,
@@ -35,5 +36,6 @@ CONCEPT = Concept(
     ),
     script=script.script,
     icon=":material/blur_on:",
+    curves=CURVES,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -3,6 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.scaling import measures, script
 from strata.concepts.scaling.controls import controls
+from strata.concepts.scaling.curves import CURVES
 from strata.concepts.scaling.tables import compare, last_block, places, sweep
 
 CONCEPT = Concept(
@@ -16,5 +17,6 @@ CONCEPT = Concept(
     views=(sweep, controls, compare, last_block, places),
     script=script.script,
     icon=":material/tune:",
+    curves=CURVES,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

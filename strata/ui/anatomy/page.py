@@ -54,7 +54,7 @@ def open_page(stem: str) -> Page:
         st.markdown(concept.question)
         if concept.why:
             st.caption(concept.why)
-    if any("sample" not in supplied(view) for view in concept.views):
+    if any(not supplied(view) & {"sample", "runs"} for view in concept.views):
         sidebar.prompt_on_page()  # else the prompt plays no part
     choice: Choice = st.session_state["choice"]
     about = ask.until_ready(choice.model)

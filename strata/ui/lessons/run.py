@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from strata.charts.guess import GuessedToken
-from strata.concepts.views import find_view, supplied
 from strata.display.tokens import display_candidate
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.lessons import Option, Question, filled
-from strata.lessons.answers import resolved
+from strata.lessons.answers import job, resolved
 from strata.lessons.report import quoted
 from strata.ui.anatomy import ask
 from strata.ui.anatomy.page import tokens_of
@@ -37,6 +36,7 @@ class Run:
             "model": self.about["title"],
             "L": n_layers,
             "layers": n_layers + 1,
+            "half": n_layers // 2,
             "D": self.about["d_model"],
             "V": f"{self.about['d_vocab']:,}",
             "T": len(self.tokens),
@@ -96,9 +96,7 @@ class Run:
         return GuessedToken(int(best["token_id"]), label, int(best["rank"]), float(best["prob"]))
 
     def _job(self, view: str, params: dict[str, Any]) -> Job:
-        if "sample" in supplied(find_view(view)):  # of Strata's own passages, not of the prompt
-            return Job(view=view, model=self.model, sample={}, params=params)
-        return Job(view=view, model=self.model, prompt=self.prompt, params=params)
+        return job(view, self.model, self.prompt, params)
 
 
 def run_of(model: str, prompt: str) -> Run:

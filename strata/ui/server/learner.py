@@ -64,9 +64,15 @@ def keep_prompt(text: str) -> str:
     return prompt_store().save(text, member_id(), class_id())
 
 
+def keep_set(text: str) -> str:
+    """Keep a learner's own set as the text that it is, like a prompt, and so exported, deleted and
+    forgotten with these; its id. StrataError if it cannot be kept."""
+    return prompt_store().save(text, member_id(), class_id())
+
+
 def kept_prompt(prompt_id: str) -> str | None:
-    """The text that `keep_prompt` gave this id in the learner's class, for a teacher in any of the
-    classes here; None if there is none."""
+    """The text that `keep_prompt` or `keep_set` gave this id in the learner's class, for a teacher
+    in any of the classes here; None if there is none."""
     here = seat()
     teaches = here is not None and here.is_teacher
     return prompt_store().load(prompt_id, None if teaches else class_id())

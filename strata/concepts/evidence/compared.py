@@ -1,0 +1,185 @@
+"""A set's values by condition, and its conditions compared: from the table of `values` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from strata.concepts.evidence import statistics
+from strata.concepts.evidence.statistics import LEVEL, Difference, Floats
+from strata.errors import InputError
+
+EXPLORED, HELD_OUT, ALL = "explored", "held_out", "all"
+SEED = 0  # of the halves and of all draws: the same set gives the same numbers
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One quantity over a set, or a half of it. `rows`: which rows have it, by condition, of a
+    paired set in the order of the pairs; `values`: (rows, layers) of each condition; `left_out`:
+    rows without it (one of a pair takes the other along). A condition is compared with the next,
+    the first two by default."""
+
+    rows: dict[str, tuple[int, ...]]
+    values: dict[str, Floats]
+    paired: bool
+    left_out: int
+
+    @property
+    def n(self) -> int:
+        """Pairs, or prompts of the smallest condition."""
+        return min(map(len, self.rows.values()))
+
+    @property
+    def pair_rows(self) -> list[tuple[int, ...]]:
+        return list(zip(*self.rows.values(), strict=True)) if self.paired else []
+
+
+def compared(frame: pd.DataFrame, quantity: str, half: str = EXPLORED) -> Compared:
+    """A quantity's values by condition. InputError where there is no such quantity, or fewer than
+    two prompts of a condition have it."""
+    if quantity not in frame or quantity in ("row", "condition", "pair", "layer"):
+        raise InputError(f"There is no quantity {quantity[:80]!r} in this set.")
+    n_layers = int(frame["layer"].max()) + 1
+    numbers = frame[quantity].to_numpy(float).reshape(-1, n_layers)  # (rows, layers)
+    first = frame.iloc[::n_layers]
+    condition, pair = first["condition"].to_numpy(), first["pair"].to_numpy()
+    conditions = list(dict.fromkeys(condition))
+    paired = bool(pair[0])
+    has = ~np.isnan(numbers).all(axis=1)  # (rows,)
+    chosen = _half(condition, pair, half)
+    if paired:
+        whole = {p for p in dict.fromkeys(pair) if has[pair == p].all()}
+        has &= np.array([p in whole for p in pair])
+    rows = {
+        name: tuple(np.flatnonzero(has & chosen & (condition == name)).tolist())
+        for name in conditions
+    }
+    few = next((name for name, found in rows.items() if len(found) < 2), None)
+    if few is not None:
+        raise InputError(
+            f"“{quantity}” cannot be compared here: fewer than two prompts of “{few}” have it. It "
+            "needs a word that is expected next and is one token of this model."
+        )
+    left_out = int((chosen & ~has).sum())
+    return Compared(rows, {n: numbers[list(r)] for n, r in rows.items()}, paired, left_out)
+
+
+def _half(condition: NDArray, pair: NDArray, half: str) -> NDArray[np.bool_]:
+    """Which rows are in a half: of a paired set by pairs, else within each condition."""
+    if half == ALL:
+        return np.ones(len(condition), dtype=bool)
+    if half not in (EXPLORED, HELD_OUT):
+        raise InputError(f"A half is explored, held_out or all, not {half!r}.")
+    inside = np.zeros(len(condition), dtype=bool)
+    if pair[0]:
+        names = list(dict.fromkeys(pair))
+        places = statistics.halves(names, SEED)[half == HELD_OUT]
+        return np.isin(pair, [names[i] for i in places])
+    for name in dict.fromkeys(condition):
+        rows = np.flatnonzero(condition == name)
+        both = statistics.halves([f"{name} {i}" for i in range(len(rows))], SEED)
+        inside[rows[list(both[half == HELD_OUT])]] = True
+    return inside
+
+
+def means(found: Compared) -> pd.DataFrame:
+    """What the first figure draws: condition, layer, mean, low, high (95 % interval of the mean by
+    Student's t over prompts), n."""
+    parts = []
+    for name, values in found.values.items():
+        mean, low, high = statistics.interval(values)
+        numbers = {"layer": range(len(mean)), "mean": mean, "low": low, "high": high}
+        parts.append(pd.DataFrame({"condition": name, **numbers, "n": len(values)}))
+    return pd.concat(parts, ignore_index=True).dropna(subset="mean")
+
+
+def lines(found: Compared) -> pd.DataFrame:
+    """Each prompt as a line: row, condition, layer, value."""
+    parts = [
+        pd.DataFrame({"row": row, "condition": name, "layer": range(len(line)), "value": line})
+        for name, rows in found.rows.items()
+        for row, line in zip(rows, found.values[name], strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True).dropna(subset="value")
+
+
+def two(found: Compared, conditions: Sequence[str] = ()) -> tuple[str, str]:
+    """Which two conditions are compared: those asked for, or the first two. InputError for others
+    than the set has."""
+    a, b = tuple(conditions) or tuple(found.rows)[:2]
+    if a not in found.rows or b not in found.rows or a == b:
+        raise InputError("Choose two different conditions of this set.")
+    return a, b
+
+
+def difference(found: Compared, conditions: Sequence[str] = ()) -> Difference:
+    """The first condition less the second at each layer, against chance: by signs within pairs, or
+    by groups where there are none. See `Difference`."""
+    a, b = (found.values[name] for name in two(found, conditions))
+    if found.paired:
+        return statistics.paired(a - b, seed=SEED)
+    return statistics.independent(a, b, seed=SEED)
+
+
+def differences(found: Compared, conditions: Sequence[str] = ()) -> pd.DataFrame:
+    """What the second figure draws: layer, difference, low, high, t, p, p_layers, survives (p over
+    all layers at most 0.05)."""
+    told = difference(found, conditions)
+    frame = pd.DataFrame(
+        {
+            "layer": range(len(told.mean)),
+            "difference": told.mean,
+            "low": told.low,
+            "high": told.high,
+            "t": told.t,
+            "p": told.p,
+            "p_layers": told.p_layers,
+        }
+    ).dropna(subset="t")
+    return frame.assign(survives=frame["p_layers"] <= LEVEL).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a learner writes before the held-out half is shown: at layers `low` to `high` (their
+    mean) the first condition is larger, or smaller, than the second."""
+
+    low: int
+    high: int
+    larger: bool
+
+
+def outcome(found: Compared, claim: Hypothesis, conditions: Sequence[str] = ()) -> pd.DataFrame:
+    """A hypothesis, and nothing else, on the half that was held out; one row: n, difference (its
+    mean over the layers), low, high (95 % interval by Student's t), effect (the difference in
+    standard deviations of the pairs' differences; without pairs of the prompts), p (one-sided)."""
+    names = two(found, conditions)
+    span = slice(claim.low, claim.high + 1)
+    with np.errstate(invalid="ignore"):
+        a, b = (np.nanmean(found.values[name][:, span], axis=1) for name in names)
+    if np.isnan(a).any() or np.isnan(b).any():
+        raise InputError("At these layers there is no such number; choose others.")
+    if found.paired:
+        apart = (a - b)[:, None]
+        told, p = statistics.paired(apart, seed=SEED), statistics.one_sided(a - b, claim.larger)
+        deviation = float(apart.std(ddof=1))
+    else:
+        told = statistics.independent(a[:, None], b[:, None], seed=SEED)
+        p = statistics.one_sided_groups(a, b, claim.larger)
+        deviation = float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
+    mean = float(told.mean[0])
+    return pd.DataFrame(
+        {
+            "n": [told.n],
+            "difference": [mean],
+            "low": [float(told.low[0])],
+            "high": [float(told.high[0])],
+            "effect": [mean / deviation if deviation else np.nan],
+            "p": [p],
+        }
+    )

@@ -1,0 +1,75 @@
+"""What lessons may ask of a set: one value of the table of `values` each."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from strata.concepts.evidence import compared as sets
+from strata.concepts.evidence.statistics import LEVEL
+
+
+def surviving(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
+    """Of `values`: at how many layers the first two conditions differ, corrected for all layers."""
+    return int(_differences(frame, quantity, half)["survives"].sum())
+
+
+def seeming(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
+    """Of `values`: at how many layers they would seem to differ if each were asked alone."""
+    return int((_differences(frame, quantity, half)["p"] <= LEVEL).sum())
+
+
+def surviving_share(frame: pd.DataFrame, quantity: str, half: str = "explored") -> float:
+    """Of `values`: `surviving` as a share of all layers that have the number."""
+    return float(_differences(frame, quantity, half)["survives"].mean())
+
+
+def by_chance(frame: pd.DataFrame, quantity: str) -> float:
+    """Of `values`: how many layers would seem to differ on average, each asked alone, if there were
+    nothing: 1 in 20 of those that have the number."""
+    return LEVEL * int(frame.loc[frame[quantity].notna(), "layer"].nunique())
+
+
+def surest(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
+    """Of `values`: the layer at which |t| is largest."""
+    told = _differences(frame, quantity, half)
+    return int(told["layer"][told["t"].abs().idxmax()])
+
+
+def pair_difference(frame: pd.DataFrame, quantity: str, pair: str, layer: int) -> float:
+    """Of `values`: the first condition less the second in one pair, at one layer."""
+    here = frame[(frame["pair"] == pair) & (frame["layer"] == layer)]
+    first, second = here.sort_values("row")[quantity].iloc[:2]
+    return float(first - second)
+
+
+def share_of_pairs(frame: pd.DataFrame, quantity: str, layer: int, half: str = "all") -> float:
+    """Of `values`: the share of pairs in which the first condition is larger at a layer."""
+    found = sets.compared(frame, quantity, half)
+    a, b = (found.values[name][:, layer] for name in sets.two(found))
+    return float((a > b).mean())
+
+
+def at_surest(frame: pd.DataFrame, quantity: str, half: str = "held_out") -> float:
+    """Of `values`: the p-value in a half of exactly what the explored half suggests: its surest
+    layer, and the direction there."""
+    told = _differences(frame, quantity, "explored")
+    best = told.loc[told["t"].abs().idxmax()]
+    layer = int(best["layer"])
+    claim = sets.Hypothesis(layer, layer, larger=bool(best["difference"] > 0))
+    return float(sets.outcome(sets.compared(frame, quantity, half), claim)["p"].iloc[0])
+
+
+def _differences(frame: pd.DataFrame, quantity: str, half: str) -> pd.DataFrame:
+    return sets.differences(sets.compared(frame, quantity, half))
+
+
+MEASURES = (
+    surviving,
+    seeming,
+    surviving_share,
+    by_chance,
+    surest,
+    pair_difference,
+    share_of_pairs,
+    at_surest,
+)

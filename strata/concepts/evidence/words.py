@@ -1,0 +1,155 @@
+"""What the figures of a set say, in sentences computed from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from strata.concepts.evidence.compared import Compared, Hypothesis
+from strata.concepts.evidence.statistics import LEVEL
+from strata.display.tokens import digits, display_text
+
+_HALVES = {
+    "explored": "the explored half",
+    "held_out": "the half that was held out",
+    "all": "the whole set",
+}
+
+
+def some(found: Compared) -> str:
+    """How many pairs, or prompts, there are: "12 pairs"."""
+    if found.paired:
+        return f"{found.n} pairs"
+    return " and ".join(f"{len(rows)} prompts" for rows in found.rows.values())
+
+
+def means_reading(frame: pd.DataFrame, quantity: str) -> str:
+    """On `means`: each condition at the layer where they lie furthest apart for their size."""
+    wide = frame.pivot(index="layer", columns="condition", values="mean")
+    spread = (frame.assign(half=frame["high"] - frame["low"])).groupby("layer")["half"].mean()
+    apart = (wide.max(axis=1) - wide.min(axis=1)) / spread.replace(0.0, float("nan"))
+    if apart.isna().all():
+        return f"{quantity}: all conditions are the same at every layer."
+    layer = int(apart.idxmax())
+    here = frame[frame["layer"] == layer]
+    told = ", ".join(
+        f"“{display_text(row.condition)}” {_number(row.mean)} ({_number(row.low)} to "
+        f"{_number(row.high)})"
+        for row in here.rename(columns={"mean": "mean"}).itertuples()
+    )
+    return f"{quantity}, at layer {layer}, where the conditions lie furthest apart: {told}."
+
+
+def difference_reading(
+    frame: pd.DataFrame, found: Compared, conditions: Sequence[str], half: str
+) -> str:
+    """On `differences`: at how many layers the two conditions differ more than chance would, once
+    all layers are asked, and how many would seem to if each were asked alone."""
+    a, b = (f"“{display_text(name)}”" for name in conditions)
+    n_layers = len(frame)
+    if not n_layers:
+        return f"At no layer do {a} and {b} have numbers that could be compared."
+    sure, alone = frame[frame["survives"]], int((frame["p"] <= LEVEL).sum())
+    where = f"in {_HALVES[half]} ({some(found)})"
+    by_chance = f"{LEVEL * n_layers:.1f}"
+    if sure.empty:
+        seem = {0: "none would", 1: "1 would seem to"}.get(alone, f"{alone} would seem to")
+        return (
+            f"At none of {n_layers} layer{'s' * (n_layers != 1)} do {a} and {b} differ more than "
+            f"chance would by itself in 1 of 20 sets, {where}. Asked one by one, {seem}; chance "
+            f"alone gives about {by_chance} of {n_layers} on average."
+        )
+    best = frame.loc[frame["t"].abs().idxmax()]
+    larger = "larger" if best["difference"] > 0 else "smaller"
+    return (
+        f"{_layers(sure['layer'].tolist(), n_layers)} differ{'s' * (len(sure) == 1)} more than "
+        f"chance would by itself in 1 of 20 sets, {where}. It is surest at layer "
+        f"{int(best['layer'])}, where {a} is {larger} than {b} by "
+        f"{_number(abs(best['difference']))} ({_interval(best)}). Asked one by one, {alone} "
+        f"would; chance alone gives about {by_chance} of {n_layers} on average."
+    )
+
+
+def hypothesis(claim: Hypothesis, quantity: str, conditions: Sequence[str]) -> str:
+    """A hypothesis in words."""
+    a, b = (f"“{display_text(name)}”" for name in conditions)
+    where = (
+        f"layer {claim.low}" if claim.low == claim.high else f"layers {claim.low} to {claim.high}"
+    )
+    return (
+        f"{quantity} is {'larger' if claim.larger else 'smaller'} for {a} than for {b} at {where}"
+    )
+
+
+def outcome_reading(
+    outcome: pd.DataFrame,
+    claim: Hypothesis,
+    found: Compared,
+    quantity: str,
+    conditions: Sequence[str],
+    number: int,
+) -> str:
+    """On `outcome`: the hypothesis, and what the half that was held out says of it; `number`: how
+    many were written about this half, this one counted: p is multiplied by it (Bonferroni)."""
+    row = outcome.iloc[0]
+    p = min(1.0, float(row["p"]) * number)
+    held = p <= LEVEL
+    way = "larger" if row["difference"] > 0 else "smaller"
+    many = f", times {number}, since it is hypothesis {number} on this half" * (number > 1)
+    said = (
+        "it holds there too"
+        if held
+        else "it is the other way round there"
+        if float(row["p"]) > 1 - LEVEL / 2
+        else "that is no more than chance gives, so it is not shown"
+    )
+    return (
+        f"You wrote: {hypothesis(claim, quantity, conditions)}. In the half that was held out "
+        f"({some(found)}) it is {way} by {_number(abs(row['difference']))} "
+        f"({_interval(row)}; {abs(row['effect']):.1f} standard deviations): {said} "
+        f"(p = {_p(p)}{many})."
+    )
+
+
+def left_out(found: Compared, total: int) -> str:
+    """Which prompts have no such number; "" where all have."""
+    if not found.left_out:
+        return ""
+    return f"without {found.left_out} of {total} prompts, whose word is not one token here"
+
+
+def _layers(layers: list[int], total: int) -> str:
+    """Some layers, runs of neighbours together: "Layers 3 to 5 and 9 (4 of 31)"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    names = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    if len(layers) == 1:
+        return f"Layer {layers[0]} (1 of {total})"
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"Layers {listed} ({len(layers)} of {total})"
+
+
+def _interval(row: pd.Series) -> str:
+    """The 95 % interval of a difference, whichever is larger said as above 0."""
+    low, high = (
+        sorted((row["low"], row["high"]))
+        if row["difference"] > 0
+        else (
+            -row["high"],
+            -row["low"],
+        )
+    )
+    return f"95 % interval {_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return digits(value)
+
+
+def _p(p: float) -> str:
+    return "less than 0.0005" if p < 0.0005 else f"{p:.3f}"

@@ -1,0 +1,54 @@
+"""What of a laminar profile can be compared over a set of prompts: one number by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from strata.concepts.laminar_profile.cosines import pairs
+from strata.concepts.sinks import kept
+from strata.trace import Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
+
+
+def median(model: Model, trace: Trace) -> pd.DataFrame:
+    """How alike the tokens of a prompt are: the median cosine of all pairs of its tokens, attention
+    sinks left out: layer, value; missing where fewer than two tokens are left."""
+    left = kept(trace, skip_first=False, skip_sinks=True)
+    return _by_layer(trace, left, lambda cosine: float(np.nanmedian(cosine)))
+
+
+def effective_dimension(model: Model, trace: Trace) -> pd.DataFrame:
+    """In how many dimensions random directions are spread as widely as the tokens of a prompt:
+    1 / variance of the cosines of all pairs, attention sinks left out: layer, value. Missing for
+    fewer than three tokens. From few tokens it is a rough number, too large or too small by chance:
+    compare prompts of as many tokens only. Seed 001."""
+    left = kept(trace, skip_first=False, skip_sinks=True)
+
+    def one_over_variance(cosine: np.ndarray) -> float:
+        variance = float(np.nanvar(cosine))
+        return 1 / variance if variance > 1e-12 else np.nan
+
+    return _by_layer(trace, left if len(left) > 2 else left[:0], one_over_variance)
+
+
+def _by_layer(
+    trace: Trace, left: np.ndarray, number: Callable[[np.ndarray], float]
+) -> pd.DataFrame:
+    values = []
+    for hidden in trace.hidden:
+        _, _, cosine = pairs(hidden[left].double().numpy())
+        known = len(cosine) > 0 and not np.isnan(cosine).all()
+        values.append(number(cosine) if known else np.nan)
+    return pd.DataFrame({"layer": range(len(values)), "value": values})
+
+
+CURVES = {
+    "Laminar median cosine": median,
+    "Dimensions by pairs of tokens": effective_dimension,
+}

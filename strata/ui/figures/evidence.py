@@ -1,0 +1,290 @@
+"""The figures of a set: means by condition, differences, and a hypothesis on what was held out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts import conditions as charts
+from strata.concepts.evidence import compared, tables, words
+from strata.concepts.evidence.compared import ALL, EXPLORED, HELD_OUT, Compared, Hypothesis
+from strata.concepts.views import curves
+from strata.display.tokens import display_text
+from strata.errors import InputError
+from strata.ui.anatomy import place, sidebar
+from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.controls import pressed
+from strata.ui.anatomy.page import draw, reading
+from strata.ui.figures.sets import SetPage
+
+HALVES = {EXPLORED: "Explored half", ALL: "All"}
+_CLAIM = re.compile(r"(\d{1,4})-(\d{1,4})-(larger|smaller)")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the learner chose: a set's page, a quantity, which half, and which two conditions."""
+
+    page: SetPage
+    table: pd.DataFrame  # evidence.values
+    quantity: str
+    half: str
+    conditions: tuple[str, str]
+
+    @property
+    def noun(self) -> str:
+        """What its axis is called."""
+        return self.quantity
+
+    def of(self, half: str) -> Compared:
+        """The values of a half."""
+        return compared.compared(self.table, self.quantity, half)
+
+    @property
+    def found(self) -> Compared:
+        """The values that the first two figures draw."""
+        return self.of(self.half)
+
+    @property
+    def note(self) -> str:
+        """What the figures leave out."""
+        return words.left_out(self.found, len(self.page.chosen.rows))
+
+
+def offered(chosen: Any) -> list[str]:
+    """The quantities that this set has: those that need a word are left out where none is
+    expected, and the difference of two words where there are no pairs."""
+
+    def there(name: str) -> bool:
+        needs = tables.needs(name)
+        return not needs or (chosen.expects and ("against_id" not in needs or chosen.paired))
+
+    return [name for name in curves() if there(name)]
+
+
+def choose_quantity(names: Sequence[str], where: DeltaGenerator) -> str:
+    """One of the quantities; the address keeps it."""
+    state = st.session_state
+    wanted = state.get("quantity", st.query_params.get("quantity"))
+    state["quantity"] = wanted if wanted in names else names[0]
+    chosen: str = where.selectbox("Quantity", list(names), key="quantity")
+    remember("quantity", None if chosen == names[0] else chosen)
+    return chosen
+
+
+def choose_conditions(names: Sequence[str]) -> tuple[str, str]:
+    """Which two are compared: the two there are, or chosen ones of more."""
+    if len(names) == 2:
+        return names[0], names[1]
+    first, second = st.columns(2)
+    numbers = range(len(names))
+
+    def shown(i: int) -> str:
+        return display_text(names[i])
+
+    a = first.selectbox("Compare", numbers, 0, shown, key="condition", bind="query-params")
+    others = [i for i in numbers if i != a]
+    if st.session_state.get("with") not in others:
+        st.session_state.pop("with", None)
+    b = second.selectbox("with", others, 0, shown, key="with", bind="query-params")
+    return names[a], names[b]
+
+
+def choose_pair(study: Study, where: DeltaGenerator) -> int | None:
+    """A pair that is drawn by itself, by its number in the set; None: none."""
+    if not study.found.paired:
+        return None
+    names, table = study.page.chosen.pairs, study.table
+    here = set(table["pair"][table["row"].isin({i for row in study.found.pair_rows for i in row})])
+    offered = [i for i, name in enumerate(names) if name in here]
+    asked = whole_number(st.query_params.get("alone", ""))
+    wanted = st.session_state.get("alone", asked)
+    st.session_state["alone"] = wanted if wanted in offered else None
+
+    def shown(number: int) -> str:
+        return display_text(names[number], 40)
+
+    chosen: int | None = where.selectbox(
+        "One pair by itself", offered, None, shown, key="alone", placeholder="None"
+    )
+    remember("alone", None if chosen is None else str(chosen))
+    return chosen
+
+
+def draw_means(study: Study, each: bool, pair: int | None) -> pd.DataFrame:
+    """Each condition's mean with its interval, and, if wanted, each prompt, which a click opens on
+    its concept's page, and one pair by itself."""
+    found = study.found
+    means = compared.means(found)
+    rows = study.page.chosen.rows
+    lines = None
+    if each or pair is not None:
+        lines = compared.lines(found)
+        prompts = [display_text(row.prompt, 60) for row in rows]
+        name = None if pair is None else study.page.chosen.pairs[pair]
+        followed = [rows[i].pair == name for i in lines["row"]]
+        lines = lines.assign(prompt=[prompts[i] for i in lines["row"]], followed=followed)
+        lines = lines if each else lines[lines["followed"]]
+    chart = charts.by_condition(
+        means,
+        lines,
+        f"{study.quantity}: mean of each condition, and its 95 % interval",
+        study.noun,
+        words.means_reading(means, study.quantity),
+    )
+
+    def open_prompt(mark: dict[str, Any]) -> None:
+        row = mark.get("row")
+        if isinstance(row, int) and 0 <= row < len(rows):
+            show_prompt(study, row)
+
+    draw(chart, "conditions", note=study.note, on_pick=open_prompt if each else None)
+    if each:
+        st.caption("A click on a thin line opens that prompt on the page of its concept.")
+    return means
+
+
+def show_prompt(study: Study, row: int) -> None:
+    """Open one prompt of the set on the page that draws this number for one prompt."""
+    sidebar.take_prompt(study.page.chosen.rows[row].prompt)
+    place.to(tables.concept_of(study.quantity))
+
+
+def draw_differences(study: Study) -> pd.DataFrame:
+    """The two conditions compared at each layer, and which layers survive the correction."""
+    found = study.found
+    frame = compared.differences(found, study.conditions)
+    a, b = (display_text(name) for name in study.conditions)
+    sentence = words.difference_reading(frame, found, study.conditions, study.half)
+    chart = charts.differences(
+        frame,
+        f"{a} less {b}: orange where it is more than chance gives",
+        study.noun,
+        f"{a} less {b}",
+        sentence,
+    )
+    draw(chart, "differences", read=False, note=study.note)
+    reading(sentence, "_difference")
+    return frame
+
+
+def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
+    """A hypothesis, and once it is written the half that was held out, tested at exactly that."""
+    with st.container(border=True, key="held_out"):
+        st.markdown("**The half that was held out**")
+        if study.half == ALL:
+            st.caption("You look at all of it, so nothing is left to test an idea on.")
+            return None, {}
+        claims = _claims(study)
+        if not claims:
+            st.caption(
+                "What you found in one half may be chance. Write down what you expect of the "
+                "other half: it is shown then, and tested at exactly that."
+            )
+        claim = _write(study, claims)
+        if claim is not None and claim not in claims:
+            claims.append(claim)
+        if not claims:
+            remember("claim", None)
+            return None, {}
+        claim = claims[-1]
+        way = "larger" if claim.larger else "smaller"
+        remember("claim", f"{claim.low}-{claim.high}-{way}")
+        return claim, _draw_held_out(study, claim, len(claims))
+
+
+def _claims(study: Study) -> list[Hypothesis]:
+    """What was written of this half so far; at first what the address names."""
+    state = st.session_state
+    key = (study.page.model, study.page.chosen, study.quantity, study.conditions)
+    known: dict[Any, list[Hypothesis]] = state.setdefault("claims", {})
+    if not state.get("claim_linked"):
+        state["claim_linked"] = True
+        asked = _CLAIM.fullmatch(st.query_params.get("claim", ""))
+        if asked:
+            low, high = int(asked[1]), int(asked[2])
+            if low <= high <= study.page.n_layers:
+                known[key] = [Hypothesis(low, high, asked[3] == "larger")]
+    return known.setdefault(key, [])
+
+
+def _write(study: Study, claims: Sequence[Hypothesis]) -> Hypothesis | None:
+    """The form for a hypothesis; it, in the run that it was written for."""
+    a, b = (display_text(name) for name in study.conditions)
+    last = study.page.n_layers
+    with st.form("hypothesis", border=False):
+        where, way, done = st.columns([4, 3, 2], vertical_alignment="bottom")
+        span = (claims[-1].low, claims[-1].high) if claims else (last // 3, last // 2)
+        low, high = where.slider("At layers", 0, last, span, key="claim_layers")
+        larger = way.selectbox(
+            f"{a} is", (True, False), format_func=lambda up: _way(up, b), key="claim_way"
+        )
+        with done:
+            written = pressed(st.form_submit_button, "Write it down", "write_claim")
+    return Hypothesis(int(low), int(high), bool(larger)) if written else None
+
+
+def _way(larger: bool, other: str) -> str:
+    return f"{'larger' if larger else 'smaller'} than {other}"
+
+
+def _draw_held_out(study: Study, claim: Hypothesis, number: int) -> dict[str, pd.DataFrame]:
+    found = study.of(HELD_OUT)
+    try:
+        outcome = compared.outcome(found, claim, study.conditions)
+    except InputError as error:
+        st.text(str(error))
+        return {}
+    frame = compared.differences(found, study.conditions)
+    inside = frame["layer"].between(claim.low, claim.high)
+    a, b = (display_text(name) for name in study.conditions)
+    sentence = words.outcome_reading(
+        outcome, claim, found, study.quantity, study.conditions, number
+    )
+    chart = charts.differences(
+        frame.assign(survives=inside),
+        "Held out: orange at the layers that you wrote down",
+        study.noun,
+        f"{a} less {b}",
+        sentence,
+    )
+    of = replace(study.page, half=HELD_OUT).subject
+    draw(chart, "held_out", read=False, number=number, of=of)
+    reading(sentence, "_held_out")
+    return {"held out": frame, "hypothesis": outcome}
+
+
+def prompts(study: Study) -> pd.DataFrame:
+    """The values behind the figures, a row a prompt and layer; of the held-out half only once it
+    may be seen."""
+    rows = sorted(row for rows in study.found.rows.values() for row in rows)
+    table = study.table[study.table["row"].isin(rows)]
+    texts = [row.prompt for row in study.page.chosen.rows]
+    kept = table[["row", "condition", "pair", "layer", study.quantity]]
+    kept.insert(1, "prompt", [texts[row] for row in kept["row"]])
+    return kept.reset_index(drop=True)
+
+
+def script(study: Study, claim: Hypothesis | None) -> str:
+    """The program of what is drawn."""
+    rows = [(r.prompt, r.condition, r.pair, r.expected) for r in study.page.chosen.rows]
+
+    def of(half: str) -> list[tuple[str, str, str, str]]:
+        found = study.of(half)
+        return [rows[i] for i in sorted(i for each in found.rows.values() for i in each)]
+
+    told = (claim.low, claim.high, claim.larger) if claim else None
+    return study.page.script(
+        blocks=study.page.about["blocks"],
+        rows=of(study.half),
+        quantity=study.quantity,
+        compared=study.conditions,
+        claim=told,
+        held_out=of(HELD_OUT) if claim else (),
+    )

@@ -1,0 +1,152 @@
+"""Which set of prompts a page is about: one of Strata's or the teacher's, or the learner's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from strata.charts.subject import Subject
+from strata.corpus.sets import COLUMNS, MOST_CHARACTERS, MOST_ROWS, PromptSet, read, sets
+from strata.display.tokens import display_text
+from strata.errors import StrataError
+from strata.ui.anatomy import style
+from strata.ui.anatomy.address import remember
+from strata.ui.anatomy.opened import Page
+from strata.ui.server.learner import keep_set, kept_prompt
+
+OWN = "own"
+_FIRST = "number"  # the set that is there at first
+_EXAMPLE = (
+    "prompt,condition,pair,expected\n"
+    "Here is the dog. The dog,singular,dog,is\n"
+    "Here are the dogs. The dogs,plural,dog,are\n"
+)
+
+
+@dataclass(frozen=True)
+class SetPage(Page):
+    """A page whose views are of a set of prompts; the page's own prompt plays no part in it."""
+
+    chosen: PromptSet
+    half: str = ""  # which of it its figures are of, see `compared.compared`
+
+    @property
+    def subject(self) -> Subject:
+        """Of no one prompt."""
+        n, noun = len(self.chosen.rows), "prompts"
+        if self.chosen.paired:
+            n, noun = len(self.chosen.pairs), "pairs"
+        title = f"“{display_text(self.chosen.title, 40)}”"
+        half = {"explored": "the explored half of ", "held_out": "the held-out half of "}
+        sampled = f"{half.get(self.half, '')}{n} {noun}, {title}"
+        return Subject(model=str(self.about["title"]), sampled=sampled)
+
+    def ask(
+        self,
+        view: str,
+        prompts: tuple[str, ...] = (),
+        *,
+        meanwhile: Callable[[], object] | None = None,
+        coarser: Any = None,
+        sample: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> pd.DataFrame:
+        """A view's table of this set, or of some of its prompts."""
+        columns = self.chosen.columns()
+        whole = columns.pop("prompts")
+        if view == "evidence.values":
+            prompts, params = whole, columns | params
+        return super().ask(view, prompts, meanwhile=meanwhile, **params)
+
+    @property
+    def longest(self) -> tuple[str, ...]:
+        """A few of its longest prompts, on which the proof is measured."""
+        different = dict.fromkeys(row.prompt for row in self.chosen.rows)
+        return tuple(sorted(different, key=len, reverse=True)[:4])
+
+    def _key(self, *what: Hashable) -> Hashable:
+        return (self.model, self.chosen, self.half, *what)
+
+
+def of_set(page: Page, chosen: PromptSet, half: str = "") -> SetPage:
+    """The same page, of a set."""
+    known = {field.name: getattr(page, field.name) for field in fields(Page)} | {"prompt": ""}
+    drawn = SetPage(**known, chosen=chosen, half=half)
+    drawn.is_drawn()
+    return drawn
+
+
+def choose_set(place: DeltaGenerator) -> PromptSet | None:
+    """Choose a set; None while a learner's own is not there yet. The address names it by its id,
+    own by a random one, never by what it says."""
+    known = sets()
+    titles = {name: each.title for name, each in known.items()} | {OWN: "Your own set"}
+    wanted = st.session_state.get("set", st.query_params.get("set"))
+    first = _FIRST if _FIRST in known else next(iter(titles))
+    st.session_state["set"] = wanted if wanted in titles else first
+    name = place.selectbox("Set", list(titles), format_func=titles.__getitem__, key="set")
+    remember("set", None if name == first else name)
+    if name == OWN:
+        return _own()
+    remember("own_set", None)
+    return known[name]
+
+
+def _own() -> PromptSet | None:
+    _restore()
+    text = st.session_state.get("own_set")
+    with st.expander("Your own set", expanded=text is None, icon=":material/upload_file:"):
+        st.caption(
+            f"A CSV or TSV file of at most {MOST_ROWS} prompts and {MOST_CHARACTERS:,} characters, "
+            f"with the columns {', '.join(COLUMNS)}. Pair and expected may be left out: a pair has "
+            "a prompt of each condition, and expected is the word that should come next. It is "
+            "kept as your prompts are, under an id in this page's link."
+        )
+        st.download_button(
+            "An example", _EXAMPLE.encode("utf-8-sig"), "set.csv", "text/csv", on_click="ignore"
+        )
+        file = st.file_uploader("A set of prompts", ["csv", "tsv", "txt"], key="set_file")
+        if file is not None and st.session_state.get("own_set_file") != file.file_id:
+            text = _taken(file.getvalue(), file.file_id)
+    if text is None:
+        style.say("note", "Choose a file, and its conditions are compared here.", "no_set")
+        return None
+    remember("own_set", st.session_state.get("own_set_id"))
+    return read(text)
+
+
+def _taken(content: bytes, file_id: str) -> str | None:
+    """The text of a file that is a set; what is wrong with another is said."""
+    try:
+        text = read(content).as_text()
+    except StrataError as error:
+        style.say("error", str(error), "wrong_set")
+        return None
+    state = st.session_state
+    state["own_set"], state["own_set_file"], state["own_set_id"] = text, file_id, None
+    try:
+        state["own_set_id"] = keep_set(text)
+    except StrataError as error:
+        st.toast(f"{error} The link to this page will not hold the set.")
+    return text
+
+
+def _restore() -> None:
+    """At first, the own set that the address names."""
+    state, set_id = st.session_state, st.query_params.get("own_set")
+    if "own_set" in state or not set_id:
+        return
+    try:
+        text = kept_prompt(set_id)
+        if text is not None:
+            read(text)
+            state["own_set"], state["own_set_id"] = text, set_id
+            return
+        st.toast("The set of this link is not stored here.")
+    except StrataError as error:
+        st.toast(str(error))

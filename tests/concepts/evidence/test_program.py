@@ -1,0 +1,92 @@
+"""The program that the page shows prints the numbers of the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from strata.concepts.evidence import compared, tables
+from strata.concepts.evidence import script as scripts
+from strata.concepts.evidence.compared import HELD_OUT, Hypothesis
+from strata.concepts.views import curves
+from strata.corpus.sets import sets
+from strata.model import Model
+from tests.concepts.by_hand import bundled_folder
+from tests.scripts import output_of
+
+SOME = (
+    "Laminar median cosine",
+    "Rank of the expected word (0 is best)",
+    "Logit of the expected word less the other's",
+)
+
+
+@pytest.mark.parametrize("quantity", SOME)
+def test_the_program_prints_the_numbers_of_the_page(
+    model: Model, tmp_path: Path, quantity: str
+) -> None:
+    rows = sets()["number"].rows[:16]  # eight pairs, four of each half
+    prompts = tuple(dict.fromkeys(row.prompt for row in rows))
+    runs = zip(prompts, model.capture_many(prompts), strict=True)
+    frame = tables.values(
+        model,
+        tuple(row.prompt for row in rows),
+        runs,
+        tuple(row.condition for row in rows),
+        tuple(row.pair for row in rows),
+        tuple(row.expected for row in rows),
+        (quantity,),
+    )
+    explored, held = (
+        compared.compared(frame, quantity),
+        compared.compared(frame, quantity, HELD_OUT),
+    )
+    cells = [(row.prompt, row.condition, row.pair, row.expected) for row in rows]
+
+    def of(found: compared.Compared) -> list[tuple[str, str, str, str]]:
+        return [cells[i] for i in sorted(i for each in found.rows.values() for i in each)]
+
+    code = scripts.script(
+        bundled_folder(),
+        None,
+        "",
+        blocks="model.layers",
+        rows=of(explored),
+        quantity=quantity,
+        compared=("singular", "plural"),
+        claim=(10, 12, True),
+        held_out=of(held),
+    )
+    assert "strata" not in re.sub(r"SOURCE = .*", "", code)
+    said = output_of(code, tmp_path)
+    means = compared.means(explored)
+    number = r"([+-]?[\d.]+)"
+    printed = re.findall(rf"^ +(\d+) +{number} +{number} to +{number}$", said, re.MULTILINE)
+    wanted = means[["layer", "mean", "low", "high"]].to_numpy(float)
+    scale = np.abs(wanted[:, 1]).max()
+    assert np.allclose(np.array(printed, dtype=float), wanted, rtol=1e-3, atol=1e-4 * scale)
+    told = compared.differences(explored)
+    printed = re.findall(rf"^ +(\d+) +{number} +{number} +{number}$", said, re.MULTILINE)
+    found = np.array(printed, dtype=float)
+    found = found[np.isin(found[:, 0], told["layer"])]
+    assert np.allclose(found[:, 1], told["difference"], rtol=1e-2, atol=1e-3 * scale)
+    assert np.mean(np.abs(found[:, 3] - told["p_layers"]) < 0.001) > 0.9  # ties by rounding
+    outcome = compared.outcome(held, Hypothesis(10, 12, True), ("singular", "plural"))
+    assert f"p = {outcome['p'][0]:.4f}" in said
+
+
+def test_every_quantity_has_a_program_that_is_python() -> None:
+    for name in curves():
+        code = scripts.script(
+            "x",
+            None,
+            "",
+            blocks="b",
+            rows=[("p", "a", "1", "w")],
+            quantity=name,
+            compared=("a", "b"),
+        )
+        compile(code, name, "exec")

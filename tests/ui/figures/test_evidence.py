@@ -1,0 +1,133 @@
+"""The page of a set: its own half first, the other once a hypothesis is written; own sets."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from strata.corpus.sets import read
+from strata.ui.anatomy import sidebar
+from strata.ui.figures import sets as figures
+from tests.ui.test_small_models import PAGES, page, small
+
+assert small  # a fixture
+
+OWN = "prompt,condition\n" + "".join(
+    f"{prompt},{condition}\n"
+    for condition, start in (("with the", "the "), ("without", ""), ("twice", "the the "))
+    for prompt in (f"{start}{word} sat" for word in ("cat", "mat", "cat on", "mat on"))
+)
+
+
+def opened(query: dict[str, str] | None = None, **chosen: object) -> AppTest:
+    arguments = (str(PAGES / "evidence.py"), "the cat sat", chosen)
+    app = AppTest.from_function(page, args=arguments, default_timeout=60)
+    for name, value in (query or {}).items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def figures_of(app: AppTest) -> list[str]:
+    return [chart.proto.alt for chart in app.get("vega_lite_chart")]
+
+
+def test_the_held_out_half_is_shown_only_after_a_hypothesis(small: None) -> None:
+    app = opened()
+    assert len(figures_of(app)) == 2
+    assert all("the explored half of 24 pairs" in alt for alt in figures_of(app))
+    assert not any("held-out half" in text.value for text in app.text)
+    app.slider(key="claim_layers").set_value((0, 1))
+    button = next(b for b in app.button if b.proto.label == "Write it down")
+    button.click().run()
+    assert not app.exception
+    assert len(figures_of(app)) == 3
+    assert "the held-out half of 24 pairs" in figures_of(app)[2]
+    assert any(text.value.startswith("You wrote: Norm of the last state is") for text in app.text)
+    assert app.query_params["claim"] in ("0-1-larger", ["0-1-larger"])
+    app.slider(key="claim_layers").set_value((1, 1))
+    next(b for b in app.button if b.proto.label == "Write it down").click().run()
+    assert any("times 2, since it is hypothesis 2" in text.value for text in app.text)
+
+
+def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
+    app = opened(half="all")
+    assert not app.slider
+    assert len(figures_of(app)) == 2
+    assert any("nothing is left to test" in caption.value for caption in app.caption)
+
+
+def test_an_own_set_of_three_conditions_is_compared_two_by_two(small: None) -> None:
+    app = opened(set="own", own_set=read(OWN).as_text(), half="all")
+    assert [box.label for box in app.selectbox if box.label in ("Compare", "with")] == [
+        "Compare",
+        "with",
+    ]
+    assert figures_of(app)[1].startswith("with the less without")
+    names = app.selectbox(key="quantity").options
+    assert "Rank of the expected word (0 is best)" not in names
+    app.selectbox(key="condition").set_value(2).run()
+    assert figures_of(app)[1].startswith("twice less without")
+
+
+def test_without_a_file_there_is_nothing_but_the_way_to_one(small: None) -> None:
+    app = opened(set="own")
+    assert not figures_of(app)
+    assert any("Choose a file" in text.value for text in [*app.text, *app.markdown, *app.caption])
+    assert "Link" in [block.proto.popover.label for block in app.get("popover")]
+
+
+def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, str] = {}
+
+    def keep(text: str) -> str:
+        kept["an-id"] = text
+        return "an-id"
+
+    monkeypatch.setattr(figures, "keep_set", keep)
+    monkeypatch.setattr(figures, "kept_prompt", kept.get)
+
+    def taken(content: bytes) -> None:
+        from strata.ui.figures.sets import _taken
+
+        _taken(content, "file")
+
+    app = AppTest.from_function(taken, args=(OWN.encode("cp1252"),), default_timeout=30).run()
+    assert app.session_state["own_set_id"] == "an-id"
+    assert read(kept["an-id"]) == read(OWN)
+    wrong = AppTest.from_function(taken, args=(b"a,b\n",), default_timeout=30).run()
+    said = [each.value for each in (*wrong.text, *wrong.markdown, *wrong.error)]
+    assert any("Line 1: there is no column “prompt”" in each for each in said), said
+    linked = opened({"set": "own", "own_set": "an-id"}, half="all")
+    assert len(figures_of(linked)) == 2
+    assert not figures_of(opened({"set": "own", "own_set": "another"}))
+
+
+def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidebar, "keep_prompt", lambda text: "an-id")
+
+    def clicked() -> None:
+        import streamlit as st
+
+        from strata.corpus.sets import sets
+        from strata.ui.figures import evidence
+
+        class Page:
+            chosen = sets()["number"]
+
+        study = evidence.Study(Page(), None, "Laminar median cosine", "all", ("a", "b"))
+        evidence.show_prompt(study, 1)
+        st.text(st.session_state["text"])
+        st.text(st.session_state["to_page"])
+
+    app = AppTest.from_function(clicked, default_timeout=30).run()
+    assert not app.exception, app.exception[0].message
+    assert [text.value for text in app.text] == [
+        "Here are the dogs. The dogs",
+        "laminar_profile",
+    ]
