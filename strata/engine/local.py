@@ -256,6 +256,15 @@ class LocalEngine:
 
     # -- what owners ask for ------------------------------------------------------------------
 
+    def remember(self, work: Work, frame: pd.DataFrame) -> None:
+        """Keep a work's answer for who asks for the same; of texts that are nobody's own, for the
+        next start as well."""
+        self.results.put(work.key, Answer(frame, work.n_tokens or 0))
+        owner = self._owners.get(work.job.model)
+        supply = owner.supply if owner is not None and self.settings.summaries else None
+        if supply is not None and summaries.is_of_shared_texts(work.job, work.view):
+            summaries.keep(work.job, supply.model, frame)
+
     def make_room(self, owner: Owner) -> bool:
         """Evict the idle model that was used longest ago; False if there is none."""
         with self.desk.lock:

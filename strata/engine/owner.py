@@ -16,7 +16,6 @@ import torch
 from pandas.api.types import is_object_dtype
 
 from strata.concepts.views import is_quick, supplied, works_apart
-from strata.engine import summaries
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.supply import Stores, Supply, lightened, samples_texts
@@ -59,6 +58,9 @@ class House(Stores, Protocol):
     load: Load
     results: ByteCache[str, Answer]
     apart: ThreadPoolExecutor  # for views that work long
+
+    def remember(self, work: Work, frame: pd.DataFrame) -> None:
+        """Keep a work's answer for who asks for the same."""
 
     def make_room(self, owner: Owner) -> bool:
         """Evict an idle model; False if there is none."""
@@ -260,16 +262,8 @@ class Owner:
         frame = self._attempt(work, partial(self._compute, work, given))
         if frame is not None:
             if not work.spare:
-                self.house.results.put(work.key, Answer(frame, work.n_tokens or 0))
-                self._keep(work, frame)
+                self.house.remember(work, frame)
             self.desk.finish(work, frame)
-
-    def _keep(self, work: Work, frame: pd.DataFrame) -> None:
-        """Of texts that are nobody's own, for the next start."""
-        supply, job = self.supply, work.job
-        wanted = self.desk.settings.summaries and summaries.is_of_shared_texts(job, work.view)
-        if supply is not None and wanted:
-            summaries.keep(job, supply.model, frame)
 
     def _attempt(self, work: Work, compute: Callable[[], T]) -> T | None:
         """What `compute` returns; None if it failed, which all who wait have then been told."""
