@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 import torch
 
 from strata.concepts.gaussian_baseline import CONCEPT
+from strata.concepts.views import find_view, supplied
 from strata.corpus import passages
 from strata.engine import Job, LocalEngine, Settings, summaries
 from strata.model import Model
 
 OWN = "A text of one's own, which nobody else is to read, about a river and its stones. " * 9
 PARAMS = {"layer": 1, "dim": 2, "part": "stream"}
+SAMPLED = ("corpus.about", "corpus.texts", "corpus.check")
 
 
 @pytest.fixture(autouse=True)
@@ -60,21 +63,20 @@ def kept(home: Path) -> list[Path]:
 def test_every_table_of_the_page_comes_back_to_the_last_digit_without_reading(
     tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, frames = tiny("llama"), []
-    views = [f"gaussian_baseline.{view.__name__}" for view in CONCEPT.views]
-    names = ((), ("layer",), tuple(PARAMS))
-    asked = [
-        job(model, view, params={name: PARAMS[name] for name in some})
-        for view in [*views, "corpus.about", "corpus.texts", "corpus.check"]
-        for some in names
-    ]
+    model, asked = tiny("llama"), []
+    for name in [*(f"gaussian_baseline.{view.__name__}" for view in CONCEPT.views), *SAMPLED]:
+        view = find_view(name)
+        wanted = signature(view).parameters.values()
+        needed = {each.name for each in wanted if each.default is Parameter.empty} - supplied(view)
+        if not needed <= PARAMS.keys():
+            continue  # a null, which reads the texts once more
+        params = {name: PARAMS[name] for name in needed}
+        each = job(model, name, params=params)
+        if summaries.is_of_shared_texts(each, view):
+            asked.append(each)
+    assert len(asked) > 10
     with started(model, monkeypatch) as (engine, read):
-        for each in list(asked):
-            try:
-                frames.append(engine.run(each))
-            except Exception:  # of the ways to ask for a view, one goes with its parameters
-                asked.remove(each)
-        assert {each.view for each in asked} >= {*views, "corpus.about", "corpus.texts"}
+        frames = [engine.run(each) for each in asked]
         assert sum(read) == 4
     binary = [each for each in asked if each.view.endswith("archive")]
     assert len(kept(home)) == len(asked) - len(binary)
