@@ -96,6 +96,7 @@ def sampled(page: Page) -> SampledPage:
     asked = _job("corpus.about", page.model, sample, texts)
     with place:
         about = ask.run(asked) if is_there else _read(asked, whole.key)
+    st.session_state[_SO_FAR] = whole.key, sample["read"]
     if not about["n_unread"][0]:
         sample["read"] = 0
     with place:
