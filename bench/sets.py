@@ -44,4 +44,5 @@ def sets(name: str, quick: bool) -> Iterator[Row]:
         )
     label = f"a set of {len(prompts)} prompts"
     yield Row(label, taken["set"], taken["apart"], "prompt by prompt", ratio_at_most=1 / 3)
-    yield Row(f"{label}, all quantities", taken["all"], taken["apart"], "one quantity, by prompt")
+    more = f"all that one run gives of {len(prompts)} prompts"
+    yield Row(more, taken["all"], taken["apart"], "one quantity, prompt by prompt")

@@ -34,7 +34,7 @@ if chosen := choose_set(pick):
     shown["differences"] = evidence.draw_differences(study)
     claim, held = evidence.hold_out(study)
     shown |= held
-    shown["prompts"] = evidence.prompts(study)
+    shown["prompts"] = evidence.prompts(study, claim)
     script = evidence.script(study, claim)
     close_page(page, shown, script, proof="evidence.check", prompts=page.longest)
 else:

@@ -81,6 +81,8 @@ def test_benches_of_this_process_report_every_row(
         "grid with entropy",
         *["sweep over 3 blocks"] * 2,
         *["patch map"] * min(2, os.cpu_count() or 1),
+        "a set of 48 prompts",
+        "all that one run gives of 48 prompts",
         "16 rows of a Jacobian",
         "a word's beam over 1 passage",
     ]
@@ -96,6 +98,7 @@ def test_benches_of_this_process_report_every_row(
         "lens top",
         "sweep",
         "patch",
+        "a set",
         "16 rows",
         "a word",
         "map",

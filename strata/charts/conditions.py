@@ -13,7 +13,7 @@ from strata.charts.common import ACCENT, BASE, LABEL, LAYER_AXIS, MUTED, Chart, 
 
 # Apart for colour-blind eyes, on light and dark ground.
 CONDITIONS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#9a9138")
-_WIDE = 50.0  # times as large as what is usual: from there on an axis is logarithmic beyond 1
+_WIDE = 10.0  # times as large as what is usual: from there on an axis is logarithmic beyond 1
 _TICKS = [s * 10**n for n in range(6) for s in (1, -1)]
 
 

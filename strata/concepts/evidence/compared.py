@@ -62,8 +62,9 @@ def compared(frame: pd.DataFrame, quantity: str, half: str = EXPLORED) -> Compar
     few = next((name for name, found in rows.items() if len(found) < 2), None)
     if few is not None:
         raise InputError(
-            f"“{quantity}” cannot be compared here: fewer than two prompts of “{few}” have it. It "
-            "needs a word that is expected next and is one token of this model."
+            f"“{quantity}” cannot be compared here: fewer than two prompts of “{few}” have it. "
+            "Choose another quantity: this model refuses it, or the words that are expected next "
+            "are several tokens here."
         )
     left_out = int((chosen & ~has).sum())
     return Compared(rows, {n: numbers[list(r)] for n, r in rows.items()}, paired, left_out)

@@ -165,13 +165,13 @@ numbers = np.array(numbers, dtype=float)
 
 _FROM_THE_TABLE = """
 # This number is computed on its concept's own page, whose program shows how. Here it is read from
-# the table of values that "Download" gives.
+# the table of prompts that "Download" gives, beside this program.
 import pandas as pd
 
 ROWS_ALL = ROWS + globals().get("HELD_OUT", [])
-table = pd.read_csv("evidence_values.csv")
+table = pd.read_csv("evidence_prompts.csv")
 by_prompt = table.pivot(index="row", columns="layer", values=table.columns[-1])
-numbers = by_prompt.to_numpy()
+numbers = by_prompt.loc[table["row"].unique()].to_numpy()  # as the rows stand there
 """
 
 _TEST = """

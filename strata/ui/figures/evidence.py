@@ -260,15 +260,20 @@ def _draw_held_out(study: Study, claim: Hypothesis, number: int) -> dict[str, pd
     return {"held out": frame, "hypothesis": outcome}
 
 
-def prompts(study: Study) -> pd.DataFrame:
-    """The values behind the figures, a row a prompt and layer; of the held-out half only once it
-    may be seen."""
-    rows = sorted(row for rows in study.found.rows.values() for row in rows)
-    table = study.table[study.table["row"].isin(rows)]
+def prompts(study: Study, claim: Hypothesis | None) -> pd.DataFrame:
+    """The values behind the figures, a row a prompt and layer; those of the held-out half follow
+    once they may be seen."""
+    rows = _rows(study.found) + (_rows(study.of(HELD_OUT)) if claim else [])
+    by_row = study.table.set_index("row", drop=False)
+    table = by_row.loc[rows].reset_index(drop=True)
     texts = [row.prompt for row in study.page.chosen.rows]
     kept = table[["row", "condition", "pair", "layer", study.quantity]]
     kept.insert(1, "prompt", [texts[row] for row in kept["row"]])
-    return kept.reset_index(drop=True)
+    return kept
+
+
+def _rows(found: Compared) -> list[int]:
+    return sorted(row for rows in found.rows.values() for row in rows)
 
 
 def script(study: Study, claim: Hypothesis | None) -> str:
@@ -276,8 +281,7 @@ def script(study: Study, claim: Hypothesis | None) -> str:
     rows = [(r.prompt, r.condition, r.pair, r.expected) for r in study.page.chosen.rows]
 
     def of(half: str) -> list[tuple[str, str, str, str]]:
-        found = study.of(half)
-        return [rows[i] for i in sorted(i for each in found.rows.values() for i in each)]
+        return [rows[i] for i in _rows(study.of(half))]
 
     told = (claim.low, claim.high, claim.larger) if claim else None
     return study.page.script(

@@ -100,7 +100,9 @@ def choose_set(place: DeltaGenerator) -> PromptSet | None:
 def _own() -> PromptSet | None:
     _restore()
     text = st.session_state.get("own_set")
-    with st.expander("Your own set", expanded=text is None, icon=":material/upload_file:"):
+    # Another one as soon as there is a set: a box that was open would stay so, above the figure.
+    key = f"own_set_{text is not None}"
+    with st.expander("Your own set", text is None, icon=":material/upload_file:", key=key):
         st.caption(
             f"A CSV or TSV file of at most {MOST_ROWS} prompts and {MOST_CHARACTERS:,} characters, "
             f"with the columns {', '.join(COLUMNS)}. Pair and expected may be left out: a pair has "
@@ -110,9 +112,13 @@ def _own() -> PromptSet | None:
         st.download_button(
             "An example", _EXAMPLE.encode("utf-8-sig"), "set.csv", "text/csv", on_click="ignore"
         )
-        file = st.file_uploader("A set of prompts", ["csv", "tsv", "txt"], key="set_file")
+        file = st.file_uploader(
+            "A set of prompts", ["csv", "tsv", "txt"], max_upload_size=2, key="set_file"
+        )
         if file is not None and st.session_state.get("own_set_file") != file.file_id:
-            text = _taken(file.getvalue(), file.file_id)
+            if _taken(file.getvalue(), file.file_id) is not None:
+                st.rerun()
+            text = None
     if text is None:
         style.say("note", "Choose a file, and its conditions are compared here.", "no_set")
         return None

@@ -16,6 +16,7 @@ from strata.corpus.sets import read
 from strata.errors import InputError, ModelError
 from strata.model import Model
 from strata.trace import ModelCheck, Scale
+from tests.concepts.said import faults
 from tests.plain import Plain
 
 PROMPTS = ("the cat sat on", "a dog", "the cat sat on", "on the mat we")
@@ -174,6 +175,7 @@ def test_an_effect_is_found_in_one_half_and_tested_in_the_other(paired: bool) ->
     a, b = (explored.values[name] for name in "ab")
     assert np.allclose(told["difference"], a.mean(axis=0) - b.mean(axis=0))
     sentence = words.difference_reading(told, explored, ("a", "b"), EXPLORED)
+    assert not faults(sentence)
     assert sentence.startswith("Layer 3 (1 of 6) differs more than chance would by itself in 1 of")
     assert "“a” is larger than “b”" in sentence
     for larger, holds in ((True, True), (False, False)):
@@ -181,6 +183,7 @@ def test_an_effect_is_found_in_one_half_and_tested_in_the_other(paired: bool) ->
         outcome = compared.outcome(held, claim, ("a", "b"))
         assert bool(outcome["p"][0] < 0.01) is holds
         said = words.outcome_reading(outcome, claim, held, "Q", ("a", "b"), 1)
+        assert not faults(said)
         assert ("it holds there too" in said) is holds
         assert ("the other way round" in said) is not holds
     none = compared.outcome(held, Hypothesis(0, 1, True), ("a", "b"))
@@ -197,6 +200,8 @@ def test_nothing_is_said_to_differ_where_nothing_does() -> None:
     said = words.difference_reading(told, found, ("a", "b"), ALL)
     assert said.startswith("At none of 6 layers do “a” and “b” differ more than chance")
     assert "about 0.3 of 6 on average" in said
+    assert not faults(said)
+    assert not faults(words.means_reading(compared.means(found), "Q"))
     means = compared.means(found)
     assert words.means_reading(means, "Q").startswith("Q, at layer ")
     assert len(compared.lines(found)) == 48 * 6

@@ -13,8 +13,10 @@ from strata.concepts.evidence import script as scripts
 from strata.concepts.evidence.compared import HELD_OUT, Hypothesis
 from strata.concepts.views import curves
 from strata.corpus.sets import sets
+from strata.display.files import as_csv
 from strata.model import Model
 from tests.concepts.by_hand import bundled_folder
+from tests.concepts.evidence.test_evidence import made
 from tests.scripts import output_of
 
 SOME = (
@@ -75,6 +77,33 @@ def test_the_program_prints_the_numbers_of_the_page(
     assert np.allclose(found[:, 1], told["difference"], rtol=1e-2, atol=1e-3 * scale)
     assert np.mean(np.abs(found[:, 3] - told["p_layers"]) < 0.001) > 0.9  # ties by rounding
     outcome = compared.outcome(held, Hypothesis(10, 12, True), ("singular", "plural"))
+    assert f"p = {outcome['p'][0]:.4f}" in said
+
+
+def test_a_quantity_of_another_page_is_read_from_the_table(tmp_path: Path) -> None:
+    frame = made()
+    explored, held = compared.compared(frame, "Q"), compared.compared(frame, "Q", HELD_OUT)
+    first = frame.iloc[::6]
+    cells = [("x", c, p, "") for c, p in zip(first["condition"], first["pair"], strict=True)]
+    halves = [sorted(i for each in f.rows.values() for i in each) for f in (explored, held)]
+    by_row = frame.set_index("row", drop=False)
+    (tmp_path / "evidence_prompts.csv").write_bytes(as_csv(by_row.loc[halves[0] + halves[1]]))
+    code = scripts.script(
+        bundled_folder(),
+        None,
+        "",
+        blocks="b",
+        rows=[cells[i] for i in halves[0]],
+        quantity="Q",
+        compared=("a", "b"),
+        claim=(3, 3, True),
+        held_out=[cells[i] for i in halves[1]],
+    )
+    said = output_of(code, tmp_path)
+    told = compared.differences(explored)
+    for row in told.itertuples():
+        assert f"{row.layer:3d}  {row.difference:+12.5f}  {row.p:.4f}  {row.p_layers:.4f}" in said
+    outcome = compared.outcome(held, Hypothesis(3, 3, True))
     assert f"p = {outcome['p'][0]:.4f}" in said
 
 
