@@ -14,9 +14,9 @@ import unicodedata
 from strata.charts.common import Spec
 
 BETWEEN = " · "
-WIDEST = 46  # characters of a line under a title: in 240 pixels, the narrowest column
-_TITLE = 32  # of a title there
-_NARROWEST = 240  # pixels
+WIDEST = 43  # characters of a line under a title: in 225 pixels, the narrowest column
+_TITLE = 30  # of a title there
+_NARROWEST = 225  # pixels
 _WIDTHS = (900, 700, 560, 460, 390, 330, 280)  # pixels from which lines are longer
 
 

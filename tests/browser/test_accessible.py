@@ -114,8 +114,10 @@ def test_at_the_foot_and_on_the_list_of_lessons(
             expect(page.locator(POPOVER)).to_have_count(0)
     link = page.get_by_role("link", name="Lessons")
     expect(link).not_to_be_in_viewport()
+    expect(page.locator(".stSidebar[inert]")).to_have_count(1)  # nor on the way of the keyboard
     page.get_by_test_id("stExpandSidebarButton").click()
     expect(link).to_be_in_viewport()
+    expect(page.locator(".stSidebar[inert]")).to_have_count(0)
     found += faults(page)
     link.click()
     expect(page.get_by_role("heading", name="Lessons", level=1)).to_be_visible()

@@ -35,6 +35,19 @@ LIE = """() => [...document.querySelectorAll("button.term:not(.own)")].filter(ea
 }).map(each => each.ariaLabel)"""
 PLACES = """() => [...document.querySelectorAll("[data-testid=stMain] :is(p, span, svg)")]
   .map(each => JSON.stringify(each.getBoundingClientRect()))"""
+# How far the line under a word of the reading is beside it, two frames after a change of size.
+LATE = """() => addEventListener("resize", () => requestAnimationFrame(() => requestAnimationFrame(() => {
+  const reading = document.querySelector(".st-key-reading");
+  const under = reading.querySelector('[aria-label="nat"]');
+  const walk = document.createTreeWalker(reading, NodeFilter.SHOW_TEXT);
+  let node;
+  do node = walk.nextNode(); while (!/ nats?/.test(node.data));
+  const word = document.createRange();
+  word.setStart(node, node.data.search(/ nats?/) + 1);
+  word.setEnd(node, node.data.search(/ nats?/) + 4);
+  const [one, other] = [word, under].map(each => each.getBoundingClientRect());
+  window.late = Math.hypot(one.x - other.x, one.y - other.y);
+})), {once: true})"""  # noqa: E501
 HIDDEN = "button.term { display: none !important; }"
 
 
@@ -74,6 +87,11 @@ def test_a_term_is_explained_to_pointer_keyboard_and_finger(
     for name, place in places.items():
         expect(term(place, name).first).to_be_attached()
         expect(term(place, name)).to_have_count(1)
+    page.evaluate(LATE)
+    page.set_viewport_size({"width": 900, "height": 900})
+    page.wait_for_function("window.late !== undefined")
+    assert page.evaluate("window.late") < 12
+    page.set_viewport_size(DESK)
     for _ in range(30):  # while the page is still being laid out
         astray = page.evaluate(LIE)
         if not astray:

@@ -77,7 +77,7 @@ def test_two_prompts_have_letters_and_one_has_none() -> None:
 
 def test_a_small_figure_has_one_line_for_it() -> None:
     long = Subject(("The capital of France, which is not what it was, is",), SUBJECT.model)
-    assert lines(captioned(by_layer(), long)) == ["“…not what it was, is” · SmolLM2 135M Instruct"]
+    assert lines(captioned(by_layer(), long)) == ["“…what it was, is” · SmolLM2 135M Instruct"]
     assert len(lines(captioned(strip(), long))) == 2
 
 

@@ -64,6 +64,11 @@ matchMedia("print").addEventListener("change", ({ matches }) => {
   document.documentElement.toggleAttribute("data-strata-dark", Boolean(dark));
 });
 
+// A sidebar that is put away is not on the way of the keyboard.
+const away = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) target.inert = !isIntersecting;
+});
+
 // On a phone the sidebar lies over the page: it closes once a page or a prompt is asked for.
 // What a page is about, beside its name in the navigation, which Streamlit draws when it will.
 const plain = document.createElement("style");
@@ -85,5 +90,7 @@ export default function ({ data }) {
     setTimeout(() => button?.click()); // once what was clicked has had its click
   };
   document.addEventListener("click", close);
+  const sidebar = document.querySelector(".stSidebar");
+  if (sidebar) away.observe(sidebar);
   return () => document.removeEventListener("click", close);
 }

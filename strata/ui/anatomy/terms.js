@@ -195,5 +195,6 @@ new MutationObserver((changes) => {
   if (changes.some(foreign)) later();
   // Of attributes only where a chart's title stands, which moves alone when the chart is resized.
 }).observe(document.body, { childList: true, characterData: true, subtree: true, attributeFilter: ["transform"] });
-addEventListener("resize", later);
+// At once, or a line stays for a moment where its word was; what moves by and by is followed too.
+addEventListener("resize", () => (requestAnimationFrame(mark), later()));
 document.fonts?.ready.then(later);
