@@ -107,14 +107,23 @@ def test_a_forged_address(hosted: Hosted, sink: str, cases: tuple[Case, ...]) ->
     try_all(cases, check)
 
 
-@pytest.mark.parametrize("name", ["prompt", "second_text", "with"])
-def test_a_prompt_of_another_class_is_not_there(hosted: Hosted, name: str) -> None:
-    query = f"{name}={hosted.eves_prompt}&view=Several+prompts&second=own&method=PCA"
-    page = {"prompt": "predictions", "second_text": "logit_lens", "with": "trajectories"}[name]
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("predictions", "prompt={}"),
+        ("logit_lens", "second_text={}&second=own"),
+        ("trajectories", "with={}&view=Several+prompts&method=PCA"),
+        # Whose states are put in; without a pair's name the text itself says that it is one's own.
+        ("patching", "second_text={}"),
+        ("heads", "second_text={}&view=Change+a+head&change=Take+from+another+prompt"),
+    ],
+)
+def test_a_prompt_of_another_class_is_not_there(hosted: Hosted, page: str, query: str) -> None:
+    query = query.format(hosted.eves_prompt)
     with Socket(hosted.url, hosted.ann) as socket:
         socket.run(page, query)
         nothing_leaks(socket)
-    if name == "prompt":  # and the same link does open in its own class
+    if page in ("predictions", "patching", "heads"):  # and the link does open in its own class
         with Socket(hosted.url, hosted.eve) as socket:
             socket.run(page, query)
             assert EVES in socket.said
