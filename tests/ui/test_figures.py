@@ -32,8 +32,6 @@ VIEWS = [
     ("gaussian_baseline", {"view": "Dimensions"}),
     ("gaussian_baseline", {"view": "Intrinsic dimension", "positions": 500}),
     ("trajectories", {"view": "Shape"}),
-    ("hidden_states", {"view": "Massive"}),
-    ("laminar_profile", {"view": "Whole layers"}),
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(
