@@ -74,7 +74,7 @@ def lines(
     `x`: another column than the layer, with the name of its axis, which is then logarithmic. `log`:
     so is the axis of the values. `muted`: lines that are there for comparison, dashed.
     """
-    rows = frame.dropna(subset="value")
+    rows = frame.dropna(subset="value").reset_index(drop=True)
     column, called = x
     order = list(dict.fromkeys(rows["name"]))
     rows = rows.assign(layer=rows[column])

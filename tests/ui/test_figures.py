@@ -31,6 +31,10 @@ VIEWS = [
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
     ("gaussian_baseline", {"view": "Intrinsic dimension", "positions": 500}),
+    (
+        "gaussian_baseline",
+        {"view": "Intrinsic dimension", "positions": 500, "null_shuffl": True, "null_random": True},
+    ),
     ("trajectories", {"view": "Shape"}),
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
