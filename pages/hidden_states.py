@@ -17,7 +17,8 @@ tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 one, every, outlying, large, norm, out = tabs
 summary, sinks = (page.ask(f"hidden_states.{view}") for view in ("summary", "sinks"))
 tables = {"summary": summary}
-position, n, hide, massive = page.n_tokens - 1, 10, True, {}
+position, n, hide = page.n_tokens - 1, 10, True
+massive: dict[str, float] = {}
 
 if one.open:
     with one:

@@ -74,7 +74,7 @@ def lines(
     `x`: another column than the layer, with the name of its axis, which is then logarithmic. `log`:
     so is the axis of the values. `muted`: lines that are there for comparison, dashed.
     """
-    rows = frame.dropna(subset="value")
+    rows = frame.dropna(subset="value").reset_index(drop=True)
     column, called = x
     order = list(dict.fromkeys(rows["name"]))
     rows = rows.assign(layer=rows[column])
@@ -93,14 +93,14 @@ def lines(
         "field": "value",
         "type": "quantitative",
         "title": noun,
-        "axis": {"values": ticks, "format": "~s"} if log else {"tickCount": 4},
+        "axis": {"values": ticks, "labelExpr": _SHORT} if log else {"tickCount": 4},
         "scale": {"type": "log", "nice": False} if log else {"zero": True},
     }
     colour: Spec = {"field": "name", "type": "nominal", "scale": domain, "legend": None}
     across = LAYER_AXIS
     if called:
         scale = {"type": "log", "nice": False}
-        axis = {"values": _DECADES, "format": "~s", "grid": False}
+        axis = {"values": _DECADES, "labelExpr": _SHORT, "grid": False}
         across = {"field": "layer", "type": "quantitative", "title": called}
         across |= {"scale": scale, "axis": axis}
     number = ".4g" if called else "d"

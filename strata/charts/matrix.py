@@ -75,7 +75,6 @@ def _layers(field: str, title: str, **more: object) -> Spec:
 
 _PAIRS: Spec = {
     **BASE,
-    "mark": "rect",
     "encoding": {
         "x": _layers("layer_a", "Layer"),
         "y": _layers("layer_b", "Layer", sort="descending"),
@@ -110,4 +109,7 @@ def layer_pairs(
         "legend": {"title": legend, "orient": "bottom", "gradientLength": 160, "tickCount": 4},
     }
     encoding = {**_PAIRS["encoding"], "color": colour}
-    return Chart(frame, {**_PAIRS, "title": title, "encoding": encoding}, reading, 400)
+    cell = {"band": 1 + frame["layer_a"].nunique() / 250}  # overlaps, which closes the seams
+    mark = {"type": "rect", "width": cell, "height": cell}
+    spec = {**_PAIRS, "title": title, "mark": mark, "encoding": encoding}
+    return Chart(frame, spec, reading, 400)

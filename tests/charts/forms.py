@@ -77,6 +77,7 @@ def by_layer() -> Chart:
 def lines(*, log: bool = False) -> Chart:
     frame = pd.DataFrame({"layer": [0, 1, 2] * 2, "name": ["text"] * 3 + ["chance"] * 3})
     frame["value"] = [1.0, 2.5, 400.0, 2.0, float("nan"), 3.0]
+    frame.index = pd.Index([0, 1, 2] * 2)  # as of tables behind each other
     x = ("layer", "Dimension of the noise") if log else ("layer", "")
     return charts.lines(frame, "Two numbers", "Dimension", READING, x=x, log=log, muted=["chance"])
 

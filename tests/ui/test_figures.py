@@ -32,9 +32,11 @@ VIEWS = [
     *(("gaussian_baseline", {"view": v}) for v in ("Histogram", "Three steps", "Whole model")),
     ("gaussian_baseline", {"view": "Dimensions"}),
     ("gaussian_baseline", {"view": "Intrinsic dimension", "positions": 500}),
+    (
+        "gaussian_baseline",
+        {"view": "Intrinsic dimension", "positions": 500, "null_shuffl": True, "null_random": True},
+    ),
     ("trajectories", {"view": "Shape"}),
-    ("hidden_states", {"view": "Massive"}),
-    ("laminar_profile", {"view": "Whole layers"}),
 ]
 # What a quantitative axis may be called: each name says the unit, or what is counted or compared.
 UNITS = re.compile(

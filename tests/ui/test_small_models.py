@@ -89,6 +89,10 @@ EVERY = [
         ("hidden_states", {"view": view})
         for view in ("One token", "All tokens", "Outlier dimensions", "Final norm", "What came out")
     ),
+    ("hidden_states", {"view": "Massive"}),
+    ("laminar_profile", {"view": "Whole layers"}),
+    ("trajectories", {"view": "Shape"}),
+    ("trajectories", {"view": "Shape", "chance_shape": True, "of_path": "length"}),
     ("laminar_profile", {}),
     *(
         ("laminar_profile", {"view": view, "center": center})

@@ -3,6 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.laminar_profile import measures, script
 from strata.concepts.laminar_profile.curves import CURVES
+from strata.concepts.laminar_profile.selectivity import selectivity
 from strata.concepts.laminar_profile.similarity import cka
 from strata.concepts.laminar_profile.tables import (
     between_layers,
@@ -33,6 +34,7 @@ CONCEPT = Concept(
         points,
         pair,
         cka,
+        selectivity,
     ),
     script=script.script,
     icon=":material/blur_on:",

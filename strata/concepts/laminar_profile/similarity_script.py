@@ -69,4 +69,19 @@ for layer in range(1, len(cka)):
     row = cka[layer, [layer - 1, 0, len(cka) - 1]].tolist()
     before, first, last = (f"{value:.4f}" for value in row)
     print(f"{layer:4d}: CKA with the layer before {before}, the first {first}, the last {last}")
+
+# Of the first 1,000 states: two of one word in two texts, against two of different words.
+chosen = [place for place in places if place in states][:1000]
+words = [tokenizer.decode(ids[i][0, t]).strip().lower() for i, t in chosen]
+texts_of = {word: {i for (i, t), other in zip(chosen, words) if other == word} for word in words}
+rows = [row for row, word in enumerate(words) if len(texts_of[word]) > 1]
+a, b = np.triu_indices(len(rows), 1)
+same = np.array([words[rows[x]] == words[rows[y]] for x, y in zip(a, b)], dtype=bool)
+two = np.array([chosen[rows[x]][0] != chosen[rows[y]][0] for x, y in zip(a, b)], dtype=bool)
+for layer in range(len(hidden) if same.any() else 0):
+    x = torch.stack([states[chosen[row]][layer] for row in rows])
+    unit = torch.nn.functional.normalize(x - x.mean(dim=0), dim=1)
+    cosines = (unit @ unit.T).numpy()[a, b]
+    within, across = cosines[two & same].mean(), cosines[two & ~same].mean()
+    print(f"{layer:4d}: cosine within a word {within:.4f}, across words {across:.4f}")
 """

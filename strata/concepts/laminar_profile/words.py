@@ -12,6 +12,10 @@ from strata.concepts.laminar_profile.similarity import explained
 from strata.display.tokens import SPACE, fixed, listed
 
 _MAY_BREAK = "\u200a"  # a hair space: a line may be broken here, and nothing is hidden
+GROUPS = (
+    "A semicolon between groups, a space between words. Left empty, each word is a group: then "
+    "states of one word in different contexts are compared with those of different words."
+)
 CKA = (
     "CKA compares the distances between states at one layer with those at another; it does not see "
     "that a layer is turned or scaled as a whole, and what varies most decides it. Any walk whose "
@@ -252,4 +256,23 @@ def cka_reading(frame: pd.DataFrame) -> str:
         f"{': ' if told else ''}{', and '.join(told)}. From one layer to the next CKA is least "
         f"from layer {turn['layer_a']:.0f} to {turn['layer_b']:.0f}, {fixed(turn['cka'], 2)}. "
         f"Without the correction it would be {fixed(over, 3)} larger on average."
+    )
+
+
+def selectivity_reading(frame: pd.DataFrame, in_groups: bool) -> str:
+    """Of `selectivity`: where states of one word, or group, are most alike beyond others."""
+    known = frame.dropna(subset="difference")
+    sizes = frame.iloc[0]
+    what = "group of words" if in_groups else "word in different contexts"
+    if known.empty:
+        return f"There are no two states of one {what} in different passages to compare."
+    top = known.loc[known["difference"].idxmax()]
+    last = known.iloc[-1]
+    beyond = int((known["difference"] > known["high"]).sum())
+    return (
+        f"Over {sizes['n_pairs']:,.0f} pairs of {sizes['n_states']:,.0f} states, two of one {what} "
+        f"are most alike beyond others at layer {top['layer']:.0f}: cosine "
+        f"{fixed(top['within'], 2)} against {fixed(top['across'], 2)}. At layer "
+        f"{last['layer']:.0f} it is {fixed(last['within'], 2)} against {fixed(last['across'], 2)}; "
+        f"at {beyond} of {len(known)} layers the difference is beyond all 20 draws by chance."
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -16,7 +14,7 @@ from strata.ui.anatomy.page import Page, draw, reading, show_table
 TIMES = {1_000: "1,000 times the median", 100: "100 times the median"}
 
 
-def draw_massive(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def draw_massive(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
     """The activations through the layers, and what the loss says without them. Tables, and what the
     script needs."""
     times = float(one_of(st.container(), "From where on", TIMES, key="times", help=words.MASSIVE))
@@ -42,7 +40,7 @@ def draw_massive(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
             show_table(
                 pd.DataFrame(
                     {
-                        "they are": frame["what"],
+                        "set to": frame["what"],
                         "loss (nats)": [fixed(loss, 3) for loss in frame["loss"]],
                         "change": [fixed(change, 3) for change in frame["change"]],
                     }

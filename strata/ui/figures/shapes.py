@@ -15,9 +15,9 @@ from strata.ui.figures.sinks import left_out, show_sinks, without_sinks
 
 QUANTITIES = {
     "turning": "Turning angle",
-    "curvature": "Curvature of the text",
-    "step": "Length of each step",
-    "length": "Length of the path",
+    "curvature": "Curvature",
+    "step": "Step",
+    "length": "Path length",
 }
 _UNITS = {"turning": "degrees", "curvature": "degrees", "step": "norm", "length": "norm"}
 _NAMES = {"turning": "turning", "curvature": "curvature"}

@@ -1,4 +1,5 @@
-"""How alike whole layers are, beside the distance between them, and what is left."""
+"""How alike whole layers are, beside the distance between them, and what is left; how alike the
+states of one word are, or of one kind of words."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import say
 from strata.ui.figures.nearest import SAMPLE
 
+_GROUPS = "he she they; in on at"
 _TITLES = {
     "cka": "CKA of each two layers",
     "distance": "What their distance alone gives",
@@ -33,11 +35,7 @@ def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
         return {}, []
     sentence = words.cka_reading(frame)
     n = min(500, int(about["n"][0]))
-    of = Subject(
-        model=str(page.about["title"]),
-        sampled=f"a sample of {n:,} states",
-        without="without first tokens and attention sinks",
-    )
+    of = _subject(page, n)
     least = min(0.0, float(frame["cka"].min()))
     for place, (value, title) in zip(st.columns(3, gap="medium"), _TITLES.items(), strict=True):
         cells = frame[["layer_a", "layer_b"]].assign(value=frame[value])
@@ -49,9 +47,42 @@ def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
             draw(chart, f"cka_{value}", read=False, of=of)
     reading(sentence)
     st.caption(words.CKA)
-    return {"CKA": frame}, list(texts)
+    tables = {"CKA": frame} | draw_selectivity(page)
+    return tables, list(texts)
+
+
+def _subject(page: Page, n: int) -> Subject:
+    """What figures of the passages are of."""
+    return Subject(
+        model=str(page.about["title"]),
+        sampled=f"a sample of {n:,} states",
+        without="without first tokens and attention sinks",
+    )
 
 
 def _waiting() -> None:
     """What there is to say while the passages are read."""
     st.caption("Passages are read, whose states the layers are compared by: once for all prompts.")
+
+
+def draw_selectivity(page: Page) -> dict[str, pd.DataFrame]:
+    """Cosines within and across groups of words by layer, beside chance, and what they say."""
+    typed = st.text_input(
+        "Groups of words", placeholder=_GROUPS, key="groups", max_chars=400, help=words.GROUPS
+    )
+    groups = [each.split() for each in typed.split(";") if each.split()]
+    try:
+        frame = page.ask("laminar_profile.selectivity", groups=groups, sample=SAMPLE)
+    except StrataError as error:
+        say("note", str(error), "selectivity")
+        return {}
+    sentence = words.selectivity_reading(frame, bool(groups))
+    named = {"within": "within", "across": "across", "high": "chance"}
+    pieces = [frame[["layer"]].assign(name=name, value=frame[key]) for key, name in named.items()]
+    rows = pd.concat(pieces, ignore_index=True).dropna(subset="value")
+    if len(rows):
+        title = "Cosine within groups, across them, and the largest difference by chance"
+        chart = charts.lines(rows, title, "Mean cosine", sentence, muted=("chance",))
+        draw(chart, "selectivity", read=False, of=_subject(page, int(frame["n_states"][0])))
+    reading(sentence, "_selectivity")
+    return {"selectivity": frame}

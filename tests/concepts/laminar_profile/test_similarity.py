@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from strata.concepts.laminar_profile import cka, words
+from strata.concepts.laminar_profile import cka, selectivity, words
 from strata.concepts.laminar_profile.script import script
 from strata.concepts.laminar_profile.similarity import (
     by_distance,
@@ -108,6 +108,9 @@ def test_of_a_sample_and_by_the_script(
     cells = frame.set_index(["layer_a", "layer_b"])["cka"]
     assert f"   1: CKA with the layer before {cells[1, 0]:.4f}, the first" in said
     assert f"gives {explained(frame):.0%} of the variance" in words.cka_reading(frame)
+    for row in selectivity(drawn).itertuples():
+        numbers = f"within a word {row.within:.4f}, across words {row.across:.4f}"
+        assert f"{row.layer:4d}: cosine {numbers}" in said
 
 
 def test_equal_states_have_none() -> None:

@@ -1,0 +1,104 @@
+"""Selectivity: whether states of one word, or of one group of words, are more alike than others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from strata.concepts import apart
+from strata.concepts.run import check_count
+from strata.corpus import Sample
+from strata.errors import InputError
+
+Ints = NDArray[np.int64]
+STATES = 1_000  # of the sample: every two of them are compared
+SHUFFLES = 20
+_WORDS = 200  # that groups may have in all
+_NUMBERS = ("within", "across", "difference", "low", "high")
+
+
+def centred_cosines(states: Tensor) -> NDArray[np.float64]:
+    """(n, D) -> (n, n): the cosines of every two states less their mean."""
+    x = states.double()
+    unit = torch.nn.functional.normalize(x - x.mean(dim=0), dim=1)
+    return (unit @ unit.T).numpy()
+
+
+@apart
+def selectivity(
+    sample: Sample,
+    groups: Sequence[Sequence[str]] = (),
+    n: int = STATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How far a layer's states tell by their direction which word, or kind of word, they are of,
+    whatever stands around it: layer, n_groups, n_states, n_pairs (within), within, across (mean
+    cosines of two states of one group and of two groups, centred over all that are compared),
+    difference (within - across), low and high (the least and largest difference in 20 draws in
+    which states have their groups at random).
+
+    Without `groups` each token is one, of those that are there in two texts or more: the same word
+    in different contexts. With groups of words only tokens that are one of these words are
+    compared, whatever their case and the space before them, and a pair of one token counts
+    nowhere, so that a group must be alike beyond its single words. All pairs are of two texts, for
+    states of one text are alike as neighbours are. Of the first `n` states of the sample, whose
+    order is random. NaN where there are no such pairs. InputError for more than 200 words, and for
+    a word that is in two groups.
+
+    Known bias: frequent words make most pairs, so it is mostly theirs; a few dimensions of large
+    variance decide every cosine. After the comparison of similarities within and across categories
+    of Kriegeskorte et al. 2008.
+    """
+    n = check_count("The number of states", min(n, len(sample)), len(sample))
+    places = zip(sample.text[:n], sample.position[:n], strict=True)
+    spelled = [sample.tokens[int(t)][int(p)].strip().lower() for t, p in places]
+    token = pd.factorize(np.array(spelled, dtype=object))[0]
+    group, text = token.copy(), sample.text[:n]
+    if groups:
+        known = _numbered(groups)
+        group = np.array([known.get(word, -1) for word in spelled])
+    else:
+        texts = pd.DataFrame({"group": group, "text": text}).groupby("group")["text"].nunique()
+        group[~np.isin(group, texts.index[texts > 1])] = -1
+    kept = np.flatnonzero(group >= 0)
+    group, text, token = group[kept], text[kept], token[kept]
+    a, b = np.triu_indices(len(kept), 1)
+    of_two = text[a] != text[b]
+    if groups:
+        of_two &= token[a] != token[b]
+    a, b = a[of_two], b[of_two]
+    rng = np.random.default_rng(seed)
+    orders = [group, *(rng.permutation(group) for _ in range(SHUFFLES))]
+    same = np.stack([order[a] == order[b] for order in orders]).astype(np.float64)  # (21, pairs)
+    counts = same.sum(axis=1)
+    rows = []
+    for layer in sample.layers("stream"):
+        cosines = centred_cosines(sample.states(layer)[torch.from_numpy(kept)])[a, b]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            within = same @ cosines / counts
+            across = (cosines.sum() - same @ cosines) / (len(cosines) - counts)
+        found = within - across
+        null = found[1:][np.isfinite(found[1:])]
+        low, high = (null.min(), null.max()) if len(null) else (np.nan, np.nan)
+        numbers = zip(_NUMBERS, (within[0], across[0], found[0], low, high), strict=True)
+        sizes = {"n_groups": len(set(group.tolist())), "n_states": len(kept)}
+        rows.append({"layer": layer, **sizes, "n_pairs": int(counts[0]), **dict(numbers)})
+    return pd.DataFrame(rows)
+
+
+def _numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Each word, in small letters, with the number of its group."""
+    known: dict[str, int] = {}
+    for number, words in enumerate(groups):
+        for word in {word.strip().lower() for word in words}:
+            if word in known:
+                raise InputError("A word can be in one group only, and one of these is in two.")
+            known[word] = number
+    if len(known) > _WORDS:
+        raise InputError(f"Groups may have {_WORDS} words in all, and these have {len(known):,}.")
+    return known
