@@ -103,8 +103,9 @@ def check_token(token_id: int, d_vocab: int) -> int:
 def check_target(target_id: TargetId, d_vocab: int) -> TargetId:
     """The target as an int, or as a tuple of two; InputError unless its ids are of 0 to V - 1, and
     the two of a pair are different."""
-    several = isinstance(target_id, Sequence | np.ndarray) and getattr(target_id, "ndim", 1)
-    if not several or isinstance(target_id, str):
+    if getattr(target_id, "ndim", None) == 0 or isinstance(target_id, str):
+        return check_token(target_id, d_vocab)  # type: ignore[arg-type]
+    if not isinstance(target_id, Sequence | np.ndarray):
         return check_token(target_id, d_vocab)
     if len(target_id) != 2:
         raise InputError(f"A target is a token or a pair of tokens, not {len(target_id)} of them.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -205,8 +205,9 @@ def check_runs(
         )
     if trace.edits:
         raise InputError("Patching starts from a clean run, and this one was edited.")
-    several = isinstance(target, (Sequence, np.ndarray, Tensor)) and getattr(target, "ndim", 1)
-    given = list(target) if several else [target]
+    one = getattr(target, "ndim", None) == 0  # a number in an array's or a tensor's clothes
+    listed = isinstance(target, (Sequence, np.ndarray, Tensor)) and not one
+    given: list[Any] = list(target) if listed else [target]  # type: ignore[arg-type]
     ids = tuple(check_token(each, model.d_vocab) for each in given)
     if len(ids) not in (1, 2):
         raise InputError("A target is one token, or a pair of tokens.")
