@@ -45,7 +45,9 @@ def by_distance(matrix: Floats) -> Floats:
     entries as far from the diagonal (a Toeplitz matrix)."""
     n = len(matrix)
     far = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
-    means = np.array([np.nanmean(matrix[far == d]) for d in range(n)])
+    of = [matrix[far == d] for d in range(n)]
+    known = [each[~np.isnan(each)] for each in of]
+    means = np.array([each.mean() if len(each) else np.nan for each in known])
     return means[far]
 
 

@@ -32,8 +32,9 @@ def _similarity(run: Run) -> Iterator[Said]:
     columns = {"layer_a": a, "layer_b": b, "cka": found.ravel(), "plain": found.ravel()}
     frame = pd.DataFrame({**columns, "rest": (found - alone).ravel()})
     pairs = np.triu_indices(len(found), 1)
-    total = np.var(found[pairs]) * len(pairs[0])
-    share = 1 - ((found - alone)[pairs] ** 2).sum() / total if total > 1e-12 else np.nan
+    known = found[pairs][~np.isnan(found[pairs])]  # none of a layer whose states are all equal
+    total = np.var(known) * len(known) if len(known) else 0.0
+    share = 1 - np.nansum((found - alone)[pairs] ** 2) / total if total > 1e-12 else np.nan
     claims = ("There is nothing",) if np.isnan(share) else (f"gives {share:.0%} of the variance",)
     yield Said("cka_reading", words.cka_reading(frame), claims)
     frame = pd.DataFrame({"layer": [0, 1], "within": [0.9, 0.5], "across": [0.1, 0.2]})
