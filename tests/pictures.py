@@ -60,6 +60,7 @@ def come_to(page: Page, name: str, url: str) -> None:
                 page.wait_for_timeout(QUIET)
                 idle(page)
         settled(page)
+        page.mouse.move(0, 0)  # or what comes under it in another size tells what it does
     else:
         expect(page.get_by_role("heading").first).to_be_visible()
         idle(page)

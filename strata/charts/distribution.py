@@ -21,7 +21,7 @@ _WHICH: Spec = {
     "field": "which",
     "type": "nominal",
     "scale": {"domain": _NAMES, "range": [DEPTH[1], ACCENT, RED]},
-    "legend": {"orient": "top", "title": None},
+    "legend": {"orient": "top", "title": None, "columns": {"expr": "width < 380 ? 2 : 3"}},
 }
 
 
