@@ -175,6 +175,10 @@ def scripts(text: str) -> list[str]:
         for name, asked in list(inspect.signature(script).parameters.items())[3:]:
             if name in ("texts", "prompts"):
                 choices[name] = [text]
+            elif name == "rows":  # of a learner's own set, whose conditions are text as well
+                choices |= {name: [(text, text, text, text)], "compared": [text, text]}
+            elif name in choices:
+                continue
             elif asked.default is asked.empty:
                 choices[name] = PLAIN[asked.annotation]
         written.append(script("folder", None, text, **choices))
@@ -190,7 +194,12 @@ def to_all_scripts(text: str) -> None:
     for code, plain in zip(scripts(text), plain_scripts(), strict=True):
         said = constants(code, plain)
         assert said, code
-        assert all(text == value or [text] == list(value) for value in said.values()), said
+        assert {text} == {cell for value in said.values() for cell in cells(value)}, said
+
+
+def cells(value: Any) -> list[Any]:
+    """What stands in a constant: text, a list of texts, or rows of them."""
+    return [value] if isinstance(value, str) else [cell for part in value for cell in cells(part)]
 
 
 def drawings(text: str) -> list[Chart]:

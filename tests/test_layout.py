@@ -293,6 +293,19 @@ def test_only_the_model_imports_transformers() -> None:
     assert users == {ROOT / name for name in allowed}
 
 
+def test_the_model_is_named_but_not_imported_where_pages_begin() -> None:
+    """`strata.model` hands on its names late: asked for one while a page's thread and the model's
+    both begin, transformers is imported twice at once, and fails in one of them."""
+    late = {"strata.model.Model", "strata.model.load_model"}
+    rooms = ("charts", "concepts", "corpus", "display", "lessons", "classroom", "ui")
+    for path in sources(*(f"strata/{room}/**/*.py" for room in rooms)):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                assert not names & late, f"{path.relative_to(ROOT)} does so without TYPE_CHECKING"
+
+
 def test_pages_and_interface_reach_the_model_through_the_engine_only() -> None:
     for path in sources("pages/*.py", "strata/ui/**/*.py"):
         asked = {name for name in imports(path) if name.startswith("strata.model")}

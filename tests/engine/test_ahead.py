@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from strata.corpus import Reading, Sample, sampling
+from strata.corpus import states as corpus_states
 from strata.engine import Job, LocalEngine, Settings
 from strata.engine import owner as owners
 from strata.model import Model
@@ -47,7 +48,7 @@ def made(
     tiny: Callable[[str], Model], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LocalEngine]:
     monkeypatch.setattr(owners, "_QUIET", 0.01)
-    monkeypatch.setattr(sampling, "_BATCH_TOKENS", 20)  # a text or two at a time
+    monkeypatch.setattr(corpus_states, "_BATCH_TOKENS", 20)  # a text or two at a time
     views = {"states": states, "gate": gate.view}
     with LocalEngine(
         Settings(any_model=True, read_ahead=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,11 @@ from strata.concepts.gaussian_baseline.tables import (
 from strata.concepts.run import check_count
 from strata.corpus import Sample, sampling
 from strata.errors import InputError
-from strata.model import Model
 from strata.model.hooks import between_blocks
 from strata.runtime.stepping_aside import step_aside
+
+if TYPE_CHECKING:
+    from strata.model import Model
 
 Floats = NDArray[np.float64]
 Progress = Callable[[float, str], None]

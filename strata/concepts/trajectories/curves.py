@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from strata.concepts.trajectories.shape import shape_by_layer
-from strata.model import Model
 from strata.trace import Trace
+
+if TYPE_CHECKING:
+    from strata.model import Model
 
 
 def length(model: Model, trace: Trace) -> pd.DataFrame:

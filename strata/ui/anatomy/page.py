@@ -17,7 +17,7 @@ from strata.charts.guess import with_guess
 from strata.charts.subject import Subject, captioned
 from strata.charts.titled import fitted
 from strata.concepts.run import ABOUT_THE_ANSWER
-from strata.concepts.views import concepts, supplied
+from strata.concepts.views import TRACE, concepts, supplied
 from strata.display.files import as_csv, as_parquet
 from strata.display.terms import PROOF
 from strata.display.tokens import display_candidate, display_token
@@ -54,7 +54,7 @@ def open_page(stem: str) -> Page:
         st.markdown(concept.question)
         if concept.why:
             st.caption(concept.why)
-    if any(not supplied(view) & {"sample", "runs"} for view in concept.views):
+    if any(supplied(view) & (TRACE | {"prompt"}) for view in concept.views):
         sidebar.prompt_on_page()  # else the prompt plays no part
     choice: Choice = st.session_state["choice"]
     about = ask.until_ready(choice.model)

@@ -27,6 +27,7 @@ GLANCE = {
     "ks_full": ("Distance from random directions in all dimensions", _KS),
     "ks_best": ("Distance from those in the nearest number of dimensions", _KS),
 }
+_TOP = 3  # dimensions of largest variance that are left out at first
 STEPS = RAW, CENTRED, DROPPED = "Raw", "Centred", "Without the top"
 PAIRS = {"all": "All", "within": "Within a text", "between": "Between texts"}
 COMPARED = {"number": "", "these": "These states", "random": "Random"}
@@ -75,8 +76,10 @@ def choose(page: SampledPage) -> States:
         "centred, and without the dimensions of largest variance."
     )
     step = one_of(how, "Before they are compared", themselves(STEPS), key="step", help=told)
-    counts = page.up_to_width(1, 2, 3, 5, 10, 20, 50)
-    top = one_of_counts("Top dimensions", counts, 3, key="top", place=many)
+    counts, top = page.up_to_width(1, 2, 3, 5, 10, 20, 50), _TOP
+    view = st.session_state.get("view", st.query_params.get("view"))
+    if step == DROPPED or view == "Three steps":  # else nothing is left out
+        top = one_of_counts("Top dimensions", counts, _TOP, key="top", place=many)
     return States(layer, part, step, top)
 
 

@@ -16,6 +16,7 @@ from strata.display.tokens import listed
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask
+from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.page import Page
 from strata.ui.server.resources import engine
 
@@ -53,6 +54,7 @@ class SampledPage(Page):
         """At the page's end: if it shows the beginning of a sample, read more and draw it anew."""
         if not self.sample["read"]:
             return
+        draw_map(self)
         later = next((n for n in STAGES if n > self.sample["read"]), 0)
         whole = _job("corpus.about", self.model, self.sample | {"read": 0}, self.texts)
         _read(
@@ -90,12 +92,12 @@ def sampled(page: Page) -> SampledPage:
     said, place = st.columns([5, 1], vertical_alignment="center")
     with place.popover("Text", icon=":material/article:", width="stretch"):
         sample, texts, note = _choice()
-    place = said.container()
+        st.caption("Your prompt plays no part on this page.")
+    place = said.container(key="sampled")
     whole = _job("corpus.about", page.model, sample | {"read": 0}, texts)
     sample["read"], is_there = _stage(whole)
     asked = _job("corpus.about", page.model, sample, texts)
-    with place:
-        about = ask.run(asked) if is_there else _read(asked, whole.key)
+    about = ask.run(asked) if is_there else _read(asked, whole.key)
     st.session_state[_SO_FAR] = whole.key, sample["read"]
     if not about["n_unread"][0]:
         sample["read"] = 0
@@ -202,8 +204,8 @@ def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], not
     text += f" of {about['n_texts']:,} passages "
     text += whose[name] if name in whose else f"of {datasets.texts()[name].title}"
     if sample["skip_first"]:
-        text += ", each one's first token left out"
+        text += ", without first tokens"
     if about["n_sinks"]:
         text += f" and {about['n_sinks']:,} more attention sinks"
-    text += f"; seed {sample['seed']}. Your prompt plays no part on this page."
+    text += f"; seed {sample['seed']}."
     return f"{text} {note[:1].upper()}{note[1:]}." if note else text
