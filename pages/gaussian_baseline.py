@@ -19,7 +19,7 @@ kept: dict[str, object] = {}
 
 if spread.open:
     with spread:
-        (figure, detail), below = st.columns([5, 3], gap="medium"), st.container()
+        figure, detail, below = sampled_states.sides()
         with detail:
             pairs, zoom = sampled_states.choose_pairs()
         asked = {**chosen.place, **chosen.treated, "pairs": pairs}

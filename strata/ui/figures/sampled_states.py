@@ -16,6 +16,7 @@ from strata.concepts.gaussian_baseline import words
 from strata.display.tokens import display_sampled
 from strata.ui.anatomy.controls import bounded_slider, one_of, one_of_counts, themselves
 from strata.ui.anatomy.page import draw, only
+from strata.ui.anatomy.style import room
 from strata.ui.figures.texts import SampledPage
 
 PARTS = {"stream": "Stream", "attn": "Attention", "mlp": "MLP"}
@@ -81,6 +82,13 @@ def choose(page: SampledPage) -> States:
     if step == DROPPED or view == "Three steps":  # else nothing is left out
         top = one_of_counts("Top dimensions", counts, _TOP, key="top", place=many)
     return States(layer, part, step, top)
+
+
+def sides() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]:
+    """Places for the histogram, which is kept while it is drawn; beside it, and below both."""
+    (figure, detail), below = st.columns([5, 3], gap="medium"), st.container()
+    with figure:
+        return room(400, "histogram"), detail, below
 
 
 def choose_pairs() -> tuple[str, bool]:
