@@ -68,7 +68,7 @@ def scatter(frame: pd.DataFrame, title: str, x: str, y: str, reading: str) -> Ch
     }
     told = [tip("label", "Token"), tip("x", x, ".4g"), tip("y", y, ".4g")]
     spec = {**_SCATTER, "title": title, "encoding": {**axes, "tooltip": told}}
-    return Chart(frame, spec, reading, 280)
+    return Chart(frame, spec, reading, 310)
 
 
 _PAIRED: Spec = {

@@ -94,6 +94,6 @@ def _draw_surprise(page: Page, frame: pd.DataFrame, chosen: str) -> str:
         mean = "" if chosen == "length" else "mean, "
         y = f"{QUANTITIES[chosen]} ({mean}{_UNITS[chosen]})"
         chart = charts.scatter(page.labelled(both), title, "Surprisal (nats)", y, sentence)
-        some = "only tokens that have both, without attention sinks"
+        some = "tokens that have both, without sinks"
         draw(chart, "surprise", read=False, note=some)
     return sentence
