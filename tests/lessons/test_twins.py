@@ -40,7 +40,9 @@ class Reader(Browser):
         super()._take(message)
 
     def _note(self, delta: Any) -> None:
-        self.sent.append(str(delta))
+        # How far a work is, and its place once that is done: one server may be the busier.
+        if delta.new_element.WhichOneof("type") not in ("progress", "empty"):
+            self.sent.append(str(delta))
         super()._note(delta)
 
     async def turn_to(self, page: str) -> None:

@@ -98,7 +98,7 @@ def test_every_row_is_true(tiny: Callable[[str], Model]) -> None:
     # By its words: what stands there (`x` without the edit, `y` with it, `z` in the source).
     states: dict[str, Callable[[Tensor, Tensor, Tensor], bool]] = {
         "f x": lambda x, y, z: same(y, F * x),
-        "the source's `hidden[b + 1]`": lambda x, y, z: torch.equal(y, z),
+        "the source's `hidden[b + 1]`": lambda x, y, z: same(y, z),
         "the source's write": lambda x, y, z: same(y, z),
         "x + f d": lambda x, y, z: same(y, x + F * d),
         "x - (x·u) u, u = d / |d|": lambda x, y, z: same(y, without(x.double(), d)),
