@@ -39,10 +39,12 @@ _LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn
 
 
 def is_of_shared_texts(job: Job, view: View) -> bool:
-    """Whether a job's answer is a summary of texts that are nobody's own, and of all of them."""
+    """Whether a job's answer is a summary of texts that are nobody's own, and of all of them. A
+    list among its parameters may hold words that a learner typed."""
     names = supplied(view)
     alone = "sample" in names and not names & (TRACE | {"traces", "gradients", "prompt", "prompts"})
-    source = job.source if alone else None
+    typed = any(isinstance(value, list | tuple | dict) for value in job.params.values())
+    source = job.source if alone and not typed else None
     return source is not None and not (
         source.corpus == "own" or source.read or job.prompts or job.edits
     )
@@ -107,7 +109,8 @@ def _file(job: Job, model: Model) -> Path | None:
     text = _text(job.source.corpus)
     if text is None:
         return None
-    which = [job.canonical(), fingerprint(model).key, model.device.type, str(model.dtype), text]
+    alone = job.model_copy(update={"prompt": ""})  # which plays no part: its page asks for others
+    which = [alone.canonical(), fingerprint(model).key, model.device.type, str(model.dtype), text]
     name = hashlib.sha256("\n".join(which).encode()).hexdigest()
     return home() / _FOLDER / _version() / f"{name}.parquet"
 

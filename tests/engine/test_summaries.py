@@ -136,8 +136,13 @@ def test_nothing_of_a_learner_is_written_and_a_broken_file_is_read_anew(
         nearest = {"layer": 1, "position": 1}
         engine.run(job(model, "logit_lens.nearest", prompt="A secret.", params=nearest))
         engine.run(job(model, "corpus.about", sample={"n": 60, "read": 1}))
+        groups = {"groups": ["secret river", "stone"]}
+        engine.run(job(model, "laminar_profile.selectivity", params=groups))
         assert kept(home) == []
         frame = engine.run(shared)
+        engine.run(
+            shared.model_copy(update={"prompt": "A secret."})
+        )  # its page has one, its view not
     [file] = kept(home)
     file.write_bytes(file.read_bytes()[:50])
     with started(model, monkeypatch) as (engine, read):

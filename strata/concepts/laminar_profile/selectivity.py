@@ -32,7 +32,7 @@ def centred_cosines(states: Tensor) -> NDArray[np.float64]:
 @apart
 def selectivity(
     sample: Sample,
-    groups: Sequence[Sequence[str]] = (),
+    groups: Sequence[str] = (),
     n: int = STATES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -43,12 +43,12 @@ def selectivity(
     which states have their groups at random).
 
     Without `groups` each token is one, of those that are there in two texts or more: the same word
-    in different contexts. With groups of words only tokens that are one of these words are
-    compared, whatever their case and the space before them, and a pair of one token counts
-    nowhere, so that a group must be alike beyond its single words. All pairs are of two texts, for
-    states of one text are alike as neighbours are. Of the first `n` states of the sample, whose
-    order is random. NaN where there are no such pairs. InputError for more than 200 words, and for
-    a word that is in two groups.
+    in different contexts. With groups, each some words with spaces between, only tokens that are
+    one of these words are compared, whatever their case and the space before them, and a pair of
+    one token counts nowhere, so that a group must be alike beyond its single words. All pairs are
+    of two texts, for states of one text are alike as neighbours are. Of the first `n` states of the
+    sample, whose order is random. NaN where there are no such pairs. InputError for more than 200
+    words, and for a word that is in two groups.
 
     Known bias: frequent words make most pairs, so it is mostly theirs; a few dimensions of large
     variance decide every cosine. After the comparison of similarities within and across categories
@@ -91,11 +91,11 @@ def selectivity(
     return pd.DataFrame(rows)
 
 
-def _numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:
+def _numbered(groups: Sequence[str]) -> dict[str, int]:
     """Each word, in small letters, with the number of its group."""
     known: dict[str, int] = {}
     for number, words in enumerate(groups):
-        for word in {word.strip().lower() for word in words}:
+        for word in set(words.lower().split()):
             if word in known:
                 raise InputError("A word can be in one group only, and one of these is in two.")
             known[word] = number

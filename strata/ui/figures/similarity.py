@@ -70,7 +70,7 @@ def draw_selectivity(page: Page) -> dict[str, pd.DataFrame]:
     typed = st.text_input(
         "Groups of words", placeholder=_GROUPS, key="groups", max_chars=400, help=words.GROUPS
     )
-    groups = [each.split() for each in typed.split(";") if each.split()]
+    groups = [each.strip() for each in typed.split(";") if each.strip()]
     try:
         frame = page.ask("laminar_profile.selectivity", groups=groups, sample=SAMPLE)
     except StrataError as error:

@@ -47,7 +47,7 @@ def one_by_one(sample: Sample, layer: int, groups: list[list[str]]) -> tuple[flo
 @pytest.mark.parametrize("groups", [[], [["he", "she"], ["in", "on"]]])
 def test_against_pairs_one_by_one(groups: list[list[str]]) -> None:
     sample = drawn(noise(40, 12), -3 * noise(40, 12, seed=1))
-    frame = selectivity(sample, groups)
+    frame = selectivity(sample, [" ".join(words) for words in groups])
     for layer in (0, 1):
         row = frame.iloc[layer]
         wanted = one_by_one(sample, layer, groups)
@@ -67,12 +67,12 @@ def test_states_that_know_their_word_are_far_beyond_chance() -> None:
     assert told.difference > 0.6
     assert told.high < 0.2
     assert "1 of 2 layers" in words.selectivity_reading(selectivity(sample), False)
-    one = selectivity(sample, [["he", "in"], ["she", "on"]])
+    one = selectivity(sample, ["he in", "she on"])
     assert one["difference"][1] < 0.3, "groups that mean nothing: only single words are alike"
 
 
 def test_groups_that_are_not_there_have_none() -> None:
-    frame = selectivity(drawn(noise(20, 4)), [["cow"], ["ox"]])
+    frame = selectivity(drawn(noise(20, 4)), ["cow", "ox"])
     assert frame["difference"].isna().all()
     assert "no two states of one group" in words.selectivity_reading(frame, True)
 
@@ -80,6 +80,6 @@ def test_groups_that_are_not_there_have_none() -> None:
 def test_groups_are_apart_and_few() -> None:
     sample = drawn(noise(20, 4))
     with pytest.raises(InputError, match="in two"):
-        selectivity(sample, [["he", "in"], ["HE"]])
+        selectivity(sample, ["he in", "HE"])
     with pytest.raises(InputError, match="200 words in all"):
-        selectivity(sample, [[f"w{i}" for i in range(201)]])
+        selectivity(sample, [" ".join(f"w{i}" for i in range(201))])
