@@ -30,9 +30,9 @@ PLAIN = set(
     kind large largest last learners least leave likelier line linear logarithmic many map mean
     method minus mistake model most near nearness next no number observed of on one only or
     orange other out output pair pairs part passages pinned place play position positions
-    prediction prompt prompts put quantity question reached read reads runs s same sample scaled
+    prediction prompt prompts put quantity question reached read reads right runs s same sample scaled
     second set share shortcut show similarity so squared step subtitle sum suppressed text texts
-    that the their they this through title to too took top two type unit up value values vote
+    that the their they this through title to told too took top two type unit up value values vote
     votes what where who whose with without word words would write writes your yours zero zoom
     """.split()
 )
