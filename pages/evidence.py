@@ -9,33 +9,41 @@ from strata.concepts.evidence import tables
 from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import close_page, open_page
 from strata.ui.figures import evidence
+from strata.ui.figures.probe import Probed, draw_probe
 from strata.ui.figures.sets import choose_set, of_set
 
+VIEWS = ("One number", "Probe")
 NOTHING = "# Nothing is compared yet: there is no set.\n"
 
 opened = open_page("evidence")
-pick, number, part = st.columns([3, 4, 3], vertical_alignment="bottom")
+pick, said, part = st.columns([3, 4, 3], vertical_alignment="bottom")
 shown: dict[str, pd.DataFrame] = {}
 script = NOTHING
 
 if chosen := choose_set(pick):
-    quantity = evidence.choose_quantity(evidence.offered(chosen), number)
+    said.caption(chosen.question)
     half = one_of(part, "Pairs" if chosen.paired else "Prompts", evidence.HALVES, "half")
     page = of_set(opened, chosen, half)
-    alone: dict[str, Any] = {"names": (quantity,)} if tables.runs_more(quantity) else {}
-    values = page.ask("evidence.values", **alone)
     two = evidence.choose_conditions(chosen.conditions)
-    study = evidence.Study(page, values, quantity, half, two)
-    said, one, every = st.columns([3, 4, 3], vertical_alignment="bottom")
-    said.caption(chosen.question)
-    pair = evidence.choose_pair(study, one)
-    each = every.toggle("Each prompt as a line", key="each", bind="query-params")
-    shown["means"] = evidence.draw_means(study, each, pair)
-    shown["differences"] = evidence.draw_differences(study)
-    claim, held = evidence.hold_out(study)
-    shown |= held
-    shown["prompts"] = evidence.prompts(study, claim)
-    script = evidence.script(study, claim)
+    number, probe = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+    if number.open:
+        with number:
+            which, one, every = st.columns([4, 3, 3], vertical_alignment="bottom")
+            quantity = evidence.choose_quantity(evidence.offered(chosen), which)
+            alone: dict[str, Any] = {"names": (quantity,)} if tables.runs_more(quantity) else {}
+            values = page.ask("evidence.values", **alone)
+            study = evidence.Study(page, values, quantity, half, two)
+            pair = evidence.choose_pair(study, one)
+            each = every.toggle("Each prompt as a line", key="each", bind="query-params")
+            shown["means"] = evidence.draw_means(study, each, pair)
+            shown["differences"] = evidence.draw_differences(study)
+            claim, held = evidence.hold_out(study)
+            shown |= held
+            shown["prompts"] = evidence.prompts(study, claim)
+            script = evidence.script(study, claim)
+    if probe.open:
+        with probe:
+            shown, script = draw_probe(Probed(page, half, two))
     close_page(page, shown, script, proof="evidence.check", prompts=page.longest)
 else:
     close_page(opened, shown, script)

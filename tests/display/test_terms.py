@@ -23,17 +23,17 @@ LABELS = {
 # Words of labels that mean there what they mean everywhere.
 PLAIN = set(
     """
-    a added after alike and answer answered any append are as at axes before beside best beyond
-    by cell chance change choose colours comes common compare compared condition counts density
-    depth difference distance each edited effect estimated exact example examples excess
-    expected far first follow followed from give groups have hint in include is it its itself j
-    kind large largest last learners least leave likelier line linear logarithmic many map mean
-    method minus mistake model most near nearness next no number observed of on one only or
-    orange other out output pair pairs part passages pinned place play position positions
-    prediction prompt prompts put quantity question reached read reads runs s same sample scaled
-    second set share shortcut show similarity so squared step subtitle sum suppressed text texts
-    that the their they this through title to too took top two type unit up value values vote
-    votes what where who whose with without word words would write writes your yours zero zoom
+    a added after alike and answer answered any append are as at axes before beside best beyond by
+    cell chance change choose colours comes common compare compared condition counts density depth
+    difference distance each edited effect estimated exact example examples excess expected far
+    first follow followed from give groups have hint in include is it its itself j kind large
+    largest last learners least leave likelier line linear logarithmic many map mean method minus
+    mistake model most near nearness next no number observed of on one only or orange other out
+    output pair pairs part passages pinned place play position positions prediction prompt prompts
+    put quantity question reached read reads right runs s same sample scaled second set share
+    shortcut show similarity so squared step subtitle sum suppressed text texts that the their they
+    this through title to told too took top two type unit up value values vote votes what where who
+    whose with without word words would write writes your yours zero zoom
     """.split()
 )
 CODE = {"expr", "fontSize"}  # keys of a title's properties

@@ -43,7 +43,8 @@ UNITS = re.compile(
     r"nats|Probability|Layer \(0 = embedding\)|^Block|[Ll]ogit|[Cc]osine\b|[Nn]orm\b|Variance|"
     r"^Mean$|kurtosis|[Aa]ctivation|^Dimension|Density|Rank (of .* )?\(0 is best\)|"
     r"standard deviations|KS distance \(0 to 1\)|Attention weight"
-    r"|degrees|^Number of texts|^Change of J \(share|^Share of tokens \(0 to 1\)"
+    r"|degrees|^Number of texts|^Change of J \(share"
+    r"|^Share of (tokens|prompts told right) \(0 to 1\)"
 )
 # How much there is of what a figure's rows name: of less than that a note must tell.
 WHOLE = {"position": 7, "path": 7, "pairs": 7, "dim": 32, "token_id": len(WORDS), "observed": 2_000}

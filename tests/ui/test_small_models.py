@@ -121,6 +121,7 @@ EVERY = [
     ("jacobian_lens", {"view": "The beam of a word", "passages": 2}),
     ("evidence", {"each": True}),
     ("evidence", {"half": "all", "quantity": "Laminar median cosine"}),
+    ("evidence", {"view": "Probe"}),
 ]
 
 

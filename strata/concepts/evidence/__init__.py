@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.evidence import measures, script
+from strata.concepts.evidence.probing import probe
 from strata.concepts.evidence.tables import check, values
 
 CONCEPT = Concept(
@@ -12,7 +13,7 @@ CONCEPT = Concept(
     why="One picture is one prompt. Over a set of them a number has a spread, and only what is "
     "larger than chance would give is more than a story.",
     order=10,
-    views=(values, check),
+    views=(values, probe, check),
     script=script.script,
     icon=":material/stacked_line_chart:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

@@ -51,7 +51,7 @@ def compared(frame: pd.DataFrame, quantity: str, half: str = EXPLORED) -> Compar
     conditions = list(dict.fromkeys(condition))
     paired = bool(pair[0])
     has = ~np.isnan(numbers).all(axis=1)  # (rows,)
-    chosen = _half(condition, pair, half)
+    chosen = in_half(condition, pair, half)
     if paired:
         whole = {p for p in dict.fromkeys(pair) if has[pair == p].all()}
         has &= np.array([p in whole for p in pair])
@@ -70,8 +70,9 @@ def compared(frame: pd.DataFrame, quantity: str, half: str = EXPLORED) -> Compar
     return Compared(rows, {n: numbers[list(r)] for n, r in rows.items()}, paired, left_out)
 
 
-def _half(condition: NDArray, pair: NDArray, half: str) -> NDArray[np.bool_]:
-    """Which rows are in a half: of a paired set by pairs, else within each condition."""
+def in_half(condition: NDArray, pair: NDArray, half: str) -> NDArray[np.bool_]:
+    """(n,) which rows of a set are in a half: of a paired set by pairs, else within each condition.
+    InputError for another half."""
     if half == ALL:
         return np.ones(len(condition), dtype=bool)
     if half not in (EXPLORED, HELD_OUT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from strata.concepts.evidence import probe_script
 from strata.concepts.script import SINK_RULE, program
 
 
@@ -15,15 +16,26 @@ def script(
     *,
     blocks: str,
     rows: Sequence[tuple[str, str, str, str]],
-    quantity: str,
     compared: Sequence[str],
+    quantity: str = "",
     claim: tuple[int, int, bool] | None = None,
     held_out: Sequence[tuple[str, str, str, str]] = (),
+    probe_layer: int | None = None,
     dtype: str = "float32",
 ) -> str:
     """A program that prints, of these rows (prompt, condition, pair, expected word), the means by
     condition and the differences of `compared` with their p-values; and, of `held_out`, what they
-    say of the `claim` (lowest and highest layer, whether larger). The prompt plays no part."""
+    say of the `claim` (lowest and highest layer, whether larger). Without a quantity how often a
+    probe tells those two apart, and with `held_out` how often at `probe_layer` there. The prompt
+    plays no part."""
+    constants: dict[str, object]
+    if not quantity:
+        constants = {"rows": list(rows), "compared": tuple(compared), "blocks": blocks}
+        constants |= probe_script.constants(rows, held_out, probe_layer)
+        purpose = "How often does a probe tell two conditions of a set of prompts apart?"
+        return program(
+            purpose, probe_script.body(bool(held_out)), source, revision, None, dtype, **constants
+        )
     name = next((known for known in _VALUES if quantity.startswith(known)), None)
     if name is None:
         body = _FROM_THE_TABLE
@@ -31,9 +43,10 @@ def script(
         value = _VALUES[name]
         sinks = SINK_RULE if "sinks_of" in value else ""
         body = (
-            sinks + _RUN + f"\n\ndef value_of(run, target, against):\n{_indented(value)}\n" + _ALL
+            f"{sinks}{probe_script.RUN}{_LOGITS}\n\ndef value_of(run, target, against):\n"
+            f"{_indented(value)}\n{_ALL}"
         )
-    constants: dict[str, object] = {"rows": list(rows), "compared": tuple(compared)}
+    constants = {"rows": list(rows), "compared": tuple(compared)}
     if name is not None:
         constants["blocks"] = blocks
     if claim is not None:
@@ -59,25 +72,7 @@ from scipy import stats
 
 """
 
-_RUN = """
-def run_of(prompt):
-    # The last entry of transformers' hidden_states has already gone through the final norm: a hook
-    # takes the raw state where it leaves the last block.
-    raw = []
-
-    def keep(module, inputs, output):
-        raw.append(output[0] if isinstance(output, (tuple, list)) else output)
-
-    token_ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-    hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
-    try:
-        with torch.inference_mode():
-            output = model(token_ids, output_hidden_states=True)
-    finally:
-        hook.remove()
-    normed = output.hidden_states[-1][0, -1]
-    return torch.cat([*output.hidden_states[:-1], raw[0]]), normed  # (L + 1, T, D), (D,)
-
+_LOGITS = """
 
 def logits_of(run):
     # What the last token's state would say at each layer, by the model's own final norm and head.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from strata.concepts.evidence.compared import Compared, Hypothesis
+from strata.concepts.evidence.probing import LINEAR, MEANS, WORDS
 from strata.concepts.evidence.statistics import LEVEL
 from strata.display.tokens import digits, display_text
 
@@ -112,11 +113,79 @@ def outcome_reading(
     )
 
 
+def probe_reading(frame: pd.DataFrame, conditions: Sequence[str], half: str) -> str:
+    """On `probe`: how often it tells the conditions apart where it does best, what shuffled labels
+    give when they may choose their layer too, and what the words alone give."""
+    a, b = (f"“{display_text(name)}”" for name in conditions)
+    linear, means, words = (frame[frame["method"] == name] for name in (LINEAR, MEANS, WORDS))
+    best, other = _best(linear), _best(means)
+    first, alone = linear.iloc[0], words.iloc[0]
+    plain = (
+        "tell them apart no better than chance"
+        if alone["as_good"]
+        else "tell them apart too, so a probe need not read more than these"
+    )
+    return (
+        f"A linear probe, tried on prompts that had no part in fitting it, tells {a} from {b} best "
+        f"at {_where(linear, best)}: it is right for {_of(best)} prompts in {_HALVES[half]}. With "
+        f"shuffled labels it is right for {best['shuffled_mean'] * best['n']:.1f} there on "
+        f"average, and {_as_good(best, 'as_good')} at any layer: "
+        f"{'no more than' if best['as_good'] else 'more than'} chance gives. The difference of "
+        f"means is right for {_of(other)} at {_where(means, other)}; {_as_good(other, 'as_good')}. "
+        f"At layer 0, where the state is the last token's embedding, the probe is right for "
+        f"{_of(first)}. The words alone, as the mean embedding of all tokens ({_of(alone)}), "
+        f"{plain}."
+    )
+
+
+def held_out_probe_reading(
+    frame: pd.DataFrame, layer: int, conditions: Sequence[str], number: int
+) -> str:
+    """On `probe` of a half that was held out: what it says of the probe at the layer that was
+    written down; `number`: how many were written about this half, by which p is multiplied."""
+    a, b = (f"“{display_text(name)}”" for name in conditions)
+    row = frame[(frame["method"] == LINEAR) & (frame["layer"] == layer)].iloc[0]
+    p = (1 + row["as_good_here"]) / (1 + row["n_shuffles"])
+    many = f", times {number}, since it is hypothesis {number} on this half" * (number > 1)
+    holds = "it holds there too"
+    if min(1.0, p * number) > LEVEL:
+        holds = "that is no more than chance gives, so it is not shown"
+    return (
+        f"You wrote: a linear probe tells {a} from {b} at layer {layer}. Fitted on the explored "
+        f"half and tried on the half that was held out, it is right for {_of(row)} prompts there. "
+        f"With shuffled labels it is right for {row['shuffled_mean'] * row['n']:.1f} on average, "
+        f"and {_as_good(row, 'as_good_here')}: {holds} "
+        f"(p = {_p(p)}{many})."
+    )
+
+
 def left_out(found: Compared, total: int) -> str:
     """Which prompts have no such number; "" where all have."""
     if not found.left_out:
         return ""
     return f"without {found.left_out} of {total} prompts, whose word is not one token here"
+
+
+def _best(frame: pd.DataFrame) -> pd.Series:
+    """The row that is right most often, the first of several."""
+    return frame.loc[frame["right"].idxmax()]
+
+
+def _where(frame: pd.DataFrame, best: pd.Series) -> str:
+    """The layer of that row, and how many others do as well."""
+    others = int((frame["right"] == best["right"]).sum()) - 1
+    also = f" (as well at {others} other{'s' * (others > 1)})" if others else ""
+    return f"layer {best['layer']}{also}"
+
+
+def _as_good(row: pd.Series, where: str) -> str:
+    """How many shuffles are right as often: "none of 20 shuffles does as well"."""
+    count = int(row[where])
+    return f"{count or 'none'} of {row['n_shuffles']} shuffles do{'es' * (count < 2)} as well"
+
+
+def _of(row: pd.Series) -> str:
+    return f"{row['right']:g} of {row['n']}"
 
 
 def _layers(layers: list[int], total: int) -> str:

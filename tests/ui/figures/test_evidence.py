@@ -58,6 +58,21 @@ def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
     assert any("nothing is left to test" in caption.value for caption in app.caption)
 
 
+def test_a_probe_is_tried_on_the_other_half_at_a_layer_that_was_written_down(small: None) -> None:
+    app = opened(view="Probe", set="truth")
+    assert len(figures_of(app)) == 1
+    assert "the explored half of 30 pairs" in figures_of(app)[0]
+    assert "right for" in figures_of(app)[0]
+    app.slider(key="probe_at").set_value(1)
+    next(b for b in app.button if b.proto.label == "Write it down").click().run()
+    assert not app.exception
+    assert len(figures_of(app)) == 2
+    assert "the held-out half of 30 pairs" in figures_of(app)[1]
+    told = "You wrote: a linear probe tells “true” from “false” at layer 1. Fitted on the explored"
+    assert any(text.value.startswith(told) for text in app.text)
+    assert app.query_params["probe_claim"] in ("1", ["1"])
+
+
 def test_an_own_set_of_three_conditions_is_compared_two_by_two(small: None) -> None:
     app = opened(set="own", own_set=read(OWN).as_text(), half="all")
     assert [box.label for box in app.selectbox if box.label in ("Compare", "with")] == [

@@ -1,0 +1,146 @@
+"""The figure of a probe over a set of prompts, and what it is worth on a half that was held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from strata.charts.probe import probes
+from strata.concepts.evidence import words
+from strata.concepts.evidence.compared import ALL, HELD_OUT, in_half
+from strata.display.tokens import display_text
+from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.controls import pressed
+from strata.ui.anatomy.page import draw, reading
+from strata.ui.figures.sets import SetPage
+
+ABOUT = (
+    "The band is what 9 of 10 shuffles of the labels give. A probe reads whatever differs: where "
+    "the words of the conditions differ it may read words. And what can be read from a state need "
+    "not be used by the model."
+)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the learner chose: a set's page, which half, and which two conditions."""
+
+    page: SetPage
+    half: str
+    conditions: tuple[str, str]
+
+    def rows(self, half: str) -> list[int]:
+        """The places of this half's prompts of the two conditions in the set."""
+        rows = self.page.chosen.rows
+        names, pairs = (
+            np.array([getattr(row, name) for row in rows], dtype=object)
+            for name in ("condition", "pair")
+        )
+        inside = in_half(names, pairs, half) & np.isin(names, self.conditions)
+        return [int(i) for i in np.flatnonzero(inside)]
+
+    def ask(self, *halves: str) -> pd.DataFrame:
+        """`evidence.probe` of a half, or of the second of two halves, fitted on the first."""
+        parts = [[self.page.chosen.rows[i] for i in self.rows(half)] for half in halves]
+        rows = [row for part in parts for row in part]
+        asked: dict[str, Any] = {"conditions": tuple(row.condition for row in rows)}
+        if self.page.chosen.paired:
+            asked["pairs"] = tuple(row.pair for row in rows)
+        if len(parts) > 1:
+            asked["held_out"] = len(parts[-1])
+        return self.page.ask("evidence.probe", tuple(row.prompt for row in rows), **asked)
+
+
+def draw_probe(probed: Probed) -> tuple[dict[str, pd.DataFrame], str]:
+    """The figure, what it says, and the half that was held out; tables and program."""
+    frame = probed.ask(probed.half)
+    a, b = (display_text(name) for name in probed.conditions)
+    sentence = words.probe_reading(frame, probed.conditions, probed.half)
+    title = f"{a} or {b}, told from the last token's state by layer"
+    draw(probes(frame, title, sentence), "probe", read=False)
+    reading(sentence, "_probe")
+    st.caption(ABOUT)
+    layer, held = _hold_out(probed)
+    return {"probe": frame, **held}, _script(probed, layer)
+
+
+def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
+    """A layer, and once it is written down the half that was held out, tried at exactly that."""
+    with st.container(border=True, key="held_out_probe"):
+        st.markdown("**The half that was held out**")
+        if probed.half == ALL:
+            st.caption("You look at all of it, so nothing is left to test an idea on.")
+            return None, {}
+        written = _written(probed)
+        if not written:
+            st.caption(
+                "The best of many layers may be best by chance. Write down one at which the "
+                "linear probe tells the other half apart: it is then tried there, as it was fitted "
+                "on this half."
+            )
+        layer = _write(probed, written)
+        if layer is not None and layer not in written:
+            written.append(layer)
+        remember("probe_claim", str(written[-1]) if written else None)
+        if not written:
+            return None, {}
+        frame = probed.ask(probed.half, HELD_OUT)
+        sentence = words.held_out_probe_reading(frame, written[-1], probed.conditions, len(written))
+        chart = probes(
+            frame[frame["method"] != words.WORDS],
+            "Held out: the dotted line is the layer that you wrote down",
+            sentence,
+            layer=written[-1],
+            height=280,
+        )
+        of = replace(probed.page, half=HELD_OUT).subject
+        draw(chart, "probe_held_out", read=False, number=len(written), of=of)
+        reading(sentence, "_probe_held_out")
+        return written[-1], {"probe, held out": frame}
+
+
+def _written(probed: Probed) -> list[int]:
+    """The layers that were written down of this half so far; at first what the address names."""
+    state = st.session_state
+    key = (probed.page.model, probed.page.chosen, probed.conditions)
+    known: dict[Any, list[int]] = state.setdefault("probe_claims", {})
+    if not state.get("probe_claim_linked"):
+        state["probe_claim_linked"] = True
+        asked = whole_number(st.query_params.get("probe_claim", ""))
+        if asked is not None and asked <= probed.page.n_layers:
+            known[key] = [asked]
+    return known.setdefault(key, [])
+
+
+def _write(probed: Probed, written: Sequence[int]) -> int | None:
+    """The form for a layer; it, in the run that it was written down for."""
+    last = probed.page.n_layers
+    with st.form("probe_hypothesis", border=False):
+        where, done = st.columns([7, 2], vertical_alignment="bottom")
+        at = where.slider(
+            "At layer", 0, last, written[-1] if written else last // 2, key="probe_at"
+        )
+        with done:
+            told = pressed(st.form_submit_button, "Write it down", "write_probe_claim")
+    return int(at) if told else None
+
+
+def _script(probed: Probed, layer: int | None) -> str:
+    """The program of what is drawn."""
+
+    def cells(half: str) -> list[tuple[str, str, str, str]]:
+        rows = (probed.page.chosen.rows[i] for i in probed.rows(half))
+        return [(row.prompt, row.condition, row.pair, row.expected) for row in rows]
+
+    return probed.page.script(
+        blocks=probed.page.about["blocks"],
+        rows=cells(probed.half),
+        compared=probed.conditions,
+        held_out=cells(HELD_OUT) if layer is not None else (),
+        probe_layer=layer,
+    )
