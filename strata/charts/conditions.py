@@ -51,11 +51,17 @@ def _colour(names: tuple[str, ...]) -> Spec:
 
 
 def by_condition(
-    means: pd.DataFrame, lines: pd.DataFrame | None, title: str, noun: str, reading: str
+    means: pd.DataFrame,
+    lines: pd.DataFrame | None,
+    title: str,
+    noun: str,
+    reading: str,
+    *,
+    best_first: bool = False,
 ) -> Chart:
     """A number by layer as the mean of each condition, in a band that is its interval; `lines`:
     prompts as thin ones, which a click chooses, or dashed where they are followed. `noun` names the
-    number at its axis.
+    number at its axis, which goes down where the least is `best_first`.
 
     Columns of `means`: condition, layer, mean, low, high, n. Of `lines`: row, condition, layer,
     value, prompt (as it is shown), followed.
@@ -65,9 +71,7 @@ def by_condition(
         kinds = lines["followed"].map({True: "followed", False: "prompt"})
         lines = lines.drop(columns="followed").assign(kind=kinds)
         rows = pd.concat([rows, lines], ignore_index=True)
-    y = _y(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun)
-    if noun.startswith("Rank"):
-        y = {**y, "scale": {**y["scale"], "reverse": True}}
+    y = _y(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun, best_first=best_first)
     colour = _colour(tuple(dict.fromkeys(means["condition"])))
     mean, prompt, followed = (
         [{"filter": f"datum.kind == '{kind}'"}] for kind in ("mean", "prompt", "followed")

@@ -34,6 +34,11 @@ class Compared:
         """Pairs, or prompts of the smallest condition."""
         return min(map(len, self.rows.values()))
 
+    def least_p(self, conditions: Sequence[str] = (), *, two_sided: bool = True) -> float:
+        """The smallest p-value that so few can give, see `statistics.least_p`."""
+        sizes = [len(self.rows[name]) for name in two(self, conditions)]
+        return statistics.least_p(*sizes[: 1 if self.paired else 2], two_sided=two_sided)
+
     @property
     def pair_rows(self) -> list[tuple[int, ...]]:
         return list(zip(*self.rows.values(), strict=True)) if self.paired else []
@@ -64,7 +69,7 @@ def compared(frame: pd.DataFrame, quantity: str, half: str = EXPLORED) -> Compar
         raise InputError(
             f"“{quantity}” cannot be compared here: fewer than two prompts of “{few}” have it. "
             "Choose another quantity: this model refuses it, or the words that are expected next "
-            "are several tokens here."
+            "are several tokens here; or a larger set."
         )
     left_out = int((chosen & ~has).sum())
     return Compared(rows, {n: numbers[list(r)] for n, r in rows.items()}, paired, left_out)
@@ -159,29 +164,35 @@ class Hypothesis:
 def outcome(found: Compared, claim: Hypothesis, conditions: Sequence[str] = ()) -> pd.DataFrame:
     """A hypothesis, and nothing else, on the half that was held out; one row: n, difference (its
     mean over the layers), low, high (95 % interval by Student's t), effect (the difference in
-    standard deviations of the pairs' differences; without pairs of the prompts), p (one-sided)."""
+    standard deviations of the pairs' differences; without pairs of the prompts; missing where all
+    are equal), p (one-sided), p_contrary (that of the contrary). Layers at which this quantity has
+    no number are passed over; InputError where it has none at any of them."""
     names = two(found, conditions)
-    span = slice(claim.low, claim.high + 1)
-    with np.errstate(invalid="ignore"):
-        a, b = (np.nanmean(found.values[name][:, span], axis=1) for name in names)
-    if np.isnan(a).any() or np.isnan(b).any():
+    here = [found.values[name][:, claim.low : claim.high + 1] for name in names]
+    if any(np.isnan(numbers).all(axis=1).any() for numbers in here):
         raise InputError("At these layers there is no such number; choose others.")
+    a, b = (np.nanmean(numbers, axis=1) for numbers in here)
     if found.paired:
         apart = (a - b)[:, None]
-        told, p = statistics.paired(apart, seed=SEED), statistics.one_sided(a - b, claim.larger)
+        told = statistics.paired(apart, seed=SEED)
+        p, contrary = (statistics.one_sided(a - b, way) for way in (claim.larger, not claim.larger))
         deviation = float(apart.std(ddof=1))
     else:
         told = statistics.independent(a[:, None], b[:, None], seed=SEED)
-        p = statistics.one_sided_groups(a, b, claim.larger)
+        p, contrary = (
+            statistics.one_sided_groups(a, b, way) for way in (claim.larger, not claim.larger)
+        )
         deviation = float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
     mean = float(told.mean[0])
+    differs = deviation > 1e-9 * float(np.abs([*a, *b]).max())
     return pd.DataFrame(
         {
             "n": [told.n],
             "difference": [mean],
             "low": [float(told.low[0])],
             "high": [float(told.high[0])],
-            "effect": [mean / deviation if deviation else np.nan],
+            "effect": [mean / deviation if differs else np.nan],
             "p": [p],
+            "p_contrary": [contrary],
         }
     )

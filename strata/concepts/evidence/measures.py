@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from strata.concepts.evidence import compared as sets
 from strata.concepts.evidence.statistics import LEVEL
+from strata.errors import InputError
 
 
 def surviving(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
@@ -38,15 +40,23 @@ def surest(frame: pd.DataFrame, quantity: str, half: str = "explored") -> int:
 def pair_difference(frame: pd.DataFrame, quantity: str, pair: str, layer: int) -> float:
     """Of `values`: the first condition less the second in one pair, at one layer."""
     here = frame[(frame["pair"] == pair) & (frame["layer"] == layer)]
+    if len(here) < 2:
+        raise InputError(f"There is no pair {pair[:80]!r} with a layer {layer} in this set.")
     first, second = here.sort_values("row")[quantity].iloc[:2]
     return float(first - second)
 
 
 def share_of_pairs(frame: pd.DataFrame, quantity: str, layer: int, half: str = "all") -> float:
-    """Of `values`: the share of pairs in which the first condition is larger at a layer."""
+    """Of `values`: the share of pairs in which the first condition is larger at a layer, of those
+    that have the number there."""
     found = sets.compared(frame, quantity, half)
+    if not found.paired:
+        raise InputError("This set has no pairs.")
     a, b = (found.values[name][:, layer] for name in sets.two(found))
-    return float((a > b).mean())
+    has = ~np.isnan(a - b)
+    if not has.any():
+        raise InputError(f"At layer {layer} there is no {quantity!r}.")
+    return float((a > b)[has].mean())
 
 
 def at_surest(frame: pd.DataFrame, quantity: str, half: str = "held_out") -> float:
@@ -60,7 +70,10 @@ def at_surest(frame: pd.DataFrame, quantity: str, half: str = "held_out") -> flo
 
 
 def _differences(frame: pd.DataFrame, quantity: str, half: str) -> pd.DataFrame:
-    return sets.differences(sets.compared(frame, quantity, half))
+    told = sets.differences(sets.compared(frame, quantity, half))
+    if told.empty:
+        raise InputError(f"{quantity!r} has a number for all prompts at no layer.")
+    return told
 
 
 MEASURES = (

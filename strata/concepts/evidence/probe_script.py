@@ -50,15 +50,14 @@ def run_of(prompt):
             output = model(token_ids, output_hidden_states=True)
     finally:
         hook.remove()
-    normed = output.hidden_states[-1][0, -1]
-    return torch.cat([*output.hidden_states[:-1], raw[0]]), normed  # (L + 1, T, D), (D,)
+    return torch.cat([*output.hidden_states[:-1], raw[0]])  # (L + 1, T, D)
 """  # for a body that has BLOCKS: `run_of(prompt)`
 
 _PROBE = """
 
 def states_of(rows):
     # (L + 1, n, D) of the last token, and (n, D) the mean embedding of all tokens of each prompt.
-    runs = [run_of(row[0])[0].double().numpy() for row in rows]
+    runs = [run_of(row[0]).double().numpy() for row in rows]
     return np.stack([run[:, -1] for run in runs], axis=1), np.stack([r[0].mean(0) for r in runs])
 
 

@@ -21,13 +21,17 @@ def script(
     claim: tuple[int, int, bool] | None = None,
     held_out: Sequence[tuple[str, str, str, str]] = (),
     probe_layer: int | None = None,
+    norm: str | None = "",
+    logit_scale: float = 1.0,
+    logit_cap: float = 0.0,
     dtype: str = "float32",
 ) -> str:
     """A program that prints, of these rows (prompt, condition, pair, expected word), the means by
     condition and the differences of `compared` with their p-values; and, of `held_out`, what they
     say of the `claim` (lowest and highest layer, whether larger). Without a quantity how often a
-    probe tells those two apart, and with `held_out` how often at `probe_layer` there. The prompt
-    plays no part."""
+    probe tells those two apart, and with `held_out` how often at `probe_layer` there. `norm`,
+    `logit_scale` and `logit_cap` as `logit_lens.modules` has them, for what a state says; where the
+    norm is no single module, its numbers are read from the table. The prompt plays no part."""
     constants: dict[str, object]
     if not quantity:
         constants = {"rows": list(rows), "compared": tuple(compared), "blocks": blocks}
@@ -36,19 +40,18 @@ def script(
         return program(
             purpose, probe_script.body(bool(held_out)), source, revision, None, dtype, **constants
         )
-    name = next((known for known in _VALUES if quantity.startswith(known)), None)
-    if name is None:
+    constants = {"rows": list(rows), "compared": tuple(compared)}
+    value = next((code for begins, code in _VALUES.items() if quantity.startswith(begins)), "")
+    reads = "logits_of" in value
+    if not value or (reads and norm is None):
         body = _FROM_THE_TABLE
     else:
-        value = _VALUES[name]
-        sinks = SINK_RULE if "sinks_of" in value else ""
-        body = (
-            f"{sinks}{probe_script.RUN}{_LOGITS}\n\ndef value_of(run, target, against):\n"
-            f"{_indented(value)}\n{_ALL}"
-        )
-    constants = {"rows": list(rows), "compared": tuple(compared)}
-    if name is not None:
         constants["blocks"] = blocks
+        body = (SINK_RULE if "sinks_of" in value else "") + probe_script.RUN
+        if reads:
+            constants |= {"norm": norm, "logit_scale": logit_scale, "logit_cap": logit_cap}
+            body += _LOGITS
+        body += f"{_WORD}\n\ndef value_of(run, target, against):\n{_indented(value)}\n{_ALL}"
     if claim is not None:
         constants |= {"claim": claim, "held_out": list(held_out)}
     return program(
@@ -75,17 +78,15 @@ from scipy import stats
 _LOGITS = """
 
 def logits_of(run):
-    # What the last token's state would say at each layer, by the model's own final norm and head.
-    hidden, normed = run
-    norm = next(
-        module
-        for name, module in reversed(list(model.named_modules()))
-        if "norm" in name.split(".")[-1].lower() or name.split(".")[-1] == "ln_f"
-        if torch.allclose(module(hidden[-1, -1]), normed, atol=1e-4)
-    )
+    # (L + 1, V): what the last token's state would say at each layer, by the model's own final norm
+    # and head, and what its family does to logits.
+    norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()
     with torch.inference_mode():
-        return model.get_output_embeddings()(norm(hidden[:, -1])).float()  # (L + 1, V)
+        logits = LOGIT_SCALE * model.get_output_embeddings()(norm(run[:, -1])).float()
+    return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
+"""
 
+_WORD = """
 
 def one_token(word):
     # The token of a word after a space, else without one; None where it is several.
@@ -97,7 +98,7 @@ def one_token(word):
 """
 
 _LEFT = """
-hidden = run[0].double()
+hidden = run.double()
 left = [t for t in range(hidden.shape[1]) if t not in sinks_of(hidden.norm(dim=-1))]
 """
 
@@ -111,8 +112,8 @@ return values
 """
 
 _VALUES = {
-    "Norm of the last state": "return run[0][:, -1].double().norm(dim=-1).tolist()",
-    "Variance of the last state": "return run[0][:, -1].double().var(dim=-1).tolist()",
+    "Norm of the last state": "return run[:, -1].double().norm(dim=-1).tolist()",
+    "Variance of the last state": "return run[:, -1].double().var(dim=-1).tolist()",
     "Laminar median cosine": _LEFT + _COSINES.format("np.median"),
     "Dimensions by pairs of tokens": _LEFT + _COSINES.format("1 / np.var"),
     "Dimensions by variance": _LEFT
@@ -224,7 +225,8 @@ for layer, t in enumerate(found.statistic):
 
 _CLAIM = """
 low, high, larger = CLAIM
-a, b = (of(name, HELD_OUT, len(ROWS))[:, low : high + 1].mean(axis=1) for name in COMPARED)
+here = [of(name, HELD_OUT, len(ROWS))[:, low : high + 1] for name in COMPARED]
+a, b = (np.nanmean(values, axis=1) for values in here)  # of those layers that have the number
 held = stats.permutation_test(
     (a, b),
     lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ Floats = NDArray[np.float64]
 LEVEL = 0.05  # of a family of layers: what chance alone may reach in 1 of 20 sets
 N_DRAWS = 9_999  # of signs or groups: a p-value is then known to 0.0001 at best
 _EXACT = 13  # pairs: up to so many all their signs are tried, 2^13 of them
+_SPREAD = 1e-10  # of what it is a part: less is rounding, so no spread is taken for less
+_EQUAL = 1e-5  # by so much two sizes of t may differ by rounding alone
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,23 @@ def independent(a: Floats, b: Floats, n_draws: int = N_DRAWS, seed: int = 0) -> 
     together = np.concatenate([a, b])  # (n + m, layers)
     mean = a.mean(axis=0) - b.mean(axis=0)
     spread = [x.var(axis=0, ddof=1) / len(x) for x in (a, b)]
-    error, whole = np.sqrt(sum(spread)), sum(spread)
+    whole = sum(spread)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = whole**2 / sum(s**2 / (len(x) - 1) for s, x in zip(spread, (a, b), strict=True))
-        half = stats.t.ppf(0.975, freedom) * error
-        t = mean / error
-    chosen = _groups(n, m, n_draws, seed)  # (draws, n + m)
-    null = _welch_t(chosen, together, n, m)
-    return Difference(mean, mean - half, mean + half, t, *_p_values(t, null), min(n, m))
+        half = np.where(whole == 0, 0.0, stats.t.ppf(0.975, freedom) * np.sqrt(whole))
+    as_seen = np.repeat([1.0, 0.0], [n, m])
+    chosen = np.vstack([as_seen, _groups(n, m, n_draws, seed)])  # (1 + draws, n + m)
+    t, *null = _welch_t(chosen, together, n, m)
+    p_values = _p_values(t, np.array(null))
+    return Difference(mean, mean - half, mean + half, t, *p_values, min(n, m))
+
+
+def least_p(n: int, m: int = 0, *, two_sided: bool = True) -> float:
+    """The smallest p-value that n pairs can give, or n prompts against m without pairs: of few all
+    signs, or groups, are few."""
+    if not m:
+        return min(1.0, (1 + two_sided) / 2**n)
+    return min(1.0, (1 + (two_sided and n == m)) / comb(n + m, n))
 
 
 def one_sided(differences: Floats, larger: bool, n_draws: int = N_DRAWS, seed: int = 0) -> float:
@@ -135,12 +147,12 @@ def _one_sample_t(mean: Floats, squares: Floats, n: int) -> Floats:
     """t of means (..., layers) of n numbers whose squares sum to `squares`, which no sign changes;
     0 where all are 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = np.maximum(squares - n * mean**2, 1e-12 * squares)  # no less than rounding
+        left = np.maximum(squares - n * mean**2, _SPREAD * squares)
         return np.where(squares > 0, mean / np.sqrt(left / (n - 1) / n), 0.0 * squares)
 
 
 def _welch_t(chosen: Floats, values: Floats, n: int, m: int) -> Floats:
-    """(draws, layers) Welch's t of the chosen n rows against the other m."""
+    """(draws, layers) Welch's t of the chosen n rows against the other m; 0 where all are equal."""
     centred = values - values.mean(axis=0)  # the squares below would else lose digits
     sums, squares = chosen @ centred, chosen @ centred**2
     total, whole = centred.sum(axis=0), (centred**2).sum(axis=0)
@@ -149,7 +161,9 @@ def _welch_t(chosen: Floats, values: Floats, n: int, m: int) -> Floats:
         m - 1
     ) / m
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (means[0] - means[1]) / np.sqrt(np.maximum(spread, 1e-12 * whole / (n + m)))
+        t = (means[0] - means[1]) / np.sqrt(np.maximum(spread, _SPREAD * whole / (n + m)))
+    rounding = (n + m) * np.square(_SPREAD * np.abs(values).max(axis=0))
+    return np.where(whole <= rounding, 0.0 * whole, t)
 
 
 def _p_values(t: Floats, null: Floats, exact: bool = False) -> tuple[Floats, Floats]:
@@ -159,7 +173,7 @@ def _p_values(t: Floats, null: Floats, exact: bool = False) -> tuple[Floats, Flo
     p, p_layers = np.full_like(t, np.nan), np.full_like(t, np.nan)
     if not known.any():
         return p, p_layers
-    limit = size[known] * (1 - 1e-9)  # equal ones differ in the last digit
+    limit = size[known] * (1 - _EQUAL)
     largest = sizes[:, known].max(axis=1)
     p[known] = [
         _share(sizes[:, i] >= at, exact) for i, at in zip(np.flatnonzero(known), limit, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,6 @@ def values(
     pairs: tuple[str, ...] = (),
     expected: tuple[str, ...] = (),
     names: tuple[str, ...] = (),
-    progress: Callable[[float, str], None] | None = None,
 ) -> pd.DataFrame:
     """Numbers by layer of each prompt of a set: row (its place among the prompts), condition, pair
     ("" where there are none), layer, and a column for each quantity of `names` (none: for all that
@@ -79,9 +78,7 @@ def values(
     n_layers = model.n_layers + 1
     found = {name: np.full((len(prompts), n_layers), np.nan) for name in asked}
     refused: dict[str, ModelError] = {}
-    for done, (prompt, trace) in enumerate(runs):
-        if progress is not None:
-            progress(done / len(places), f"Prompt {done + 1} of {len(places)}")
+    for prompt, trace in runs:
         for row in places[prompt]:
             words = {"target_id": ids[row], "against_id": ids[_other(pairs, row)]}
             for name, (curve, wanted) in asked.items():
@@ -92,6 +89,7 @@ def values(
                     frame = curve(model, trace, **given)
                 except ModelError as error:
                     refused[name] = error
+                    found[name][:] = np.nan  # some prompts without it would look like few words
                     continue
                 found[name][row, frame["layer"].to_numpy(int)] = frame["value"].to_numpy(float)
     if len(refused) == len(asked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import pandas as pd
 
@@ -26,20 +27,24 @@ def some(found: Compared) -> str:
 
 
 def means_reading(frame: pd.DataFrame, quantity: str) -> str:
-    """On `means`: each condition at the layer where they lie furthest apart for their size."""
+    """On `means`: each condition at the layer where they lie furthest apart for the width of their
+    intervals."""
     wide = frame.pivot(index="layer", columns="condition", values="mean")
-    spread = (frame.assign(half=frame["high"] - frame["low"])).groupby("layer")["half"].mean()
-    apart = (wide.max(axis=1) - wide.min(axis=1)) / spread.replace(0.0, float("nan"))
-    if apart.isna().all():
-        return f"{quantity}: all conditions are the same at every layer."
-    layer = int(apart.idxmax())
-    here = frame[frame["layer"] == layer]
+    width = frame.assign(width=frame["high"] - frame["low"]).groupby("layer")["width"].mean()
+    apart = wide.max(axis=1) - wide.min(axis=1)
+    apart = apart[apart > 1e-9 * frame["mean"].abs().max()]  # less is rounding
+    if apart.empty:
+        return f"{quantity}: the means of all conditions are the same at every layer."
+    layer = int((apart / width[apart.index]).idxmax())  # without any width: infinite
     told = ", ".join(
-        f"“{display_text(row.condition)}” {_number(row.mean)} ({_number(row.low)} to "
-        f"{_number(row.high)})"
-        for row in here.rename(columns={"mean": "mean"}).itertuples()
+        f"“{display_text(row.condition)}” {digits(row.mean)} ({digits(row.low)} to "
+        f"{digits(row.high)})"
+        for row in frame[frame["layer"] == layer].itertuples()
     )
-    return f"{quantity}, at layer {layer}, where the conditions lie furthest apart: {told}."
+    return (
+        f"{quantity}, at layer {layer}, where the conditions lie furthest apart for the width of "
+        f"their intervals: {told}."
+    )
 
 
 def difference_reading(
@@ -53,6 +58,11 @@ def difference_reading(
         return f"At no layer do {a} and {b} have numbers that could be compared."
     sure, alone = frame[frame["survives"]], int((frame["p"] <= LEVEL).sum())
     where = f"in {_HALVES[half]} ({some(found)})"
+    if (least := found.least_p(conditions)) > LEVEL:
+        return (
+            f"{some(found)} are too few to tell {a} from {b} by: even the clearest difference "
+            f"that there can be comes by chance in {least:.0%} of sets."
+        )
     by_chance = f"{LEVEL * n_layers:.1f}"
     if sure.empty:
         seem = {0: "none would", 1: "1 would seem to"}.get(alone, f"{alone} would seem to")
@@ -67,7 +77,7 @@ def difference_reading(
         f"{_layers(sure['layer'].tolist(), n_layers)} differ{'s' * (len(sure) == 1)} more than "
         f"chance would by itself in 1 of 20 sets, {where}. It is surest at layer "
         f"{int(best['layer'])}, where {a} is {larger} than {b} by "
-        f"{_number(abs(best['difference']))} ({_interval(best)}). Asked one by one, {alone} "
+        f"{digits(abs(best['difference']))} ({_interval(best)}). Asked one by one, {alone} "
         f"would; chance alone gives about {by_chance} of {n_layers} on average."
     )
 
@@ -92,24 +102,24 @@ def outcome_reading(
     number: int,
 ) -> str:
     """On `outcome`: the hypothesis, and what the half that was held out says of it; `number`: how
-    many were written about this half, this one counted: p is multiplied by it (Bonferroni)."""
+    many were written about this half, by which p is multiplied (Bonferroni)."""
     row = outcome.iloc[0]
-    p = min(1.0, float(row["p"]) * number)
-    held = p <= LEVEL
-    way = "larger" if row["difference"] > 0 else "smaller"
-    many = f", times {number}, since it is hypothesis {number} on this half" * (number > 1)
-    said = (
-        "it holds there too"
-        if held
-        else "it is the other way round there"
-        if float(row["p"]) > 1 - LEVEL / 2
-        else "that is no more than chance gives, so it is not shown"
-    )
+    difference, effect = float(row["difference"]), abs(float(row["effect"]))
+    told = f"it is {'larger' if difference > 0 else 'smaller'} by {digits(abs(difference))}"
+    if difference == 0:
+        told = "there is no difference"
+    deviations = "" if isnan(effect) else f"; {effect:.1f} standard deviations"
+    if found.least_p(conditions, two_sided=False) * number > LEVEL:
+        said = "so few cannot show it, whatever they are"
+    elif row["p"] * number <= LEVEL:
+        said = "it holds there too"
+    elif row["p_contrary"] * number <= LEVEL:
+        said = "it is the other way round there"
+    else:
+        said = "that is no more than chance gives, so it is not shown"
     return (
         f"You wrote: {hypothesis(claim, quantity, conditions)}. In the half that was held out "
-        f"({some(found)}) it is {way} by {_number(abs(row['difference']))} "
-        f"({_interval(row)}; {abs(row['effect']):.1f} standard deviations): {said} "
-        f"(p = {_p(p)}{many})."
+        f"({some(found)}) {told} ({_interval(row)}{deviations}): {said} ({_p(row['p'], number)})."
     )
 
 
@@ -146,24 +156,24 @@ def held_out_probe_reading(
     a, b = (f"“{display_text(name)}”" for name in conditions)
     row = frame[(frame["method"] == LINEAR) & (frame["layer"] == layer)].iloc[0]
     p = (1 + row["as_good_here"]) / (1 + row["n_shuffles"])
-    many = f", times {number}, since it is hypothesis {number} on this half" * (number > 1)
     holds = "it holds there too"
-    if min(1.0, p * number) > LEVEL:
+    if p * number > LEVEL:
         holds = "that is no more than chance gives, so it is not shown"
     return (
         f"You wrote: a linear probe tells {a} from {b} at layer {layer}. Fitted on the explored "
         f"half and tried on the half that was held out, it is right for {_of(row)} prompts there. "
         f"With shuffled labels it is right for {row['shuffled_mean'] * row['n']:.1f} on average, "
-        f"and {_as_good(row, 'as_good_here')}: {holds} "
-        f"(p = {_p(p)}{many})."
+        f"and {_as_good(row, 'as_good_here')}: {holds} ({_p(p, number)})."
     )
 
 
-def left_out(found: Compared, total: int) -> str:
-    """Which prompts have no such number; "" where all have."""
+def left_out(found: Compared, *, of_a_word: bool) -> str:
+    """Which prompts have no such number, `of_a_word` that is expected next; "" where all have."""
     if not found.left_out:
         return ""
-    return f"without {found.left_out} of {total} prompts, whose word is not one token here"
+    total = found.left_out + sum(map(len, found.rows.values()))
+    why = ": their word is not one token here, or the other's too" if of_a_word else ""
+    return f"without {found.left_out} of {total} prompts, which have no such number{why}"
 
 
 def _best(frame: pd.DataFrame) -> pd.Series:
@@ -205,20 +215,14 @@ def _layers(layers: list[int], total: int) -> str:
 
 def _interval(row: pd.Series) -> str:
     """The 95 % interval of a difference, whichever is larger said as above 0."""
-    low, high = (
-        sorted((row["low"], row["high"]))
-        if row["difference"] > 0
-        else (
-            -row["high"],
-            -row["low"],
-        )
-    )
-    return f"95 % interval {_number(low)} to {_number(high)}"
+    low, high = row["low"], row["high"]
+    if row["difference"] < 0:
+        low, high = -high, -low
+    return f"95 % interval {digits(low + 0.0)} to {digits(high + 0.0)}"  # 0, never -0
 
 
-def _number(value: float) -> str:
-    return digits(value)
-
-
-def _p(p: float) -> str:
-    return "less than 0.0005" if p < 0.0005 else f"{p:.3f}"
+def _p(p: float, number: int) -> str:
+    """A p-value, multiplied by how many hypotheses were written on this half."""
+    p = min(1.0, p * number)
+    told = "p is less than 0.0005" if p < 0.0005 else f"p = {p:.3f}"
+    return told + f", multiplied by {number}, the hypotheses on this half" * (number > 1)

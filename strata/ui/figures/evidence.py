@@ -22,6 +22,7 @@ from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
+from strata.ui.figures.written import all_seen, ledger
 
 HALVES = {EXPLORED: "Explored half", ALL: "All"}
 _CLAIM = re.compile(r"(\d{1,4})-(\d{1,4})-(larger|smaller)")
@@ -37,11 +38,6 @@ class Study:
     half: str
     conditions: tuple[str, str]
 
-    @property
-    def noun(self) -> str:
-        """What its axis is called."""
-        return self.quantity
-
     def of(self, half: str) -> Compared:
         """The values of a half."""
         return compared.compared(self.table, self.quantity, half)
@@ -51,10 +47,9 @@ class Study:
         """The values that the first two figures draw."""
         return self.of(self.half)
 
-    @property
-    def note(self) -> str:
-        """What the figures leave out."""
-        return words.left_out(self.found, len(self.page.chosen.rows))
+    def left_out(self, found: Compared) -> str:
+        """What a figure of these values leaves out."""
+        return words.left_out(found, of_a_word=bool(tables.needs(self.quantity)))
 
 
 def offered(chosen: Any) -> list[str]:
@@ -135,8 +130,9 @@ def draw_means(study: Study, each: bool, pair: int | None) -> pd.DataFrame:
         means,
         lines,
         f"{study.quantity}: mean of each condition, and its 95 % interval",
-        study.noun,
+        study.quantity,
         words.means_reading(means, study.quantity),
+        best_first="0 is best" in study.quantity,
     )
 
     def open_prompt(mark: dict[str, Any]) -> None:
@@ -144,7 +140,8 @@ def draw_means(study: Study, each: bool, pair: int | None) -> pd.DataFrame:
         if isinstance(row, int) and 0 <= row < len(rows):
             show_prompt(study, row)
 
-    draw(chart, "conditions", note=study.note, on_pick=open_prompt if each else None)
+    note = study.left_out(found)
+    draw(chart, "conditions", note=note, on_pick=open_prompt if each else None)
     if each:
         st.caption("A click on a thin line opens that prompt on the page of its concept.")
     return means
@@ -165,11 +162,11 @@ def draw_differences(study: Study) -> pd.DataFrame:
     chart = charts.differences(
         frame,
         f"{a} less {b}: orange where it is more than chance gives",
-        study.noun,
+        study.quantity,
         f"{a} less {b}",
         sentence,
     )
-    draw(chart, "differences", read=False, note=study.note)
+    draw(chart, "differences", read=False, note=study.left_out(found))
     reading(sentence, "_difference")
     return frame
 
@@ -178,50 +175,58 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
     """A hypothesis, and once it is written the half that was held out, tested at exactly that."""
     with st.container(border=True, key="held_out"):
         st.markdown("**The half that was held out**")
-        if study.half == ALL:
-            st.caption("You look at all of it, so nothing is left to test an idea on.")
+        if all_seen(study.page, study.half):
             return None, {}
-        claims = _claims(study)
-        if not claims:
+        try:
+            found = study.of(HELD_OUT)
+        except InputError as error:  # fewer than two prompts of it have this number
+            st.text(str(error))
+            return None, {}
+        about = (study.quantity, study.conditions)
+        told = ledger(study.page, about, "claim", lambda text: _linked(text, study.page.n_layers))
+        if told.latest(about) is None:
             st.caption(
                 "What you found in one half may be chance. Write down what you expect of the "
                 "other half: it is shown then, and tested at exactly that."
             )
-        claim = _write(study, claims)
-        if claim is not None and claim not in claims:
-            claims.append(claim)
-        if not claims:
+        if (new := _write(study, told.latest(about))) is not None:
+            told.add(about, new)
+        claim: Hypothesis | None = told.latest(about)
+        if claim is None:
             remember("claim", None)
             return None, {}
-        claim = claims[-1]
         way = "larger" if claim.larger else "smaller"
         remember("claim", f"{claim.low}-{claim.high}-{way}")
-        return claim, _draw_held_out(study, claim, len(claims))
+        try:
+            return claim, _draw_held_out(study, claim, found, told.number)
+        except InputError as error:  # at these layers there is no such number
+            st.text(str(error))
+            return None, {}
 
 
-def _claims(study: Study) -> list[Hypothesis]:
-    """What was written of this half so far; at first what the address names."""
-    state = st.session_state
-    key = (study.page.model, study.page.chosen, study.quantity, study.conditions)
-    known: dict[Any, list[Hypothesis]] = state.setdefault("claims", {})
-    if not state.get("claim_linked"):
-        state["claim_linked"] = True
-        asked = _CLAIM.fullmatch(st.query_params.get("claim", ""))
-        if asked:
-            low, high = int(asked[1]), int(asked[2])
-            if low <= high <= study.page.n_layers:
-                known[key] = [Hypothesis(low, high, asked[3] == "larger")]
-    return known.setdefault(key, [])
+def _linked(text: str, n_layers: int) -> Hypothesis | None:
+    """The hypothesis that an address names."""
+    asked = _CLAIM.fullmatch(text)
+    if asked and int(asked[1]) <= int(asked[2]) <= n_layers:
+        return Hypothesis(int(asked[1]), int(asked[2]), asked[3] == "larger")
+    return None
 
 
-def _write(study: Study, claims: Sequence[Hypothesis]) -> Hypothesis | None:
+def _write(study: Study, before: Hypothesis | None) -> Hypothesis | None:
     """The form for a hypothesis; it, in the run that it was written for."""
     a, b = (display_text(name) for name in study.conditions)
-    last = study.page.n_layers
+    there = compared.differences(study.found, study.conditions)["layer"]
+    first, last = (int(there.min()), int(there.max())) if len(there) else (0, study.page.n_layers)
+    if first == last:
+        first, last = 0, study.page.n_layers  # a slider has two ends
     with st.form("hypothesis", border=False):
         where, way, done = st.columns([4, 3, 2], vertical_alignment="bottom")
-        span = (claims[-1].low, claims[-1].high) if claims else (last // 3, last // 2)
-        low, high = where.slider("At layers", 0, last, span, key="claim_layers")
+        span = (before.low, before.high) if before else (last // 3, last // 2)
+        state = st.session_state
+        span = state.get("claim_layers", span)  # of another quantity, which may have other layers
+        span = (min(max(span[0], first), last), min(max(span[1], first), last))
+        state["claim_layers"] = span
+        low, high = where.slider("At layers", first, last, key="claim_layers")
         larger = way.selectbox(
             f"{a} is", (True, False), format_func=lambda up: _way(up, b), key="claim_way"
         )
@@ -234,13 +239,10 @@ def _way(larger: bool, other: str) -> str:
     return f"{'larger' if larger else 'smaller'} than {other}"
 
 
-def _draw_held_out(study: Study, claim: Hypothesis, number: int) -> dict[str, pd.DataFrame]:
-    found = study.of(HELD_OUT)
-    try:
-        outcome = compared.outcome(found, claim, study.conditions)
-    except InputError as error:
-        st.text(str(error))
-        return {}
+def _draw_held_out(
+    study: Study, claim: Hypothesis, found: Compared, number: int
+) -> dict[str, pd.DataFrame]:
+    outcome = compared.outcome(found, claim, study.conditions)
     frame = compared.differences(found, study.conditions)
     inside = frame["layer"].between(claim.low, claim.high)
     a, b = (display_text(name) for name in study.conditions)
@@ -250,12 +252,12 @@ def _draw_held_out(study: Study, claim: Hypothesis, number: int) -> dict[str, pd
     chart = charts.differences(
         frame.assign(survives=inside),
         "Held out: orange at the layers that you wrote down",
-        study.noun,
+        study.quantity,
         f"{a} less {b}",
         sentence,
     )
-    of = replace(study.page, half=HELD_OUT).subject
-    draw(chart, "held_out", read=False, number=number, of=of)
+    of, note = replace(study.page, half=HELD_OUT).subject, study.left_out(found)
+    draw(chart, "held_out", read=False, number=number, of=of, note=note)
     reading(sentence, "_held_out")
     return {"held out": frame, "hypothesis": outcome}
 
@@ -284,7 +286,13 @@ def script(study: Study, claim: Hypothesis | None) -> str:
         return [rows[i] for i in _rows(study.of(half))]
 
     told = (claim.low, claim.high, claim.larger) if claim else None
+    if tables.concept_of(study.quantity) == "logit_lens":
+        [known] = study.page.ask("logit_lens.modules").to_dict("records")
+        lens = {name: known[name] for name in ("norm", "logit_scale", "logit_cap")}
+    else:
+        lens = {}
     return study.page.script(
+        **lens,
         blocks=study.page.about["blocks"],
         rows=of(study.half),
         quantity=study.quantity,

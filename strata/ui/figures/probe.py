@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +11,13 @@ import streamlit as st
 
 from strata.charts.probe import probes
 from strata.concepts.evidence import words
-from strata.concepts.evidence.compared import ALL, HELD_OUT, in_half
+from strata.concepts.evidence.compared import HELD_OUT, in_half
 from strata.display.tokens import display_text
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
+from strata.ui.figures.written import all_seen, ledger
 
 ABOUT = (
     "The band is what 9 of 10 shuffles of the labels give. A probe reads whatever differs: where "
@@ -73,58 +73,49 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
     """A layer, and once it is written down the half that was held out, tried at exactly that."""
     with st.container(border=True, key="held_out_probe"):
         st.markdown("**The half that was held out**")
-        if probed.half == ALL:
-            st.caption("You look at all of it, so nothing is left to test an idea on.")
+        if all_seen(probed.page, probed.half):
             return None, {}
-        written = _written(probed)
-        if not written:
+        about = ("a linear probe", probed.conditions)
+
+        def linked(text: str) -> int | None:
+            asked = whole_number(text)
+            return asked if asked is not None and asked <= probed.page.n_layers else None
+
+        told = ledger(probed.page, about, "probe_claim", linked)
+        if told.latest(about) is None:
             st.caption(
                 "The best of many layers may be best by chance. Write down one at which the "
                 "linear probe tells the other half apart: it is then tried there, as it was fitted "
                 "on this half."
             )
-        layer = _write(probed, written)
-        if layer is not None and layer not in written:
-            written.append(layer)
-        remember("probe_claim", str(written[-1]) if written else None)
-        if not written:
+        if (new := _write(probed, told.latest(about))) is not None:
+            told.add(about, new)
+        layer: int | None = told.latest(about)
+        remember("probe_claim", None if layer is None else str(layer))
+        if layer is None:
             return None, {}
         frame = probed.ask(probed.half, HELD_OUT)
-        sentence = words.held_out_probe_reading(frame, written[-1], probed.conditions, len(written))
+        sentence = words.held_out_probe_reading(frame, layer, probed.conditions, told.number)
         chart = probes(
             frame[frame["method"] != words.WORDS],
             "Held out: the dotted line is the layer that you wrote down",
             sentence,
-            layer=written[-1],
+            layer=layer,
             height=280,
         )
         of = replace(probed.page, half=HELD_OUT).subject
-        draw(chart, "probe_held_out", read=False, number=len(written), of=of)
+        draw(chart, "probe_held_out", read=False, number=told.number, of=of)
         reading(sentence, "_probe_held_out")
-        return written[-1], {"probe, held out": frame}
+        return layer, {"probe, held out": frame}
 
 
-def _written(probed: Probed) -> list[int]:
-    """The layers that were written down of this half so far; at first what the address names."""
-    state = st.session_state
-    key = (probed.page.model, probed.page.chosen, probed.conditions)
-    known: dict[Any, list[int]] = state.setdefault("probe_claims", {})
-    if not state.get("probe_claim_linked"):
-        state["probe_claim_linked"] = True
-        asked = whole_number(st.query_params.get("probe_claim", ""))
-        if asked is not None and asked <= probed.page.n_layers:
-            known[key] = [asked]
-    return known.setdefault(key, [])
-
-
-def _write(probed: Probed, written: Sequence[int]) -> int | None:
+def _write(probed: Probed, before: int | None) -> int | None:
     """The form for a layer; it, in the run that it was written down for."""
     last = probed.page.n_layers
     with st.form("probe_hypothesis", border=False):
         where, done = st.columns([7, 2], vertical_alignment="bottom")
-        at = where.slider(
-            "At layer", 0, last, written[-1] if written else last // 2, key="probe_at"
-        )
+        begins = last // 2 if before is None else before
+        at = where.slider("At layer", 0, last, begins, key="probe_at")
         with done:
             told = pressed(st.form_submit_button, "Write it down", "write_probe_claim")
     return int(at) if told else None

@@ -188,7 +188,7 @@ def test_an_effect_is_found_in_one_half_and_tested_in_the_other(paired: bool) ->
         assert ("the other way round" in said) is not holds
     none = compared.outcome(held, Hypothesis(0, 1, True), ("a", "b"))
     said = words.outcome_reading(none, Hypothesis(0, 1, True), held, "Q", ("a", "b"), 3)
-    assert "times 3, since it is hypothesis 3" in said
+    assert "multiplied by 3, the hypotheses on this half" in said
     assert ("no more than chance" in said) is bool(none["p"][0] * 3 > 0.05)
     other = compared.differences(explored, ("b", "a"))
     assert np.allclose(other["difference"], -told["difference"])
@@ -209,6 +209,114 @@ def test_nothing_is_said_to_differ_where_nothing_does() -> None:
     flat = compared.compared(equal, "Q", ALL)
     assert "the same at every layer" in words.means_reading(compared.means(flat), "Q")
     assert not compared.differences(flat)["survives"].any()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_where_nothing_differs_a_hypothesis_is_neither_held_nor_contradicted(paired: bool) -> None:
+    """All equal, or apart by the same everywhere: no deviation to measure by, and no "-0"."""
+    frame = made(shift=0.0, paired=paired)
+    flat = compared.compared(frame.assign(Q=-2.5), "Q", HELD_OUT)
+    outcome = compared.outcome(flat, Hypothesis(0, 1, True), ("a", "b"))
+    said = words.outcome_reading(outcome, Hypothesis(0, 1, True), flat, "Q", ("a", "b"), 1)
+    assert "there is no difference (95 % interval 0 to 0): that is no more than chance" in said
+    assert not faults(said)
+    shifted = frame.assign(Q=np.where(frame["condition"] == "a", -3.0, -1.0))
+    apart = compared.compared(shifted, "Q", HELD_OUT)
+    for larger, told in ((False, "it holds there too"), (True, "the other way round")):
+        claim = Hypothesis(2, 2, larger)
+        outcome = compared.outcome(apart, claim, ("a", "b"))
+        said = words.outcome_reading(outcome, claim, apart, "Q", ("a", "b"), 1)
+        assert "it is smaller by 2 (95 % interval 2 to 2)" in said
+        assert told in said
+
+
+def test_layers_without_a_number_are_passed_over_or_refused() -> None:
+    frame = made()
+    frame.loc[frame["layer"].isin((0, 2)), "Q"] = np.nan
+    found = compared.compared(frame, "Q", HELD_OUT)
+    some = compared.outcome(found, Hypothesis(0, 3, True))["difference"][0]
+    a, b = (found.values[name][:, [1, 3]].mean() for name in "ab")
+    assert some == pytest.approx(a - b)
+    with pytest.raises(InputError, match="choose others"):
+        compared.outcome(found, Hypothesis(2, 2, True))
+
+
+def test_so_few_that_nothing_could_be_shown_are_told_so() -> None:
+    frame = made()
+    few = frame[frame["row"] < 8]  # two pairs of each half
+    found = compared.compared(few, "Q")
+    said = words.difference_reading(compared.differences(found), found, ("a", "b"), EXPLORED)
+    assert said.startswith("2 pairs are too few")
+    assert "in 50% of sets" in said
+    held = compared.compared(few, "Q", HELD_OUT)
+    claim = Hypothesis(3, 3, True)
+    outcome = compared.outcome(held, claim)
+    said = words.outcome_reading(outcome, claim, held, "Q", ("a", "b"), 1)
+    assert "so few cannot show it" in said
+    groups = compared.compared(made(paired=False).query("row < 16"), "Q", ALL)
+    assert groups.least_p() == pytest.approx(2 / 12870)
+
+
+def test_the_means_are_read_where_they_are_surest_apart() -> None:
+    """Not where the gap is largest, and with no width at all it is there."""
+    rows = [("a", 0, 5.0, 0.0, 10.0), ("b", 0, 9.0, 4.0, 14.0)]
+    rows += [("a", 1, -2.0, -2.1, -1.9), ("b", 1, -1.0, -1.1, -0.9)]
+    frame = pd.DataFrame(rows, columns=["condition", "layer", "mean", "low", "high"])
+    assert "at layer 1, where" in words.means_reading(frame, "Q")
+    frame.loc[frame["layer"] == 0, ["low", "high"]] = frame["mean"]
+    assert "at layer 0, where" in words.means_reading(frame, "Q")
+
+
+def test_what_is_left_out_is_counted_in_its_half() -> None:
+    frame = made()
+    frame.loc[frame["row"].isin((0, 5)), "Q"] = np.nan
+    told = [
+        words.left_out(compared.compared(frame, "Q", h), of_a_word=False)
+        for h in (EXPLORED, HELD_OUT)
+    ]
+    assert sorted(told)[-1] in (
+        "without 2 of 24 prompts, which have no such number",
+        "without 4 of 24 prompts, which have no such number",
+    )
+    whole = compared.compared(frame, "Q", ALL)
+    assert words.left_out(whole, of_a_word=True).startswith("without 4 of 48 prompts, which have")
+    assert "not one token here" in words.left_out(whole, of_a_word=True)
+    assert not words.left_out(compared.compared(made(), "Q"), of_a_word=True)
+
+
+def test_a_quantity_that_one_prompt_refuses_is_missing_everywhere(
+    tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = tiny("llama"), []
+    concept, real = curves()[NORM]
+
+    def refuses(model: Model, trace: object) -> pd.DataFrame:
+        asked.append(trace)
+        if len(asked) > 1:
+            raise ModelError("This prompt's writes do not add up.")
+        return real(model, trace)
+
+    known = {NORM: (concept, refuses), RANK: curves()[RANK]}
+    monkeypatch.setattr(tables, "curves", lambda: known)
+    found = tables.values(model, PROMPTS, iter(runs(model)), CONDITIONS, PAIRS, names=(NORM, RANK))
+    assert len(asked) == 2
+    assert found[NORM].isna().all()
+
+
+def test_measures_say_what_they_cannot_read() -> None:
+    frame, groups = made(), made(paired=False)
+    with pytest.raises(InputError, match="no pair 'p99'"):
+        measures.pair_difference(frame, "Q", "p99", 3)
+    with pytest.raises(InputError, match="no pairs"):
+        measures.share_of_pairs(groups, "Q", 3)
+    frame.loc[frame["layer"] == 3, "Q"] = np.nan
+    with pytest.raises(InputError, match="At layer 3 there is no 'Q'"):
+        measures.share_of_pairs(frame, "Q", 3)
+    some = np.where(frame["row"] % 4 < 2, frame["layer"] > 2, frame["layer"] < 2)
+    scattered = frame.assign(Q=np.where(some, frame["Q"], np.nan)).query("layer != 3")
+    scattered["layer"] = scattered.groupby("row").cumcount()
+    with pytest.raises(InputError, match="at no layer"):
+        measures.surest(scattered, "Q")
 
 
 def test_measures_read_the_table_of_values() -> None:

@@ -142,7 +142,7 @@ def test_what_was_held_out_has_no_part_in_the_fitting() -> None:
     assert "none of 199 shuffles does as well: it holds there too (p = 0.005)" in said
     said = words.held_out_probe_reading(frame, 1, ("true", "false"), 2)
     assert "no more than chance gives" in said
-    assert "times 2, since it is hypothesis 2" in said
+    assert "multiplied by 2, the hypotheses on this half" in said
 
 
 def test_states_are_those_of_the_last_token_and_words_have_no_order(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from strata.concepts.evidence import compared, tables
 from strata.concepts.evidence import script as scripts
-from strata.concepts.evidence.compared import HELD_OUT, Hypothesis
+from strata.concepts.evidence.compared import ALL, HELD_OUT, Hypothesis
+from strata.concepts.logit_lens.script import modules
 from strata.concepts.views import curves
 from strata.corpus.sets import sets
 from strata.display.files import as_csv
@@ -61,6 +63,7 @@ def test_the_program_prints_the_numbers_of_the_page(
         compared=("singular", "plural"),
         claim=(10, 12, True),
         held_out=of(held),
+        norm="model.norm",
     )
     assert "strata" not in re.sub(r"SOURCE = .*", "", code)
     said = output_of(code, tmp_path)
@@ -78,6 +81,31 @@ def test_the_program_prints_the_numbers_of_the_page(
     assert np.mean(np.abs(found[:, 3] - told["p_layers"]) < 0.001) > 0.9  # ties by rounding
     outcome = compared.outcome(held, Hypothesis(10, 12, True), ("singular", "plural"))
     assert f"p = {outcome['p'][0]:.4f}" in said
+
+
+@pytest.mark.parametrize("name", ["gemma2", "granite"])
+def test_what_a_family_does_to_logits_is_done_to_them(
+    tiny: Callable[[str], Model], tiny_folder: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    """A cap in one, a factor in the other; without them each probability is another."""
+    model, quantity = tiny(name), "Probability of the expected word"
+    prompts = ("the cat", "a dog sat", "on the mat", "the dog")
+    cells = [(prompt, "xy"[i % 2], str(i // 2), "the") for i, prompt in enumerate(prompts)]
+    runs = zip(prompts, model.capture_many(prompts), strict=True)
+    columns = tuple(zip(*cells, strict=True))[1:]
+    found = compared.compared(
+        tables.values(model, prompts, runs, *columns, (quantity,)), quantity, ALL
+    )
+    [known] = modules(model).to_dict("records")
+    assert known["logit_cap"] or known["logit_scale"] != 1
+    lens = {each: known[each] for each in ("norm", "logit_scale", "logit_cap")}
+    asked = {"rows": cells, "quantity": quantity, "compared": ("x", "y"), **lens}
+    code = scripts.script(str(tiny_folder(name)), None, "", blocks=known["blocks"], **asked)
+    said = output_of(code, tmp_path)
+    printed = re.findall(r"^ +\d+ +(-?[\d.]+) +\S+ to", said, re.MULTILINE)
+    wanted = compared.means(found)["mean"]
+    assert len(printed) == len(wanted)
+    assert np.allclose(np.array(printed, dtype=float), wanted, atol=2e-5)
 
 
 def test_a_quantity_of_another_page_is_read_from_the_table(tmp_path: Path) -> None:

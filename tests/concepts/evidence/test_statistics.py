@@ -98,6 +98,36 @@ def test_layers_without_a_number_or_a_difference_raise_no_alarm() -> None:
     assert np.isfinite(told.p_layers[2:]).all()
 
 
+def test_groups_that_are_constant_have_the_p_of_their_groups() -> None:
+    """Without any spread t is as large as can be in both of the splits that part them alike; equal
+    ones raise no alarm."""
+    for n, m, splits in ((2, 2, 6), (3, 4, 35), (4, 4, 70)):
+        a, b = np.full((n, 3), -2.0), np.full((m, 3), -2.0)
+        a[:, 1], a[:, 2] = 1.0, -2.0 + 1e-13
+        a[0, 2] = -2.0
+        told = statistics.independent(a, b)
+        reach = 2 if n == m else 1
+        assert told.p[1] == pytest.approx(reach / splits, abs=0.02)
+        assert told.p_layers[1] == pytest.approx(reach / splits, abs=0.02)
+        assert statistics.least_p(n, m) == pytest.approx(reach / splits)
+        assert (told.t[[0, 2]] == 0).all()
+        assert (told.p_layers[[0, 2]] == 1).all()
+        assert np.allclose(told.low[:2], [0, 3])
+        assert np.allclose(told.high[:2], [0, 3])
+
+
+def test_the_least_p_is_reached_by_the_clearest_difference() -> None:
+    for n in (2, 3, 5, 6):
+        apart = np.ones((n, 1)) + RNG.uniform(0, 1e-3, (n, 1))
+        assert statistics.paired(apart).p[0] == statistics.least_p(n)
+        assert statistics.one_sided(apart[:, 0], larger=True) == pytest.approx(
+            statistics.least_p(n, two_sided=False)
+        )
+    a, b = RNG.standard_normal(3) + 100, RNG.standard_normal(4)
+    seen = statistics.one_sided_groups(a, b, larger=True)
+    assert seen == pytest.approx(statistics.least_p(3, 4, two_sided=False), abs=0.01)
+
+
 def test_a_written_hypothesis_is_tested_in_its_direction() -> None:
     apart = RNG.standard_normal(10) + 1
     up, down = (statistics.one_sided(apart, larger) for larger in (True, False))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from strata.concepts.evidence import compared
 from strata.corpus.sets import read
+from strata.errors import InputError
 from strata.ui.anatomy import sidebar
 from strata.ui.figures import sets as figures
 from tests.ui.test_small_models import PAGES, page, small
@@ -48,7 +51,26 @@ def test_the_held_out_half_is_shown_only_after_a_hypothesis(small: None) -> None
     assert app.query_params["claim"] in ("0-1-larger", ["0-1-larger"])
     app.slider(key="claim_layers").set_value((1, 1))
     next(b for b in app.button if b.proto.label == "Write it down").click().run()
-    assert any("times 2, since it is hypothesis 2" in text.value for text in app.text)
+    assert any("multiplied by 2, the hypotheses" in text.value for text in app.text)
+
+
+def test_hypotheses_of_all_quantities_are_counted_together(small: None) -> None:
+    app = opened()
+
+    def write(low: int, high: int) -> str:
+        app.slider(key="claim_layers").set_value((low, high))
+        next(b for b in app.button if b.proto.label == "Write it down").click().run()
+        assert not app.exception
+        return next(text.value for text in app.text if text.value.startswith("You wrote"))
+
+    assert "multiplied" not in write(0, 1)
+    app.selectbox(key="quantity").set_value("Variance of the last state").run()
+    assert "multiplied by 2, the" in write(0, 1)
+    assert "at layers 0 to 1." in write(0, 1)  # once more, which is no other hypothesis
+    assert "multiplied by 3, the" in write(1, 1)
+    said = write(0, 1)
+    assert "at layers 0 to 1." in said
+    assert "multiplied by 3, the" in said
 
 
 def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
@@ -56,6 +78,26 @@ def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
     assert not app.slider
     assert len(figures_of(app)) == 2
     assert any("nothing is left to test" in caption.value for caption in app.caption)
+    app.segmented_control(key="half").set_value("explored").run()
+    assert not app.exception
+    assert any("looked at all of this set before" in caption.value for caption in app.caption)
+
+
+def test_a_half_that_is_too_small_leaves_the_page_whole(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compared.compared
+
+    def of(table: pd.DataFrame, quantity: str, half: str) -> compared.Compared:
+        if half == compared.HELD_OUT:
+            raise InputError("Fewer than two prompts have it.")
+        return real(table, quantity, half)
+
+    monkeypatch.setattr(compared, "compared", of)
+    app = opened()
+    assert any(text.value == "Fewer than two prompts have it." for text in app.text)
+    assert not app.slider  # nothing is written that could not be tested
+    assert "Link" in [block.proto.popover.label for block in app.get("popover")]
 
 
 def test_a_probe_is_tried_on_the_other_half_at_a_layer_that_was_written_down(small: None) -> None:
