@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.display.tokens import digits, fixed, listed, percent, with_shown
+from strata.display.tokens import digits, fixed, listed, percent, stretches, with_shown
 
 MASSIVE = (
     "An activation is massive if it is above 100 and at least so many times the median size of all "
@@ -122,7 +122,8 @@ def massive_reading(found: pd.DataFrame, path: pd.DataFrame, times: float) -> st
     text = (
         f"{len(places):,} {'activation is' if one else 'activations are'} massive, that is {rule}: "
         f"{'it' if one else 'the largest'} is in dimension {top['dim']} of “{top['shown']}” "
-        f"({top['position']}), {_stretches(layers)}, {digits(sizes[peak])} at layer {peak}"
+        f"({top['position']}), at layer{'s' * (len(layers) > 1)} {stretches(layers)}, "
+        f"{digits(sizes[peak])} at layer {peak}"
     )
     before = sizes[sizes.index < peak]
     built = _built_before(before)
@@ -145,18 +146,6 @@ def _built_before(sizes: pd.Series) -> tuple[int, int] | None:
         if len(after) and after.min() < sizes[peak] / 2 and sizes[peak] > 100:
             return int(peak), int(after.idxmin())
     return None
-
-
-def _stretches(layers: list[int]) -> str:
-    """The layers as stretches: "at layer 3", "at layers 3 to 5 and 12 to 28"."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    told = [str(r[0]) if len(r) == 1 else f"{r[0]} to {r[-1]}" for r in runs]
-    return f"at layer{'s' if len(layers) > 1 else ''} {listed(told)}"
 
 
 def without_reading(frame: pd.DataFrame) -> str:
