@@ -153,13 +153,23 @@ def without_reading(frame: pd.DataFrame) -> str:
     rows = frame.set_index("what")
     n, layer = int(rows.loc["zero", "n"]), int(rows.loc["zero", "layer"])
     changes = {name: fixed(rows.loc[name, "change"], 3) for name in rows.index[1:]}
-    one = n == 1
-    subject = "the massive activation" if one else f"the {n} massive activations"
-    own, zero = (
-        ("its mean", "zero in its place") if one else ("their means", "zeros in their place")
+    subject = "the massive activation" if n == 1 else f"the {n} massive activations"
+    zero = "zero in its place" if n == 1 else "zeros in their place"
+    own = "its mean" if n == 1 else "their means"
+    others = (
+        f"with zero in the place of as many of the largest others by {changes['others to zero']}"
+    )
+    n_means = int(rows.loc["mean", "n"])  # of places that other texts are long enough for
+    if not n_means:
+        return (
+            f"Without {subject} of layer {layer}, with {zero}, the loss changes by "
+            f"{changes['zero']} nats a token, and {others}. No other text is long enough for "
+            f"{own} there."
+        )
+    some = (
+        "" if n_means == n else f" ({n_means} of them: no other text is long enough for the rest)"
     )
     return (
-        f"With {subject} of layer {layer} set to {own} over other texts the loss changes by "
-        f"{changes['mean']} nats a token, with {zero} by {changes['zero']}, and with zero in the "
-        f"place of as many of the largest others by {changes['others to zero']}."
+        f"With {subject} of layer {layer} set to {own} over other texts{some} the loss changes by "
+        f"{changes['mean']} nats a token, with {zero} by {changes['zero']}, and {others}."
     )
