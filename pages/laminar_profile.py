@@ -25,7 +25,7 @@ last, skip_sinks, center = page.n_layers, True, False
 tokens, layers = evenly_spaced(page.n_tokens), evenly_spaced(last + 1)
 names = [*(f"layer {layer}" for layer in range(last + 1)), "after the final norm"]
 tables: dict[str, pd.DataFrame] = {}
-texts: list[str] = []
+compared: dict[str, list[str]] = {}  # texts, groups of words
 
 if profiled.open:
     with profiled:
@@ -81,9 +81,9 @@ if paired.open:
 
 if whole.open:
     with whole:
-        tables, texts = draw_similarity(page)
+        tables, compared = draw_similarity(page)
 
 choices = {"positions": tokens, "layers": layers, "center": center}
-choices |= {"skip_first": False, "skip_sinks": skip_sinks, "similarity": texts}
+choices |= {"skip_first": False, "skip_sinks": skip_sinks, **compared}
 script = page.script(blocks=page.about["blocks"], **choices)
 close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])

@@ -173,6 +173,17 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" and {parts[-1]}"
 
 
+def stretches(layers: Sequence[int]) -> str:
+    """Numbers in order as they stand in a sentence, neighbours together: "3 to 5 and 9"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return listed([str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs])
+
+
 def display_percent(prob: float, digits: int = 1) -> str:
     """A probability in per cent; one too small for these digits is "<0.1%", never "0.0%"."""
     least = 10.0**-digits  # per cent

@@ -21,6 +21,7 @@ from strata.display.tokens import (
     listed,
     part_of,
     percent,
+    stretches,
     with_shown,
 )
 
@@ -152,6 +153,11 @@ def test_counts_in_sentences() -> None:
         "a and b",
         "a, b and c",
     ]
+
+
+def test_neighbours_are_told_together() -> None:
+    told = {(3,): "3", (1, 3): "1 and 3", (3, 4, 5, 9): "3 to 5 and 9", (0, 1, 4): "0 to 1 and 4"}
+    assert {layers: stretches(layers) for layers in told} == told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,14 @@ def without_massive(
     """What the loss says when they are set to something else, at the layer at which there are most
     of them (the first of these): what, layer, n, loss, change.
 
-    "as it is"; "mean": each set to the mean that its dimension has at its position in the
-    beginnings of 20 of Strata's passages; "zero"; "others to zero": as a comparison, as many of the
-    largest other activations of that layer. `loss` is the mean next-token cross-entropy of the
-    prompt in nats, `change` its difference to the run as it is. Sun et al. 2024 find that the mean
-    changes next to nothing and zero ruins a model: it is a constant that the model needs, not what
-    the text says. Later blocks may build them anew. InputError for a prompt of one token, for an
-    edited run, and where nothing is massive.
+    "as it is"; "mean": each set to the mean that its dimension has at its position in those of 20
+    of Strata's passages that are long enough, and left as it is where none is: `n` counts those
+    that are set, and with none `loss` is missing; "zero"; "others to zero": as a comparison, as
+    many of the largest other activations of that layer. `loss` is the mean next-token cross-entropy
+    of the prompt in nats, `change` its difference to the run as it is. Sun et al. 2024 find that
+    the mean changes next to nothing and zero ruins a model: it is a constant that the model needs,
+    not what the text says. Later blocks may build them anew. InputError for a prompt of one token,
+    for an edited run, and where nothing is massive.
     """
     if len(trace.tokens) < 2:
         raise InputError("A loss needs a prompt of at least two tokens.")
@@ -109,28 +111,31 @@ def without_massive(
     if progress is not None:
         progress(0.2, f"Reading {PASSAGES} passages")
     means = _means(model, layer, places)
+    known = [place for place, mean in zip(places, means, strict=True) if mean is not None]
+    values = [mean for mean in means if mean is not None]
     clean = _loss(trace.logits, trace.token_ids)
     told = [{"what": "as it is", "layer": layer, "n": 0, "loss": clean}]
-    for i, (what, where, to) in enumerate(
-        zip(SET, (places, places, others), (means, None, None), strict=True)
-    ):
+    to = (known, values), (places, [0.0] * len(places)), (others, [0.0] * len(others))
+    for i, (what, (where, values)) in enumerate(zip(SET, to, strict=True)):
         if progress is not None:
             progress(0.5 + i / 6, f"Set to {what}")
-        values = to or [0.0] * len(where)
-        loss = _loss(_run(model, trace, layer, where, values), trace.token_ids)
+        loss = math.nan
+        if where:
+            loss = _loss(_run(model, trace, layer, where, values), trace.token_ids)
         told.append({"what": what, "layer": layer, "n": len(where), "loss": loss})
     frame = pd.DataFrame(told)
     return frame.assign(change=frame["loss"] - clean)
 
 
-def _means(model: Model, layer: int, places: list[tuple[int, int]]) -> list[float]:
-    """Of each position and dimension, over the beginnings of passages as far as the last of these
-    positions, which are long enough for it; 0 where none is."""
+def _means(model: Model, layer: int, places: list[tuple[int, int]]) -> list[float | None]:
+    """Of each position and dimension, over those passages that are long enough for the position;
+    None where none is."""
     n_tokens = 1 + max(p for p, _ in places)
     texts = [fitting(model, [text])[0] for text in list(passages().values())[:PASSAGES]]
     rows = [model.encode(text)[:n_tokens] for text in texts]
-    states = [model.capture_row(row).hidden[layer] for row in rows if len(row) == n_tokens]
-    return [float(np.mean([each[p, d] for each in states])) if states else 0.0 for p, d in places]
+    states = [model.capture_row(row).hidden[layer] for row in rows]
+    found = [[float(each[p, d]) for each in states if p < len(each)] for p, d in places]
+    return [float(np.mean(values)) if values else None for values in found]
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.display.tokens import digits, fixed, listed, percent, with_shown
+from strata.display.tokens import digits, fixed, listed, percent, stretches, with_shown
 
 MASSIVE = (
     "An activation is massive if it is above 100 and at least so many times the median size of all "
@@ -122,7 +122,8 @@ def massive_reading(found: pd.DataFrame, path: pd.DataFrame, times: float) -> st
     text = (
         f"{len(places):,} {'activation is' if one else 'activations are'} massive, that is {rule}: "
         f"{'it' if one else 'the largest'} is in dimension {top['dim']} of “{top['shown']}” "
-        f"({top['position']}), {_stretches(layers)}, {digits(sizes[peak])} at layer {peak}"
+        f"({top['position']}), at layer{'s' * (len(layers) > 1)} {stretches(layers)}, "
+        f"{digits(sizes[peak])} at layer {peak}"
     )
     before = sizes[sizes.index < peak]
     built = _built_before(before)
@@ -147,30 +148,28 @@ def _built_before(sizes: pd.Series) -> tuple[int, int] | None:
     return None
 
 
-def _stretches(layers: list[int]) -> str:
-    """The layers as stretches: "at layer 3", "at layers 3 to 5 and 12 to 28"."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    told = [str(r[0]) if len(r) == 1 else f"{r[0]} to {r[-1]}" for r in runs]
-    return f"at layer{'s' if len(layers) > 1 else ''} {listed(told)}"
-
-
 def without_reading(frame: pd.DataFrame) -> str:
     """Of `without_massive`: what the model does without them."""
     rows = frame.set_index("what")
     n, layer = int(rows.loc["zero", "n"]), int(rows.loc["zero", "layer"])
     changes = {name: fixed(rows.loc[name, "change"], 3) for name in rows.index[1:]}
-    one = n == 1
-    subject = "the massive activation" if one else f"the {n} massive activations"
-    own, zero = (
-        ("its mean", "zero in its place") if one else ("their means", "zeros in their place")
+    subject = "the massive activation" if n == 1 else f"the {n} massive activations"
+    zero = "zero in its place" if n == 1 else "zeros in their place"
+    own = "its mean" if n == 1 else "their means"
+    others = (
+        f"with zero in the place of as many of the largest others by {changes['others to zero']}"
+    )
+    n_means = int(rows.loc["mean", "n"])  # of places that other texts are long enough for
+    if not n_means:
+        return (
+            f"Without {subject} of layer {layer}, with {zero}, the loss changes by "
+            f"{changes['zero']} nats a token, and {others}. No other text is long enough for "
+            f"{own} there."
+        )
+    some = (
+        "" if n_means == n else f" ({n_means} of them: no other text is long enough for the rest)"
     )
     return (
-        f"With {subject} of layer {layer} set to {own} over other texts the loss changes by "
-        f"{changes['mean']} nats a token, with {zero} by {changes['zero']}, and with zero in the "
-        f"place of as many of the largest others by {changes['others to zero']}."
+        f"With {subject} of layer {layer} set to {own} over other texts{some} the loss changes by "
+        f"{changes['mean']} nats a token, with {zero} by {changes['zero']}, and {others}."
     )

@@ -20,12 +20,14 @@ def script(
     center: bool = False,
     skip_sinks: bool = False,
     similarity: Sequence[str] = (),
+    groups: Sequence[str] = (),
     n: int = 2_000,
     dtype: str = "float32",
 ) -> str:
     """A program with plain transformers that prints every number of this page; `blocks` is the path
     of the model's list of blocks, such as "model.layers". With texts as `similarity`: what compares
-    whole layers over `n` positions of these instead."""
+    whole layers over `n` positions of these instead, and states of `groups` of words, or of each
+    word where there are none."""
     if similarity:
         return program(
             "How alike are whole layers, and how much of that does their distance give?",
@@ -38,6 +40,7 @@ def script(
             texts_read=tuple(similarity),
             n=n,
             first=STATES,
+            groups=tuple(groups),
         )
     return program(
         "How alike are the states of a prompt, from layer to layer and from token to token?",

@@ -18,6 +18,7 @@ from strata.errors import InputError
 Ints = NDArray[np.int64]
 STATES = 1_000  # of the sample: every two of them are compared
 SHUFFLES = 20
+_TRIES = 1_000  # to draw as many different ones
 _WORDS = 200  # that groups may have in all
 _NUMBERS = ("within", "across", "difference", "low", "high")
 
@@ -39,8 +40,14 @@ def selectivity(
     """How far a layer's states tell by their direction which word, or kind of word, they are of,
     whatever stands around it: layer, n_groups, n_states, n_pairs (within), within, across (mean
     cosines of two states of one group and of two groups, centred over all that are compared),
-    difference (within - across), low and high (the least and largest difference in 20 draws in
-    which states have their groups at random).
+    difference (within - across), n_draws, low and high (how many draws by chance there are, and
+    their least and largest difference).
+
+    By chance, each state has another's word; with `groups` each word with all its states another's
+    group, since states of one word are alike whatever group it is in, so that groups keep how many
+    words they have. A draw is never the grouping itself nor twice the same: 20, fewer where words
+    can be grouped in fewer other ways. Where groups mean nothing, the difference is beyond all of n
+    draws in 1 of n + 1 cases, at each layer.
 
     Without `groups` each token is one, of those that are there in two texts or more: the same word
     in different contexts. With groups, each some words with spaces between, only tokens that are
@@ -72,23 +79,44 @@ def selectivity(
     if groups:
         of_two &= token[a] != token[b]
     a, b = a[of_two], b[of_two]
-    rng = np.random.default_rng(seed)
-    orders = [group, *(rng.permutation(group) for _ in range(SHUFFLES))]
-    same = np.stack([order[a] == order[b] for order in orders]).astype(np.float64)  # (21, pairs)
+    together = token if groups else np.arange(len(kept))
+    orders = [group, *_by_chance(group, together, np.random.default_rng(seed))]
+    same = np.stack([order[a] == order[b] for order in orders]).astype(
+        np.float64
+    )  # (1 + draws, pairs)
     counts = same.sum(axis=1)
     rows = []
     for layer in sample.layers("stream"):
         cosines = centred_cosines(sample.states(layer)[torch.from_numpy(kept)])[a, b]
+        total = same @ cosines
         with np.errstate(invalid="ignore", divide="ignore"):
-            within = same @ cosines / counts
-            across = (cosines.sum() - same @ cosines) / (len(cosines) - counts)
+            within = total / counts
+            across = (cosines.sum() - total) / (len(cosines) - counts)
         found = within - across
         null = found[1:][np.isfinite(found[1:])]
         low, high = (null.min(), null.max()) if len(null) else (np.nan, np.nan)
         numbers = zip(_NUMBERS, (within[0], across[0], found[0], low, high), strict=True)
         sizes = {"n_groups": len(set(group.tolist())), "n_states": len(kept)}
-        rows.append({"layer": layer, **sizes, "n_pairs": int(counts[0]), **dict(numbers)})
+        sizes |= {"n_pairs": int(counts[0]), "n_draws": len(null)}
+        rows.append({"layer": layer, **sizes, **dict(numbers)})
     return pd.DataFrame(rows)
+
+
+def _by_chance(group: Ints, together: Ints, rng: np.random.Generator) -> list[Ints]:
+    """Groups of states (n,) in which those that are `together` (n,) are given another's: as many
+    different ones as can be found, at most `SHUFFLES`."""
+    _, first, whose = np.unique(together, return_index=True, return_inverse=True)
+    given, found = group[first], list[Ints]()
+    known = {tuple(pd.factorize(given)[0].tolist())}  # groups have no names: who is with whom
+    for _ in range(_TRIES):
+        drawn = rng.permutation(given)
+        with_whom = tuple(pd.factorize(drawn)[0].tolist())
+        if with_whom not in known:
+            known.add(with_whom)
+            found.append(drawn[whose])
+        if len(found) == SHUFFLES:
+            break
+    return found
 
 
 def _numbered(groups: Sequence[str]) -> dict[str, int]:

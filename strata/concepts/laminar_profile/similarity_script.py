@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# With `SINK_RULE`, TEXTS_READ, N (positions), FIRST (states of them), BLOCKS.
+# With `SINK_RULE`, TEXTS_READ, N (positions), FIRST (states of them), GROUPS, BLOCKS.
 BODY = """
 import numpy as np
 
@@ -70,18 +70,26 @@ for layer in range(1, len(cka)):
     before, first, last = (f"{value:.4f}" for value in row)
     print(f"{layer:4d}: CKA with the layer before {before}, the first {first}, the last {last}")
 
-# Of the first 1,000 states: two of one word in two texts, against two of different words.
+# Of the first 1,000 states: two of one word in two texts, against two of different words. With
+# GROUPS, each some words, two of different words of one group, against two of two groups.
 chosen = [place for place in places if place in states][:1000]
 words = [tokenizer.decode(ids[i][0, t]).strip().lower() for i, t in chosen]
-texts_of = {word: {i for (i, t), other in zip(chosen, words) if other == word} for word in words}
-rows = [row for row, word in enumerate(words) if len(texts_of[word]) > 1]
-a, b = np.triu_indices(len(rows), 1)
-same = np.array([words[rows[x]] == words[rows[y]] for x, y in zip(a, b)], dtype=bool)
-two = np.array([chosen[rows[x]][0] != chosen[rows[y]][0] for x, y in zip(a, b)], dtype=bool)
-for layer in range(len(hidden) if same.any() else 0):
-    x = torch.stack([states[chosen[row]][layer] for row in rows])
+if GROUPS:
+    of_word = {word: n for n, group in enumerate(GROUPS) for word in group.lower().split()}
+    kept = [(place, word, of_word[word]) for place, word in zip(chosen, words) if word in of_word]
+else:
+    texts_of = {word: {i for (i, t), w in zip(chosen, words) if w == word} for word in words}
+    kept = [(place, w, w) for place, w in zip(chosen, words) if len(texts_of[w]) > 1]
+a, b = np.triu_indices(len(kept), 1)
+pairs = [(kept[x], kept[y]) for x, y in zip(a, b)]
+two = [x[0][0] != y[0][0] and not (GROUPS and x[1] == y[1]) for x, y in pairs]  # to be compared
+one = [x[2] == y[2] for x, y in pairs]  # of one word, or of one group
+two, one = np.array(two, dtype=bool), np.array(one, dtype=bool)
+noun = "group" if GROUPS else "word"
+for layer in range(len(hidden) if (two & one).any() else 0):
+    x = torch.stack([states[place][layer] for place, word, group in kept])
     unit = torch.nn.functional.normalize(x - x.mean(dim=0), dim=1)
     cosines = (unit @ unit.T).numpy()[a, b]
-    within, across = cosines[two & same].mean(), cosines[two & ~same].mean()
-    print(f"{layer:4d}: cosine within a word {within:.4f}, across words {across:.4f}")
+    within, across = cosines[two & one].mean(), cosines[two & ~one].mean()
+    print(f"{layer:4d}: cosine within a {noun} {within:.4f}, across {noun}s {across:.4f}")
 """

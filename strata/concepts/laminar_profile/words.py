@@ -16,6 +16,10 @@ GROUPS = (
     "A semicolon between groups, a space between words. Left empty, each word is a group: then "
     "states of one word in different contexts are compared with those of different words."
 )
+CHANCE = (
+    "The line of chance is across and the largest difference of the draws: only states within a "
+    "group that are more alike than this differ from those across by more than in any draw."
+)
 CKA = (
     "CKA compares the distances between states at one layer with those at another; it does not see "
     "that a layer is turned or scaled as a whole, and what varies most decides it. Any walk whose "
@@ -268,11 +272,18 @@ def selectivity_reading(frame: pd.DataFrame, in_groups: bool) -> str:
         return f"There are no two states of one {what} in different passages to compare."
     top = known.loc[known["difference"].idxmax()]
     last = known.iloc[-1]
-    beyond = int((known["difference"] > known["high"]).sum())
+    beyond, n_draws = int((known["difference"] > known["high"]).sum()), int(sizes["n_draws"])
+    how = "words are grouped" if in_groups else "states have words"
+    chance = (
+        f"at {beyond} of {len(known)} layers the difference is beyond all {n_draws} draws in which "
+        f"{how} at random, as by chance alone it is at 1 of {n_draws + 1} on average"
+        if n_draws
+        else "there is no other way to group these words, to see what chance gives"
+    )
     return (
         f"Over {sizes['n_pairs']:,.0f} pairs of {sizes['n_states']:,.0f} states, two of one {what} "
         f"are most alike beyond others at layer {top['layer']:.0f}: cosine "
         f"{fixed(top['within'], 2)} against {fixed(top['across'], 2)}. At layer "
         f"{last['layer']:.0f} it is {fixed(last['within'], 2)} against {fixed(last['across'], 2)}; "
-        f"at {beyond} of {len(known)} layers the difference is beyond all 20 draws by chance."
+        f"{chance}."
     )

@@ -41,13 +41,18 @@ def draw_massive(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, float]]
                 pd.DataFrame(
                     {
                         "set to": frame["what"],
-                        "loss (nats)": [fixed(loss, 3) for loss in frame["loss"]],
-                        "change": [fixed(change, 3) for change in frame["change"]],
+                        "loss (nats)": _told(frame["loss"]),
+                        "change": _told(frame["change"]),
                     }
                 )
             )
             reading(words.without_reading(frame), "_without")
     return tables, {"massive_from": times}
+
+
+def _told(losses: pd.Series) -> list[str]:
+    """With three digits; nothing where no activation has a mean to be set to."""
+    return ["" if pd.isna(loss) else fixed(loss, 3) for loss in losses]
 
 
 def _lines(page: Page, path: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import streamlit as st
 from strata import charts
 from strata.charts.subject import Subject
 from strata.concepts.laminar_profile import words
+from strata.concepts.laminar_profile.similarity import STATES
 from strata.errors import StrataError
 from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import say
@@ -22,8 +23,9 @@ _TITLES = {
 }
 
 
-def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Three matrices and what they say. The table, and the texts for the script.
+def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, list[str]]]:
+    """Three matrices and what they say. The tables, and what the script is to be told: the texts,
+    and the groups that were typed.
 
     Where the passages cannot be read or held the page says so."""
     try:
@@ -32,9 +34,9 @@ def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
         texts = page.ask("corpus.texts", sample=SAMPLE)["content"]
     except StrataError as error:
         say("note", str(error), "similarity")
-        return {}, []
+        return {}, {}
     sentence = words.cka_reading(frame)
-    n = min(500, int(about["n"][0]))
+    n = min(STATES, int(about["n"][0]))
     of = _subject(page, n)
     least = min(0.0, float(frame["cka"].min()))
     for place, (value, title) in zip(st.columns(3, gap="medium"), _TITLES.items(), strict=True):
@@ -47,8 +49,8 @@ def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
             draw(chart, f"cka_{value}", read=False, of=of)
     reading(sentence)
     st.caption(words.CKA)
-    tables = {"CKA": frame} | draw_selectivity(page)
-    return tables, list(texts)
+    tables, groups = draw_selectivity(page)
+    return {"CKA": frame} | tables, {"similarity": list(texts), "groups": groups}
 
 
 def _subject(page: Page, n: int) -> Subject:
@@ -65,8 +67,9 @@ def _waiting() -> None:
     st.caption("Passages are read, whose states the layers are compared by: once for all prompts.")
 
 
-def draw_selectivity(page: Page) -> dict[str, pd.DataFrame]:
-    """Cosines within and across groups of words by layer, beside chance, and what they say."""
+def draw_selectivity(page: Page) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Cosines within and across groups of words by layer, beside chance, and what they say; the
+    table, and the groups that were compared."""
     typed = st.text_input(
         "Groups of words", placeholder=_GROUPS, key="groups", max_chars=400, help=words.GROUPS
     )
@@ -75,14 +78,19 @@ def draw_selectivity(page: Page) -> dict[str, pd.DataFrame]:
         frame = page.ask("laminar_profile.selectivity", groups=groups, sample=SAMPLE)
     except StrataError as error:
         say("note", str(error), "selectivity")
-        return {}
+        return {}, []
     sentence = words.selectivity_reading(frame, bool(groups))
-    named = {"within": "within", "across": "across", "high": "chance"}
-    pieces = [frame[["layer"]].assign(name=name, value=frame[key]) for key, name in named.items()]
+    lines = {
+        "within": frame["within"],
+        "across": frame["across"],
+        "chance": frame["across"] + frame["high"],  # which "within" is above where it is beyond all
+    }
+    pieces = [frame[["layer"]].assign(name=name, value=value) for name, value in lines.items()]
     rows = pd.concat(pieces, ignore_index=True).dropna(subset="value")
     if len(rows):
-        title = "Cosine within groups, across them, and the largest difference by chance"
+        title = "Cosine within groups and across them, and within by chance at most"
         chart = charts.lines(rows, title, "Mean cosine", sentence, muted=("chance",))
         draw(chart, "selectivity", read=False, of=_subject(page, int(frame["n_states"][0])))
     reading(sentence, "_selectivity")
-    return {"selectivity": frame}
+    st.caption(words.CHANCE)
+    return {"selectivity": frame}, groups

@@ -16,7 +16,6 @@ from transformers import AutoModelForCausalLM
 from strata.concepts.hidden_states import giants, words
 from strata.concepts.hidden_states.giants import massive, massive_path, without_massive
 from strata.concepts.hidden_states.script import script
-from strata.corpus.passages import passages
 from strata.errors import InputError
 from strata.model import Model, load_model
 from strata.trace import Scale, Trace
@@ -92,6 +91,47 @@ def test_what_cannot_be_done_without_them(tiny: Callable[[str], Model]) -> None:
         without_massive(model, model.capture(PROMPT, [Scale(0, 2.0)]))
 
 
+def test_a_mean_is_over_the_passages_that_reach_its_position(
+    tiny: Callable[[str], Model], twin: Callable[[str], Plain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each place has its own; none where no passage is long enough. Of 22 passages 20 are read."""
+    model = tiny("llama")
+    words_of = (PROMPT * 2).split()
+    texts = {str(i): " ".join(words_of[i % 5 : i % 5 + 2 + i % 4]) for i in range(20)}
+    monkeypatch.setattr(giants, "passages", lambda: texts | {"21": PROMPT * 9, "22": PROMPT * 9})
+    ids = [model.capture(text).token_ids for text in texts.values()]
+    longest = max(map(len, ids))
+    least = min(map(len, ids))
+    hidden = [twin("llama").run(each).hidden[2] for each in ids]
+    places = [(0, 3), (least, 5), (longest - 1, 1), (longest, 0)]
+    wanted = [[states[p, d].item() for states in hidden if p < len(states)] for p, d in places]
+    assert len(wanted[0]) == 20 > len(wanted[1]) > len(wanted[2]) > 0
+    *found, beyond = giants._means(model, 2, places)
+    assert found == pytest.approx([np.mean(values) for values in wanted[:3]], abs=1e-4)
+    assert beyond is None
+
+
+def test_what_has_no_mean_is_left_as_it_is(
+    tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    run = model.capture(PROMPT)
+    run.hidden[2, 1, 7], run.hidden[2, 4, 3] = 9e4, -9e4
+    means = [None, 0.5]
+    monkeypatch.setattr(giants, "_means", lambda *_: means)
+    frame = without_massive(model, run)
+    assert frame["n"].tolist() == [0, 1, 2, 2]
+    [loss] = frame.loc[frame["what"] == "mean", "loss"]
+    assert loss == giants._loss(giants._run(model, run, 2, [(4, 3)], [0.5]), run.token_ids)
+    assert "1 of them: no other text is long enough" in words.without_reading(frame)
+    means[1] = None
+    frame = without_massive(model, run)
+    assert frame["change"].isna().tolist() == [False, True, False, False]
+    said = words.without_reading(frame)
+    assert "No other text is long enough for their means" in said
+    assert "nan" not in said
+
+
 def test_the_bundled_model_builds_one_twice_and_needs_it(model: Model) -> None:
     run = model.capture(PROMPT)
     found, path = massive(run), massive_path(run)
@@ -107,9 +147,6 @@ def test_the_bundled_model_builds_one_twice_and_needs_it(model: Model) -> None:
     assert abs(frame.loc["mean", "change"]) < 0.3
     assert frame.loc["zero", "change"] > 5
     assert frame.loc["others to zero", "change"] < 0.3 * frame.loc["zero", "change"]
-    texts = list(passages().values())[: giants.PASSAGES]
-    hidden = [model.capture(text).hidden[12, 0, 507].item() for text in texts[:1]]
-    assert giants._means(model, 12, [(0, 507)])[0] == pytest.approx(hidden[0], rel=0.2)
     assert "10.7" in words.without_reading(frame.reset_index())
 
 

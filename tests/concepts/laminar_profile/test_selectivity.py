@@ -71,6 +71,40 @@ def test_states_that_know_their_word_are_far_beyond_chance() -> None:
     assert one["difference"][1] < 0.3, "groups that mean nothing: only single words are alike"
 
 
+def planted(n_words: int, seed: int, n_texts: int = 12) -> Sample:
+    """Words whose states hang together around a place at random, one of each in each text."""
+    rng = np.random.default_rng(seed)
+    word = np.tile(np.arange(n_words), n_texts)
+    states = rng.normal(size=(n_words, 30))[word] + rng.normal(size=(len(word), 30))
+    made = sample_of(states, n_texts=n_texts)
+    names = tuple(f" w{n}" for n in range(n_words))
+    text, position = np.repeat(np.arange(n_texts), n_words), word
+    return replace(made, tokens=dict.fromkeys(range(n_texts), names), text=text, position=position)
+
+
+def test_groups_that_mean_nothing_are_rarely_beyond_chance() -> None:
+    """Of 10 words, 5 and 5, it may be beyond all 20 draws in 1 of 21 cases."""
+    groups = [" ".join(f"w{n}" for n in range(a, a + 5)) for a in (0, 5)]
+    rows = [selectivity(planted(10, seed), groups).iloc[0] for seed in range(60)]
+    beyond = sum(row["difference"] > row["high"] for row in rows)
+    assert 0 < beyond <= 8  # 2.9 on average; more than 8 in 3 of 1,000
+    assert {row["n_draws"] for row in rows} == {20}
+
+
+def test_few_words_can_be_grouped_in_few_ways() -> None:
+    """Three and three: ten ways, of which nine are other ones, each counted once."""
+    sample, words_of = planted(6, 1, n_texts=4), [f"w{n}" for n in range(6)]
+    row = selectivity(sample, ["w0 w1 w2", "w3 w4 w5"]).iloc[0]
+    ways = [{"w0", *two} for two in combinations(words_of[1:], 2)]
+    found = [
+        np.subtract(*one_by_one(sample, 0, [sorted(way), sorted({*words_of} - way)]))
+        for way in ways
+        if way != {"w0", "w1", "w2"}
+    ]
+    assert row["n_draws"] == 9
+    assert (row["low"], row["high"]) == pytest.approx((min(found), max(found)), abs=1e-6)
+
+
 def test_groups_that_are_not_there_have_none() -> None:
     frame = selectivity(drawn(noise(20, 4)), ["cow", "ox"])
     assert frame["difference"].isna().all()

@@ -111,6 +111,22 @@ def test_of_a_sample_and_by_the_script(
     for row in selectivity(drawn).itertuples():
         numbers = f"within a word {row.within:.4f}, across words {row.across:.4f}"
         assert f"{row.layer:4d}: cosine {numbers}" in said
+    groups = ("The and ", "was In cat")
+    code = script(
+        str(tiny_folder("llama")),
+        None,
+        "",
+        model.blocks_path,
+        similarity=TEXTS,
+        n=60,
+        groups=groups,
+    )
+    said = output_of(code, tmp_path)
+    frame = selectivity(drawn, groups)
+    assert frame["n_pairs"][0] > 4
+    for row in frame.itertuples():
+        numbers = f"within a group {row.within:.4f}, across groups {row.across:.4f}"
+        assert f"{row.layer:4d}: cosine {numbers}" in said
 
 
 def test_equal_states_have_none() -> None:
