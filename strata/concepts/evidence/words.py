@@ -10,7 +10,7 @@ import pandas as pd
 from strata.concepts.evidence.compared import Compared, Hypothesis
 from strata.concepts.evidence.probing import LINEAR, MEANS, WORDS
 from strata.concepts.evidence.statistics import LEVEL
-from strata.display.tokens import digits, display_text
+from strata.display.tokens import digits, display_text, stretches
 
 _HALVES = {
     "explored": "the explored half",
@@ -199,18 +199,8 @@ def _of(row: pd.Series) -> str:
 
 
 def _layers(layers: list[int], total: int) -> str:
-    """Some layers, runs of neighbours together: "Layers 3 to 5 and 9 (4 of 31)"."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    names = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
-    if len(layers) == 1:
-        return f"Layer {layers[0]} (1 of {total})"
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"Layers {listed} ({len(layers)} of {total})"
+    """Some layers: "Layers 3 to 5 and 9 (4 of 31)"."""
+    return f"Layer{'s' * (len(layers) > 1)} {stretches(layers)} ({len(layers)} of {total})"
 
 
 def _interval(row: pd.Series) -> str:

@@ -226,13 +226,13 @@ def _write(study: Study, before: Hypothesis | None) -> Hypothesis | None:
         span = state.get("claim_layers", span)  # of another quantity, which may have other layers
         span = (min(max(span[0], first), last), min(max(span[1], first), last))
         state["claim_layers"] = span
-        low, high = where.slider("At layers", first, last, key="claim_layers")
+        chosen: Any = where.slider("At layers", first, last, key="claim_layers")
         larger = way.selectbox(
             f"{a} is", (True, False), format_func=lambda up: _way(up, b), key="claim_way"
         )
         with done:
             written = pressed(st.form_submit_button, "Write it down", "write_claim")
-    return Hypothesis(int(low), int(high), bool(larger)) if written else None
+    return Hypothesis(int(chosen[0]), int(chosen[1]), bool(larger)) if written else None
 
 
 def _way(larger: bool, other: str) -> str:
