@@ -118,4 +118,26 @@ BREAKS: tuple[Break, ...] = (
         new="F.cross_entropy(logits[0, :-1], ids[0, :-1])",
         tests=("tests/model/test_architecture.py::test_gradients_equal_plain_autograd",),
     ),
+    Break(
+        name="a probe is tried on what it was fitted on",
+        fault="Any labels of a set, shuffled ones too, seem to be told right from every state.",
+        file="strata/concepts/evidence/probing.py",
+        old="rest = np.setdiff1d(np.arange(len(states)), fold)",
+        new="rest = np.arange(len(states))",
+        tests=(
+            "tests/concepts/evidence/test_probe.py::"
+            "test_what_is_planted_is_found_where_it_is_and_nowhere_else",
+        ),
+    ),
+    Break(
+        name="a hypothesis is tested on the half that it came from",
+        fault="The half of a set that was held out is the explored one once more.",
+        file="strata/concepts/evidence/compared.py",
+        old="statistics.halves(names, SEED)[half == HELD_OUT]",
+        new="statistics.halves(names, SEED)[0]",
+        tests=(
+            "tests/concepts/evidence/test_evidence.py::"
+            "test_an_effect_is_found_in_one_half_and_tested_in_the_other",
+        ),
+    ),
 )

@@ -91,15 +91,17 @@ def test_what_is_said_of_heads_is_true_of_every_model_or_names_one() -> None:
         assert not re.search(r"\d%|␣", bare) or "bundled model" in sentence, sentence
 
 
+@pytest.mark.parametrize("stem", ["patching", "evidence"])
 @pytest.mark.parametrize("name", ["gemma2", "qwen2"])
-def test_the_lesson_on_patching_has_an_answer_in_other_families(
-    tiny: Callable[[str], Model], name: str
+def test_a_lesson_has_an_answer_in_other_families(
+    tiny: Callable[[str], Model], name: str, stem: str
 ) -> None:
     with engine_of(tiny(name), "tiny") as small:
-        [lesson] = [path for path in lessons.files() if path.stem == "patching"]
+        [lesson] = [path for path in lessons.files() if path.stem == stem]
         for sentence in check([lesson], small, "tiny"):
             assert "failed:" not in sentence, sentence
             assert "no option holds" not in sentence, sentence
+            assert "its slider begins" in sentence or stem == "patching", sentence
 
 
 def test_every_lesson_is_whole(engine: LocalEngine, thorough: bool) -> None:
