@@ -39,13 +39,7 @@ def draw_beam(page: Page) -> Found:
     left, right = st.columns([5, 4], gap="medium")
     with left, leads():
         by_layers, waiting = coming("beam"), st.container()
-        random = st.toggle(
-            "Random blocks beside it",
-            True,
-            key="random",
-            bind="query-params",
-            help=words.WHY_RANDOM,
-        )
+        random = random_blocks()
     with right:
         by_tokens = coming("beam_at")
     told = st.empty()
@@ -71,6 +65,12 @@ def draw_beam(page: Page) -> Found:
     texts = list(passages().values())[:n_passages]
     program = {"target_id": target.ids, "position": position, "texts": texts}
     return {"beam": beams}, program
+
+
+def random_blocks() -> bool:
+    """Whether random blocks are read as well; the choice."""
+    label = "Random blocks beside it"
+    return st.toggle(label, True, key="random", bind="query-params", help=words.WHY_RANDOM)
 
 
 def coming(figure: str) -> DeltaGenerator:

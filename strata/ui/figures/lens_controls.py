@@ -18,7 +18,7 @@ from strata.errors import ModelError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import leads, say
-from strata.ui.figures.beam import by_layer, coming, read_passages
+from strata.ui.figures.beam import by_layer, coming, random_blocks, read_passages
 from strata.ui.figures.grid import draw_grid, window
 from strata.ui.figures.lenses import WIDTH, Found, about, opening
 from strata.ui.figures.target import Target, choose_target
@@ -62,7 +62,10 @@ def draw_controls(page: Page) -> Found:
     tables = {name: frame.drop(columns="shown") for name, frame in tables.items()}
     tables |= {"convergence": steps}
     if "random" not in others:
-        tables["beam"] = _draw_random(page, target, layer, position)
+        random = st.container()
+        if random_blocks():
+            with random:
+                tables["beam"] = _draw_random(page, target, layer, position)
     return tables, {"lens": file}
 
 
