@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_PASSAGES = 50
 _CONFIDENCE = 0.95
 _TOGETHER = 8  # texts of a random twin, whose blocks are drawn anew for each group
+_RUN = 0.5  # of the time of such a group: before its gradients
 _KEPT = 64 * 2**20  # bytes of vectors of each model
 
 _vectors: WeakKeyDictionary[Model, OrderedDict[Any, Tensor]] = WeakKeyDictionary()
@@ -75,11 +76,13 @@ def beams(
         begun = rows[i : i + at_once]
 
         def tell(share: float, i: int = i, n: int = len(begun)) -> None:
-            if progress is not None:
-                said = f"Passage {i + n} of {len(rows)}"
-                if at_once > 1:
-                    said = f"Random blocks: {len(rows)} passage{'s' * (len(rows) != 1)}"
-                progress((i + share * n) / len(rows), said)
+            if progress is None:
+                return
+            if at_once == 1:
+                progress((i + share) / len(rows), f"Passage {i + 1} of {len(rows)}")
+            else:
+                share = _RUN + (1 - _RUN) * share
+                progress((i + share * n) / len(rows), _random(len(rows)))
 
         found += map(scorer.scores, scorer.vectors(begun, tell))
         yield scorer.table(found)
@@ -110,11 +113,17 @@ def passage_beam(
     """
     n_passages = check_count("The number of passages", n_passages, MOST_PASSAGES)
     if random_blocks is not None:
+        if progress is not None:
+            progress(0.0, _random(n_passages))
         model = model.random_twin(random_blocks)
         trace = model.capture_row(trace.token_ids)
     texts = [fitting(model, [text])[0] for text in islice(passages().values(), n_passages)]
     *_, last = beams(model, trace, target, texts, progress)
     return last.assign(n=n_passages)
+
+
+def _random(n_passages: int) -> str:
+    return f"Random blocks: {n_passages} passage{'s' * (n_passages != 1)}"
 
 
 def _cost(params: Mapping[str, Any]) -> float:

@@ -124,8 +124,8 @@ def _expected(
         verb = "takes" if passages == 1 else "take"
         noun = f"{_some(passages, 'passage')}, read forward and back, {verb}"
         # Of the word alone half of the passages are known by the look before; random blocks are
-        # read for all of them.
-        share = 0.5 if view.endswith("beam") else 1
+        # read for all of them, and drawn anew three times.
+        share = 0.5 if view.endswith("beam") else 2.5
         return Expected(view, noun, share * passages * _PASSAGE * parameters * _PARAMETER)
     return None
 

@@ -106,6 +106,9 @@ def read_passages(
             enough = partial(st.session_state.update, passages=read)
             keep = "this one" if read == 1 else f"these {read}"
             st.button(f"Enough: keep {keep}", on_click=enough, key=f"enough_{look}")
+        else:
+            without = partial(st.session_state.update, random=False)
+            st.button("Enough: without random blocks", on_click=without, key=f"enough_{look}")
 
     for stage in [*(each for each in STAGES if each < n_passages), n_passages]:
         view = "jacobian_lens.passage_beam"
