@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_PASSAGES = 50
 _CONFIDENCE = 0.95
 _TOGETHER = 8  # texts of a random twin, whose blocks are drawn anew for each group
+_RUN = 0.5  # of the time of such a group: before its gradients
 _KEPT = 64 * 2**20  # bytes of vectors of each model
 
 _vectors: WeakKeyDictionary[Model, OrderedDict[Any, Tensor]] = WeakKeyDictionary()
@@ -65,15 +66,25 @@ def beams(
     progress: Progress | None = None,
 ) -> Iterator[pd.DataFrame]:
     """`beam` of the first text, of the first two, and so on: each as soon as it is known. Of a
-    random twin several texts are added at a time."""
+    random twin several texts are added at a time. `progress` hears of those alone whose vectors
+    were not known before."""
     scorer = Scorer(model, trace, target)
     rows = [model.encode(text)[:MAX_TOKENS] for text in several(texts)]
     found: list[Tensor] = []
     at_once = _TOGETHER if vars(model).get("drawn") is not None else 1
     for i in range(0, len(rows), at_once):
-        found += map(scorer.scores, scorer.vectors(rows[i : i + at_once]))
-        if progress is not None:
-            progress(len(found) / len(rows), f"Passage {len(found)} of {len(rows)}")
+        begun = rows[i : i + at_once]
+
+        def tell(share: float, i: int = i, n: int = len(begun)) -> None:
+            if progress is None:
+                return
+            if at_once == 1:
+                progress((i + share) / len(rows), f"Passage {i + 1} of {len(rows)}")
+            else:
+                share = _RUN + (1 - _RUN) * share
+                progress((i + share * n) / len(rows), _random(len(rows)))
+
+        found += map(scorer.scores, scorer.vectors(begun, tell))
         yield scorer.table(found)
 
 
@@ -102,11 +113,17 @@ def passage_beam(
     """
     n_passages = check_count("The number of passages", n_passages, MOST_PASSAGES)
     if random_blocks is not None:
+        if progress is not None:
+            progress(0.0, _random(n_passages))
         model = model.random_twin(random_blocks)
         trace = model.capture_row(trace.token_ids)
     texts = [fitting(model, [text])[0] for text in islice(passages().values(), n_passages)]
     *_, last = beams(model, trace, target, texts, progress)
     return last.assign(n=n_passages)
+
+
+def _random(n_passages: int) -> str:
+    return f"Random blocks: {n_passages} passage{'s' * (n_passages != 1)}"
 
 
 def _cost(params: Mapping[str, Any]) -> float:
@@ -128,14 +145,17 @@ class Scorer:
         self.frozen = _frozen(model, trace)
         self.cotangent = _cotangent(self.frozen, self.target)
 
-    def vectors(self, rows: Sequence[Tensor]) -> list[Tensor]:
-        """(L + 1, D) of each text's token ids, J_l' w of that text alone."""
+    def vectors(
+        self, rows: Sequence[Tensor], progress: Callable[[float], None] = lambda share: None
+    ) -> list[Tensor]:
+        """(L + 1, D) of each text's token ids, J_l' w of that text alone. `progress` hears how far
+        those are that were not known before."""
         names = [self._name(row) for row in rows]
         known = [_recall(self.model, name) for name in names]
         missing = [i for i, vector in enumerate(known) if vector is None]
         if missing:
             cotangents = self.cotangent[None].float().cpu()
-            found = pulled_back(self.model, [rows[i] for i in missing], cotangents, SKIP)
+            found = pulled_back(self.model, [rows[i] for i in missing], cotangents, SKIP, progress)
             for i, vector in zip(missing, found[:, :, 0], strict=True):
                 known[i] = vector
                 _keep(self.model, names[i], vector)

@@ -36,15 +36,22 @@ def beside(
     the random twin with the seed `random_blocks`) and "logit" (`floor`, which needs no passage).
     Errors as of these."""
 
-    def half(begin: float) -> Progress | None:
-        if progress is None:
-            return None
-        return lambda share, text: progress(begin + share / 2, text)
+    done = 0.0  # a half, if the model's own beam was not known before
+
+    def own(share: float, text: str) -> None:
+        nonlocal done
+        done = share / 2
+        if progress is not None:
+            progress(done, text)
+
+    def random(share: float, text: str) -> None:
+        if progress is not None:
+            progress(done + (1 - done) * share, text)
 
     asked = model, trace, target, n_passages
     found = {
-        "jacobian": passage_beam(*asked, progress=half(0.0)),
-        "random": passage_beam(*asked, random_blocks=random_blocks, progress=half(0.5)),
+        "jacobian": passage_beam(*asked, progress=own),
+        "random": passage_beam(*asked, random_blocks=random_blocks, progress=random),
         "logit": floor(model, trace, target).assign(n=n_passages),
     }
     frames = [frame.assign(kind=kind) for kind, frame in found.items()]

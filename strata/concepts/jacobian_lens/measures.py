@@ -38,35 +38,30 @@ def least_settled_layer(frame: pd.DataFrame) -> int | None:
 
 
 def beam_position(frame: pd.DataFrame, layer: int) -> int:
-    """Of `beside`: the position whose state of a layer is most disposed to the word."""
-    rows = _of(frame, "jacobian", layer)
+    """Of `passage_beam`: the position whose state of a layer is most disposed to the word."""
+    rows = frame[frame["layer"] == layer]
     return int(rows.loc[rows["score"].idxmax(), "position"])
+
+
+def sure_of(frame: pd.DataFrame, layer: int, position: int | None = None) -> int:
+    """Of `passage_beam`: 1 where a state's interval lies above 0, -1 below it, 0 where it holds 0.
+    Without a position: of the layer's state that is most disposed to the word."""
+    row = _at(frame, layer, beam_position(frame, layer) if position is None else position)
+    return int(row["low"] > 0) - int(row["high"] < 0)
 
 
 def random_share(frame: pd.DataFrame, layer: int, position: int | None = None) -> float:
     """Of `beside`: the score that random blocks give a state, as a share of the Jacobian lens's;
     NaN where that one is not above 0. Without a position: of the layer's state that the Jacobian
     lens gives most."""
-    position = beam_position(frame, layer) if position is None else position
-    own, random = (_at(frame, kind, layer, position)["score"] for kind in ("jacobian", "random"))
+    kinds = [frame[frame["kind"] == kind] for kind in ("jacobian", "random")]
+    position = beam_position(kinds[0], layer) if position is None else position
+    own, random = (_at(rows, layer, position)["score"] for rows in kinds)
     return float(random / own) if own > 0 else math.nan
 
 
-def sure_of(frame: pd.DataFrame, layer: int, position: int | None = None) -> int:
-    """Of `beside`: 1 where a state's interval lies above 0, -1 below it, 0 where it holds 0; the
-    position as in `random_share`."""
-    position = beam_position(frame, layer) if position is None else position
-    row = _at(frame, "jacobian", layer, position)
-    return int(row["low"] > 0) - int(row["high"] < 0)
-
-
-def _of(frame: pd.DataFrame, kind: str, layer: int) -> pd.DataFrame:
-    return frame[(frame["kind"] == kind) & (frame["layer"] == layer)]
-
-
-def _at(frame: pd.DataFrame, kind: str, layer: int, position: int) -> pd.Series:
-    rows = _of(frame, kind, layer)
-    return rows[rows["position"] == position].iloc[0]
+def _at(frame: pd.DataFrame, layer: int, position: int) -> pd.Series:
+    return frame[(frame["layer"] == layer) & (frame["position"] == position)].iloc[0]
 
 
 MEASURES = (
@@ -75,6 +70,6 @@ MEASURES = (
     leader,
     least_settled_layer,
     beam_position,
-    random_share,
     sure_of,
+    random_share,
 )

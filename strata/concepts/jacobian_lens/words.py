@@ -30,6 +30,10 @@ CURVES = {
 }
 SCORE = "Score (logits)"
 LEVEL = "95%"  # of an interval
+WHY_RANDOM = (
+    "What the same model scores with random numbers in all matrices of its blocks: only what is "
+    "above it was learnt. They are read through the same passages, which takes as long again."
+)
 
 
 def what(facts: Mapping[str, Any]) -> str:
@@ -287,7 +291,9 @@ def passages_reading(beams: pd.DataFrame, layer: int, position: int) -> str:
 
 
 def so_far(read: int, of: int) -> str:
-    """What is said of curves that still sharpen."""
+    """What is said of curves that still sharpen, or that lack random blocks only."""
+    if read == of:
+        return f"After {_some(read, 'passage')}; random blocks are read next."
     return f"After {_some(read, 'passage')} of {of:,}."
 
 

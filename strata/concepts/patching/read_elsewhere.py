@@ -92,9 +92,12 @@ def read_elsewhere(
     found = []
     for number, layer in enumerate(runs):
 
-        def tell(fraction: float, message: str, done: int = number) -> None:
+        def tell(
+            fraction: float, message: str, done: int = number, layer: int | None = layer
+        ) -> None:
             if progress:
-                progress((done + fraction) / len(runs), message)
+                whose = "No state put in" if layer is None else f"State of layer {layer}"
+                progress((done + fraction) / len(runs), f"{whose}: {message}")
 
         edits = []
         if layer is not None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from strata.concepts.views import find_view, parameters
+
 _LEAST = 5.0  # seconds: shorter waits need no word before
 _LONG, _WORTH_IT = 20.0, 0.5  # seconds from which less is offered, if it takes half of that at most
 _ON_A_CORE, _WEIGHT = 1.5, 0.5  # times as long, before the first; of the latest in a running mean
@@ -84,6 +86,8 @@ def expect(
     """What a page's work of a view is expected to take; None of those that are quick. `about`: the
     model's facts; `n_prompts`: of a view that takes several, each as long as the page's own;
     `coarser`: what would do."""
+    defaults = {name: default for name, (_, default) in parameters(find_view(view)).items()}
+    params = {**defaults, **params}
     found = _expected(view, about, n_tokens, n_prompts, params)
     if found is None or coarser is None:
         return found
@@ -120,8 +124,8 @@ def _expected(
         verb = "takes" if passages == 1 else "take"
         noun = f"{_some(passages, 'passage')}, read forward and back, {verb}"
         # Of the word alone half of the passages are known by the look before; random blocks are
-        # read for all of them.
-        share = 0.5 if view.endswith("beam") else 1
+        # read for all of them, and drawn anew three times.
+        share = 0.5 if view.endswith("beam") else 2.5
         return Expected(view, noun, share * passages * _PASSAGE * parameters * _PARAMETER)
     return None
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.common import Chart
 from strata.charts.lenses import compared
 from strata.concepts.jacobian_lens import words
 from strata.corpus.passages import passages
+from strata.ui.anatomy import style
 from strata.ui.anatomy.controls import bounded_slider, one_of_counts
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import leads
@@ -20,6 +23,7 @@ from strata.ui.figures.target import Target, choose_target
 
 STAGES = (1, 2, 4, 8, 16, 25)  # passages after which the curves are drawn anew
 _USUAL = 8
+_TALL = 340  # pixels
 Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
 
 
@@ -33,49 +37,86 @@ def draw_beam(page: Page) -> Found:
         position = position_slider(page, "Token at position", "at", where)
         layer = bounded_slider("Layer", 0, page.n_layers, page.n_layers // 2, "layer", at)
     left, right = st.columns([5, 4], gap="medium")
-    with left:
-        figure = leads()
-    with figure:
-        beams = read_passages(page, target, n_passages, position)
-    named = target.pair or (target.shown,)
-    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
-    with figure:
-        note = only(1, page.n_tokens, "token")
-        draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
+    with left, leads():
+        by_layers, waiting = coming("beam"), st.container()
+        random = random_blocks()
     with right:
-        note = only(1, page.n_layers + 1, "layer")
-        chart = _by_token(page, beams, target, layer, sentence)
-        draw(chart, "beam_at", read=False, note=note)
-    reading(sentence)
-    reading(words.passages_reading(beams, layer, position), "_passages")
+        by_tokens = coming("beam_at")
+    told = st.empty()
+    named = target.pair or (target.shown,)
+
+    def show(beams: pd.DataFrame, look: int = 0) -> None:
+        sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
+        with by_layers.container():
+            note = only(1, page.n_tokens, "token")
+            chart = by_layer(page, beams, target, position, sentence)
+            draw(chart, "beam", read=False, number=look, note=note)
+        with by_tokens.container():
+            note = only(1, page.n_layers + 1, "layer")
+            chart = _by_token(page, beams, target, layer, sentence)
+            draw(chart, "beam_at", read=False, number=look, note=note)
+        with told.container():
+            reading(sentence, f"_{look}" if look else "")
+            reading(words.passages_reading(beams, layer, position), f"_passages{look or ''}")
+
+    with waiting:
+        beams = read_passages(page, target, n_passages, show, random=random)
+    show(beams)
     texts = list(passages().values())[:n_passages]
     program = {"target_id": target.ids, "position": position, "texts": texts}
     return {"beam": beams}, program
 
 
-def read_passages(page: Page, target: Target, n_passages: int, position: int) -> pd.DataFrame:
-    """All three curves at all cells; while more passages are read, those so far are drawn."""
-    found: dict[int, pd.DataFrame] = {}
+def random_blocks() -> bool:
+    """Whether random blocks are read as well; the choice."""
+    label = "Random blocks beside it"
+    return st.toggle(label, True, key="random", bind="query-params", help=words.WHY_RANDOM)
 
-    looks = count(1)  # each wait draws anew, in a place of its own
+
+def coming(figure: str) -> DeltaGenerator:
+    """A place that is drawn anew while more is read, as high as a figure from the start."""
+    place = st.empty()
+    with place.container():
+        style.room(_TALL, f"{figure}_comes")
+    return place
+
+
+def read_passages(
+    page: Page,
+    target: Target,
+    n_passages: int,
+    show: Callable[[pd.DataFrame, int], None],
+    *,
+    random: bool,
+) -> pd.DataFrame:
+    """The word's curve at all cells, the logit lens beside it and, if asked for, random blocks;
+    what is known while the rest is read is shown, each time with another number."""
+    asked: dict[str, Any] = {"target": target.ids}
+    floor = page.ask("jacobian_lens.floor", **asked).assign(kind="logit")
+    found: dict[int, pd.DataFrame] = {}
+    looks = count(1)
 
     def so_far() -> None:
         if not found:
             return
         read, look = max(found), next(looks)
-        said = words.so_far(read, n_passages)
-        chart = by_layer(page, found[read].assign(kind="jacobian"), target, position, said)
-        draw(chart, "beam_so_far", read=False, number=look)
-        st.caption(said)
+        show(found[read], look)
+        st.caption(words.so_far(read, n_passages))
         if read < n_passages:
             enough = partial(st.session_state.update, passages=read)
             keep = "this one" if read == 1 else f"these {read}"
             st.button(f"Enough: keep {keep}", on_click=enough, key=f"enough_{look}")
+        else:
+            without = partial(st.session_state.update, random=False)
+            st.button("Enough: without random blocks", on_click=without, key=f"enough_{look}")
 
-    asked: dict[str, Any] = {"target": target.ids}
-    for stage in [each for each in STAGES if each <= n_passages]:
+    for stage in [*(each for each in STAGES if each < n_passages), n_passages]:
         view = "jacobian_lens.passage_beam"
-        found[stage] = page.ask(view, meanwhile=so_far, n_passages=stage, **asked)
+        own = page.ask(view, meanwhile=so_far, n_passages=stage, **asked)
+        both = [own.assign(kind="jacobian"), floor.assign(n=stage)]
+        found[stage] = pd.concat(both, ignore_index=True)
+    if not random:
+        return found[n_passages]
     return page.ask("jacobian_lens.beside", meanwhile=so_far, n_passages=n_passages, **asked)
 
 

@@ -18,7 +18,7 @@ from strata.errors import ModelError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import leads, say
-from strata.ui.figures.beam import by_layer, read_passages
+from strata.ui.figures.beam import by_layer, coming, random_blocks, read_passages
 from strata.ui.figures.grid import draw_grid, window
 from strata.ui.figures.lenses import WIDTH, Found, about, opening
 from strata.ui.figures.target import Target, choose_target
@@ -62,7 +62,10 @@ def draw_controls(page: Page) -> Found:
     tables = {name: frame.drop(columns="shown") for name, frame in tables.items()}
     tables |= {"convergence": steps}
     if "random" not in others:
-        tables["beam"] = _draw_random(page, target, layer, position)
+        random = st.container()
+        if random_blocks():
+            with random:
+                tables["beam"] = _draw_random(page, target, layer, position)
     return tables, {"lens": file}
 
 
@@ -70,12 +73,22 @@ def _draw_random(page: Page, target: Target, layer: int, position: int) -> pd.Da
     """Random blocks beside the model's own, by the beam of a word; its table."""
     say("note", words.random_blocks(target.named), "random")
     n_passages = st.session_state.get("passages", PASSAGES)
-    beams = read_passages(page, target, n_passages, position)
     named = target.pair or (target.shown,)
-    sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
-    note = only(1, page.n_tokens, "token")
-    draw(by_layer(page, beams, target, position, sentence), "beam", read=False, note=note)
-    reading(f"{sentence} {words.passages_reading(beams, layer, position)}", "_beam")
+    figure, waiting, told = coming("beam"), st.container(), st.empty()
+
+    def show(beams: pd.DataFrame, look: int = 0) -> None:
+        sentence = words.beam_reading(beams, named, page.all_shown, layer, position)
+        with figure.container():
+            note = only(1, page.n_tokens, "token")
+            chart = by_layer(page, beams, target, position, sentence)
+            draw(chart, "beam", read=False, number=look, note=note)
+        with told.container():
+            further = words.passages_reading(beams, layer, position)
+            reading(f"{sentence} {further}", f"_beam{look or ''}")
+
+    with waiting:
+        beams = read_passages(page, target, n_passages, show, random=True)
+    show(beams)
     return beams
 
 

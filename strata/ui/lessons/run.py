@@ -15,6 +15,7 @@ from strata.lessons import Option, Question, filled
 from strata.lessons.answers import job, resolved
 from strata.lessons.report import quoted
 from strata.ui.anatomy import ask
+from strata.ui.anatomy.expected import expect
 from strata.ui.anatomy.page import tokens_of
 from strata.ui.lessons.glossary import explained
 
@@ -69,7 +70,8 @@ class Run:
 
     def ask(self, view: str, **params: Any) -> pd.DataFrame:
         """A view's table for this run."""
-        return ask.run(self._job(view, params))
+        expected = expect(view, self.about, len(self.tokens), 0, params)
+        return ask.run(self._job(view, params), expected=expected)
 
     def rated(
         self,

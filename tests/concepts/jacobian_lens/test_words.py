@@ -267,11 +267,16 @@ def test_what_lessons_read() -> None:
     frame = steps((2, (0.9, 0.1)), (4, (0.2, 0.3)), cosines=(0.5, 0.9))
     assert measures.least_settled_layer(frame) == 1
     assert measures.least_settled_layer(frame.iloc[:0]) is None
-    assert measures.beam_position(beams(), 1) == 1
     assert measures.random_share(beams(), 1, 0) == -1
     assert math.isnan(measures.random_share(beams().assign(score=-1.0), 1, 0))
-    assert [measures.sure_of(beams(low=low), 0, 0) for low in (1, -15)] == [1, 0]
     assert measures.random_share(beams().assign(score=lambda f: f["position"] + 1.0), 1) == 1
-    assert measures.sure_of(beams(), 2) == 1
-    below = beams().assign(low=-3.0, high=-1.0)
-    assert measures.sure_of(below, 0, 0) == -1
+    assert measures.beam_position(own(), 1) == 1
+    assert [measures.sure_of(own(low=low), 0, 0) for low in (1, -15)] == [1, 0]
+    assert measures.sure_of(own(), 2) == 1
+    assert measures.sure_of(own().assign(low=-3.0, high=-1.0), 0, 0) == -1
+
+
+def own(**how: Any) -> pd.DataFrame:
+    """The table of `passage_beam`."""
+    frame = beams(**how)
+    return frame[frame["kind"] == "jacobian"].drop(columns="kind").reset_index(drop=True)

@@ -211,6 +211,19 @@ def test_layers_are_few() -> None:
         assert len(layers) <= 18
 
 
+def test_how_far_it_is_names_the_layer(tiny: Callable[[str], Model]) -> None:
+    model, told = tiny("llama"), []
+    asked: dict[str, Any] = {"position": 2, "n_tokens": 2}
+    read_elsewhere(
+        model, PROMPT, text=TEXT, progress=lambda share, said: told.append((share, said)), **asked
+    )
+    first, *_, (done, last) = told
+    assert first[1] == "No state put in: token 1 of 2"
+    assert last.startswith(f"State of layer {model.n_layers}: token ")
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert done == pytest.approx(1)
+
+
 def test_bad_input_is_told(tiny: Callable[[str], Model]) -> None:
     llama = tiny("llama")
     wrong: list[tuple[dict[str, Any], str]] = [

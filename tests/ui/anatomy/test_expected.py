@@ -49,6 +49,9 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     assert beside.sentence.startswith("330 edited runs of 170 tokens take about ")
     beams = expect("jacobian_lens.beside", ABOUT, 5, 0, {"n_passages": 16})
     assert beams is not None
+    usual = expect("jacobian_lens.beside", ABOUT, 5, 0, {})
+    assert usual is not None
+    assert 8 < usual.on_a_core < 20  # measured: 16 s, 8 passages through random blocks
     assert beams.sentence.startswith("16 passages, read forward and back, take about ")
     assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
     middle = expect("heads.changed", ABOUT, 150, 0, {"block": 15, "head": 3, "factor": 0.0})
