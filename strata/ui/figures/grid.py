@@ -22,7 +22,6 @@ from strata.ui.anatomy.controls import (
     one_of,
     one_of_counts,
     themselves,
-    told_moved,
 )
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
 from strata.ui.anatomy.style import leads, room
@@ -139,8 +138,7 @@ def window(page: Page, width: int, key: str, place: DeltaGenerator, position: in
         state[key] = min(last, max(0, position - width // 2))
 
     label = f"{width} of {page.n_tokens} tokens, from position"
-    start = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
-    told_moved(key, start, place)
+    start = bounded_slider(label, 0, last, last, key, place)
     if not start <= position < start + width:
         label = f"Show position {position} here"
         place.button(

@@ -32,6 +32,7 @@ def untouched(label: str, **_: Any) -> bool:
 def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     monkeypatch.setattr(controls.st, "session_state", kept)
+    monkeypatch.setattr(controls.st, "query_params", {})
     return kept
 
 
@@ -179,6 +180,7 @@ def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
     controls.told_moved("span", (0, 4), place)
     state["layer"] = 30
     controls.played_slider("Layer", "layer", 12, place, playing=False)
+    state["layer"] = 3
     controls.played_slider("Layer", "layer", 13, place, playing=True)
     assert place.told == [
         "Moved from 0.5 to 2.0: this step of the lesson sets it.",
