@@ -57,6 +57,12 @@ def leads() -> DeltaGenerator:
     return st.container(key="leads")
 
 
+def aside(column: DeltaGenerator) -> DeltaGenerator:
+    """The place in a narrow column that a figure comes into, once a page: the column has the width
+    that the figure will need from the start (loading.css)."""
+    return column.container(key="aside")
+
+
 def say(kind: str, text: str, name: str = "") -> None:
     """A refusal, warning or note as plain text: Markdown would draw a learner's words.
 

@@ -24,7 +24,7 @@ from strata.ui.anatomy.controls import (
     themselves,
 )
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
-from strata.ui.anatomy.style import leads, room
+from strata.ui.anatomy.style import aside, leads, room
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
 
@@ -157,6 +157,7 @@ def places(
         # Where they stand one below the other, the one that a step asks about comes first.
         beside = st.container(key="cell_first").columns if is_asked("cell") else st.columns
         [name], (figure, detail) = runs, beside([2, 1], gap="medium")
+        detail = aside(detail)
         with figure, place():
             figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()

@@ -19,7 +19,7 @@ from strata.concepts.jacobian_lens import words
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import leads, say
+from strata.ui.anatomy.style import aside, leads, say
 from strata.ui.figures.grid import colours, draw_grid, pinned, pins, window
 from strata.ui.figures.target import Target, choose_target
 
@@ -65,6 +65,7 @@ def draw_lenses(page: Page) -> Found:
         with more.popover("Colours", icon=":material/palette:"):
             carried, with_sinks = colours(page, "states", target)
     figure, detail = st.columns([2, 1], gap="medium")
+    detail = aside(detail)
     with detail:
         layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", detail)
         position = position_slider(page, "Token at position", "at", detail)

@@ -209,7 +209,7 @@ def test_a_slider_of_other_limits_is_not_put_back_where_its_link_had_it() -> Non
     at.slider(key="layer").set_value(20).run()
     assert at.text[0].value == "{'layer': '20'}"
 
-    def layers(count: int) -> tuple[int, list[str]]:
+    def layers(count: int) -> tuple[Any, list[str]]:
         at.session_state["layers"] = count
         at.run()
         return at.slider(key="layer").value, [each.value for each in at.caption]
