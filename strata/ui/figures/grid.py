@@ -160,6 +160,7 @@ def places(
         detail = aside(detail)
         with figure, place():
             figure = room(400, "grid_place")
+        figure.empty()  # a place without anything is not drawn
         return {name: figure}, {name: detail}, detail.container()
     with place():
         figures = dict(zip(runs, st.columns(len(runs), gap="medium"), strict=True))
