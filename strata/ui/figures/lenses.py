@@ -70,7 +70,6 @@ def draw_lenses(page: Page) -> Found:
         above = st.container()
         with leads():
             place = room(400, "grid_place")
-    place.empty()  # a place without anything is not drawn
     with detail:
         layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", detail)
         position = position_slider(page, "Token at position", "at", detail)
