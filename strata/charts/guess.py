@@ -21,12 +21,14 @@ Ranges = dict[str, tuple[float, float]]  # by column, ends included
 @dataclass(frozen=True)
 class GuessedToken:
     """A guessed next token: its id, how it is shown, how many tokens are likelier (0 is best), and
-    its probability."""
+    its probability. `begins`: the guessed word, shown, where that is several tokens and this is its
+    first."""
 
     token_id: int
     label: str
     rank: int
     prob: float
+    begins: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _named(guess: Guess) -> list[str]:
     if token is None:
         return []
     return [
-        f"“{token.label}”, {display_percent(token.prob, 2)}",
+        f"“{token.label}”{f' of “{token.begins}”' * bool(token.begins)}, "
+        f"{display_percent(token.prob, 2)}",
         "no token is likelier" if not token.rank else f"after {token.rank:,} likelier",
     ]
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.driver import DESK
+from tests.browser.measured import shifted
 from tests.browser.screen import (
     TITLES,
     chart,
@@ -91,7 +92,7 @@ def test_beside_a_lesson_nothing_is_cut(page: Page, small_address: str, stem: st
         left, right = step.bounding_box(), title.bounding_box()
         return left is not None and right is not None and left["x"] + left["width"] < right["x"]
 
-    assert not beside()
+    eventually(page, lambda: not beside())  # the sidebar comes back by and by
     pressed = page.locator(".st-key-panel button[aria-pressed=true]")
     expect(pressed).to_have_accessible_name("Above the page")  # as it is, not as was chosen
     sidebar(page).hover()
@@ -157,3 +158,15 @@ def test_on_paper_a_page_is_what_it_says(page: Page, small_address: str) -> None
     style = "each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).breakInside]"
     assert page.locator("body").evaluate(style)[0] == "rgb(255, 255, 255)"
     assert charts(page).first.evaluate(style)[1] == "avoid"
+
+
+@pytest.mark.parametrize("stem", ["patching", "logit_lens"])
+def test_rows_of_choices_break_at_once_where_they_will(
+    page: Page, small_address: str, stem: str
+) -> None:
+    """At the width of a laptop what stands beside a figure comes below it, and a row of controls
+    takes two: from the start, so that nothing jumps when they have come (`test_look`)."""
+    page.set_viewport_size(LAPTOP)
+    visit(page, f"{small_address}/{stem}")
+    shifts, moved = shifted(page)
+    assert shifts <= 0.1, moved

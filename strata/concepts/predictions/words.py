@@ -39,7 +39,11 @@ def held(top: pd.DataFrame) -> str:
     half, most, all_of_it = n_to_reach(top, 0.5), n_to_reach(top, 0.9), percent(top["prob"].sum())
     if half is None:
         return f"The {len(top)} likeliest tokens hold {all_of_it} of the probability."
-    those = "The likeliest token alone holds" if half == 1 else f"The {half} likeliest tokens hold"
+    those = (
+        "The likeliest token alone holds at least"
+        if half == 1
+        else f"The {half} likeliest tokens hold"
+    )
     if most == half:
         return f"{those} 90% of the probability."
     if half == len(top):

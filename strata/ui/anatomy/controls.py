@@ -136,38 +136,47 @@ def _in_words(value: Any) -> str:
     return "–".join(map(str, value)) if isinstance(value, tuple | list) else f"{value}"
 
 
+def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
+    """Put a slider whose limits may have changed where it belongs, before `_slide` draws it: where
+    the address says, at first and on the way back; for new limits at their default if it was at
+    that of the old ones, or is beyond them; else where it was, which Streamlit would forget."""
+    state, context = st.session_state, get_script_run_ctx()
+    before = state.get(f"{key}_limits", (low, high, default))
+    if key not in state or (context and context.is_history_navigation):
+        asked = whole_number(st.query_params.get(key, ""))
+        # Also as the slider's default: a browser may miss the first run, and what it was told.
+        state[key] = state[f"{key}_linked"] = default if asked is None else asked
+    elif before[:2] != (low, high):
+        if state[key] == before[2]:
+            move(key, default, why)
+        else:
+            state[key] = state[key]
+    if not low <= state[key] <= high:
+        move(key, default, why)
+    state[f"{key}_limits"] = low, high, default
+
+
+def _slide(label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator) -> int:
+    """A slider whose limits change, kept in the address. Not bound to it by Streamlit: that would
+    take the value of the limits before from there, whatever was set meanwhile."""
+    linked = st.session_state.get(f"{key}_linked", default)
+    shown = linked if low <= linked <= high else default
+    chosen = int(place.slider(label, low, high, shown, key=key))
+    remember(key, None if chosen == default else str(chosen))
+    return stands(key, told_moved(key, chosen, place))
+
+
 def bounded_slider(
-    label: str,
-    low: int,
-    high: int,
-    default: int,
-    key: str,
-    place: DeltaGenerator,
-    *,
-    brought: bool = False,
+    label: str, low: int, high: int, default: int, key: str, place: DeltaGenerator
 ) -> int:
     """A slider whose limits change with the model or part: what is beyond them becomes default,
-    and where all is the default, who has all keeps all. Where there is nothing to choose it says
-    so. The address keeps the choice, also that of a slider which a click on a figure has `brought`
-    onto the page: what Streamlit binds writes nothing there before somebody moves it."""
+    and who has the default keeps it, as all where all is the default. Where there is nothing to
+    choose it says so. The address keeps the choice."""
     if low == high:  # a slider of one value is an error
         place.text(f"{label}: {low}, the only one")
         return stands(key, low)
-    state, kept = st.session_state, f"{key}_most"
-    if brought:
-        context, asked = get_script_run_ctx(), whole_number(st.query_params.get(key, ""))
-        if key not in state or (context and context.is_history_navigation):
-            state[key] = default if asked is None else asked
-    had_all = state.get(key) == state.get(kept) and default == high
-    if key in state and (had_all or not low <= state[key] <= high):
-        move(key, default, f"here it goes from {low} to {high}")
-    state[kept] = high
-    if brought:
-        chosen = int(place.slider(label, low, high, default, key=key))
-        remember(key, None if chosen == default else str(chosen))
-    else:
-        chosen = int(place.slider(label, low, high, default, key=key, bind="query-params"))
-    return stands(key, told_moved(key, chosen, place))
+    _settle(key, low, high, default, f"here it goes from {low} to {high}")
+    return _slide(label, low, high, default, key, place)
 
 
 def one_of_counts(
@@ -198,15 +207,14 @@ def player(key: str, last: int, place: DeltaGenerator) -> bool:
 
 def played_slider(label: str, key: str, last: int, place: DeltaGenerator, *, playing: bool) -> int:
     """The slider itself, in a fragment that is rerun every `PACE` seconds while it plays."""
-    if st.session_state.get(key, last) > last:  # chosen for a deeper model
-        move(key, last, f"this model has {last} layers")
-    if playing and key in st.session_state:
+    _settle(key, 0, last, last, f"this model has {last} layers")
+    if playing:
         if st.session_state[key] == last:
             st.session_state[f"{key}_play"] = False
             st.session_state[f"{key}_ended"] = time.monotonic()
             st.rerun()
         st.session_state[key] += 1
-    chosen = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
+    chosen = _slide(label, 0, last, last, key, place)
     if playing:
         place.caption("Play moves it, layer by layer.")
-    return stands(key, told_moved(key, chosen, place))
+    return chosen

@@ -67,6 +67,12 @@ def _drawn(place: DeltaGenerator) -> DeltaGenerator:
     return place
 
 
+def aside(column: DeltaGenerator) -> DeltaGenerator:
+    """The place in a narrow column that a figure comes into, once a page: the column has the width
+    that the figure will need from the start (loading.css)."""
+    return _drawn(column.container(key="aside"))
+
+
 def say(kind: str, text: str, name: str = "") -> None:
     """A refusal, warning or note as plain text: Markdown would draw a learner's words.
 

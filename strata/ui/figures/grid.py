@@ -22,10 +22,9 @@ from strata.ui.anatomy.controls import (
     one_of,
     one_of_counts,
     themselves,
-    told_moved,
 )
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
-from strata.ui.anatomy.style import leads, room, tall
+from strata.ui.anatomy.style import aside, leads, room, tall
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
 
@@ -139,8 +138,7 @@ def window(page: Page, width: int, key: str, place: DeltaGenerator, position: in
         state[key] = min(last, max(0, position - width // 2))
 
     label = f"{width} of {page.n_tokens} tokens, from position"
-    start = int(place.slider(label, 0, last, last, key=key, bind="query-params"))
-    told_moved(key, start, place)
+    start = bounded_slider(label, 0, last, last, key, place)
     if not start <= position < start + width:
         label = f"Show position {position} here"
         place.button(
@@ -159,6 +157,7 @@ def places(
         # Where they stand one below the other, the one that a step asks about comes first.
         beside = st.container(key="cell_first").columns if is_asked("cell") else st.columns
         [name], (figure, detail) = runs, beside([2, 1], gap="medium")
+        detail = aside(detail)
         with figure, place():
             figure = room(400, "grid_place")
         return {name: figure}, {name: detail}, detail.container()

@@ -123,12 +123,10 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
 def _by_hand(seen: Seen, block: int, head: int, place: DeltaGenerator) -> tuple[int, int]:
     """Two sliders, at first at a block and a head."""
     one, other = place.columns(2, gap="medium")
-    block = bounded_slider("Block", 0, seen.page.n_layers - 1, block, "block", one, brought=True)
+    block = bounded_slider("Block", 0, seen.page.n_layers - 1, block, "block", one)
     n_heads = max(1, int(seen.blocks["heads"][block]))
     head = min(head, n_heads - 1)  # of another block
-    return block, bounded_slider(
-        "Attention head", 0, n_heads - 1, head, "head", other, brought=True
-    )
+    return block, bounded_slider("Attention head", 0, n_heads - 1, head, "head", other)
 
 
 def _pick(mark: dict[str, Any], block: int | None = None) -> None:

@@ -19,7 +19,7 @@ from strata.concepts.jacobian_lens import words
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import leads, say
+from strata.ui.anatomy.style import aside, leads, room, say
 from strata.ui.figures.grid import colours, draw_grid, pinned, pins, window
 from strata.ui.figures.target import Target, choose_target
 
@@ -65,11 +65,15 @@ def draw_lenses(page: Page) -> Found:
         with more.popover("Colours", icon=":material/palette:"):
             carried, with_sinks = colours(page, "states", target)
     figure, detail = st.columns([2, 1], gap="medium")
+    detail = aside(detail)
+    with figure:
+        above = st.container()
+        with leads():
+            place = room(400, "grid_place")
     with detail:
         layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", detail)
         position = position_slider(page, "Token at position", "at", detail)
-    with figure:
-        start = window(page, WIDTH, "from", figure, position)
+    start = window(page, WIDTH, "from", above, position)
     size: dict[str, Any] = {"start": start, "width": WIDTH, "target_id": target.ids}
     jacobian = page.named(page.ask("jacobian_lens.grid", **size))
     logit = page.named(page.ask("logit_lens.grid", **size))
@@ -87,7 +91,7 @@ def draw_lenses(page: Page) -> Found:
         title = f"{LENSES[by]}: what each state is disposed to say"
         title = title if by == "jacobian" else "Logit lens: what each state would say next"
         grid = lens_grid(jacobian if by == "jacobian" else logit, title, sentence, *scales)
-    with figure, leads():
+    with place:
         draw_grid(page, grid, "lenses", layer="layer", position="at")
         reading(sentence)
         st.caption(words.what(facts))

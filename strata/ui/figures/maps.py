@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata import charts
 from strata.charts.path import unnamed
@@ -61,17 +62,24 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
         place.text(f"Tokens drawn: the only one, {page.shown(0)}")
         return 0, 0
     usual = _SEEDS_OWN if last >= _SEEDS_OWN[1] else (0, last)
-    state = st.session_state
-    known = state.get("span", usual)
+    state, context = st.session_state, get_script_run_ctx()
+    if "span" not in state or (context and context.is_history_navigation):
+        asked = [whole_number(each) for each in st.query_params.get_all("span")]
+        known = tuple(sorted(n for n in asked if n is not None))
+        state["span"] = known if len(known) == 2 and known[1] <= last else usual
+    known = state["span"]
     if state.get("span_of", page.prompt) != page.prompt or known[1] > last:
         if tuple(known) == state.get("span_usual"):  # as it is at first, for this text too
             state["span"] = usual
         else:
             move("span", usual, f"this is another text, of {last + 1} tokens")
     state["span_of"], state["span_usual"] = page.prompt, usual
-    first, final = place.slider(
-        "Tokens on the map, by position", 0, last, usual, key="span", bind="query-params"
-    )
+    # Not bound to the address by Streamlit, as `position_slider` is not.
+    first, final = place.slider("Tokens on the map, by position", 0, last, usual, key="span")
+    if (first, final) == usual:
+        st.query_params.pop("span", None)
+    elif st.query_params.get_all("span") != (kept := [str(first), str(final)]):
+        st.query_params["span"] = kept
     told_moved("span", (first, final), place)
     if (first, final) != (0, last):
         why = "at first those of the notebook, since" if (first, final) == usual else "since"

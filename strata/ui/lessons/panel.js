@@ -25,15 +25,21 @@ function followed(panel) {
     if (target.closest?.("button") && !target.closest(asks)) until = 0; // to another step
     else if (target.closest?.(asks)) [before, until] = [said(), Date.now() + patience];
   };
+  const entered = ({ key, target }) => {
+    const typed = key === "Enter" && target.matches?.("input") && target.closest("[data-testid=stForm]");
+    if (typed) [before, until] = [said(), Date.now() + patience];
+  };
   const grown = new MutationObserver(() => {
     if (Date.now() > until || said() === before) return;
     before = said();
     for (const wait of [0, 250, 800]) setTimeout(reveal, wait); // it comes in parts
   });
   panel.addEventListener("click", pressed);
+  panel.addEventListener("keydown", entered);
   grown.observe(panel, { childList: true, subtree: true });
   return () => {
     panel.removeEventListener("click", pressed);
+    panel.removeEventListener("keydown", entered);
     grown.disconnect();
   };
 }

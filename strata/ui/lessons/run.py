@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from strata.charts.guess import GuessedToken
-from strata.display.tokens import display_candidate
+from strata.display.tokens import display_candidate, display_text
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.lessons import Option, Question, filled
@@ -95,7 +95,9 @@ class Run:
             found = found[found["layer"] == (self.about["n_layers"] if layer is None else layer)]
         best = found.sort_values("rank", kind="stable").iloc[0]
         label = display_candidate(best["predicted"])
-        return GuessedToken(int(best["token_id"]), label, int(best["rank"]), float(best["prob"]))
+        begins = display_text(word, 20) if length.min() > 1 else ""
+        facts = int(best["token_id"]), label, int(best["rank"]), float(best["prob"])
+        return GuessedToken(*facts, begins)
 
     def _job(self, view: str, params: dict[str, Any]) -> Job:
         return job(view, self.model, self.prompt, params)

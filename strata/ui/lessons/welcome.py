@@ -104,11 +104,16 @@ def said(top: pd.DataFrame, guessed: GuessedToken | None) -> str:
     if guessed is None:
         words[0] += "."
     elif guessed.rank == 0:
-        words[0] += ", as you guessed."
+        words[0] += (
+            f", with which your “{guessed.begins}” begins."
+            if guessed.begins
+            else (", as you guessed.")
+        )
     else:
         before = "one token" if guessed.rank == 1 else f"{guessed.rank:,} tokens"
         chance = display_percent(guessed.prob, 2)
-        words[0] += f"; yours, “{guessed.label}”, comes after {before}, with {chance}."
+        yours = f"of your “{guessed.begins}” the first token" if guessed.begins else "yours"
+        words[0] += f"; {yours}, “{guessed.label}”, comes after {before}, with {chance}."
     words.append(f"The writer went on with “{WRITTEN}”")
     among = top["predicted"].str.strip().eq(WRITTEN).any()
     words[1] += ", the bar in orange." if among else ", which is not among these."

@@ -232,16 +232,19 @@ def test_reading(model: Model) -> None:
     text = words.reading(FRANCE, next_token(model, run, 4), entropy(run, 4))
     assert text == (
         "After “The capital of France is”, the model puts 77% on “␣Paris”; its entropy, "
-        "1.48 nats, is that of 4.4 equally likely tokens. The likeliest token alone holds half of "
-        "the probability, 10 hold 90%."
+        "1.48 nats, is that of 4.4 equally likely tokens. The likeliest token alone holds at least "
+        "half of the probability, 10 hold 90%."
     )
 
 
 @pytest.mark.parametrize(
     ("probs", "said"),
     [
-        ([0.95, 0.01], "The likeliest token alone holds 90% of the probability."),
-        ([0.6, 0.2, 0.1], "The likeliest token alone holds half of the probability, 3 hold 90%."),
+        ([0.95, 0.01], "The likeliest token alone holds at least 90% of the probability."),
+        (
+            [0.6, 0.2, 0.1],
+            "The likeliest token alone holds at least half of the probability, 3 hold 90%.",
+        ),
         (
             [0.3, 0.3, 0.1],
             "The 2 likeliest tokens hold half of the probability, the 3 here hold 70%.",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from strata.ui.anatomy import controls
 
@@ -32,6 +33,7 @@ def untouched(label: str, **_: Any) -> bool:
 def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     monkeypatch.setattr(controls.st, "session_state", kept)
+    monkeypatch.setattr(controls.st, "query_params", {})
     return kept
 
 
@@ -179,6 +181,7 @@ def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
     controls.told_moved("span", (0, 4), place)
     state["layer"] = 30
     controls.played_slider("Layer", "layer", 12, place, playing=False)
+    state["layer"] = 3
     controls.played_slider("Layer", "layer", 13, place, playing=True)
     assert place.told == [
         "Moved from 0.5 to 2.0: this step of the lesson sets it.",
@@ -186,3 +189,32 @@ def test_what_else_moves_a_slider_is_told(state: dict[str, Any]) -> None:
         "Moved from 30 to 12: this model has 12 layers.",
         "Play moves it, layer by layer.",
     ]
+
+
+def of_a_model() -> None:
+    import streamlit as st
+
+    from strata.ui.anatomy.controls import bounded_slider
+
+    layers = st.session_state.get("layers", 30)
+    bounded_slider("Layer", 0, layers, layers // 2, "layer", st.container())
+    st.text(dict(st.query_params))
+
+
+def test_a_slider_of_other_limits_is_not_put_back_where_its_link_had_it() -> None:
+    """Streamlit takes what is bound to the address from there whenever its limits change."""
+    at = AppTest.from_function(of_a_model, default_timeout=60)
+    at.query_params["layer"] = "7"
+    assert at.run().slider(key="layer").value == 7
+    at.slider(key="layer").set_value(20).run()
+    assert at.text[0].value == "{'layer': '20'}"
+
+    def layers(count: int) -> tuple[Any, list[str]]:
+        at.session_state["layers"] = count
+        at.run()
+        return at.slider(key="layer").value, [each.value for each in at.caption]
+
+    assert layers(25) == (20, []), "it is there as well"
+    assert layers(12) == (6, ["Moved from 20 to 6: here it goes from 0 to 12."])
+    assert layers(30) == (15, ["Moved from 6 to 15: here it goes from 0 to 30."]), "a default"
+    assert at.text[0].value == "{}"

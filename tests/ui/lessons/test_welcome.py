@@ -20,6 +20,11 @@ TOP = pd.DataFrame({"predicted": [" sailed", " passed"], "prob": [0.4, 0.15]})
         (GuessedToken(1, "␣sailed", 0, 0.4), "is “␣sailed”, with 40.0%, as you guessed. "),
         (GuessedToken(2, "␣passed", 1, 0.15), "; yours, “␣passed”, comes after one token, with 15"),
         (GuessedToken(3, "␣sunk", 1234, 0.0001), "“␣sunk”, comes after 1,234 tokens, with 0.01%. "),
+        (
+            GuessedToken(4, "␣F", 3828, 0.00001, "Fische"),
+            "; of your “Fische” the first token, “␣F”, comes after 3,828 tokens, with <0.01%. ",
+        ),
+        (GuessedToken(1, "␣sailed", 0, 0.4, "sailedly"), ", with which your “sailedly” begins. "),
     ],
 )
 def test_the_guess_is_placed_among_the_models(guessed: GuessedToken | None, words: str) -> None:
