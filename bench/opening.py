@@ -39,11 +39,9 @@ Act = Callable[[Browser, int], Awaitable[float]]
 
 
 async def _another_set(browser: Browser, number: int) -> float:
-    """One set of those there are after the other, and the number that is compared."""
+    """One set of those there are after the other."""
     sets = list(browser.widgets["set"].proto.options)[:-1]  # all but one's own
-    taken = await browser.write("set", sets[number % len(sets)])
-    quantities = list(browser.widgets["quantity"].proto.options)
-    return max(taken, await browser.write("quantity", quantities[number % len(quantities)]))
+    return await browser.write("set", sets[number % len(sets)])
 
 
 async def _another_prompt(browser: Browser, number: int) -> float:
