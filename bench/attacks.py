@@ -44,6 +44,7 @@ _MB = 1024 * 1024
 _BEGINS, _ROUNDS = 10.0, 3  # seconds until an attack is in full swing; quiet and attacked turns
 _PAUSE = 1.5  # seconds of the other learner's between two actions
 _AT_REST, _PATIENCE = 0.25, 60.0  # of a core; seconds until what was asked for must be done
+_ALL_OF_IT = 0.8  # of what the server shares, the weights and libraries
 _REST = 10.0  # seconds after which what a closed session held should be gone
 _LONG = "the river and the garden behind the old library were quiet while "  # a dozen tokens
 _GONE = (Broken, OSError, httpx.HTTPError, KeyError)
@@ -234,6 +235,14 @@ class Scale:
                 return
 
     @property
+    def has_begun(self) -> bool:
+        """Whether the process that runs the model, if there is one, has its weights: it starts
+        later than the server, and what it takes for that is no attack's doing."""
+        shared = [each.memory_info().shared for each in self.server.children()]
+        whole = self.server.memory_info().shared
+        return not shared or max(shared) > _ALL_OF_IT * whole
+
+    @property
     def _worked(self) -> float:
         """Seconds of a core."""
         processes = [self.server, *self.server.children(recursive=True)]
@@ -303,6 +312,7 @@ def _run(name: str, seconds: float, log: Path | None) -> dict[str, Any]:
             "STRATA_MODE": "class",
             "STRATA_TEACHER_SECRET": secrets.token_urlsafe(16),
             "STRATA_DATABASE_URL": place,
+            "STRATA_READ_AHEAD": "false",  # 71 MB, whoever is there
         }
         address, server = stack.enter_context(started(environment=environment, log=log))
 
@@ -310,20 +320,25 @@ def _run(name: str, seconds: float, log: Path | None) -> dict[str, Any]:
             async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
                 victim = Browser(address)
                 await victim.join(http, group.code, "Ann")
-                _joined_long_ago(database)
+                joined_long_ago(database)
                 cookies = []
                 for number in range(ATTACKS[name][1]):
                     attacker = Browser(address)
                     await attacker.join(http, group.code, f"Eve {number}")
                     cookies.append(attacker.cookie)
             await victim.open(PAGE)
-            await Works().work(victim, 3.0, True)
-            return await measured(name, address, victim, Scale(server), cookies, seconds)
+            scale, until = Scale(server), time.monotonic() + _PATIENCE
+            while True:
+                await Works().work(victim, 10.0, True)
+                if scale.has_begun or time.monotonic() > until:
+                    break
+            return await measured(name, address, victim, scale, cookies, seconds)
 
         return asyncio.run(whole())
 
 
-def _joined_long_ago(database: Database) -> None:
+def joined_long_ago(database: Database) -> None:
+    """Nobody who is in by now counts as one who has just joined."""
     with database.session(write=True) as session:
         session.execute(update(MemberRow).values(joined=datetime.now(UTC) - timedelta(hours=1)))
 

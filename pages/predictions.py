@@ -18,7 +18,7 @@ counts = page.up_to_vocabulary(5, 10, 20, 50)
 k = one_of_counts("Top tokens", counts, 10, key="k", place=how_many)
 
 foreseen = page.ask("predictions.surprisal")
-surprisal_strip(page, page.named(foreseen), position)
+surprisal_strip(page, foreseen, position)
 st.caption(
     "A token's colour is its own surprisal; click one to see what the model expects after it."
 )
@@ -35,7 +35,8 @@ sentence = page.made(
 
 def detail() -> None:
     st.markdown("**What really followed**")
-    st.text(words.followed_reading(page.named(real)))
+    said = page.made("followed", lambda: words.followed_reading(page.named(real)), position)
+    st.text(said)
     if len(real):
         rank, prob = st.columns(2)
         rank.metric("Likelier tokens", f"{real['rank'][0]:,}", help=TERMS["rank"])
@@ -49,7 +50,8 @@ def detail() -> None:
 
 next_tokens(page, top, position, sentence, detail)
 reading(sentence)
-reading(words.surprisal_reading(page.named(foreseen)), "_surprisal")
+said = page.made("surprisal", lambda: words.surprisal_reading(page.named(foreseen)))
+reading(said, "_surprisal")
 
 written = continuation(page)
 with st.expander(
@@ -62,6 +64,7 @@ with st.expander(
             {"prob": st.column_config.ProgressColumn("probability", max_value=1.0)},
         )
 
-tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}
+surprisal = page.made("table", lambda: foreseen.assign(surprisal=-foreseen["logprob"]))
+tables = {"next tokens": top, "surprisal": surprisal}
 script = page.script(position=position, k=k, prompts=FACTS, **written.choices)
 close_page(page, tables | written.tables, script)

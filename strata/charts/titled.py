@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import textwrap
 import unicodedata
+from functools import lru_cache
 
 from strata.charts.common import Spec
 
@@ -28,10 +29,18 @@ def fitted(spec: Spec, width: int | None = None) -> Spec:
         return spec
     title = {"text": title} if isinstance(title, str) else title
     below = title.get("subtitle", [])
-    paragraphs = [below] if isinstance(below, str) else list(below)
+    paragraphs = (below,) if isinstance(below, str) else tuple(below)
+    made = _broken(title["text"], paragraphs, width)
+    kept = {name: value for name, value in title.items() if name != "subtitle"}
+    return {**spec, "title": {**kept, **made}}
+
+
+@lru_cache(maxsize=512)  # of a page that is drawn again most titles are as before
+def _broken(heading: str, paragraphs: tuple[str, ...], width: int | None) -> Spec:
+    """The texts of a title, on lines. It is shared: nobody may change it."""
 
     def text(pixels: int) -> list[str]:
-        return _evenly(title["text"], _TITLE * pixels // _NARROWEST)
+        return _evenly(heading, _TITLE * pixels // _NARROWEST)
 
     def subtitle(pixels: int) -> list[str]:
         letters = WIDEST * pixels // _NARROWEST
@@ -39,6 +48,8 @@ def fitted(spec: Spec, width: int | None = None) -> Spec:
 
     made: Spec = {}
     for name, broken in (("text", text), ("subtitle", subtitle)):
+        if name == "subtitle" and not paragraphs:
+            continue
         if width is not None:
             made[name] = broken(width)
             continue
@@ -52,9 +63,7 @@ def fitted(spec: Spec, width: int | None = None) -> Spec:
         drawn = "(width >= 0 ? containerSize()[0] : 0)"
         choose = "".join(f"{drawn} >= {at} ? {json.dumps(way)} : " for at, way in ways.items())
         made[name] = {"expr": choose + json.dumps(narrowest)}
-    if not paragraphs:
-        del made["subtitle"]
-    return {**spec, "title": {**title, **made}}
+    return made
 
 
 def lines(paragraph: str, letters: int = WIDEST) -> list[str]:

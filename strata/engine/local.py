@@ -19,7 +19,7 @@ from strata.concepts import views
 from strata.corpus import Reading, Sample
 from strata.edits import source_prompts
 from strata.engine import summaries
-from strata.engine.cache import ByteCache, table_bytes
+from strata.engine.cache import ByteCache, kept_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
 from strata.engine.limits import Limits
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ROW = 4096  # bytes that a table takes besides its cells
 _APART = 2  # views that work long at a time: they share the cores with the model
 _QUICK = 2  # views at a time that only read off a run: each may hold all logits of a prompt anew
 
@@ -83,7 +82,7 @@ class LocalEngine:
             settings.sample_cache_bytes, lambda sample: sample.n_bytes
         )
         self.results: ByteCache[str, Answer] = ByteCache(
-            settings.result_cache_bytes, lambda answer: table_bytes(answer.frame) + _ROW
+            settings.result_cache_bytes, lambda answer: kept_bytes(answer.frame)
         )
         self.apart = ThreadPoolExecutor(_APART, "strata-apart", initializer=step_back)
         self._reading = BoundedSemaphore(_QUICK)

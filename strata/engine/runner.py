@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from strata.errors import StrataError
 from strata.model.device import NICE, step_back
 from strata.model.hooks import between_blocks
+from strata.runtime import memory
 from strata.runtime.side_process import Send, SideProcess
 from strata.runtime.stepping_aside import step_aside
 from strata.trace import Edit, Trace
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 _LOST = "The process that runs the model ended unexpectedly; ask again."
 _PATIENCE = 0.02  # seconds between two looks at whether others may go first
 _SILENCE = 600.0  # seconds after which a process that says nothing is given up
+_IDLE = 2.0  # seconds without a run after which what is free goes back to the system
 _TRIES = 3  # starts of a process that never gets ready
 _ALIGNED = 64  # bytes: where vector instructions like a matrix to begin
 _Place = tuple[int, tuple[int, ...], torch.dtype]  # of a weight: where it begins, shape, type
@@ -174,9 +176,9 @@ def _share(model: Model) -> int:
     file = os.memfd_create("strata-weights")
     try:
         os.ftruncate(file, end)
-        memory = mmap.mmap(file, end)
+        shared = mmap.mmap(file, end)
         for weight in model.parameters:
-            weight.data = _at(memory, places[id(weight)]).copy_(weight.data)
+            weight.data = _at(shared, places[id(weight)]).copy_(weight.data)
         with os.fdopen(os.dup(file), "wb") as rest:
             rest.seek(end)
             _Pickler(rest, places).dump(model)
@@ -190,11 +192,11 @@ def _share(model: Model) -> int:
 
 def _shared(file: int) -> Model:
     """In the process: the model that `_share` left there."""
-    memory = mmap.mmap(file, 0)
-    length = int.from_bytes(memory[-8:], "little")
+    shared = mmap.mmap(file, 0)
+    length = int.from_bytes(shared[-8:], "little")
     with os.fdopen(file, "rb") as rest:
-        rest.seek(len(memory) - 8 - length)
-        model: Model = _Unpickler(rest, memory).load()
+        rest.seek(len(shared) - 8 - length)
+        model: Model = _Unpickler(rest, shared).load()
     return model
 
 
@@ -232,6 +234,7 @@ class _Unpickler(pickle.Unpickler):
 def serve(messages: Iterator[Any], send: Send) -> None:
     """Run the model until the other side is gone. What it asks for while a run is under way is run
     between two blocks of that: in a thread of its own, since hooks hear their own thread only."""
+    memory.few_pools()
     model = _shared(next(messages))
     step_back()  # all the way, now that it is there: it shares no lock with a page
     asked = queue.SimpleQueue[Any]()
@@ -248,10 +251,19 @@ def serve(messages: Iterator[Any], send: Send) -> None:
                 between.submit(_run, model, another, send).result()
 
         send("ready")
-        while (run := asked.get()) is not None:
+        while (run := _next(asked)) is not None:
             with between_blocks(model.architecture.blocks, let_another):
                 _run(model, run, send)
             del run  # the next prompts may be long in coming
+
+
+def _next(asked: queue.SimpleQueue[Any]) -> Any:
+    """What is asked next. Where that is long in coming, memory of the last run is given back."""
+    try:
+        return asked.get(timeout=_IDLE)
+    except queue.Empty:
+        memory.trim()
+        return asked.get()
 
 
 def _take(messages: Iterator[Any], asked: queue.SimpleQueue[Any]) -> None:

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     sample_cache_bytes: int = Field(
         1_024 * MB, ge=0, description="memory for states sampled from texts, in bytes"
     )
-    result_cache_bytes: int = Field(24 * MB, ge=0, description="memory for tables, in bytes")
+    result_cache_bytes: int = Field(48 * MB, ge=0, description="memory for tables, in bytes")
     summaries: bool = Field(
         False, description="keep what was summarised of shipped and listed texts for the next start"
     )

@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 
 from strata.charts import Chart
-from strata.engine.cache import ByteCache, table_bytes
+from strata.engine.cache import ByteCache, kept_bytes
 
-_MOST = 24 * 1024 * 1024  # bytes: what a hundred learners look at just now takes about 15 MB
+_MOST = 48 * 1024 * 1024  # bytes: what a hundred learners look at just now takes about 30 MB
 _THING = 4096  # bytes that anything takes besides its cells
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def _size(thing: Any) -> int:
         thing = thing.frame
         return 2 * _size(thing)  # once more as it is sent
     if isinstance(thing, pd.DataFrame):
-        return table_bytes(thing) + _THING
+        return kept_bytes(thing)
     if isinstance(thing, list | tuple):
         return sum(map(_size, thing)) + sys.getsizeof(thing)
     return sys.getsizeof(thing) + (_THING if isinstance(thing, dict) else 0)

@@ -16,19 +16,18 @@ from strata.display.terms import TERMS
 from strata.display.tokens import display_candidate, display_lines, distinct
 from strata.ui.anatomy.controls import one_of, themselves
 from strata.ui.anatomy.page import Page
-from strata.ui.figures.tokens import token_strip, tokens_of_strip
+from strata.ui.figures.tokens import Tokens, token_strip, tokens_of_strip
 
 
 def surprisal_strip(page: Page, foreseen: pd.DataFrame, position: int) -> None:
     """The prompt coloured by surprisal; a click moves the slider "at"."""
-    coloured = page.made(
-        "strip",
-        lambda: tokens_of_strip(
-            page.tokens["shown"],
-            tips=words.tips(foreseen),
-            levels=words.tints(foreseen),
-        ),
-    )
+
+    def make() -> Tokens:
+        named = page.named(foreseen)
+        tips, levels = words.tips(named), words.tints(named)
+        return tokens_of_strip(page.tokens["shown"], tips=tips, levels=levels)
+
+    coloured = page.made("strip", make)
     token_strip(
         coloured,
         position,
