@@ -64,4 +64,4 @@ with st.expander(
 
 tables = {"next tokens": top, "surprisal": foreseen.assign(surprisal=-foreseen["logprob"])}
 script = page.script(position=position, k=k, prompts=FACTS, **written.choices)
-close_page(page, tables | written.tables, script)
+close_page(page, tables | written.tables, script, position=position)
