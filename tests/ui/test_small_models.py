@@ -119,6 +119,9 @@ EVERY = [
     ("jacobian_lens", {"by": "difference"}),
     ("jacobian_lens", PAIR),
     ("jacobian_lens", {"view": "The beam of a word", "passages": 2}),
+    ("predictions", {"by_chance": "random blocks"}),
+    ("hidden_states", {"by_chance": "shuffled text", "chance_of": "Variance of the state"}),
+    ("logit_lens", {"by_chance": "random directions"}),
     ("evidence", {"each": True}),
     ("evidence", {"half": "all", "quantity": "Laminar median cosine"}),
 ]

@@ -207,8 +207,7 @@ def _draw_on(asked: _Asked, n_drawn: int, note: Any) -> None:
         found = ask.in_passing(asked.piece(n_drawn), _DEADLINE)
     except StrataError as error:
         st.session_state[_REFUSED] = asked.key, str(error)
-        asked_for = st.session_state.pop(_WANTED, None)
-        assert asked_for
+        st.session_state.pop(_WANTED, None)
         st.rerun()
     if found is None:
         text = f"{n_drawn} of {asked.wanted} draws; the model has other work just now"
@@ -216,5 +215,5 @@ def _draw_on(asked: _Asked, n_drawn: int, note: Any) -> None:
         return
     asked.expected(draws.AT_ONCE).took(time.monotonic() - began)
     is_over = n_drawn + draws.AT_ONCE >= asked.wanted
-    # Once more as a whole page: its tables have the draws then, and the browser asks no more.
+    # At last as a whole page: its tables have the draws then, and the browser asks no more.
     st.rerun(scope="app" if is_over else "fragment")
