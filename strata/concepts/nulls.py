@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from strata.model import Model
 
 _MOST = 1_000  # draws
+_MATRICES = 300  # token-passes: what it takes to draw the matrices of all blocks
 
 Progress = Callable[[float, str], None]
 
@@ -48,7 +49,8 @@ def own(
 
 def _passes(n_tokens: int, n_layers: int, params: Mapping[str, Any]) -> float:
     kind = KINDS.get(params["kind"])
-    return float(n_tokens * params["count"]) if kind and kind.runs else 0.0
+    drawn = _MATRICES if params["kind"] == "random blocks" else 0
+    return float((n_tokens + drawn) * params["count"]) if kind and kind.runs else 0.0
 
 
 @unhurried

@@ -126,7 +126,7 @@ def _file(job: Job, model: Model) -> Path | None:
     if text is None:
         return None
     alone = job
-    if "prompt" not in supplied(find_view(job.view)):
+    if job.prompt not in _EXAMPLES or not is_unhurried(find_view(job.view)):
         alone = job.model_copy(update={"prompt": ""})  # it plays no part: its page asks for others
     which = [alone.canonical(), fingerprint(model).key, model.device.type, str(model.dtype), text]
     name = hashlib.sha256("\n".join(which).encode()).hexdigest()
