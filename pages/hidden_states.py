@@ -1,5 +1,7 @@
 """Hidden states: what the model carries from layer to layer for each token."""
 
+from functools import partial
+
 import streamlit as st
 
 from strata import charts
@@ -82,4 +84,5 @@ if out.open:
 
 kept = {"position": position, "n_outliers": n, "skip_sinks": hide, **massive}
 script = page.script(blocks=page.about["blocks"], skip_first=False, **kept)
-close_page(page, tables, script, lambda: page.ask("hidden_states.archive")["content"][0])
+archive = partial(page.ask, "hidden_states.archive")
+close_page(page, tables, script, lambda: archive()["content"][0], position=position)

@@ -69,8 +69,7 @@ if seen.mode.startswith("deltas"):
 if seen.mode.endswith("frozen_norm"):
     draw_proof(page, position)
 if seen.mistake != "none":
-    wrong = page.ask("logit_lens.mistakes")
-    reading(words.mistake_reading(wrong, seen.mistake), "_mistake")
+    reading(words.mistake_reading(page.ask("logit_lens.mistakes"), seen.mistake), "_mistake")
 
 [modules] = page.ask("logit_lens.modules").to_dict("records")
 kept: dict[str, Any] = {"mode": seen.mode, "largest": seen.largest, "position": position}
@@ -86,5 +85,6 @@ for tab, draw_figures in zip(opened_below, figures_below, strict=True):
         with tab:
             shown, chosen = draw_figures()
             tables, kept = tables | shown, kept | chosen
-close_page(page, tables, page.script(target_id=seen.target.ids, **kept, **modules))
+script = page.script(target_id=seen.target.ids, **kept, **modules)
+close_page(page, tables, script, position=position, target_id=seen.target.after(page, position))
 read_ahead(page)

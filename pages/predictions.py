@@ -67,4 +67,4 @@ with st.expander(
 surprisal = page.made("table", lambda: foreseen.assign(surprisal=-foreseen["logprob"]))
 tables = {"next tokens": top, "surprisal": surprisal}
 script = page.script(position=position, k=k, prompts=FACTS, **written.choices)
-close_page(page, tables | written.tables, script)
+close_page(page, tables | written.tables, script, position=position)

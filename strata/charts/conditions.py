@@ -17,7 +17,7 @@ _WIDE = 10.0  # times as large as what is usual: from there on an axis is logari
 _TICKS = [s * 10**n for n in range(6) for s in (1, -1)]
 
 
-def _y(values: np.ndarray, title: str | Sequence[str], *, best_first: bool = False) -> Spec:
+def value_axis(values: np.ndarray, title: str | Sequence[str], *, best_first: bool = False) -> Spec:
     """The vertical axis of these values: linear, or logarithmic where a few are far larger."""
     size = np.abs(values[np.isfinite(values)])
     scale: Spec = {"zero": False, "nice": 4}
@@ -71,7 +71,7 @@ def by_condition(
         kinds = lines["followed"].map({True: "followed", False: "prompt"})
         lines = lines.drop(columns="followed").assign(kind=kinds)
         rows = pd.concat([rows, lines], ignore_index=True)
-    y = _y(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun, best_first=best_first)
+    y = value_axis(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun, best_first=best_first)
     colour = _colour(tuple(dict.fromkeys(means["condition"])))
     mean, prompt, followed = (
         [{"filter": f"datum.kind == '{kind}'"}] for kind in ("mean", "prompt", "followed")
@@ -135,7 +135,7 @@ def differences(frame: pd.DataFrame, title: str, noun: str, ends: str, reading: 
 
     Columns: layer, difference, low, high, p, p_layers, survives.
     """
-    y = _y(frame[["difference", "low", "high"]].to_numpy(float).ravel(), [noun, ends])
+    y = value_axis(frame[["difference", "low", "high"]].to_numpy(float).ravel(), [noun, ends])
     colour = {"condition": {"test": "datum.survives", "value": ACCENT}, "value": MUTED}
     zero: Spec = {
         "mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL},

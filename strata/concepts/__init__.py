@@ -40,6 +40,14 @@ def quick(view: View) -> View:
     return view
 
 
+def unhurried(view: View) -> View:
+    """Mark a view that pages ask for only while the model has nothing else to do (a spare job), in
+    pieces, of a prompt that was sent: unlike others' of that kind, its answers are kept, and those
+    of the examples' prompts for the next start too."""
+    view.__dict__["unhurried"] = True
+    return view
+
+
 def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[View], View]:
     """Say of a view what it costs beyond the runs that it is given, in token-passes (one token once
     through all blocks): a function of the tokens of its prompts, the blocks and its parameters."""
@@ -49,6 +57,25 @@ def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[V
         return view
 
     return mark
+
+
+@dataclass(frozen=True)
+class Null:
+    """A number of a page that is put beside what chance gives.
+
+    `number` is a function as in `Concept.curves`, `(model, trace, **needed) -> layer, value`, which
+    is read off the run, without another of the model; a single row where it is no number by layer.
+    `kinds` says what it is drawn with, of `strata.concepts.chance.KINDS`. `code` is the body of a
+    function `number(hidden, logits, token_ids)` of a program with plain transformers that returns
+    the values as a list: `hidden` (L + 1, T, D) is before the final norm; see
+    `strata.concepts.chance_script` for what else it may use. `at_token`: it is about the last
+    token, and so of the prompt as far as the token that its page is at; else of the whole text.
+    """
+
+    number: Callable[..., pd.DataFrame]
+    kinds: tuple[str, ...]
+    code: str
+    at_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +98,9 @@ class Concept:
     a block stands at the layer that it hands on), missing where it is not defined. Of `needed` a
     curve may name `target_id`, the token expected next, and `against_id`, the one expected in the
     other prompt of its pair. One that runs the model says what it costs (`costs`).
+
+    `nulls` are the numbers that the page puts beside what chance gives, by what an axis calls them;
+    `chance` says where on the page chance is drawn in another way.
     """
 
     title: str
@@ -84,3 +114,5 @@ class Concept:
     looks_at: tuple[str, ...] = ()
     why: str = ""
     curves: Mapping[str, Callable[..., pd.DataFrame]] = field(default_factory=dict)
+    nulls: Mapping[str, Null] = field(default_factory=dict)
+    chance: str = ""

@@ -2,22 +2,21 @@
 
 A view is a function that a concept lists in its `CONCEPT`, or one about the run or the sample
 itself, in `strata.concepts.run.VIEWS` ("run.function") or `strata.concepts.sampled.VIEWS`
-("corpus.function"). It is named "stem.function"; nothing else can be called.
+("corpus.function"), or of `strata.concepts.nulls.VIEWS` ("chance.function"). It is named
+"stem.function"; nothing else can be called.
 """
 
 from __future__ import annotations
 
 import inspect
-import pkgutil
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pandas as pd
 
-import strata.concepts
+from strata.concepts.found import concepts as concepts
 from strata.errors import InputError
 
 View = Callable[..., pd.DataFrame]
@@ -29,24 +28,15 @@ SUPPLIED = TRACE | frozenset(
 
 
 @lru_cache(maxsize=1)
-def concepts() -> dict[str, ModuleType]:
-    """The concepts by stem, in teaching order: the folders beside this file."""
-    folders = [
-        entry.name for entry in pkgutil.iter_modules(strata.concepts.__path__) if entry.ispkg
-    ]
-    found = [(stem, import_module(f"strata.concepts.{stem}")) for stem in folders]
-    return dict(sorted(found, key=lambda entry: (entry[1].CONCEPT.order, entry[0])))
-
-
-@lru_cache(maxsize=1)
 def views() -> dict[str, View]:
     """Every view by its name, "stem.function"."""
-    from strata.concepts import run, sampled
+    from strata.concepts import nulls, run, sampled
 
     listed = {stem: module.CONCEPT.views for stem, module in concepts().items()}
+    shared = {"run": run.VIEWS, "corpus": sampled.VIEWS, "chance": nulls.VIEWS}
     return {
         f"{stem}.{view.__name__}": view
-        for stem, functions in {"run": run.VIEWS, "corpus": sampled.VIEWS, **listed}.items()
+        for stem, functions in (shared | listed).items()
         for view in functions
     }
 
@@ -83,6 +73,11 @@ def works_apart(view: View) -> bool:
 def is_quick(view: View) -> bool:
     """Whether the view is marked as only reading off a run (`strata.concepts.quick`)."""
     return getattr(view, "quick", False)
+
+
+def is_unhurried(view: View) -> bool:
+    """Whether the view is marked as asked for in spare time (`strata.concepts.unhurried`)."""
+    return getattr(view, "unhurried", False)
 
 
 @lru_cache(maxsize=512)

@@ -112,7 +112,8 @@ class LocalEngine:
 
         `learner`: whose limits count (None: the settings' only). `deadline`: seconds from now.
         `spare`: only if the model has nothing else to do. It ends with a CancelledError as soon as
-        anything else is asked of the model, and nothing of it is kept. Raises InputError for a job
+        anything else is asked of the model, and nothing of it is kept, but for the answer of a
+        view that is marked `unhurried`. Raises InputError for a job
         that cannot be run or goes beyond the learner's limits, BusyError when there is no place
         (for a spare one: while the model works), ModelError while a failed load is remembered.
         """
@@ -156,7 +157,7 @@ class LocalEngine:
 
     def _recall(self, job: Job, view: views.View) -> None:
         """Find the job's answer among what an earlier start has kept, once its model is there."""
-        if not (self.settings.summaries and summaries.is_of_shared_texts(job, view)):
+        if not (self.settings.summaries and summaries.is_everybodys(job, view)):
             return
         with self.desk.lock:
             owner = None if job.key in self.results else self._owners.get(job.model)
@@ -261,7 +262,7 @@ class LocalEngine:
         self.results.put(work.key, Answer(frame, work.n_tokens or 0))
         owner = self._owners.get(work.job.model)
         supply = owner.supply if owner is not None and self.settings.summaries else None
-        if supply is not None and summaries.is_of_shared_texts(work.job, work.view):
+        if supply is not None and summaries.is_everybodys(work.job, work.view):
             summaries.keep(work.job, supply.model, frame)
 
     def make_room(self, owner: Owner) -> bool:

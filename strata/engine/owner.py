@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from pandas.api.types import is_object_dtype
 
-from strata.concepts.views import is_quick, supplied, works_apart
+from strata.concepts.views import is_quick, is_unhurried, supplied, works_apart
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.supply import Stores, Supply, lightened, samples_texts
@@ -261,7 +261,7 @@ class Owner:
         """Compute the view from what it is given, and tell all who wait. In any thread."""
         frame = self._attempt(work, partial(self._compute, work, given))
         if frame is not None:
-            if not work.spare:
+            if not work.spare or is_unhurried(work.view):
                 self.house.remember(work, frame)
             self.desk.finish(work, frame)
 

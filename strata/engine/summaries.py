@@ -1,8 +1,9 @@
 """What was summarised of texts that anybody may have, on disk for the next start.
 
 A table of states sampled from the shipped passages or from a listed text follows from the model,
-the text and the code, and costs the reading of all of it: 20 core-seconds of the bundled model.
-Nothing of a prompt, or of a learner's own text, is ever written.
+the text and the code, and costs the reading of all of it: 20 core-seconds of the bundled model. So
+does what chance gives for an example's prompt, half a minute for twenty draws of random blocks.
+Nothing of a learner's own prompt or text is ever written.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import strata
-from strata.concepts.views import TRACE, View, supplied
+from strata.concepts.views import TRACE, View, find_view, is_unhurried, supplied
 from strata.corpus import datasets, passages
+from strata.corpus.examples import EXAMPLES
 from strata.engine.job import Job
 from strata.model.fingerprint import fingerprint
 from strata.runtime.folders import home
@@ -34,8 +36,22 @@ log = logging.getLogger(__name__)
 
 _FOLDER = "summaries"
 _LARGEST, _MOST = 2 * 2**20, 64 * 2**20  # bytes of a table's file, and of all
+_EXAMPLES = frozenset(example.prompt for example in EXAMPLES)
 _ROOMS = ("model", "corpus", "concepts")  # the code that such a table follows from
 _LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def is_everybodys(job: Job, view: View) -> bool:
+    """Whether a job's answer may be kept on disk: nothing in it is a learner's own."""
+    return is_of_shared_texts(job, view) or is_of_example(job, view)
+
+
+def is_of_example(job: Job, view: View) -> bool:
+    """Whether a job is one in spare time of an example's prompt alone, and of no word that a
+    learner chose."""
+    chosen = any(name.endswith("_id") and id is not None for name, id in job.params.items())
+    own = chosen or job.prompts or job.edits or job.sample
+    return is_unhurried(view) and job.prompt in _EXAMPLES and not own
 
 
 def is_of_shared_texts(job: Job, view: View) -> bool:
@@ -109,7 +125,9 @@ def _file(job: Job, model: Model) -> Path | None:
     text = _text(job.source.corpus)
     if text is None:
         return None
-    alone = job.model_copy(update={"prompt": ""})  # which plays no part: its page asks for others
+    alone = job
+    if job.prompt not in _EXAMPLES or not is_unhurried(find_view(job.view)):
+        alone = job.model_copy(update={"prompt": ""})  # it plays no part: its page asks for others
     which = [alone.canonical(), fingerprint(model).key, model.device.type, str(model.dtype), text]
     name = hashlib.sha256("\n".join(which).encode()).hexdigest()
     return home() / _FOLDER / _version() / f"{name}.parquet"

@@ -68,7 +68,7 @@ BREAKS: tuple[Break, ...] = (
     Break(
         name="the guess is not drawn",
         fault="The figure does not show what the learner predicted, nor does the report.",
-        file="strata/ui/anatomy/page.py",
+        file="strata/ui/anatomy/figure.py",
         old="if guess is not None and guess.figure == key and not in_passing:",
         new="if guess is not None and guess.figure == chart.alt:",
         tests=(
@@ -79,7 +79,7 @@ BREAKS: tuple[Break, ...] = (
     Break(
         name="a learner's words are drawn as Markdown",
         fault="What stands in a prompt becomes pictures, links and markup on the page.",
-        file="strata/ui/anatomy/page.py",
+        file="strata/ui/anatomy/figure.py",
         old="        st.text(sentence)",
         new="        st.markdown(sentence)",
         tests=("tests/browser/test_hostile.py::test_hostile_prompts_stay_text_on_both_pages",),

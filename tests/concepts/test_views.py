@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from strata.concepts import run, views
+from strata.concepts import found, run, views
 from strata.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def test_concepts_come_in_teaching_order_and_are_modules() -> None:
-    found = views.concepts()
-    orders = [module.CONCEPT.order for module in found.values()]
+    known = views.concepts()
+    orders = [module.CONCEPT.order for module in known.values()]
     assert orders == sorted(orders)
-    assert "predictions" in found
-    assert all(isinstance(module, ModuleType) for module in found.values())
-    assert all(module.__name__.endswith(f".{stem}") for stem, module in found.items())
+    assert "predictions" in known
+    assert all(isinstance(module, ModuleType) for module in known.values())
+    assert all(module.__name__.endswith(f".{stem}") for stem, module in known.items())
 
 
 def test_every_listed_view_is_found_by_its_name() -> None:
@@ -48,12 +48,12 @@ def test_a_new_module_is_a_new_concept(monkeypatch: pytest.MonkeyPatch) -> None:
     made = SimpleNamespace(CONCEPT=SimpleNamespace(order=-1, views=(view,)))
     folders = {"predictions": True, "eighth": True, "beside_the_folders": False}
     entries = [SimpleNamespace(name=name, ispkg=folder) for name, folder in folders.items()]
-    real = views.import_module
-    monkeypatch.setattr(views.pkgutil, "iter_modules", lambda path: entries)
+    real = found.import_module
+    monkeypatch.setattr(found.pkgutil, "iter_modules", lambda path: entries)
     monkeypatch.setattr(
-        views, "import_module", lambda name: made if name.endswith("eighth") else real(name)
+        found, "import_module", lambda name: made if name.endswith("eighth") else real(name)
     )
-    assert list(views.concepts.__wrapped__()) == ["eighth", "predictions"]
+    assert list(found.concepts.__wrapped__()) == ["eighth", "predictions"]
 
 
 def test_a_view_says_what_it_wants() -> None:

@@ -36,6 +36,25 @@ def test_a_job_says_what_it_costs() -> None:
     assert cost("run.continuation") == 120, "as many as without saying how many"
 
 
+def test_chance_costs_what_it_runs_and_a_spare_job_is_paid_for_too(held: LocalEngine) -> None:
+    of = {"concept": "hidden_states", "number": "Norm of the state"}
+    drawn = {
+        kind: cost("chance.draws", params={**of, "kind": kind, "count": 4})
+        for kind in ("shuffled text", "random blocks", "random directions")
+    }
+    run = 100
+    assert drawn["shuffled text"] == run + 4 * 100
+    assert drawn["random blocks"] == run + 4 * (100 + 300)
+    assert drawn["random directions"] == run
+    assert cost("chance.draws", params={**of, "kind": "shuffled text"}) == run + 20 * 100
+    with held as made:
+        made.describe("fake", 10)
+        made.submit(job("dear", "one"), "ann", spare=True).result(10)
+        with pytest.raises(BusyError, match=r"^You have asked the model for much work"):
+            made.submit(job("dear", "two"), "ann", spare=True)
+        made.submit(job("dear", "two"), "ben", spare=True).result(10)
+
+
 def test_what_an_edit_names_is_run_too() -> None:
     """Other prompts and texts, each once; over a learner's limits they are refused like prompts."""
     edits = (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
+from strata.concepts import unhurried
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, CancelledError, InputError
+from strata.trace import Trace
 from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
 
 BUSY = "The model has other work"
@@ -66,6 +69,21 @@ def test_nothing_of_a_spare_job_is_kept() -> None:
         made.run(job("words", "typed only"))
         assert made.submit(job("words", "typed only"), spare=True).done()  # of what is known anyway
         assert len(model.calls) == 3
+
+
+def test_but_the_answer_of_an_unhurried_view_is() -> None:
+    @unhurried
+    def drawn(trace: Trace) -> pd.DataFrame:
+        return pd.DataFrame({"text": [trace.text]})
+
+    model = FakeModel()
+    with engine({"drawn": drawn}, load=lambda name, progress: model) as made:
+        ready(made)
+        for learner in ("ann", "bob"):
+            frame = made.submit(job("drawn", "sent"), learner, spare=True).result(PATIENCE)
+            assert frame["text"].tolist() == ["sent"]
+        assert model.called("capture") == [("sent",)]
+        assert (len(made.results), len(made.traces)) == (1, 0)
 
 
 def test_spare_jobs_use_up_nothing_that_others_need() -> None:

@@ -15,8 +15,10 @@ import torch
 from strata.concepts.gaussian_baseline import CONCEPT
 from strata.concepts.views import find_view, supplied
 from strata.corpus import passages
+from strata.corpus.examples import EXAMPLES
 from strata.engine import Job, LocalEngine, Settings, summaries
 from strata.model import Model
+from strata.trace import Scale
 
 OWN = "A text of one's own, which nobody else is to read, about a river and its stones. " * 9
 PARAMS = {"layer": 1, "dim": 2, "part": "stream"}
@@ -164,3 +166,35 @@ def test_a_folder_that_cannot_be_written_stops_nobody(
     (home / "summaries").write_text("a file where the folder should be")
     with started(model, monkeypatch) as (engine, _):
         assert len(engine.run(job(model, params={"layer": 1}))) == 1
+
+
+def null(model: Model, prompt: str, **more: Any) -> Job:
+    of = {"concept": "hidden_states", "number": "Norm of the state", "kind": "shuffled text"}
+    return Job(view="chance.draws", model=model.name, prompt=prompt, params={**of, **more})
+
+
+def test_what_chance_gives_for_an_example_is_kept_for_the_next_start_and_of_no_other_prompt(
+    tiny: Callable[[str], Model], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spare jobs all of them, as pages ask; each example has its own."""
+    model = tiny("llama")
+    one, other = EXAMPLES[0].prompt, EXAMPLES[1].prompt
+    asked = [null(model, one, count=2), null(model, other, count=2)]
+    own = [
+        null(model, f"{one} not", count=2),
+        null(model, one, count=2, target_id=3),
+        null(model, one, count=3).model_copy(update={"edits": (Scale(0, -2.0),)}),
+    ]
+    with started(model, monkeypatch) as (engine, _):
+        engine.describe(model.name)
+        frames = [engine.submit(each, spare=True).result(60) for each in [*asked, *own]]
+        assert engine.knows(own[0]), "the answer of a prompt that was sent, till the end"
+    assert len(kept(home)) == 2
+    assert not frames[0].equals(frames[1])
+    with started(model, monkeypatch) as (engine, _):
+        engine.describe(model.name)
+        for each, frame in zip(asked, frames, strict=False):
+            found = engine.submit(each, spare=True)
+            assert found.done()
+            pd.testing.assert_frame_equal(found.result(), frame, check_exact=True)
+        assert not any(map(engine.knows, own))

@@ -63,6 +63,8 @@ CONCEPT = Concept(
         known_dimension,
         intrinsic_null,
     ),
+    chance="Every histogram has Gaussian noise beside it; under Intrinsic dimension stand shuffled "
+    "words and random blocks.",
     script=script.script,
     icon=":material/area_chart:",
     curves=CURVES,

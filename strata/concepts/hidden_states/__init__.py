@@ -2,7 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.hidden_states import measures, script
-from strata.concepts.hidden_states.curves import CURVES
+from strata.concepts.hidden_states.curves import CURVES, NULLS
 from strata.concepts.hidden_states.giants import massive, massive_path, without_massive
 from strata.concepts.hidden_states.tables import (
     activations,
@@ -41,5 +41,6 @@ CONCEPT = Concept(
     script=script.script,
     icon=":material/stacked_bar_chart:",
     curves=CURVES,
+    nulls=NULLS,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from strata.concepts import Null
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -30,3 +31,17 @@ def _by_layer(values: np.ndarray) -> pd.DataFrame:
 
 
 CURVES = {"Norm of the last state": norm, "Variance of the last state": variance}
+NULLS = {
+    "Norm of the state": Null(
+        norm,
+        ("shuffled text", "random blocks"),
+        "return hidden[:, -1].double().norm(dim=-1).tolist()",
+        at_token=True,
+    ),
+    "Variance of the state": Null(
+        variance,
+        ("shuffled text", "random blocks"),
+        "return hidden[:, -1].double().var(dim=-1).tolist()",
+        at_token=True,
+    ),
+}

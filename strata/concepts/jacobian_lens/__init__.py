@@ -39,6 +39,7 @@ CONCEPT = Concept(
         passage_beam,
         beside,
     ),
+    chance="Under Controls: the same lens on random blocks, and a lens fitted on other texts.",
     script=script,
     icon=":material/flare:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

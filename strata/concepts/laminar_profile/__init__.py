@@ -2,7 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.laminar_profile import measures, script
-from strata.concepts.laminar_profile.curves import CURVES
+from strata.concepts.laminar_profile.curves import CURVES, NULLS
 from strata.concepts.laminar_profile.selectivity import selectivity
 from strata.concepts.laminar_profile.similarity import cka
 from strata.concepts.laminar_profile.tables import (
@@ -39,5 +39,8 @@ CONCEPT = Concept(
     script=script.script,
     icon=":material/blur_on:",
     curves=CURVES,
+    nulls=NULLS,
+    chance="The grey band of the profile holds pairs of random vectors; under Whole layers stands "
+    "what the distance between layers gives alone, and what groups of words give by chance.",
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from strata.concepts import Null
 from strata.concepts.laminar_profile.cosines import pairs
 from strata.concepts.sinks import kept
 from strata.trace import Trace
@@ -51,4 +52,19 @@ def _by_layer(
 CURVES = {
     "Laminar median cosine": median,
     "Dimensions by pairs of tokens": effective_dimension,
+}
+
+_COSINES = """
+left = set(range(hidden.shape[1])) - set(sinks_of(hidden.norm(dim=-1)))
+values = []
+for states in hidden[:, sorted(left)].double():
+    unit = states / states.norm(dim=-1, keepdim=True)
+    a, b = np.triu_indices(len(unit), 1)
+    values.append(np.median((unit @ unit.T).numpy()[a, b]) if len(a) else np.nan)
+return values
+"""
+NULLS = {
+    "Median cosine of all pairs of tokens": Null(
+        median, ("shuffled text", "random blocks", "random directions"), _COSINES
+    )
 }

@@ -3,7 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.logit_lens import measures, script
 from strata.concepts.logit_lens.contributions import attribution, proof, target_logit
-from strata.concepts.logit_lens.curves import CURVES
+from strata.concepts.logit_lens.curves import CURVES, NULLS
 from strata.concepts.logit_lens.nearest import nearest
 from strata.concepts.logit_lens.peaks import peaks
 from strata.concepts.logit_lens.script import modules
@@ -45,5 +45,6 @@ CONCEPT = Concept(
     script=script.script,
     icon=":material/search_insights:",
     curves=CURVES,
+    nulls=NULLS,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

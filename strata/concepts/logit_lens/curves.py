@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from strata.concepts import Null
 from strata.concepts.lens_tables import norms
 from strata.trace import Trace
 
@@ -81,4 +82,25 @@ CURVES: dict[str, Callable[..., pd.DataFrame]] = {
     "Entropy of the lens (nats)": entropy,
     "Norm of what attention adds": attention_write,
     "Norm of what the MLP adds": mlp_write,
+}
+
+_KINDS = ("shuffled text", "random blocks", "random directions")
+NULLS = {
+    "Probability of the expected word": Null(
+        probability, _KINDS, "return lens(hidden[:, -1])[:, TARGET].exp().tolist()", at_token=True
+    ),
+    "Rank of the expected word (0 is best)": Null(
+        rank,
+        _KINDS,
+        "logprobs = lens(hidden[:, -1])\n"
+        "return (logprobs > logprobs[:, TARGET, None]).sum(dim=-1).tolist()",
+        at_token=True,
+    ),
+    "Entropy of the lens (nats)": Null(
+        entropy,
+        _KINDS,
+        "logprobs = lens(hidden[:, -1])\n"
+        "return (-(logprobs.exp() * logprobs).nansum(dim=-1)).tolist()",
+        at_token=True,
+    ),
 }

@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.predictions import measures, script
+from strata.concepts.predictions.nulls import NULLS
 from strata.concepts.predictions.tables import (
     chances,
     entropy,
@@ -23,6 +24,7 @@ CONCEPT = Concept(
     order=1,
     views=(next_token, chances, surprisal, followed, entropy, factual, upcoming, so_far),
     script=script.script,
+    nulls=NULLS,
     icon=":material/casino:",
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

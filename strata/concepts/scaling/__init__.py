@@ -15,6 +15,7 @@ CONCEPT = Concept(
     "what becomes of the answer.",
     order=6,
     views=(sweep, controls, compare, last_block, places),
+    chance="Under Beside noise: what a push at random does that is as large as the edit.",
     script=script.script,
     icon=":material/tune:",
     curves=CURVES,

@@ -2,7 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.trajectories import measures, script
-from strata.concepts.trajectories.curves import CURVES
+from strata.concepts.trajectories.curves import CURVES, NULLS
 from strata.concepts.trajectories.shape import shape, shape_by_layer, shape_null
 from strata.concepts.trajectories.tables import (
     contexts,
@@ -49,6 +49,9 @@ CONCEPT = Concept(
         shape_by_layer,
         shape_null,
     ),
+    nulls=NULLS,
+    chance="Under Against chance stands a random walk with the same steps, under Shape what layers "
+    "and tokens in another order give.",
     script=script.script,
     curves=CURVES,
     icon=":material/timeline:",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from strata.concepts import Null
 from strata.concepts.trajectories.shape import shape_by_layer
 from strata.trace import Trace
 
@@ -37,4 +38,27 @@ CURVES = {
     "Length of the paths (norm)": length,
     "Turning angle (degrees)": turning,
     "Curvature of the text (degrees)": curvature,
+}
+
+_LEFT = """
+found = set(sinks_of(hidden.norm(dim=-1)))
+left = [t for t in range(hidden.shape[1]) if t not in found] or list(range(hidden.shape[1]))
+steps = hidden[:, left].double().diff(dim=0)
+"""
+_KINDS = ("shuffled text", "random blocks")
+NULLS = {
+    "Length of the paths (norm)": Null(
+        length,
+        _KINDS,
+        _LEFT + "return [0.0, *steps.norm(dim=-1).mean(dim=1).cumsum(dim=0).tolist()]",
+    ),
+    "Turning angle (degrees)": Null(
+        turning,
+        _KINDS,
+        _LEFT
+        + """
+angles = torch.cosine_similarity(steps[:-1], steps[1:], dim=-1).clamp(-1, 1).arccos()
+return [np.nan, *angles.rad2deg().mean(dim=1).tolist(), np.nan]
+""",
+    ),
 }

@@ -75,11 +75,12 @@ def run(
             future.cancel()
 
 
-def in_passing(job: Job) -> pd.DataFrame | None:
+def in_passing(job: Job, deadline: float = _FOR_A_GLANCE) -> pd.DataFrame | None:
     """The job's table if the model has nothing else to do, None where it has; nothing of it is
-    kept. Raises StrataError; a rerun in the meantime gives the job up."""
+    kept (but see `strata.concepts.unhurried`). `deadline`: seconds after which it is of no use.
+    Raises StrataError; a rerun in the meantime gives the job up."""
     try:
-        future = engine().submit(job, learner=learner(), deadline=_FOR_A_GLANCE, spare=True)
+        future = engine().submit(job, learner=learner(), deadline=deadline, spare=True)
     except BusyError:
         return None
     try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from strata.concepts.chance import KINDS
 from strata.concepts.views import find_view, parameters
 
 _LEAST = 5.0  # seconds: shorter waits need no word before
@@ -22,6 +23,8 @@ _TOLD_BY_PROGRESS = 0.15  # from here on how far it is says more than what was e
 # parameter of the blocks, of which a run goes through half on average.
 _STEP, _DISTANCE, _PARAMETER = 9.5e-8, 4.3e-7, 1.7e-11
 _HEAD, _PUSHES = 64, 9  # numbers of a usual head, and how often one is pushed at random
+_ENTRY = 2e-8  # seconds on a core: for an entry of a matrix that is drawn at random
+_SMALL = 60  # tokens: what a run of few takes besides
 _PASSAGE = 300  # tokens: about a hundred, and the way back takes twice as long
 _paces: dict[str, float] = {}
 
@@ -118,6 +121,13 @@ def _expected(
         passed = 12 * about["d_model"] ** 2 * (n_layers - params["block"])
         noun = f"Changing a head in {_some(n_tokens, 'token')}, and its controls, takes"
         return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
+    if view == "chance.draws":
+        count, parameters = params["count"], 12 * about["d_model"] ** 2 * n_layers
+        kind = params["kind"]
+        passed = KINDS[kind].runs * (n_tokens + _SMALL)
+        each = passed * 2 * _PARAMETER + (kind == "random blocks") * _ENTRY
+        noun = f"{_some(count, 'draw')} of {kind} {'takes' if count == 1 else 'take'}"
+        return Expected(f"{view} {kind}", noun, count * parameters * each)
     if view in ("jacobian_lens.passage_beam", "jacobian_lens.beside"):
         passages = params["n_passages"]
         parameters = 12 * about["d_model"] ** 2 * n_layers

@@ -41,6 +41,11 @@ class Target:
         """Whether it is what the model itself ranks first, be it chosen or not."""
         return self.minus is None and self.token_id == int(self.likeliest["token_id"].iloc[0])
 
+    def after(self, page: Page, position: int) -> int | None:
+        """The token for a number of the state at a position; None: that which is likeliest there,
+        if that is what was chosen."""
+        return None if self.is_top and position == page.n_tokens - 1 else self.token_id
+
     @property
     def shown(self) -> str:
         return display_candidate(self.token)

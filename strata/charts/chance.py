@@ -1,0 +1,63 @@
+"""A number by layer beside what chance gives."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from strata.charts.common import BASE, LAYER_AXIS, MUTED, Chart, Spec, depth, tip
+from strata.charts.conditions import value_axis
+
+
+def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> Chart:
+    """A number by layer, in a band that holds 90% of what chance gave, with its middle dashed;
+    `noun` names the number at its axis. Before anything is drawn the band is missing. Of a single
+    row, which is no number by layer, the band is a bar.
+
+    Columns: layer, value, low, middle, high.
+    """
+    values = frame[["value", "low", "middle", "high"]].to_numpy(float).ravel()
+    y = value_axis(values, noun)
+    if noun.startswith("Rank"):
+        y = {**y, "scale": {**y["scale"], "reverse": True}}
+    single = len(frame) == 1
+    mark: Spec = {"type": "bar", "width": 60} if single else {"type": "area"}
+    band: Spec = {
+        "mark": {**mark, "color": MUTED, "opacity": 0.3},
+        "encoding": {"y": {"field": "low", **y}, "y2": {"field": "high"}},
+    }
+    line: Spec = {"type": "line", "strokeDash": [4, 3], "strokeWidth": 1.5, "color": MUTED}
+    tick: Spec = {"type": "tick", "width": 60, "thickness": 2, "color": MUTED}
+    middle: Spec = {
+        "mark": tick if single else line,
+        "encoding": {"y": {"field": "middle", **y}},
+    }
+    drawn = [tip("low", "Chance, from", ".5g"), tip("middle", "median", ".5g")]
+    points: Spec = {
+        "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
+        "encoding": {
+            "y": {"field": "value", **y},
+            "color": depth(),
+            "tooltip": [
+                *([] if single else [tip("layer", "Layer", "d")]),
+                tip("value", "Value", ".5g"),
+                *drawn,
+                tip("high", "to", ".5g"),
+            ],
+        },
+    }
+    own: Spec = {
+        "mark": {"type": "line", "strokeWidth": 1.5, "color": MUTED},
+        "encoding": {"y": {"field": "value", **y}},
+    }
+    x = {"field": "layer", "type": "ordinal", "axis": None} if single else LAYER_AXIS
+    titled = {
+        "text": title,
+        "subtitle": "Points: this run. Grey: 90% of the draws; dashed, their median",
+    }
+    spec = {
+        **BASE,
+        "title": titled,
+        "encoding": {"x": x},
+        "layer": [band, middle, *([] if single else [own]), points],
+    }
+    return Chart(frame, spec, reading, 320)

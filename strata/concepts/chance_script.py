@@ -1,0 +1,141 @@
+"""What chance gives, as the end of a page's program with plain transformers."""
+
+from __future__ import annotations
+
+from strata.concepts import Null
+from strata.concepts.script import SINK_RULE
+
+
+def section(
+    null: Null,
+    number: str,
+    kind: str,
+    *,
+    blocks: str,
+    position: int | None = None,
+    target_id: int | None = None,
+    n_draws: int = 20,
+) -> str:
+    """The end of a program that prints a number beside its draws; after what
+    `strata.concepts.script.program` begins with. It uses names of its own, and `model`, `tokenizer`
+    and PROMPT."""
+    end = None if position is None or not null.at_token else position + 1
+    body = "\n".join(f"    {line}" if line else "" for line in null.code.strip().split("\n"))
+    parts = [
+        f"\n\n# -- What chance gives: {kind} --\n",
+        "import hashlib\n" * (kind == "random blocks") + "import numpy as np\n\n",
+        f"NUMBER = {number!r}\nCHANCE_BLOCKS = {blocks!r}\nDRAWS = {n_draws}\n",
+        f"AT_TOKEN = {int(null.at_token)}  # 1: of one token, which stays where it is\n",
+        f"TARGET = {target_id!r}  # None: the likeliest next token\n",
+        f'chance_ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"][0, :{end or ""}]\n',
+        _RUN,
+        "\n\n" + SINK_RULE.strip() + "\n" if "sinks_of" in null.code else "",
+        _LENS if "lens(" in null.code else "",
+        f"\n\ndef number(hidden, logits, token_ids):\n{body}\n\n",
+        _DRAWN[kind],
+        _PRINTED,
+    ]
+    return "".join(parts)
+
+
+_RUN = """
+
+def chance_run(token_ids):
+    # All states (L + 1, T, D), the last before the final norm; the logits (T, V); the tokens.
+    raw = []
+
+    def keep(module, inputs, output):
+        raw.append(output[0] if isinstance(output, (tuple, list)) else output)
+
+    hook = model.get_submodule(CHANCE_BLOCKS)[-1].register_forward_hook(keep)
+    try:
+        with torch.inference_mode():
+            output = model(token_ids[None], output_hidden_states=True)
+    finally:
+        hook.remove()
+    return torch.cat([*output.hidden_states[:-1], raw[0]]), output.logits[0], token_ids
+
+
+chance_hidden, chance_logits, _ = chance_run(chance_ids)
+TARGET = chance_logits[-1].argmax().item() if TARGET is None else TARGET
+"""
+
+_LENS = """
+
+def lens(states):
+    # What the last token's state would say at each layer: by the final norm that the model applies
+    # before its head, found by what it makes of the last state.
+    with torch.inference_mode():
+        end = model(chance_ids[None], output_hidden_states=True).hidden_states[-1][0]
+        norm = next(
+            module
+            for name, module in reversed(list(model.named_modules()))
+            if "norm" in name.split(".")[-1].lower() or name.split(".")[-1] == "ln_f"
+            if torch.allclose(module(chance_hidden[-1]), end, atol=1e-4)
+        )
+        return model.get_output_embeddings()(norm(states)).float().log_softmax(dim=-1)
+"""
+
+_SHUFFLED_TEXT = """
+whole = tokenizer(PROMPT)["input_ids"]
+bare = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
+before = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+after = max(len(chance_ids) - before - len(bare), AT_TOKEN)  # what stays where it is
+
+
+def drawn(draw):
+    last = len(chance_ids) - after
+    order = before + np.random.default_rng(draw).permutation(last - before)
+    return chance_run(chance_ids[[*range(before), *order, *range(last, len(chance_ids))]])
+"""
+
+_RANDOM_BLOCKS = """
+learned, numbers = {}, {}
+for block in model.get_submodule(CHANCE_BLOCKS):
+    for weight in block.parameters():
+        sides = [n for n in weight.shape if n > 1]
+        if len(sides) > 1 and id(weight) not in learned:
+            values = weight.detach().double().reshape(-1, *sides[-2:]).numpy()
+            moments = values.mean(axis=(1, 2)), values.std(axis=(1, 2))
+            numbers[id(weight)] = len(numbers)
+            learned[id(weight)] = weight, weight.detach().clone(), sides, moments
+
+
+def drawn(draw):
+    for name, (weight, _, sides, (mean, deviation)) in learned.items():
+        mixed = hashlib.sha256(f"{draw} {numbers[name]}".encode()).digest()[:4]
+        seed = torch.Generator().manual_seed(int.from_bytes(mixed, "big"))
+        matrix = torch.empty(len(mean), *sides[-2:]).normal_(generator=seed)
+        mean, deviation = (torch.from_numpy(m).float()[:, None, None] for m in (mean, deviation))
+        weight.data = matrix.mul_(deviation).add_(mean).reshape(weight.shape).to(weight)
+    try:
+        return chance_run(chance_ids)
+    finally:
+        for weight, own, _, _ in learned.values():
+            weight.data = own
+"""
+
+_RANDOM_DIRECTIONS = """
+def drawn(draw):
+    noise = np.random.default_rng(draw).standard_normal(chance_hidden.shape)
+    noise = torch.from_numpy(noise)
+    sizes = chance_hidden.double().norm(dim=-1, keepdim=True)
+    return (noise * (sizes / noise.norm(dim=-1, keepdim=True))).float(), chance_logits, chance_ids
+"""
+
+_DRAWN = {
+    "shuffled text": _SHUFFLED_TEXT,
+    "random blocks": _RANDOM_BLOCKS,
+    "random directions": _RANDOM_DIRECTIONS,
+}
+
+_PRINTED = """
+
+mine = np.array(number(chance_hidden, chance_logits, chance_ids), dtype=float)
+draws = np.array([number(*drawn(draw)) for draw in range(DRAWS)], dtype=float)
+low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
+print(f"\\n{NUMBER}, and 5%, 50% and 95% of {DRAWS} draws by chance:")
+for layer in range(len(mine)):
+    values = mine[layer], low[layer], middle[layer], high[layer]
+    print(f"  {layer:3d}  " + "  ".join(f"{value:.5g}" for value in values))
+"""

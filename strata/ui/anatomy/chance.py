@@ -1,0 +1,219 @@
+"""Beside a number of a page: what would chance give? It is drawn when it is asked for, while the
+model has nothing else to do, and dropped when the page is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from strata.charts.chance import beside_chance as chart_of
+from strata.concepts import chance as draws
+from strata.concepts.chance_script import section
+from strata.engine import Job
+from strata.errors import StrataError
+from strata.ui.anatomy import ask, style
+from strata.ui.anatomy.controls import one_of
+from strata.ui.anatomy.expected import Expected, expect
+from strata.ui.anatomy.figure import draw, reading, readings_wait
+from strata.ui.anatomy.opened import Page
+from strata.ui.server.resources import engine
+
+QUESTION = "Beside it: what would chance give?"
+NOTHING = "Nothing"
+DRAWS, MOST = 20, 100  # of one press, and of all
+_TICK = 0.5  # seconds between two looks at whether the model is free
+_DEADLINE = 600.0  # seconds that a few draws may take
+_WANTED, _REFUSED = "chance_wanted", "chance_refused"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A number of a page, and what it is drawn with."""
+
+    page: Page
+    number: str
+    kind: str
+    position: int | None
+    target_id: int | None
+
+    @property
+    def key(self) -> Hashable:
+        """What the draws are of: another prompt's were not asked for."""
+        of = self.page.model, self.page.prompt, self.page.stem
+        return (*of, self.number, self.kind, self.position, self.target_id)
+
+    @property
+    def mine(self) -> pd.DataFrame:
+        """The number of the run itself."""
+        return ask.run(self._job("chance.own", {}))
+
+    def known(self) -> pd.DataFrame:
+        """The draws that there are."""
+        found = [pd.DataFrame({"draw": [], "layer": [], "value": []})]
+        for first in range(0, MOST, draws.AT_ONCE):
+            job = self.piece(first)
+            if not engine().knows(job):
+                break
+            found.append(ask.run(job))
+        return pd.concat(found[1:] or found, ignore_index=True)
+
+    def piece(self, first: int) -> Job:
+        """The job of a few draws."""
+        chosen = {"kind": self.kind, "first": first, "count": draws.AT_ONCE}
+        return self._job("chance.draws", chosen)
+
+    def _job(self, view: str, more: dict[str, Any]) -> Job:
+        of = {"position": self.position, "target_id": self.target_id}
+        params = {"concept": self.page.stem, "number": self.number, **of, **more}
+        return Job(view=view, model=self.page.model, prompt=self.page.prompt, params=params)
+
+    def expected(self, count: int) -> Expected:
+        """What so many draws take."""
+        at_token = self.page.concept.nulls[self.number].at_token
+        known = self.position is not None and at_token
+        n_tokens = 1 + self.position if known and self.position is not None else self.page.n_tokens
+        params = {"kind": self.kind, "count": count}
+        found = expect("chance.draws", self.page.about, n_tokens, 1, params)
+        assert found is not None
+        return found
+
+    @property
+    def wanted(self) -> int:
+        """How many draws the learner has asked for."""
+        key, count = st.session_state.get(_WANTED, (None, 0))
+        return int(count) if key == self.key else 0
+
+    def want(self, count: int) -> None:
+        """Ask for so many, before the page is drawn."""
+        st.session_state[_WANTED] = self.key, count
+        st.session_state.pop(_REFUSED, None)
+
+
+def beside_chance(
+    page: Page, position: int | None, target_id: int | None
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """The control, and below it the number that was chosen in a band of what chance gave; its
+    tables, and what draws it in the page's program.
+
+    `position`: the token that the page is at, None for the last; `target_id`: the next one that its
+    numbers are of, None for the likeliest. Nothing while a step of a lesson keeps back what the
+    page would say.
+    """
+    nulls = page.concept.nulls
+    if readings_wait() or not (nulls or page.concept.chance):
+        return {}, ""
+    with st.container(key="chance"):
+        if not nulls:
+            st.markdown(QUESTION)
+            st.caption(page.concept.chance)
+            return {}, ""
+        asked = _choose(page, position, target_id)
+        if asked is None:
+            return {}, ""
+        return _beside(asked)
+
+
+def _choose(page: Page, position: int | None, target_id: int | None) -> _Asked | None:
+    nulls, state = page.concept.nulls, st.session_state
+    control, of = st.columns([3, 2], vertical_alignment="bottom", gap="medium")
+    number = next(iter(nulls))
+    if len(nulls) > 1:
+        if state.get("chance_of") not in (None, *nulls):
+            del state["chance_of"]
+        number = of.selectbox("Number", list(nulls), key="chance_of", bind="query-params")
+    kinds = {NOTHING: NOTHING} | {kind: kind.capitalize() for kind in nulls[number].kinds}
+    if state.get("by_chance") not in (None, *kinds):
+        del state["by_chance"]
+    kind = one_of(control, QUESTION, kinds, "by_chance")
+    if page.concept.chance:
+        st.caption(page.concept.chance)
+    return None if kind == NOTHING else _Asked(page, number, kind, position, target_id)
+
+
+def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
+    st.caption(draws.KINDS[asked.kind].meaning)
+    try:
+        mine = asked.mine
+    except StrataError as error:
+        style.say("note", str(error), "chance")
+        return {}, ""
+    drawn = asked.known()
+    wants = asked.wanted > drawn["draw"].nunique()
+    st.fragment(_figure, run_every=_TICK if wants else None)(asked, mine)
+    drawn = asked.known()
+    tables = {"beside chance": draws.band(mine, drawn), "draws by chance": drawn}
+    null = asked.page.concept.nulls[asked.number]
+    program = section(
+        null,
+        asked.number,
+        asked.kind,
+        blocks=asked.page.about["blocks"],
+        position=asked.position,
+        target_id=asked.target_id,
+        n_draws=max(DRAWS, asked.wanted),
+    )
+    return tables, program
+
+
+def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
+    """The figure as far as it is drawn; each time the browser asks, a few draws more."""
+    drawn = asked.known()
+    n_drawn = drawn["draw"].nunique()
+    sentence = draws.reading(asked.number, asked.kind, mine, drawn)
+    title = f"{asked.number} beside {asked.kind}"
+    chart = chart_of(draws.band(mine, drawn), title, asked.number, sentence)
+    draw(chart, "beside_chance", read=False, in_passing=True, of=asked.page.subject)
+    with style.room(100, "said_of_chance"):
+        reading(sentence, "_null")
+    with style.room(60, "more_draws"):
+        note = _way_on(asked, n_drawn)
+    if asked.wanted > n_drawn and _is_tick():
+        _draw_on(asked, n_drawn, note)
+
+
+def _way_on(asked: _Asked, n_drawn: int) -> Any:
+    """How far it is, or the button for what may be asked for; where a word of it can be put."""
+    state = st.session_state
+    key, refused = state.get(_REFUSED, (None, ""))
+    if key == asked.key:
+        style.say("note", refused, "chance")
+        return st.empty()
+    if asked.wanted > n_drawn:
+        return st.progress(n_drawn / asked.wanted, f"{n_drawn} of {asked.wanted} draws")
+    if n_drawn < MOST:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            label = f"Draw {DRAWS}" if n_drawn == 0 else f"Draw {DRAWS} more"
+            st.button(label, key="draw_by_chance", on_click=asked.want, args=(n_drawn + DRAWS,))
+            takes = asked.expected(DRAWS).sentence or f"{DRAWS} draws take a few seconds here."
+            st.caption(f"{takes} They are drawn while nobody else needs the model.")
+    return st.empty()
+
+
+def _is_tick() -> bool:
+    """Whether the browser has asked for this figure alone: the page itself waits for no draw."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
+def _draw_on(asked: _Asked, n_drawn: int, note: Any) -> None:
+    began = time.monotonic()
+    try:
+        found = ask.in_passing(asked.piece(n_drawn), _DEADLINE)
+    except StrataError as error:
+        st.session_state[_REFUSED] = asked.key, str(error)
+        st.session_state.pop(_WANTED, None)
+        st.rerun()
+    if found is None:
+        text = f"{n_drawn} of {asked.wanted} draws; the model has other work just now"
+        note.progress(n_drawn / asked.wanted, text)
+        return
+    asked.expected(draws.AT_ONCE).took(time.monotonic() - began)
+    is_over = n_drawn + draws.AT_ONCE >= asked.wanted
+    # At last as a whole page: its tables have the draws then, and the browser asks no more.
+    st.rerun(scope="app" if is_over else "fragment")
