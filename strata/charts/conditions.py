@@ -71,7 +71,9 @@ def by_condition(
         kinds = lines["followed"].map({True: "followed", False: "prompt"})
         lines = lines.drop(columns="followed").assign(kind=kinds)
         rows = pd.concat([rows, lines], ignore_index=True)
-    y = value_axis(rows[["value", "low", "high"]].to_numpy(float).ravel(), noun, best_first=best_first)
+    y = value_axis(
+        rows[["value", "low", "high"]].to_numpy(float).ravel(), noun, best_first=best_first
+    )
     colour = _colour(tuple(dict.fromkeys(means["condition"])))
     mean, prompt, followed = (
         [{"filter": f"datum.kind == '{kind}'"}] for kind in ("mean", "prompt", "followed")
