@@ -19,7 +19,7 @@ def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> C
     y = value_axis(values, noun)
     if noun.startswith("Rank"):
         y = {**y, "scale": {**y["scale"], "reverse": True}}
-    single = len(frame) == 1
+    single, drawn = len(frame) == 1, bool(frame["middle"].notna().any())  # else it has no ends
     mark: Spec = {"type": "bar", "width": 60} if single else {"type": "area"}
     band: Spec = {
         "mark": {**mark, "color": MUTED, "opacity": 0.3},
@@ -31,7 +31,7 @@ def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> C
         "mark": tick if single else line,
         "encoding": {"y": {"field": "middle", **y}},
     }
-    drawn = [tip("low", "Chance, from", ".5g"), tip("middle", "median", ".5g")]
+    told = [tip("low", "Chance, from", ".5g"), tip("middle", "median", ".5g")]
     points: Spec = {
         "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
         "encoding": {
@@ -40,7 +40,7 @@ def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> C
             "tooltip": [
                 *([] if single else [tip("layer", "Layer", "d")]),
                 tip("value", "Value", ".5g"),
-                *drawn,
+                *told,
                 tip("high", "to", ".5g"),
             ],
         },
@@ -58,6 +58,6 @@ def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> C
         **BASE,
         "title": titled,
         "encoding": {"x": x},
-        "layer": [band, middle, *([] if single else [own]), points],
+        "layer": [*([band, middle] if drawn else []), *([] if single else [own]), points],
     }
     return Chart(frame, spec, reading, 320)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from strata import charts
-from strata.charts import Chart
+from strata.charts import Chart, chance
 from strata.concepts.gaussian_baseline import density
 from strata.concepts.laminar_profile import layer_matrices, points, statistics, token_matrices
 from strata.display.tokens import display_sampled
@@ -67,6 +67,13 @@ def layer_pairs(*, signed: bool = False) -> Chart:
 def scatter() -> Chart:
     frame = pd.DataFrame({"label": LABELS, "x": [0.1, 2.0, 7.5], "y": [300.0, 20.0, 25.0]})
     return charts.scatter(frame, "Paths and surprisal", "Surprisal (nats)", "Norm", READING)
+
+
+def beside_chance(*, n_layers: int = 3, drawn: bool = True) -> Chart:
+    frame = pd.DataFrame({"layer": range(n_layers), "value": [4.0, 90.0, 600.0][:n_layers]})
+    for name, factor in (("low", 0.5), ("middle", 1.0), ("high", 1.5)):
+        frame[name] = frame["value"] * factor if drawn else float("nan")
+    return chance.beside_chance(frame, "Norm beside shuffled text", "Norm", READING)
 
 
 def by_layer() -> Chart:
@@ -209,6 +216,9 @@ FORMS = {
     "strip": strip,
     "strip, symlog": lambda: strip(symlog=True),
     "scatter": scatter,
+    "beside_chance": beside_chance,
+    "beside_chance, a single number": lambda: beside_chance(n_layers=1),
+    "beside_chance, nothing drawn": lambda: beside_chance(drawn=False),
     "layer_pairs": layer_pairs,
     "layer_pairs, signed": lambda: layer_pairs(signed=True),
     "by_layer": by_layer,

@@ -143,6 +143,9 @@ def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
     except StrataError as error:
         style.say("note", str(error), "chance")
         return {}, ""
+    if mine["value"].isna().all():
+        style.say("note", f"{asked.number}: it has no value for so short a text.", "chance")
+        return {}, ""
     drawn = asked.known()
     wants = asked.wanted > drawn["draw"].nunique()
     st.fragment(_figure, run_every=_TICK if wants else None)(asked, mine)
