@@ -44,6 +44,6 @@ if chosen := choose_set(pick):
     if probe.open:
         with probe:
             shown, script = draw_probe(Probed(page, half, two))
-    close_page(page, shown, script, proof="evidence.check", prompts=page.longest)
+    close_page(page, shown, script, proof="evidence.check", asked={"prompts": page.longest})
 else:
     close_page(opened, shown, script)

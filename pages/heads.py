@@ -33,5 +33,5 @@ if tables:
     [modules] = page.ask("heads.modules").to_dict("records")
     told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}
     script = page.script(**modules, **told, **program, against="mean", writes=seen.is_written)
-adds_up: dict[str, Any] = {"proof": "heads.proof", "position": seen.position}
+adds_up: dict[str, Any] = {"proof": "heads.proof", "asked": {"position": seen.position}}
 close_page(page, tables, script, **(adds_up if "sums" in tables else {}))

@@ -28,18 +28,18 @@ def close_page(
     arrays: Callable[[], bytes] | None = None,
     proof: str = "run.check",
     *,
+    asked: Mapping[str, Any] | None = None,
     position: int | None = None,
     target_id: int | None = None,
-    **asked: Any,
 ) -> None:
     """The foot of a page: what chance gives beside its numbers, proof (a view like `run.check`, and
-    what it is asked), tables, code, downloads, link. `position` and `target_id`: the token that the
+    what it is `asked`), tables, code, downloads, link. `position` and `target_id`: the token that the
     page is at, and the next one that its numbers are of, see `beside_chance`."""
     drawn, code = beside_chance(page, position, target_id)
     tables, script = {**tables, **drawn}, script + code
     record.keep_code(script)
     draw_map(page)  # last, since it shows where the sliders are
-    _proof(page, proof, asked)
+    _proof(page, proof, asked or {})
     with st.container(horizontal=True, gap="small", key="foot"):
         with st.popover("Table", icon=":material/table:", on_change="rerun", key="table") as opened:
             if opened.open:
@@ -70,7 +70,7 @@ def close_page(
                 st.code(_address(), language=None, wrap_lines=True)
 
 
-def _proof(page: Page, view: str, asked: dict[str, Any]) -> None:
+def _proof(page: Page, view: str, asked: Mapping[str, Any]) -> None:
     """The identities, measured on this very run, green or red with the number."""
     names = {
         "lens": "last-layer lens = the model's logits",
