@@ -33,8 +33,8 @@ def close_page(
     target_id: int | None = None,
 ) -> None:
     """The foot of a page: what chance gives beside its numbers, proof (a view like `run.check`, and
-    what it is `asked`), tables, code, downloads, link. `position` and `target_id`: the token that the
-    page is at, and the next one that its numbers are of, see `beside_chance`."""
+    what it is `asked`), tables, code, downloads, link. `position` and `target_id`: the token that
+    the page is at, and the next one that its numbers are of, see `beside_chance`."""
     drawn, code = beside_chance(page, position, target_id)
     tables, script = {**tables, **drawn}, script + code
     record.keep_code(script)
