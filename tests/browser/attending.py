@@ -46,6 +46,34 @@ def join(newcomer: Newcomer, url: str, code: str, name: str) -> tuple[Page, str]
     return page, resume
 
 
+def end(desk: Page) -> None:
+    """Put the vote away."""
+    button = desk.get_by_role("button", name="End", exact=True)
+    expect(button).to_have_count(1)  # while the page is drawn anew there may be the old one too
+    button.click()
+    desk.get_by_role("button", name="End the vote").click()
+
+
+def sent_by_another_site(page: Page, site: str, form: str) -> int:
+    """A page of `site` sends a form to this address from a browser that has a seat there; what the
+    server answers."""
+    here = page.context.new_page()
+    here.goto(site)
+    with here.expect_navigation() as moved:
+        here.evaluate(
+            """to => {
+              const form = document.createElement("form");
+              Object.assign(form, { method: "post", action: to });
+              document.body.append(form);
+              form.submit();
+            }""",
+            form,
+        )
+    status = moved.value.status
+    here.close()
+    return status
+
+
 def answer_first_question(page: Page) -> int:
     """Go to the first question of the first lesson and answer it; the number of its step."""
     page.locator(f".st-key-open_{LESSON.stem} button").click()

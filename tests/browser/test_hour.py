@@ -20,8 +20,10 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from tests.browser.attending import (
     LESSON,
     answer_first_question,
+    end,
     join,
     new_class,
+    sent_by_another_site,
     teacher,
 )
 from tests.browser.axe import for_everybody
@@ -37,14 +39,6 @@ def vote(page: Page, option: int) -> None:
     page.locator("label.option").nth(option).click()
     page.get_by_role("button", name="Vote", exact=True).click()
     expect(page.get_by_text("Your vote:").first).to_be_visible()
-
-
-def end(desk: Page) -> None:
-    """Put the vote away."""
-    button = desk.get_by_role("button", name="End", exact=True)
-    expect(button).to_have_count(1)  # while the page is drawn anew there may be the old one too
-    button.click()
-    desk.get_by_role("button", name="End the vote").click()
 
 
 @dataclass
@@ -82,7 +76,7 @@ class Hour:
         settled(self.desk)
 
 
-def test_an_hour(newcomer: Newcomer, hosted: str, thorough: bool) -> None:
+def test_an_hour(newcomer: Newcomer, hosted: str, empty_page: str, thorough: bool) -> None:
     desk = teacher(newcomer, hosted)
     desk.set_viewport_size({"width": 1280, "height": 800})
     code, other = new_class(desk, "Physics 3b"), new_class(desk, "Another class")
@@ -94,6 +88,7 @@ def test_an_hour(newcomer: Newcomer, hosted: str, thorough: bool) -> None:
     the_teacher_is_with_one_class(hour)
     everyone_is_brought_along_and_back(hour)
     the_teacher_looks_at_the_learners_side(hour)
+    assert sent_by_another_site(desk, empty_page, f"{hosted}/leave") == 403
     step = a_lesson(hour)
     wall = the_wall(hour)
     verdict_and_vote(hour, wall)
@@ -170,10 +165,25 @@ def a_lesson(hour: Hour) -> int:
     """Ann answers its first question, another looks at a page; the number of its step."""
     step = answer_first_question(hour.ann)
     hour.bob.goto(f"{hour.url}/scaling")
+    a_link_of_a_learner(hour)
     expect(hour.eve.get_by_text("steps seen")).to_have_count(0)
     funnel = hour.desk.get_by_test_id("stVegaLiteChart")
     expect(funnel).to_have_attribute("aria-label", re.compile(LESSON.title))
     return step
+
+
+def a_link_of_a_learner(hour: Hour) -> None:
+    """It opens for the teacher with the learner's own text."""
+    bob, words = hour.bob, "What only Bob has written is"
+    expect(bob.locator(".st-key-foot")).to_be_visible()
+    settled(bob)
+    bob.get_by_role("textbox", name="Prompt").fill(words)
+    bob.keyboard.press("Control+Enter")
+    expect(bob).to_have_url(re.compile("prompt="))
+    here = hour.desk.context.new_page()
+    here.goto(bob.url)
+    expect(here.get_by_role("textbox", name="Prompt")).to_have_value(words)
+    here.close()
 
 
 def the_wall(hour: Hour) -> Page:
@@ -220,9 +230,20 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(asked).not_to_be_empty()
     expect(wall.get_by_text(asked.inner_text()).first).to_be_visible()
     expect(wall.get_by_text(f"To join: {code}").first).to_be_visible()
+    for page, word in ((learners[1], "rude"), (learners[2], "rome")):
+        page.get_by_label("Your answer: a word or token").last.fill(word)
+        page.get_by_role("button", name="Vote", exact=True).click()
+        expect(page.get_by_text("Your vote:").first).to_be_visible()
     desk.get_by_role("button", name="Close the vote").click()
+    # Of words the teacher sees all before anybody, and one that is hidden goes nowhere.
+    given = desk.locator(".st-key-words_of_vote")
+    given.get_by_role("button", name=re.compile("rude")).click()
+    expect(given.get_by_role("button", name=re.compile("rude.*hidden"))).to_be_visible()
     desk.get_by_role("button", name="Show everyone the results").click()
-    expect(wall.get_by_text("Nobody has voted.").first).to_be_visible()
+    expect(wall.get_by_text("2 voted.").first).to_be_visible()
+    expect(learners[0].locator(".bars")).to_contain_text("rome")
+    for page in (learners[0], learners[2], wall):
+        expect(page.get_by_text("rude")).to_have_count(0)
     expect(verdict).to_be_hidden()  # as long as there may be a second vote
     desk.get_by_role("button", name="No second vote: show the answer").click()
     expect(asked).to_be_visible()

@@ -234,12 +234,11 @@ def test_an_answer_is_kept_by_nobody_but_its_caller(running: Runner) -> None:
 def test_what_it_needed_goes_back_once_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, not while prompts come."""
     monkeypatch.setattr(runner, "_IDLE", 0.05)
-    given_back: list[int] = []
     asked = queue.SimpleQueue[Any]()
-    monkeypatch.setattr(runner.memory, "trim", lambda: given_back.append(asked.put("late") or 1))
+    monkeypatch.setattr(runner.memory, "trim", lambda: asked.put("given back"))
     asked.put("soon")
-    assert (runner._next(asked), given_back) == ("soon", [])
-    assert (runner._next(asked), given_back) == ("late", [1])
+    assert (runner._next(asked), asked.empty()) == ("soon", True)
+    assert runner._next(asked) == "given back"
 
 
 def test_close_ends_it_for_good(expendable: Runner) -> None:

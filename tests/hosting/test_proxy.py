@@ -21,7 +21,7 @@ from strata.classroom.roster import Class, Roster
 from strata.storage.database import Database
 from strata.ui.server import door
 from tests import small
-from tests.browser.attending import LESSON, answer_first_question, join
+from tests.browser.attending import LESSON, answer_first_question, join, sent_by_another_site
 from tests.browser.driver import Newcomer
 from tests.browser.server import WITHOUT_A_PROCESS, has_ended, started
 from tests.browser.test_lessons import at_step, panel
@@ -165,9 +165,12 @@ def test_a_socket_needs_a_seat_and_this_sites_own_page(site: Site) -> None:
 def test_when_a_process_ends_its_learners_go_on_with_the_other(
     site: Site,
     newcomer: Newcomer,
+    empty_page: str,
 ) -> None:
-    """Last in this file: one process is gone after it."""
+    """Last in this file: one process is gone after it. Its own forms come from the proxy's address,
+    another site's do nothing."""
     page, _ = join(newcomer, site.proxy.url, site.group.code, "Ann")
+    assert sent_by_another_site(page, empty_page, f"{site.proxy.url}/leave") == 403
     step = answer_first_question(page)
     cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
     with site.joined("Bob") as client:
