@@ -41,8 +41,8 @@ def _histogram(low: float, high: float, top: float, small: bool) -> Spec:
     x: Spec = {
         "type": "quantitative",
         "title": "Cosine of a pair",
-        # Of a small one the last number would be cut at the figure's edge.
-        "scale": {"domain": [low, high], "nice": False, **({"padding": 12} if small else {})},
+        # Without room the last number would be cut at the figure's edge.
+        "scale": {"domain": [low, high], "nice": False, "padding": 12 if small else 10},
         "axis": {"tickCount": 5 if small else 9},
     }
     y: Spec = {
