@@ -123,9 +123,10 @@ def by_condition(
         "encoding": {"x": LAYER_AXIS},
         "layer": [
             band,
-            *([] if lines is None else [thin]),
+            # The browser complains of a layer without rows.
+            *([thin] if (rows["kind"] == "prompt").any() else []),
             line,
-            *([] if lines is None else [dashed]),
+            *([dashed] if (rows["kind"] == "followed").any() else []),
         ],
     }
     return Chart(rows, spec, reading, 330)

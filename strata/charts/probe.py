@@ -69,12 +69,15 @@ def probes(
             "mark": {"type": "line", "strokeWidth": 2.4, "point": {"size": 26, "opacity": 1}},
             "encoding": {**value, "tooltip": [tips[0], tip("layer", "Layer", "d"), *tips[1:]]},
         },
-        {
-            "transform": [{"filter": "datum.everywhere"}],
-            "mark": {"type": "line", "strokeWidth": 2, "strokeDash": [5, 4]},
-            "encoding": {**value, "tooltip": tips},
-        },
     ]
+    if len(flat):
+        marks.append(
+            {
+                "transform": [{"filter": "datum.everywhere"}],
+                "mark": {"type": "line", "strokeWidth": 2, "strokeDash": [5, 4]},
+                "encoding": {**value, "tooltip": tips},
+            }
+        )
     if layer is not None:
         at = {"x": {"datum": layer, "type": "quantitative"}}
         marks.append(

@@ -13,7 +13,6 @@ from tests.browser.screen import (
     path,
     prompt_box,
     query,
-    said,
     settled,
     visit,
 )
@@ -23,12 +22,14 @@ PROMPTS = {f"{article} {noun} sat": article for noun in NOUNS for article in ("t
 GOOD = "prompt;condition\n" + "".join(f"{text};{which}\n" for text, which in PROMPTS.items())
 # A point of a prompt's line, on the screen, which no other mark covers; null while there is none.
 ON_A_LINE = """() => {
-  for (const line of document.querySelectorAll(".st-key-conditions svg .mark-line path")) {
+  const svg = document.querySelector(".st-key-conditions svg.marks");
+  if (!svg) return null;
+  svg.scrollIntoView({block: "center"});
+  for (const line of svg.querySelectorAll('.mark-line path[stroke-width="1.4"]')) {
     const place = line.getScreenCTM();
     for (const share of [0.3, 0.4, 0.6, 0.7, 0.2, 0.8]) {
       const at = line.getPointAtLength(share * line.getTotalLength()).matrixTransform(place);
-      if (getComputedStyle(line).cursor === "pointer"
-          && document.elementFromPoint(at.x, at.y) === line) return [at.x, at.y];
+      if (document.elementFromPoint(at.x, at.y) === line) return [at.x, at.y];
     }
   }
   return null;
@@ -45,14 +46,15 @@ def test_an_own_set_is_refused_by_its_line_or_taken_and_its_prompts_open(
 ) -> None:
     watch = Watch(page)
     visit(page, f"{small_address}/evidence?set=own&each=true")
-    expect(said(page, "note")).to_contain_text("Choose a file")
+    expect(page.locator(".st-key-say_note_no_set")).to_contain_text("Choose a file")
     choose(page, GOOD.replace("a dog sat;a", "a dog sat;"))
-    expect(said(page, "error")).to_contain_text("Line 7")
+    wrong = page.locator(".st-key-say_error_wrong_set")
+    expect(wrong).to_contain_text("Line 7: there is no condition")
     expect(chart(page, "Norm of the last state")).to_have_count(0)
     choose(page, GOOD)
     expect(chart(page, "Norm of the last state")).to_be_visible()
     settled(page)
-    expect(said(page, "error")).to_have_count(0)
+    expect(wrong).to_have_count(0)
     assert re.fullmatch(r"[\w-]{8,}", query(page)["own_set"])
 
     def opened() -> bool:

@@ -39,7 +39,9 @@ def draw_similarity(page: Page) -> tuple[dict[str, pd.DataFrame], dict[str, list
     n = min(STATES, int(about["n"][0]))
     of = _subject(page, n)
     least = min(0.0, float(frame["cka"].min()))
-    for place, (value, title) in zip(st.columns(3, gap="medium"), _TITLES.items(), strict=True):
+    with st.container(key="three_matrices"):
+        places = st.columns(3, gap="medium")
+    for place, (value, title) in zip(places, _TITLES.items(), strict=True):
         cells = frame[["layer_a", "layer_b"]].assign(value=frame[value])
         signed = value == "rest"
         chart = charts.layer_pairs(
