@@ -23,6 +23,7 @@ from strata.corpus.states import (
     n_bytes_of,
     shares,
 )
+from strata.corpus.states import worst as worst  # whoever samples asks for it here
 from strata.errors import InputError
 from strata.model import sinks
 from strata.trace import ModelCheck
@@ -108,6 +109,8 @@ class Reading:
             scale = None if scale is None else scale[:, left]
             writes = None if writes is None else writes[:, :, left]
         n_batches = len(first_batches({i: self.lengths[i] for i in tokens}, 0))
+        sinks_in, counts = np.unique(self.text[~self.keep], return_counts=True)
+        n_sinks = dict(zip(sinks_in.tolist(), counts.tolist(), strict=True))
         return Sample(
             texts=self.texts,
             tokens=tokens,
@@ -118,8 +121,8 @@ class Reading:
             refusal=self.refusal,
             n_asked=self.n_asked,
             n_available=self.n_available,
-            n_sinks=int((~self.keep & np.isin(self.text, list(tokens))).sum()),
-            check=worst(self.checks[:n_batches]),
+            sinks_of={i: n_sinks[i] for i in tokens if i in n_sinks},
+            checks=tuple(self.checks[:n_batches]),
             scale=scale,
             n_unread=len(self._to_read) - len(tokens),
         )
@@ -272,14 +275,3 @@ def _begun(
         n_available=available,
         skip_sinks=skip_sinks,
     )
-
-
-def worst(checks: Sequence[ModelCheck]) -> ModelCheck:
-    """The largest errors, with the first reason there is."""
-    lens, writes, read_back = (
-        float(np.max([getattr(check, name) for check in checks]))
-        for name in ("lens_error", "write_error", "read_back_error")
-    )
-    reason = next(filter(None, (check.reason for check in checks)), "")
-    allowed = max(check.lens_tolerance for check in checks)
-    return ModelCheck(lens, writes, reason, read_back, lens_tolerance=allowed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -52,9 +52,9 @@ class Sample:
 
     Of sample i the token is `tokens[text[i]][position[i]]`: `text` counts the `texts` that were
     given, `tokens` holds those that were read. `n_asked` positions were asked for, `n_available`
-    were there to choose from, and of those chosen `n_sinks` were left out as attention sinks.
-    `check` is the worst of the identities, over one text a batch. `n_unread` texts are still to be
-    read, where this is the beginning of a sample.
+    were there to choose from, and of those chosen `n_sinks` were left out as attention sinks, by
+    text in `sinks_of`. `check` is the worst of the identities, over one text a batch (`checks`).
+    `n_unread` texts are still to be read, where this is the beginning of a sample.
     """
 
     texts: tuple[str, ...]
@@ -66,14 +66,22 @@ class Sample:
     refusal: str
     n_asked: int
     n_available: int
-    n_sinks: int
-    check: ModelCheck
+    sinks_of: Mapping[int, int]
+    checks: tuple[ModelCheck, ...]
     scale: Tensor | None = None  # (L + 1, n) float32: the largest entry of each state
     n_unread: int = 0
     _measured: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.position)
+
+    @property
+    def n_sinks(self) -> int:
+        return sum(self.sinks_of.values())
+
+    @property
+    def check(self) -> ModelCheck:
+        return worst(self.checks)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -133,6 +141,8 @@ class Sample:
             tokens={i: self.tokens[i] for i in texts},
             text=self.text[rows],
             position=self.position[rows],
+            sinks_of={i: self.sinks_of[i] for i in texts if i in self.sinks_of},
+            checks=self.checks[: len(batches)],
             stream=self.stream[:, left],
             writes=None if self.writes is None else self.writes[:, :, left],
             scale=None if self.scale is None else self.scale[:, left],
@@ -175,3 +185,14 @@ def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
         batch.append(i)
     if batch:
         yield batch
+
+
+def worst(checks: Sequence[ModelCheck]) -> ModelCheck:
+    """The largest errors, with the first reason there is."""
+    lens, writes, read_back = (
+        float(np.max([getattr(check, name) for check in checks]))
+        for name in ("lens_error", "write_error", "read_back_error")
+    )
+    reason = next(filter(None, (check.reason for check in checks)), "")
+    allowed = max(check.lens_tolerance for check in checks)
+    return ModelCheck(lens, writes, reason, read_back, lens_tolerance=allowed)

@@ -37,8 +37,17 @@ log = logging.getLogger(__name__)
 _FOLDER = "summaries"
 _LARGEST, _MOST = 2 * 2**20, 64 * 2**20  # bytes of a table's file, and of all
 _EXAMPLES = frozenset(example.prompt for example in EXAMPLES)
-_ROOMS = ("model", "corpus", "concepts")  # the code that such a table follows from
-_LIBRARIES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
+_ELSEWHERE = ("ui", "lessons", "classroom", "charts")  # code that no table follows from
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "scikit-dimension",
+)
 
 
 def is_everybodys(job: Job, view: View) -> bool:
@@ -59,7 +68,7 @@ def is_of_shared_texts(job: Job, view: View) -> bool:
     list among its parameters may hold words that a learner typed."""
     names = supplied(view)
     alone = "sample" in names and not names & (TRACE | {"traces", "gradients", "prompt", "prompts"})
-    typed = any(isinstance(value, list | tuple | dict) for value in job.params.values())
+    typed = any(isinstance(value, list | tuple | dict) and value for value in job.params.values())
     source = job.source if alone and not typed else None
     return source is not None and not (
         source.corpus == "own" or source.read or job.prompts or job.edits
@@ -96,10 +105,15 @@ def keep(job: Job, model: Model, frame: pd.DataFrame) -> None:
 
 
 def _comes_back(frame: pd.DataFrame) -> bool:
-    """Whether a file gives back the same cells and types."""
-    return all(isinstance(name, str) for name in frame) and not any(
-        frame[name].map(lambda cell: isinstance(cell, bytes)).any()
-        for name in frame.select_dtypes("object")
+    """Whether a file gives back the same cells, types and row names: those are not written."""
+    rows, known = frame.index, pd.RangeIndex(len(frame))
+    return (
+        (rows.name is None and rows.equals(known))
+        and all(isinstance(name, str) for name in frame)
+        and not any(
+            frame[name].map(lambda cell: isinstance(cell, bytes)).any()
+            for name in frame.select_dtypes("object")
+        )
     )
 
 
@@ -142,9 +156,9 @@ def _text(corpus: str) -> str | None:
 @cache
 def _version() -> str:
     """Of the code of Strata and of libraries, as a folder's name."""
-    code = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((Path(strata.__file__).parent / room).rglob("*.py")):
+    code, here = hashlib.sha256(), Path(strata.__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        if path.relative_to(here).parts[0] not in _ELSEWHERE:
             code.update(path.read_bytes())
     for library in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):

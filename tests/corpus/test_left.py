@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +17,7 @@ from strata.corpus import Source, sample, sampling, states
 from strata.corpus.passages import fitting, split
 from strata.engine import Job, LocalEngine, Settings
 from strata.model import Model
+from strata.trace import ModelCheck
 
 OWN = "The cat sat on the mat, and the dog ran. The river is wide where the stones are round. " * 5
 
@@ -64,13 +67,20 @@ def test_a_sample_is_drawn_from_what_is_read_so_far_and_ends_as_if_read_at_once(
     model = tiny("llama")
     monkeypatch.setattr(states, "_BATCH_TOKENS", 40)
     source, calls, capture = Source(corpus="own", n=60, read=2), [], model.capture_many
-    at_once = sampling.draw(model, source.whole, (OWN,))
+    errors: dict[str, float] = {}  # of each text: every batch has its own, the last the largest
 
     def read(some: list[str], **how: bool) -> list[Any]:
         calls.extend(some)
-        return capture(some, **how)
+        traces = capture(some, **how)
+        error = errors.setdefault(some[0], 1e-7 * len(errors))
+        return [
+            replace(t, verify=lambda _: ModelCheck(error, 0.0, read_back_error=0.0)) for t in traces
+        ]
 
     monkeypatch.setattr(model, "capture_many", read)
+    monkeypatch.setattr(sampling.sinks, "which", lambda norms: np.arange(norms.shape[1]) % 3 == 2)
+    at_once = sampling.draw(model, source.whole, (OWN,))
+    calls.clear()
     reading = sampling.begun(model, source.whole, (OWN,))
     first = reading.beginning(model, source.read)
     n_read = len(calls)
@@ -90,7 +100,10 @@ def test_a_sample_is_drawn_from_what_is_read_so_far_and_ends_as_if_read_at_once(
         assert (one.text == other.text).all()
         assert (one.position == other.position).all()
         assert (one.tokens, one.n_unread) == (other.tokens, other.n_unread)
+        assert (one.n_sinks, one.check) == (other.n_sinks, other.check)
     assert whole.n_unread == 0
+    assert 0 < first.n_sinks < whole.n_sinks
+    assert first.check.lens_error < whole.check.lens_error == max(errors.values())
     assert at_once.beginning(99) is at_once
 
 

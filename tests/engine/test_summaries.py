@@ -141,6 +141,9 @@ def test_nothing_of_a_learner_is_written_and_a_broken_file_is_read_anew(
         groups = {"groups": ["secret river", "stone"]}
         engine.run(job(model, "laminar_profile.selectivity", params=groups))
         assert kept(home) == []
+        engine.run(job(model, "laminar_profile.selectivity", params={"groups": []}))
+        [of_words] = kept(home)  # nothing was typed
+        of_words.unlink()
         frame = engine.run(shared)
         engine.run(
             shared.model_copy(update={"prompt": "A secret."})
@@ -157,6 +160,39 @@ def test_nothing_of_a_learner_is_written_and_a_broken_file_is_read_anew(
     with LocalEngine(Settings(any_model=True), load=lambda name, progress: model) as engine:
         engine.run(job(model, params={"layer": 2}))  # where it was not asked for, nothing is kept
     assert [path.name for path in kept(home)] == [file.name]
+
+
+@pytest.mark.parametrize("rows", [[3, 5], ["a", "b"], pd.RangeIndex(1, 3)])
+def test_a_table_whose_rows_have_names_is_not_kept(
+    tiny: Callable[[str], Model], home: Path, rows: list[Any]
+) -> None:
+    frame = pd.DataFrame({"value": [1.0, 2.0]}, index=rows)
+    summaries.keep(job(tiny("llama")), tiny("llama"), frame)
+    assert kept(home) == []
+    summaries.keep(job(tiny("llama")), tiny("llama"), frame.reset_index(drop=True))
+    assert len(kept(home)) == 1
+
+
+def test_a_table_is_of_all_code_and_libraries_that_it_follows_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the model, the corpus and the concepts import, and nothing of how pages look."""
+    monkeypatch.setattr("strata.__file__", str(tmp_path / "__init__.py"))
+    asked: list[str] = []
+    monkeypatch.setattr(summaries.metadata, "version", lambda name: asked.append(name) or "1")
+    found = {summaries._version.__wrapped__()}
+    counted = ("trace.py", "edits.py", "display/a.py", "weights/a.py", "runtime/a.py", "model/a.py")
+    for name in (*counted, "corpus/a.py", "concepts/a/b.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        before = len(found)
+        found.add(summaries._version.__wrapped__())
+        assert len(found) == before + 1, name
+    for name in ("ui/a/b.py", "lessons/a.py", "classroom/a.py", "charts/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+        assert summaries._version.__wrapped__() in found, name
+    assert {"torch", "transformers", "tokenizers", "scikit-dimension"} <= set(asked)
 
 
 def test_a_folder_that_cannot_be_written_stops_nobody(

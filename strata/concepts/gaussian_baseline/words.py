@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts.gaussian_baseline.density import ks_distance, quantile
-from strata.display.tokens import digits, display_sampled, display_text, fixed, percent
+from strata.display.tokens import digits, display_sampled, display_text, fixed, listed, percent
 
 PARTS = {"stream": "the residual stream", "attn": "the attention writes", "mlp": "the MLP writes"}
 SPIKES = (
@@ -236,8 +236,9 @@ def _number(value: float) -> str:
 
 
 def intrinsic_reading(frame: pd.DataFrame, known: pd.DataFrame, part: str, layer: int) -> str:
-    """Of `intrinsic` and `known_dimension`: how many dimensions a part's states have near each of
-    them at a layer, as how many known ones give, and beside linear measures."""
+    """Of `intrinsic`, and of `known_dimension` for as many states as there are at this layer: how
+    many dimensions a part's states have near each of them there, as how many known ones give, and
+    beside linear measures."""
     rows = frame[frame["part"] == part].set_index("layer")
     row = rows.loc[layer]
     known_of = rows["twonn"].dropna()
@@ -252,12 +253,13 @@ def intrinsic_reading(frame: pd.DataFrame, known: pd.DataFrame, part: str, layer
     truth = (
         "more than any Gaussian noise here gives"
         if math.isnan(as_many)
-        else f"which {_states(row)} of Gaussian noise in {_near(as_many)} dimensions give too"
+        else f"which {_states(known)} of Gaussian noise in {_near(as_many)} dimensions give too"
     )
+    by_eight = "not known" if pd.isna(row["at_8"]) else f"in {_near(row['at_8'])}"
     text = (
         f"{subject} at layer {layer} {'varies' if one else 'vary'} in {_near(row['twonn'])} "
-        f"dimensions near each state (TwoNN), {truth}, and by 8 neighbours in "
-        f"{_near(row['at_8'])}; linear measures count {_near(row['participation_ratio'])} "
+        f"dimensions near each state (TwoNN), {truth}, and by 8 neighbours {by_eight}; "
+        f"linear measures count {_near(row['participation_ratio'])} "
         f"(participation ratio) and {_near(row['effective_dimension'])} (effective dimension)."
     )
     if not pd.isna(row["with_first"]):
@@ -293,8 +295,8 @@ def null_dimension_reading(frame: pd.DataFrame, nulls: pd.DataFrame, layer: int)
     """Of `intrinsic` and `intrinsic_null`: what chance gives for the stream at a layer."""
     stream = frame[(frame["part"] == "stream") & (frame["layer"] == layer)]["twonn"].iloc[0]
     there = nulls[(nulls["part"] == "stream") & (nulls["layer"] == layer)]
-    said = [f"{row.null} {_near(row.twonn)}" for row in there.itertuples()]
-    return f"At layer {layer} TwoNN of the text is {_near(stream)}; of {' and '.join(said)}."
+    said = [f"{_near(row.twonn)} of {row.null}" for row in there.itertuples()]
+    return f"At layer {layer} TwoNN is {listed([f'{_near(stream)} of the text', *said])}."
 
 
 def equal_note(frame: pd.DataFrame, part: str, layer: int) -> str:
@@ -302,9 +304,11 @@ def equal_note(frame: pd.DataFrame, part: str, layer: int) -> str:
     row = frame[(frame["part"] == part) & (frame["layer"] == layer)].iloc[0]
     out = []
     if row["n_equal"]:
-        out.append(f"{row['n_equal']:,} that equal another at layer {layer}")
+        equal = "equals" if row["n_equal"] == 1 else "equal"
+        out.append(f"{row['n_equal']:,} that {equal} another at layer {layer}")
     if row["n_first"]:
-        out.append(f"{row['n_first']:,} first tokens")
+        tokens = "first token" if row["n_first"] == 1 else "first tokens"
+        out.append(f"{row['n_first']:,} {tokens}")
     return f"without {' and '.join(out)}" if out else ""
 
 
@@ -318,11 +322,11 @@ def as_known(known: pd.DataFrame, value: float, name: str = "twonn") -> float:
     return float(np.exp(np.interp(math.log(value), said, true)))
 
 
-def _states(row: pd.Series) -> str:
-    return f"{int(row['n_states']):,} states"
+def _states(known: pd.DataFrame) -> str:
+    return f"{int(known['n_states'].iloc[0]):,} states"
 
 
 def _near(value: float) -> str:
     if math.isnan(value):
-        return "an unknown number of"
+        return "not known"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -25,7 +25,8 @@ _LINEAR = {
 def draw_dimensions(page: SampledPage, chosen: States) -> dict[str, pd.DataFrame]:
     """The figures of the tab and what they say; their tables."""
     frame = page.ask("gaussian_baseline.intrinsic")
-    n = int(frame["n_states"].max())
+    here = frame[(frame["part"] == chosen.part) & (frame["layer"] == chosen.layer)]
+    n = max(1, int(here["n_states"].iloc[0]))  # what the estimate says depends on how many
     known = page.ask("gaussian_baseline.known_dimension", n=n, d_model=page.about["d_model"])
     tables = {"intrinsic dimension": frame, "noise of known dimension": known}
     sentence = words.intrinsic_reading(frame, known, chosen.part, chosen.layer)
@@ -59,7 +60,9 @@ def draw_dimensions(page: SampledPage, chosen: States) -> dict[str, pd.DataFrame
         for null, place in zip(NULLS, asked[1:], strict=True)
         if place.toggle(null.capitalize(), key=f"null_{null[:6]}", help=words.NULLS[null])
     ]
-    if picked:
+    if picked and page.sample["read"]:  # each null reads all texts anew, so once is enough
+        st.caption("What chance gives comes when all texts are read.")
+    elif picked:
         tables |= _beside(page, frame, picked, chosen)
     return tables
 

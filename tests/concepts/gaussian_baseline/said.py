@@ -65,4 +65,6 @@ def _local(drawn: Sample) -> Iterator[Said]:
     yield Said("bias_reading", said, (f"in 12 dimensions it says {known['twonn'].iloc[-1]:.1f}",))
     nulls = frame.assign(null=local_dimension.NULLS[1])
     said = words.null_dimension_reading(frame, nulls, LAYER)
-    yield Said("null_dimension_reading", said, ("; of random blocks",))
+    value = "not known" if np.isnan(twonn) else f"{twonn:.1f}"
+    claims = (f"{value} of the text and {value} of random blocks",)
+    yield Said("null_dimension_reading", said, claims)

@@ -55,8 +55,8 @@ def sample_of(*states: Floats, n_texts: int = 5) -> Sample:
         refusal="" if len(stream) > 1 else "no writes",
         n_asked=n,
         n_available=n,
-        n_sinks=0,
-        check=ModelCheck(0.0, 0.0),
+        sinks_of={},
+        checks=(ModelCheck(0.0, 0.0),),
     )
 
 

@@ -181,3 +181,17 @@ def test_what_is_said(tiny: Callable[[str], Model]) -> None:
     assert "too few" in words.intrinsic_reading(few, known, "stream", 1)
     nulls = frame.assign(null=NULLS[0])
     assert "of shuffled words" in words.null_dimension_reading(frame, nulls, 1)
+
+
+def test_what_is_not_known_and_what_is_one() -> None:
+    drawn = sample_of(noise(60, 24), noise(60, 24, seed=1))
+    frame, known = intrinsic(drawn), known_dimension(300, 24)
+    said = words.intrinsic_reading(frame.assign(at_8=math.nan), known, "stream", 1)
+    assert "by 8 neighbours not known; linear" in said
+    assert "which 300 states of Gaussian noise" in said, "as many as there are of the noise"
+    lost = frame.assign(twonn=math.nan, null=NULLS[0])
+    said = words.null_dimension_reading(lost, lost, 1)
+    assert said == "At layer 1 TwoNN is not known of the text and not known of shuffled words."
+    one = frame.assign(n_equal=1, n_first=1)
+    said = words.equal_note(one, "stream", 1)
+    assert said == "without 1 that equals another at layer 1 and 1 first token"
