@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from strata.corpus import passages
+from tests.browser.driver import DESK
 from tests.browser.screen import idle, query
 from tests.browser.test_laminar_profile import chart, reading
 
@@ -50,6 +51,18 @@ def test_one_dimension_is_two_spikes_and_says_why(page: Page, small_address: str
     assert box
     assert box["y"] < 800
     expect(page.get_by_test_id("stMain").get_by_role("textbox", name="Prompt")).to_have_count(0)
+    # What was as wide as a phone, or as the window for a moment, is beside the figure again.
+    page.set_viewport_size(DESK)
+    beside = page.get_by_role("radiogroup", name="Pairs").or_(page.locator(".st-key-pairs")).first
+    page.wait_for_timeout(300)
+    for _ in range(20):
+        figure, pairs = chart(page, "Residual stream").bounding_box(), beside.bounding_box()
+        assert figure
+        assert pairs
+        if pairs["x"] > figure["x"] + figure["width"] and pairs["y"] < figure["y"] + 100:
+            break
+        page.wait_for_timeout(200)
+    assert pairs["x"] > figure["x"] + figure["width"]
 
 
 @pytest.mark.parametrize(

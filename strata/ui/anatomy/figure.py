@@ -61,7 +61,7 @@ def draw(
     heard: Any = "ignore"
     if selections:
         heard = partial(pick, on_pick) if on_pick else "rerun"
-    with style.room(chart.height, name):
+    with st.container(key=style.tall(chart.height, name)):
         drawn: Any = st.vega_lite_chart(
             None,
             # By name, so that they are there when the figure is first laid out: an axis without

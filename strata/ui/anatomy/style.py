@@ -47,14 +47,24 @@ def name_window(*parts: str) -> None:
 
 def room(height: int, key: str) -> DeltaGenerator:
     """A place for something of about `height` pixels, which it takes before that has come."""
-    tall = max(each for each in ROOMS if each <= max(0, height))
-    return st.container(key=f"room{tall}_{key}")
+    return _drawn(st.container(key=tall(height, key)))
+
+
+def tall(height: int, key: str) -> str:
+    """The key of a container that is never less high than about `height` pixels."""
+    return f"room{max(each for each in ROOMS if each <= max(0, height))}_{key}"
 
 
 def leads() -> DeltaGenerator:
     """A place for what a view is about, once a page: on a phone it comes before the controls that
     stand in a container of the key "edit"."""
-    return st.container(key="leads")
+    return _drawn(st.container(key="leads"))
+
+
+def _drawn(place: DeltaGenerator) -> DeltaGenerator:
+    """A place that is there at once: Streamlit draws no container in which there is nothing."""
+    place.empty()
+    return place
 
 
 def say(kind: str, text: str, name: str = "") -> None:

@@ -25,7 +25,7 @@ from strata.ui.anatomy.controls import (
     told_moved,
 )
 from strata.ui.anatomy.page import Page, is_asked, only, say_if_older
-from strata.ui.anatomy.style import leads, room
+from strata.ui.anatomy.style import leads, room, tall
 from strata.ui.figures.beside import other_prompt
 from strata.ui.figures.target import Target, choose_target
 
@@ -109,7 +109,7 @@ def draw_grid(
     }
     made = component("strata_grid", __file__, ("grid_picture.js", "grid.js"), "grid.css")
     # As tall as in grid.css: title, what it is of, two rows of tokens, one a layer, the legend.
-    with room(min(760, 24 * (2 + len(grid.layers))) + 70, key):
+    with st.container(key=tall(min(760, 24 * (2 + len(grid.layers))) + 70, key)):
         made(key=key, data=data, on_chosen_change=choose)
 
 

@@ -44,7 +44,6 @@ def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator, Delt
         below = leads()
     with below:
         figure = room(520, "patch_map")
-    figure.empty()  # a place without anything is not drawn
     return figure, below, beside
 
 

@@ -100,7 +100,7 @@ def choose_pairs() -> tuple[str, bool]:
 def choose_baseline(numbers: pd.DataFrame, place: DeltaGenerator) -> tuple[int, float]:
     """The dimension of the baseline, with a button that finds the nearest; a quantile, 0 to 1."""
     dims, best = int(numbers["dims"][0]), int(numbers["best_dimension"][0])
-    slide, fit, quantile = place.columns([6, 1, 6], vertical_alignment="bottom")
+    slide, fit, quantile = place.columns([5, 2, 5], vertical_alignment="bottom")
     fit.button(
         "Fit",
         on_click=lambda: st.session_state.update(dims=best),
