@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pandas as pd
 import pytest
 
 from strata.corpus.sets import PromptSet, Row
-from strata.engine import Job, LocalEngine, Settings
+from strata.engine import Future, Job, LocalEngine, Settings
 from strata.engine.cost import token_passes
 from strata.errors import InputError
 from strata.model import Model
+from strata.trace import Trace
+from tests.engine import fakes
 
 WORDS = "the cat sat on the mat and a dog ran off to it".split()
 NORM = "Norm of the last state"
@@ -58,20 +61,38 @@ def test_a_set_costs_like_its_prompts_and_has_a_limit_of_its_own() -> None:
     of = chosen(10)
     assert token_passes(job(of), values, {**job(of).params}, 6, 2) == 60
     with LocalEngine(Settings(), listed=lambda: ("tiny",)) as engine:
-        for n, limit in ((201, "201 prompts and the limit is 200"),):
-            with pytest.raises(InputError, match=limit):
-                engine.submit(job(chosen(n)))
+        with pytest.raises(InputError, match="201 prompts and the limit is 200"):
+            engine.submit(job(chosen(201)))
         long = PromptSet("x", tuple(Row("x" * 5_000, "a", str(i)) for i in range(5)))
         with pytest.raises(InputError, match="The set has 25,000 characters"):
             engine.submit(job(long))
 
 
-def test_a_short_job_goes_first_between_two_prompts_of_a_set(tiny: Callable[[str], Model]) -> None:
-    """A view that takes runs is long, so that it steps aside."""
-    from strata.concepts.evidence import values
-    from strata.engine.line import Work
-    from strata.engine.owner import is_short
+def test_a_short_job_goes_first_between_two_groups_of_a_set(
+    tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes the runs of a set is long, so that it steps aside, whatever else it asks for."""
+    model, many, order = tiny("llama"), Model.capture_many, list[str]()
+    asked: list[Future] = []
 
-    work = Work.__new__(Work)
-    work.view, work.spare = values, False
-    assert not is_short(work)
+    def counted(self: Model, texts: list[str], **more: bool) -> list[Trace]:
+        if not order:
+            asked.append(made.submit(fakes.job("one", "a cat"), "ann"))
+        order.append("group")
+        return many(self, texts, **more)
+
+    def of_all(runs: Iterator[tuple[str, Trace]]) -> pd.DataFrame:
+        return pd.DataFrame({"n": [len(trace.tokens) for _, trace in runs]})
+
+    def one(trace: Trace) -> pd.DataFrame:
+        order.append("short")
+        return pd.DataFrame({"n": [len(trace.tokens)]})
+
+    monkeypatch.setattr(Model, "capture_many", counted)
+    views = {"all": of_all, "one": one}
+    with fakes.engine(views, load=lambda name, told: model, batch_tokens=64) as made:
+        long = made.submit(fakes.job("all", "", prompts=chosen(40).columns()["prompts"]), "eve")
+        assert len(long.result(120)) == 40
+        assert len(asked[0].result(120)) == 1
+    assert order.count("group") > 2
+    assert order.index("short") <= 2, order

@@ -79,7 +79,7 @@ def selectivity(
     if groups:
         of_two &= token[a] != token[b]
     a, b = a[of_two], b[of_two]
-    together = token if groups else np.arange(len(kept))
+    together = token if groups else np.arange(len(kept), dtype=np.int64)
     orders = [group, *_by_chance(group, together, np.random.default_rng(seed))]
     same = np.stack([order[a] == order[b] for order in orders]).astype(
         np.float64

@@ -74,10 +74,7 @@ def shape(model: Model, trace: Trace) -> pd.DataFrame:
     step[1:] = step_norms(hidden)
     turning = np.full_like(step, np.nan)
     turning[1:-1] = turning_angles(hidden)
-    curvature = np.full_like(step, np.nan)
-    if n_tokens > 2:
-        curvature[:, 1:-1] = curvatures(hidden)
-        curvature[:, _beside_sinks(trace)] = np.nan
+    curvature = _curved(trace, hidden)
     logprobs = trace.logits[:-1].float().log_softmax(-1)  # (T - 1, V)
     own = logprobs.gather(1, trace.token_ids[1:, None].to(logprobs.device))[:, 0]
     surprisal = np.r_[np.nan, -own.double().cpu().numpy()]
@@ -103,8 +100,9 @@ def shape_null(
 ) -> pd.DataFrame:
     """What chance gives: the same states in another order. draw, layer, turning (the layers of all
     tokens in one other order, the first left where it is; `layer` is then a place in that order)
-    and curvature (the tokens in one other order), each the mean over tokens that are no sinks;
-    length: that of the whole path through the layers in that order. draws * (L + 1) rows.
+    and curvature (the tokens in one other order, sinks left where they are), each the mean over
+    the same places as in `shape_by_layer`; length: that of the whole path through the layers in
+    that order. draws * (L + 1) rows.
 
     States in another order lie as far apart as before, so what is left is what the places of states
     give without their order.
@@ -121,7 +119,9 @@ def shape_null(
         mixed = hidden[np.r_[0, 1 + rng.permutation(n_layers)]]
         turning = np.full(n_layers + 1, np.nan)
         turning[1:-1] = _means(turning_angles(mixed))
-        curvature = _means(curvatures(hidden[:, rng.permutation(len(kept))]))
+        order = np.arange(trace.hidden.shape[1])
+        order[kept] = kept[rng.permutation(len(kept))]
+        curvature = _means(_curved(trace, trace.hidden[:, order]))
         length = float(step_norms(mixed).sum(axis=0).mean())
         layers = range(n_layers + 1)
         rows += [(draw, n, turning[n], curvature[n], length) for n in layers]
@@ -131,27 +131,23 @@ def shape_null(
 @quick
 def shape_by_layer(trace: Trace) -> pd.DataFrame:
     """Of the tokens that are no attention sinks: layer, step, length, turning, curvature, each the
-    mean over them (see `shape`)."""
+    mean over them (see `shape`), or over all where all are sinks; n_tokens and n_sinks of them."""
     kept = _others(trace)
     hidden = trace.hidden[:, kept]
     n = len(hidden)
     step, turning = np.full(n, np.nan), np.full(n, np.nan)
     step[1:], turning[1:-1] = _means(step_norms(hidden)), _means(turning_angles(hidden))
-    curvature = np.full(n, np.nan)
-    if trace.hidden.shape[1] > 2:
-        curved = np.full((n, trace.hidden.shape[1]), np.nan)
-        curved[:, 1:-1] = curvatures(trace.hidden)
-        curved[:, _beside_sinks(trace)] = np.nan
-        curvature = _means(curved)
+    curvature = _means(_curved(trace, trace.hidden))
     length = np.nan_to_num(step).cumsum()
     columns = {"step": step, "length": length, "turning": turning, "curvature": curvature}
-    return pd.DataFrame({"layer": range(n), **columns})
+    counts = {"n_tokens": len(trace.tokens), "n_sinks": len(sinks(trace))}
+    return pd.DataFrame({"layer": range(n), **columns, **counts})
 
 
 def rank_correlation(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float]:
     """Spearman's rank correlation of two numbers of the same tokens, and the share of 10,000
-    shuffles (fewer where there are fewer orders) in which it is as far from 0 or farther, the order
-    itself among them. NaN for fewer than 4 tokens, or where one number is the same for all.
+    shuffles in which it is as far from 0 or farther, the order itself among them. NaN for fewer
+    than 4 tokens, or where one number is the same for all.
 
     Known bias: tokens of one text are not independent, so the share is too small.
     """
@@ -172,6 +168,16 @@ def rank_correlation(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float]
 def _pairs(hidden: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The states before and after each block."""
     return pairwise(hidden.unbind())
+
+
+def _curved(trace: Trace, hidden: Tensor) -> Floats:
+    """(L + 1, T, D), a trace's states or the same in another order -> (L + 1, T): `curvatures`, NaN
+    at ends and beside sinks."""
+    curved = np.full(hidden.shape[:2], np.nan)
+    if hidden.shape[1] > 2:
+        curved[:, 1:-1] = curvatures(hidden)
+        curved[:, _beside_sinks(trace)] = np.nan
+    return curved
 
 
 def _degrees(one: Tensor, other: Tensor) -> Floats:

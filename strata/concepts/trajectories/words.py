@@ -124,7 +124,7 @@ def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
     if turning.empty:
         return "With one block a path is one step, which cannot turn."
     text = (
-        f"The path of a token that is no sink goes {digits(frame['length'].iloc[-1])} in all and "
+        f"{_whose(frame)} goes {digits(frame['length'].iloc[-1])} in all and "
         f"turns by {turning.mean():.0f}° at a layer on average (90°: as unrelated steps do)"
     )
     if null is not None:
@@ -134,22 +134,39 @@ def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
             f"; with its layers in another order it would turn by {other.mean():.0f}° and be "
             f"{digits(far)} long, over {len(other)} draws"
         )
-    if len(curved) < 2:
-        return f"{text}. The text is too short to bend from token to token."
-    layer = frame.loc[curved.idxmin(), "layer"]
+    if curved.empty:
+        if frame["n_tokens"].iloc[0] < 3:
+            return f"{text}. The text is too short to bend from token to token."
+        return (
+            f"{text}. No token stands between two others without a sink among the three, so that "
+            "the text would bend there."
+        )
+    first, layer = (int(frame.loc[at, "layer"]) for at in (curved.index[0], curved.idxmin()))
+    least = f"at layer {layer}, by {curved.min():.0f}° (120°: as unrelated states do)"
+    text += ". From token to token the text bends "
     text += (
-        f". From token to token the text bends by {curved.iloc[0]:.0f}° at layer "
-        f"{frame.loc[curved.index[0], 'layer']} and least at layer {layer}, by "
-        f"{curved.min():.0f}° (120°: as unrelated states do)"
+        f"least {least}"
+        if layer == first
+        else (f"by {curved.iloc[0]:.0f}° at layer {first} and least {least}")
     )
     if null is not None:
-        there = null[null["layer"] == layer]["curvature"].dropna()
-        fewer = int((there <= curved.min()).sum())
+        there = null.loc[null["layer"] == layer, "curvature"].mean()
+        least_of = null.groupby("draw")["curvature"].min()  # the layer was chosen as the least, too
+        fewer = int((least_of <= curved.min()).sum())
         text += (
-            f"; there, tokens in another order bend by {there.mean():.0f}°, in {fewer} of "
-            f"{len(there)} draws by no more"
+            f"; there, tokens in another order bend by {there:.0f}°, and at the layer where they "
+            f"bend least by no more in {fewer} of {len(least_of)} draws"
         )
     return f"{text}."
+
+
+def _whose(frame: pd.DataFrame) -> str:
+    """Whose path the means of `shape_by_layer` are of."""
+    n_tokens, n_sinks = (int(frame[name].iloc[0]) for name in ("n_tokens", "n_sinks"))
+    if n_tokens == 1:
+        return "The path of the only token"
+    which = ", all of them sinks," if n_sinks == n_tokens else " that is no sink"
+    return f"The path of a token{which}"
 
 
 def surprise_reading(found: tuple[float, float], n_tokens: int, noun: str) -> str:

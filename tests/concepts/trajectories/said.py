@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from strata.concepts.sinks import sinks
-from strata.concepts.trajectories import shape_by_layer, tables, words
+from strata.concepts.trajectories import shape_by_layer, shape_null, tables, words
 from strata.concepts.trajectories.measures import smoothness
 from strata.concepts.trajectories.shape import rank_correlation
 from strata.display.tokens import digits
@@ -88,13 +90,53 @@ def _gradients(run: Run) -> Iterator[Said]:
 
 
 def _shapes(run: Run) -> Iterator[Said]:
-    means = shape_by_layer(run.trace)
+    means, n = shape_by_layer(run.trace), run.last + 1
     out = set(sinks(run.trace)["position"])
-    kept = [p for p in range(run.hidden.shape[1]) if p not in out] or list(range(run.last + 1))
-    steps = np.diff(run.hidden[:, kept], axis=0)
+    kept = [p for p in range(n) if p not in out] or list(range(n))
+    inner = [p for p in range(1, run.last) if len(out) == n or not {p - 1, p, p + 1} & out]
+    steps = np.diff(run.hidden[:, kept], axis=0)  # (L, T', D)
     length = np.linalg.norm(steps, axis=-1).sum(axis=0).mean()
-    yield Said("shape_reading", words.shape_reading(means), (f"goes {digits(length)} in all",))
-    n = run.last + 1
-    told = words.surprise_reading(rank_correlation(np.arange(n), np.arange(n)), n, "length")
-    claims = (f"Over {n:,} tokens", "correlation of 1.00") if n > 3 else ("too few tokens",)
-    yield Said("surprise_reading", told, claims)
+    turning = np.mean([np.nanmean(angles(*both)) for both in pairwise(steps)])
+    claims = [f"goes {digits(length)} in all and turns by {two(turning, 0)}°"]
+    if not inner:
+        claims.append("too short" if n < 3 else "between two others without a sink")
+        yield Said("shape_reading", words.shape_reading(means), tuple(claims))
+    else:
+        curved = pd.Series(bends(run.hidden, inner)).dropna()
+        least = f"least at layer {curved.idxmin()}, by {two(curved.min(), 0)}°"
+        null = shape_null(run.trace, draws=3)
+        lowest = [of["curvature"].min() for _, of in null.groupby("draw")]
+        other = null.loc[null["layer"] == curved.idxmin(), "curvature"].mean()
+        claims += [least, f"in another order bend by {two(other, 0)}°"]
+        claims.append(f"in {np.sum(lowest <= curved.min())} of 3 draws")
+        yield Said("shape_reading", words.shape_reading(means, null), tuple(claims))
+    if n < 5:
+        told = words.surprise_reading(rank_correlation(np.ones(n), np.ones(n)), n, "length")
+        yield Said("surprise_reading", told, ("too few tokens",))
+        return
+    long = np.linalg.norm(np.diff(run.hidden[:, 1:], axis=0), axis=-1).sum(axis=0)
+    ids = run.trace.token_ids.numpy()
+    surprisal = -run.logprobs[np.arange(n - 1), ids[1:]]
+    rank = stats.spearmanr(long, surprisal).statistic
+    told = words.surprise_reading(rank_correlation(long, surprisal), n - 1, "length")
+    few = len(set(long)) < 2 or len(set(surprisal)) < 2
+    claims = ["too few tokens"] if few else [f"Over {n - 1:,} tokens", f"of {two(rank)}, as far"]
+    yield Said("surprise_reading", told, tuple(claims))
+
+
+def angles(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, D), (n, D) -> (n,), degrees."""
+    with np.errstate(invalid="ignore"):
+        lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+        cosines = (one * other).sum(axis=-1) / lengths
+    return np.degrees(np.arccos(cosines.clip(-1, 1)))
+
+
+def bends(hidden: NDArray[np.float64], inner: list[int]) -> list[float]:
+    """By layer, the mean angle between the steps to these tokens and from them."""
+    found = []
+    for states in hidden:
+        steps = np.diff(states, axis=0)
+        at = angles(steps[[p - 1 for p in inner]], steps[inner])
+        found.append(float(np.nanmean(at)) if np.isfinite(at).any() else math.nan)
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -108,6 +109,47 @@ def test_chance_has_the_same_states_in_another_order(tiny: Callable[[str], Model
     np.testing.assert_allclose(null.groupby("draw")["length"].first(), lengths)
     said = words.shape_reading(shape_by_layer(trace), null)
     assert f"be {words.digits(np.mean(lengths))} long, over 5 draws" in said
+
+
+def test_chance_bends_where_the_text_does(tiny: Callable[[str], Model]) -> None:
+    """Sinks stay where they are, and where the text has no angle a draw has none."""
+    trace = tiny("llama").capture(PROMPT)
+    trace.hidden[:, 5] *= 100.0  # a sink by its norm
+    assert sinks(trace)["position"].tolist() == [5]
+    null = shape_null(trace, draws=2, seed=1)
+    n, rng = len(trace.tokens), np.random.default_rng(1)
+    for draw in range(2):
+        rng.permutation(len(trace.hidden) - 1)
+        kept = np.delete(np.arange(n), 5)
+        order = np.insert(kept[rng.permutation(n - 1)], 5, 5)
+        steps = np.diff(trace.hidden[1, order].double().numpy(), axis=0)
+        wanted = np.mean([by_cosine(steps, p - 1) for p in range(1, n - 1) if abs(p - 5) > 1])
+        rows = null[(null["draw"] == draw) & (null["layer"] == 1)]
+        assert rows["curvature"].item() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_what_is_said_of_paths(tiny: Callable[[str], Model]) -> None:
+    model = tiny("llama")
+    frame = shape_by_layer(model.capture(PROMPT))
+    frame = frame.assign(curvature=np.linspace(100.0, 130.0, len(frame)), n_sinks=0)
+    said = words.shape_reading(frame)
+    assert "the text bends least at layer 0, by 100° (" in said
+    assert "token that is no sink" in said
+    turned = frame.assign(curvature=frame["curvature"].to_numpy()[::-1])
+    said = words.shape_reading(turned)
+    assert f"bends by 130° at layer 0 and least at layer {len(frame) - 1}, by 100°" in said
+    by_draw = [[101.0, 120.0, 140.0], [99.0, 120.0, 140.0], [120.0, 90.0, 140.0]]
+    rows = [(draw, n, 80.0, c, 5.0) for draw, cs in enumerate(by_draw) for n, c in enumerate(cs)]
+    null = pd.DataFrame(rows, columns=["draw", "layer", "turning", "curvature", "length"])
+    said = words.shape_reading(frame, null)
+    assert "tokens in another order bend by 107°" in said
+    assert "where they bend least by no more in 2 of 3 draws" in said, "at whatever layer"
+    sinks_alone = frame.assign(n_sinks=frame["n_tokens"])
+    assert "path of a token, all of them sinks, goes" in words.shape_reading(sinks_alone)
+    beside = frame.assign(curvature=np.nan, n_sinks=3)
+    assert "without a sink among the three" in words.shape_reading(beside)
+    alone = words.shape_reading(shape_by_layer(model.capture("The")))
+    assert alone.startswith("The path of the only token goes")
 
 
 def test_the_rank_correlation_is_spearmans() -> None:
