@@ -23,7 +23,6 @@ from strata.corpus.states import (
     n_bytes_of,
     shares,
 )
-from strata.corpus.states import worst as worst  # whoever samples asks for it here
 from strata.errors import InputError
 from strata.model import sinks
 from strata.trace import ModelCheck

@@ -13,7 +13,7 @@ from strata.concepts import costs
 from strata.concepts.run import identities
 from strata.concepts.target import target_token
 from strata.concepts.views import View, curves
-from strata.corpus.sampling import worst
+from strata.corpus.states import worst
 from strata.errors import InputError, ModelError
 from strata.trace import Trace
 

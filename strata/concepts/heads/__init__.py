@@ -27,8 +27,8 @@ CONCEPT = Concept(
         *(pattern, writes, sums, bias, sink_share, shape, modules, proof),
         *(read_and_written, small, changed),
     ),
-    chance="A head that reads all tokens alike gives each of the n up to its own 1 in n; what it then "
-    "writes is their mean.",
+    chance="A head that reads all tokens alike gives each of the n up to its own 1 in n; what it "
+    "then writes is their mean.",
     script=script.script,
     icon=":material/visibility:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

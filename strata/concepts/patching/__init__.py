@@ -15,8 +15,8 @@ CONCEPT = Concept(
     "state carried what makes the difference.",
     order=7,
     views=(cells, estimate, failures, heads, both, facts, doctor, read_elsewhere),
-    chance="A state that points anywhere, in the place of the other run's, is Scaling's noise: what "
-    "any push there does to the answer.",
+    chance="A state that points anywhere, in the place of the other run's, is Scaling's noise: "
+    "what any push there does to the answer.",
     script=script.script,
     icon=":material/swap_horiz:",
     measures={measure.__name__: measure for measure in measures.MEASURES},
