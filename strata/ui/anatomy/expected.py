@@ -118,7 +118,8 @@ def _expected(
         return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
     if view == "heads.changed":
         runs = about["d_model"] / _HEAD + _PUSHES
-        passed = 12 * about["d_model"] ** 2 * (n_layers - params["block"])
+        block = n_layers // 2 if params["block"] is None else params["block"]  # any: the half way
+        passed = 12 * about["d_model"] ** 2 * (n_layers - block)
         noun = f"Changing a head in {_some(n_tokens, 'token')}, and its controls, takes"
         return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
     if view == "chance.draws":

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from strata.lessons import lessons
+from strata.lessons.answers import resolved
 from strata.ui.anatomy import ask, expected
 from strata.ui.anatomy.expected import Coarser, Expected, expect, left, roughly
 from tests.engine.fakes import Clock, Gate, engine, hold, job
@@ -62,6 +64,14 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     assert last is not None
     assert last.on_a_core == pytest.approx(middle.on_a_core / 15)
     assert last.sentence == ""
+
+
+def test_of_every_question_of_a_lesson_it_is_known_or_none() -> None:
+    """A question may leave out what the page always says, such as the block of a head."""
+    asked = [step.question for lesson in lessons().values() for step in lesson.steps]
+    for question in filter(None, asked):
+        found = expect(question.view, ABOUT, 10, 1, resolved(question.params, 30, 10))
+        assert found is None or found.seconds > 0, question.ask
 
 
 def test_what_takes_long_is_offered_with_less_in_it() -> None:
