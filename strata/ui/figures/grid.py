@@ -206,7 +206,7 @@ def _leads() -> bool:
 
 def choose(page: Page) -> Controls:
     """One row of controls; the rarer ones behind a button. The address keeps all of them."""
-    with st.container(key="edit" if _leads() else None):
+    with st.container(key="edit" if _leads() else None), st.container(key="choices"):
         reads, target, minus, more = st.columns([5, 4, 4, 5], vertical_alignment="bottom")
     mode = reads.selectbox(
         "Read", list(MODES), format_func=MODES.__getitem__, key="mode", bind="query-params"

@@ -63,7 +63,7 @@ def said(run: Run) -> Iterator[Said]:
     mean = float(apart[last])
     told = words.outcome_reading(outcome, claim, found, NORM, CONDITIONS, 2)
     way = f"{'larger' if mean > 0 else 'smaller'} by {three(abs(mean))}"
-    yield Said("outcome_reading", told, (f"at layer {last}", way, "hypothesis 2"))
+    yield Said("outcome_reading", told, (f"at layer {last}", way, "multiplied by 2"))
     yield from _of_probe(run, prompts, traces, conditions, pairs)
 
 
@@ -86,4 +86,4 @@ def _of_probe(
     yield Said("probe_reading", told, claims)
     held = probe(prompts, iter(traces.items()), conditions, pairs, held_out=4)
     told = words.held_out_probe_reading(held, run.model.n_layers, CONDITIONS, 2)
-    yield Said("held_out_probe_reading", told, ("of 4 prompts", "of 199 shuffles", "hypothesis 2"))
+    yield Said("held_out_probe_reading", told, ("of 4 prompts", "of 199 shuffles", "multiplied by 2"))
