@@ -177,6 +177,7 @@ def scripts(text: str) -> list[str]:
                 choices[name] = [text]
             elif name == "rows":  # of a learner's own set, whose conditions are text as well
                 choices |= {name: [(text, text, text, text)], "compared": [text, text]}
+                choices["quantity"] = "Norm of the last state"  # a probe needs two conditions
             elif name in choices:
                 continue
             elif asked.default is asked.empty:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from strata.concepts import quick
+from strata.concepts.hidden_states import CONCEPT as HIDDEN_STATES
 from strata.concepts.views import is_quick, parameters, supplied, views
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, InputError
@@ -24,6 +25,7 @@ from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, j
 # Of parameters without a default.
 CHOICES = {"token_ids": [5, 7], "position": 0, "layer": 0, "token_id": 0, "word": "Paris"}
 CHOICES["other"] = "The capital is"
+CHOICES |= {"concept": "hidden_states", "number": next(iter(HIDDEN_STATES.nulls))}
 ASKED_FOR = {"model", "trace", "prompt", "edits"}
 QUICK = [name for name, view in views().items() if is_quick(view)]
 

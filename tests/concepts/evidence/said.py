@@ -86,4 +86,6 @@ def _of_probe(
     yield Said("probe_reading", told, claims)
     held = probe(prompts, iter(traces.items()), conditions, pairs, held_out=4)
     told = words.held_out_probe_reading(held, run.model.n_layers, CONDITIONS, 2)
-    yield Said("held_out_probe_reading", told, ("of 4 prompts", "of 199 shuffles", "multiplied by 2"))
+    yield Said(
+        "held_out_probe_reading", told, ("of 4 prompts", "of 199 shuffles", "multiplied by 2")
+    )
