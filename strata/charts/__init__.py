@@ -2,7 +2,7 @@
 
 Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and hide
 data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
-`context` (tokens among those around them), `cosine` (matrices of cosines), `curve` (a number by
+`chance` (a number by layer in a band of draws), `context` (tokens among those around them), `cosine` (matrices of cosines), `curve` (a number by
 layer, or several), `distribution` (how values are spread), `funnel` (a class in a lesson), `grid`
 (tokens and layers, two quantities a cell), `laminar` (pairs along the layers), `lens` (tokens
 through the layers, and what a logit is made of), `matrix` (a size for each cell), `path` (over a
@@ -15,6 +15,7 @@ Imports `display`.
 """
 
 from strata.charts.bar import bars, outliers
+from strata.charts.chance import beside_chance
 from strata.charts.common import Chart
 from strata.charts.context import contexts
 from strata.charts.cosine import (
@@ -43,6 +44,7 @@ __all__ = [
     "Colours",
     "bars",
     "before_and_after",
+    "beside_chance",
     "by_layer",
     "by_part",
     "colour_bar",

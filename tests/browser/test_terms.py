@@ -99,6 +99,11 @@ def test_a_term_is_explained_to_pointer_keyboard_and_finger(
         page.wait_for_timeout(300)
     assert astray == []
     with_them = page.evaluate(PLACES)
+    for _ in range(30):  # and while a figure fits the wider window
+        page.wait_for_timeout(300)
+        before, with_them = with_them, page.evaluate(PLACES)
+        if before == with_them:
+            break
     hiding = page.add_style_tag(content=HIDDEN)
     assert page.evaluate(PLACES) == with_them, "it moves nothing"
     hiding.evaluate("each => each.remove()")
