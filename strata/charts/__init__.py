@@ -2,11 +2,11 @@
 
 Axes of tokens carry the position in front of the token ("3 ␣is"): equal labels would merge and hide
 data. One file per family of forms, with the columns that each takes in its docstring: `bar`,
-`chance` (a number by layer in a band of draws), `context` (tokens among those around them), `cosine` (matrices of cosines), `curve` (a number by
-layer, or several), `distribution` (how values are spread), `funnel` (a class in a lesson), `grid`
-(tokens and layers, two quantities a cell), `laminar` (pairs along the layers), `lens` (tokens
-through the layers, and what a logit is made of), `matrix` (a size for each cell), `path` (over a
-map), `point`,
+`chance` (a number by layer in a band of draws), `context` (tokens among those around them),
+`cosine` (matrices of cosines), `curve` (a number by layer, or several), `distribution` (how values
+are spread), `funnel` (a class in a lesson), `grid` (tokens and layers, two quantities a cell),
+`laminar` (pairs along the layers), `lens` (tokens through the layers, and what a logit is made of),
+`matrix` (a size for each cell), `path` (over a map), `point`,
 `sweep` (an edit at each block), `tally` (a class's votes). `guess` draws a learner's prediction on
 any of them, `subject` puts under each title what it is of and what it leaves out, `titled` breaks
 both for the width there is, `direct` names lines where they end; the rest is in `common`.
