@@ -72,7 +72,9 @@ class Expected:
         return left(elapsed, fraction, self.seconds)
 
     def took(self, seconds: float) -> None:
-        """It is done."""
+        """It is done; of what should take no time there is nothing to learn."""
+        if not self.on_a_core:
+            return
         pace = seconds / self.on_a_core
         known = _paces.get(self.view, pace)
         _paces[self.view] = known + _WEIGHT * (pace - known)

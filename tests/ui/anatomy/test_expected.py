@@ -109,6 +109,20 @@ def test_it_learns_from_what_earlier_works_of_the_kind_took() -> None:
     assert Expected("another", "It takes", 10.0).seconds == 15
 
 
+def test_of_what_runs_no_model_nothing_is_learnt() -> None:
+    params = {"kind": "random directions", "count": 4}
+    found = expect("chance.draws", ABOUT, 5, 1, params)
+    assert found is not None
+    assert found.sentence == ""
+    found.took(3.0)
+    assert found.seconds == 0
+    found = expect("chance.draws", ABOUT, 5, 1, {**params, "kind": "shuffled text"})
+    assert found is not None
+    usual = found.seconds
+    found.took(3 * usual)
+    assert found.seconds == pytest.approx(3 * usual)
+
+
 def test_what_is_left_follows_the_progress_once_there_is_some() -> None:
     work = Expected("a view", "It takes", 40.0)
     assert work.left(0.0, 0.0) == ", about 60 seconds left"
