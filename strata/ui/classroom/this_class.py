@@ -10,7 +10,7 @@ import streamlit as st
 from strata.classroom.roster import Class
 from strata.ui.anatomy.address import OF_CLASS, remember
 
-_KEY, _BOX = "this_class", "box_of_this_class"
+_KEY, _BOX, _BOXES = "this_class", "box_of_this_class", "boxes_of_classes"
 
 
 def begin() -> None:
@@ -47,12 +47,7 @@ def choose(groups: Sequence[Class], newest: bool = True) -> Class | None:
     by_id, group = {each.id: each for each in groups}, among(groups)
     if group is None and newest:
         group = groups[0]
-    # With a class more the box is another one, since a browser that has not heard of it still sends
-    # what was chosen before.
-    key = st.session_state[_BOX] = f"class_{len(groups)}"
     often = Counter(each.name for each in groups)
-    if group is not None and st.session_state.get(key) != group.id:
-        st.session_state[key] = group.id
 
     def named(class_id: str) -> str:
         """Two of one name are told apart: the browser says which by these words."""
@@ -61,6 +56,16 @@ def choose(groups: Sequence[Class], newest: bool = True) -> Class | None:
             return each.name if each else class_id
         return f"{each.name} ({each.code})"
 
+    # With a class more, or one renamed, the box is another one: a browser that has not heard of it
+    # still sends the words that were chosen before.
+    words = tuple(map(named, by_id))
+    boxes: list[tuple[str, ...]] = st.session_state.setdefault(_BOXES, [])
+    if words not in boxes:
+        boxes.append(words)
+    number = [each for each in boxes if len(each) == len(words)].index(words)
+    key = st.session_state[_BOX] = f"class_{len(words)}" + f"_{number}" * (number > 0)
+    if group is not None and st.session_state.get(key) != group.id:
+        st.session_state[key] = group.id
     chosen = st.selectbox(
         "Class",
         list(by_id),

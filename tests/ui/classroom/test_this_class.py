@@ -86,6 +86,23 @@ def test_a_class_more_is_chosen_and_stays_so(groups: tuple[Class, Class], teache
     assert address(app) == groups[0].id
 
 
+def test_a_class_that_is_renamed_is_another_choice(
+    groups: tuple[Class, Class], teacher: Roster
+) -> None:
+    """A browser says by its words which is chosen, and shows the old ones for as long as the box is
+    the same."""
+    older, newer = groups
+    app = opened(older.id)
+    assert app.selectbox("class_2").options == ["4a", "3b"]
+    teacher.change(older.id, name="3c")
+    box = run(app).selectbox("class_2_1")
+    assert box.options == ["4a", "3c"]
+    assert box.value == older.id
+    box.set_value(newer.id)
+    assert run(app).selectbox("class_2_1").value == newer.id
+    assert address(app) == newer.id
+
+
 def test_only_this_class_is_brought_and_it_can_be_undone_there(
     groups: tuple[Class, Class],
     teacher: Roster,
