@@ -129,7 +129,7 @@ def eventually(page: Page, holds: Callable[[], bool]) -> None:
         if holds():
             return
         page.wait_for_timeout(200)
-    assert holds()
+    assert holds(), "Timeout 20000ms exceeded"  # as a browser says it that waited: see .ci/run
 
 
 def point_at(place: Locator, shown: Locator) -> None:

@@ -94,6 +94,7 @@ def test_states_by_layer(page: Page, address: str) -> None:
         one, other = term.first.bounding_box(), words.bounding_box()
         if not one or not other:
             return False
+        print(one, other, words.get_attribute("transform"))  # told where it fails
         return abs(one["y"] + one["height"] / 2 - other["y"] - other["height"] / 2) < 4
 
     eventually(page, beneath)
