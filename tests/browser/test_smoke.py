@@ -98,6 +98,11 @@ def test_states_by_layer(page: Page, address: str) -> None:
         return abs(one["y"] + one["height"] / 2 - other["y"] - other["height"] / 2) < 4
 
     eventually(page, beneath)
+    page.emulate_media(color_scheme="dark")  # for which the chart is drawn anew
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", "rgb(20, 22, 28)")
+    eventually(page, beneath)
+    page.wait_for_timeout(1_000)
+    eventually(page, beneath)
     green_proof(page)
     no_exception(page)
     assert watch.complaints == []

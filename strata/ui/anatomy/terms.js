@@ -35,9 +35,15 @@ const TERM = new RegExp(
 const QUOTE = /(?<![\p{L}\p{N}\u2423])“|”(?=$|[\s.,;:!?)”])/gu; // one within another, too
 
 const shown = new Map(); // of each container the buttons in it, by what they explain
-let timer = null;
+let [timer, again] = [null, null];
 
-const later = () => (timer ??= setTimeout(mark, 120));
+// And once more when nothing has changed for a while: a chart that is drawn anew, as for a dark
+// ground, takes its place some frames after the last change that can be heard of.
+const later = () => {
+  timer ??= setTimeout(mark, 120);
+  clearTimeout(again);
+  again = setTimeout(mark, 700);
+};
 // Also of what is there but not to be seen yet: Streamlit keeps it so while a script of its comes.
 const [resized, watched] = [new ResizeObserver(later), new WeakSet()];
 const watch = (container) => {
