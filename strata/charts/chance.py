@@ -8,17 +8,18 @@ from strata.charts.common import BASE, LAYER_AXIS, MUTED, Chart, Spec, depth, ti
 from strata.charts.conditions import value_axis
 
 
-def beside_chance(frame: pd.DataFrame, title: str, noun: str, reading: str) -> Chart:
+def beside_chance(
+    frame: pd.DataFrame, title: str, noun: str, reading: str, *, best_first: bool = False
+) -> Chart:
     """A number by layer, in a band that holds 90% of what chance gave, with its middle dashed;
-    `noun` names the number at its axis. Before anything is drawn the band is missing. Of a single
-    row, which is no number by layer, the band is a bar.
+    `noun` names the number at its axis, which goes down where the least is `best_first`. Before
+    anything is drawn the band is missing. Of a single row, which is no number by layer, the band is
+    a bar.
 
     Columns: layer, value, low, middle, high.
     """
     values = frame[["value", "low", "middle", "high"]].to_numpy(float).ravel()
-    y = value_axis(values, noun)
-    if noun.startswith("Rank"):
-        y = {**y, "scale": {**y["scale"], "reverse": True}}
+    y = value_axis(values, noun, best_first=best_first)
     single, drawn = len(frame) == 1, bool(frame["middle"].notna().any())  # else it has no ends
     mark: Spec = {"type": "bar", "width": 60} if single else {"type": "area"}
     band: Spec = {

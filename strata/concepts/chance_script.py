@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strata.concepts import Null
-from strata.concepts.script import SINK_RULE
+from strata.concepts.script import SAYS, SINK_RULE
 
 
 def section(
@@ -15,10 +15,16 @@ def section(
     position: int | None = None,
     target_id: int | None = None,
     n_draws: int = 20,
+    norm: str | None = "",
+    logit_scale: float = 1.0,
+    logit_cap: float = 0.0,
 ) -> str:
     """The end of a program that prints a number beside its draws; after what
     `strata.concepts.script.program` begins with. It uses names of its own, and `model`, `tokenizer`
-    and PROMPT."""
+    and PROMPT. `norm`, `logit_scale` and `logit_cap` as `logit_lens.modules` has them, for what a
+    state says; where the norm is no single module there is no program of that."""
+    if (reads := "lens(" in null.code) and norm is None:
+        return f"\n\n# {number} beside chance is in the table that the page gives.\n"
     end = None if position is None or not null.at_token else position + 1
     body = "\n".join(f"    {line}" if line else "" for line in null.code.strip().split("\n"))
     parts = [
@@ -30,7 +36,8 @@ def section(
         f'chance_ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"][0, :{end or ""}]\n',
         _RUN,
         "\n\n" + SINK_RULE.strip() + "\n" if "sinks_of" in null.code else "",
-        _LENS if "lens(" in null.code else "",
+        f"\n\nNORM = {norm!r}\nLOGIT_SCALE, LOGIT_CAP = {logit_scale!r}, {logit_cap!r}\n" * reads,
+        (SAYS + _LENS) * reads,
         f"\n\ndef number(hidden, logits, token_ids):\n{body}\n\n",
         _DRAWN[kind],
         _PRINTED,
@@ -63,17 +70,7 @@ TARGET = chance_logits[-1].argmax().item() if TARGET is None else TARGET
 _LENS = """
 
 def lens(states):
-    # What the last token's state would say at each layer: by the final norm that the model applies
-    # before its head, found by what it makes of the last state.
-    with torch.inference_mode():
-        end = model(chance_ids[None], output_hidden_states=True).hidden_states[-1][0]
-        norm = next(
-            module
-            for name, module in reversed(list(model.named_modules()))
-            if "norm" in name.split(".")[-1].lower() or name.split(".")[-1] == "ln_f"
-            if torch.allclose(module(chance_hidden[-1]), end, atol=1e-4)
-        )
-        return model.get_output_embeddings()(norm(states)).float().log_softmax(dim=-1)
+    return says(states).log_softmax(dim=-1)
 """
 
 _SHUFFLED_TEXT = """

@@ -23,6 +23,17 @@ finally:
     hook.remove()
 """  # for a body that wants `output`, and `raw[0]`: the last state before the final norm
 
+SAYS = """
+
+def says(states):
+    # (..., V) logits: what states would say if the model stopped there, by its own final norm and
+    # head, and what its family does to logits.
+    norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()
+    with torch.inference_mode():
+        logits = LOGIT_SCALE * model.get_output_embeddings()(norm(states)).float()
+    return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
+"""  # for a body that has NORM, LOGIT_SCALE and LOGIT_CAP, as `logit_lens.modules` has them
+
 SINK_RULE = """
 def sinks_of(sizes):
     # Attention sinks of a text, by the norms (L + 1, T) of its states before the final norm: ten

@@ -69,11 +69,12 @@ def scatter() -> Chart:
     return charts.scatter(frame, "Paths and surprisal", "Surprisal (nats)", "Norm", READING)
 
 
-def beside_chance(*, n_layers: int = 3, drawn: bool = True) -> Chart:
+def beside_chance(*, n_layers: int = 3, drawn: bool = True, best_first: bool = False) -> Chart:
     frame = pd.DataFrame({"layer": range(n_layers), "value": [4.0, 90.0, 600.0][:n_layers]})
     for name, factor in (("low", 0.5), ("middle", 1.0), ("high", 1.5)):
         frame[name] = frame["value"] * factor if drawn else float("nan")
-    return chance.beside_chance(frame, "Norm beside shuffled text", "Norm", READING)
+    title = "Norm beside shuffled text"
+    return chance.beside_chance(frame, title, "Norm", READING, best_first=best_first)
 
 
 def by_layer() -> Chart:
@@ -217,6 +218,7 @@ FORMS = {
     "strip, symlog": lambda: strip(symlog=True),
     "scatter": scatter,
     "beside_chance": beside_chance,
+    "beside_chance, the least first": lambda: beside_chance(best_first=True),
     "beside_chance, a single number": lambda: beside_chance(n_layers=1),
     "beside_chance, nothing drawn": lambda: beside_chance(drawn=False),
     "layer_pairs": layer_pairs,

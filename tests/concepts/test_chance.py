@@ -15,6 +15,7 @@ import torch
 from strata.concepts import chance
 from strata.concepts.chance import as_far, band, reading
 from strata.concepts.chance_script import section
+from strata.concepts.logit_lens.script import modules
 from strata.concepts.nulls import draws, own
 from strata.concepts.script import program
 from strata.concepts.views import concepts
@@ -44,22 +45,33 @@ def many(*rows: list[float]) -> pd.DataFrame:
 # -- the draws ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stem", "number", "kind"), NAMED)
+FAMILIES = [
+    (name, "logit_lens", "Probability of the expected word", "shuffled text")
+    for name in ("gemma2", "granite")  # what they do to logits: a cap, a factor
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "number", "kind"), [*(("llama", *each) for each in NAMED), *FAMILIES]
+)
 def test_a_page_s_program_draws_the_same_with_plain_transformers(
     tiny: Callable[[str], Model],
     tiny_folder: Callable[[str], Path],
     tmp_path: Path,
+    name: str,
     stem: str,
     number: str,
     kind: str,
 ) -> None:
-    model = tiny("llama")
+    model = tiny(name)
     trace, null = model.capture(PROMPT), concepts()[stem].CONCEPT.nulls[number]
     of = {"position": 6, "target_id": 40}
     mine = own(model, trace, stem, number, **of)
     drawn = draws(model, trace, stem, number, kind, **of, first=0, count=5)
-    end = section(null, number, kind, blocks=model.blocks_path, **of, n_draws=5)
-    printed = output_of(program("x", "", str(tiny_folder("llama")), None, PROMPT) + end, tmp_path)
+    [known] = modules(model).to_dict("records")
+    lens = {each: known[each] for each in ("norm", "logit_scale", "logit_cap")}
+    end = section(null, number, kind, blocks=model.blocks_path, **of, n_draws=5, **lens)
+    printed = output_of(program("x", "", str(tiny_folder(name)), None, PROMPT) + end, tmp_path)
     rows = [line.split() for line in printed.splitlines() if re.match(r" +\d", line)]
     wanted = band(mine, drawn).assign(layer=range(len(mine)))
     found = np.array(rows, dtype=float)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strata.concepts.evidence import probe_script
-from strata.concepts.script import SINK_RULE, program
+from strata.concepts.script import SAYS, SINK_RULE, program
 
 
 def script(
@@ -42,7 +42,7 @@ def script(
         )
     constants = {"rows": list(rows), "compared": tuple(compared)}
     value = next((code for begins, code in _VALUES.items() if quantity.startswith(begins)), "")
-    reads = "logits_of" in value
+    reads = "says(" in value
     if not value or (reads and norm is None):
         body = _FROM_THE_TABLE
     else:
@@ -50,7 +50,7 @@ def script(
         body = (SINK_RULE if "sinks_of" in value else "") + probe_script.RUN
         if reads:
             constants |= {"norm": norm, "logit_scale": logit_scale, "logit_cap": logit_cap}
-            body += _LOGITS
+            body += SAYS
         body += f"{_WORD}\n\ndef value_of(run, target, against):\n{_indented(value)}\n{_ALL}"
     if claim is not None:
         constants |= {"claim": claim, "held_out": list(held_out)}
@@ -73,17 +73,6 @@ _OPENING = """
 import numpy as np
 from scipy import stats
 
-"""
-
-_LOGITS = """
-
-def logits_of(run):
-    # (L + 1, V): what the last token's state would say at each layer, by the model's own final norm
-    # and head, and what its family does to logits.
-    norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()
-    with torch.inference_mode():
-        logits = LOGIT_SCALE * model.get_output_embeddings()(norm(run[:, -1])).float()
-    return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
 """
 
 _WORD = """
@@ -126,18 +115,18 @@ for states in hidden[:, left]:
 return values
 """,
     "Rank of the expected word": """
-logits = logits_of(run)
+logits = says(run[:, -1])
 return (logits > logits[:, target, None]).sum(dim=-1).tolist()
 """,
     "Probability of the expected word": """
-return logits_of(run).softmax(dim=-1)[:, target].tolist()
+return says(run[:, -1]).softmax(dim=-1)[:, target].tolist()
 """,
     "Logit of the expected word less": """
-logits = logits_of(run)
+logits = says(run[:, -1])
 return (logits[:, target] - logits[:, against]).tolist()
 """,
     "Entropy of the lens": """
-logprobs = logits_of(run).log_softmax(dim=-1)
+logprobs = says(run[:, -1]).log_softmax(dim=-1)
 return (-(logprobs.exp() * logprobs).sum(dim=-1)).tolist()
 """,
 }

@@ -160,6 +160,7 @@ def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
         position=asked.position,
         target_id=asked.target_id,
         n_draws=max(DRAWS, asked.wanted),
+        **(asked.page.reads() if "lens(" in null.code else {}),
     )
     return tables, program
 
@@ -170,7 +171,9 @@ def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
     n_drawn = drawn["draw"].nunique()
     sentence = draws.reading(asked.number, asked.kind, mine, drawn)
     title = f"{asked.number} beside {asked.kind}"
-    chart = chart_of(draws.band(mine, drawn), title, asked.number, sentence)
+    best_first = "0 is best" in asked.number
+    band = draws.band(mine, drawn)
+    chart = chart_of(band, title, asked.number, sentence, best_first=best_first)
     draw(chart, "beside_chance", read=False, in_passing=True, of=asked.page.subject)
     with style.room(100, "said_of_chance"):
         reading(sentence, "_null")

@@ -114,6 +114,11 @@ class Page:
         program = with_reader(program, self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
+    def reads(self) -> dict[str, Any]:
+        """What a program is told that says what states would say: norm, logit_scale, logit_cap."""
+        [known] = self.ask("logit_lens.modules").to_dict("records")
+        return {name: known[name] for name in ("norm", "logit_scale", "logit_cap")}
+
     def ask(
         self,
         view: str,

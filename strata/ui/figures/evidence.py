@@ -286,11 +286,7 @@ def script(study: Study, claim: Hypothesis | None) -> str:
         return [rows[i] for i in _rows(study.of(half))]
 
     told = (claim.low, claim.high, claim.larger) if claim else None
-    if tables.concept_of(study.quantity) == "logit_lens":
-        [known] = study.page.ask("logit_lens.modules").to_dict("records")
-        lens = {name: known[name] for name in ("norm", "logit_scale", "logit_cap")}
-    else:
-        lens = {}
+    lens = study.page.reads() if tables.concept_of(study.quantity) == "logit_lens" else {}
     return study.page.script(
         **lens,
         blocks=study.page.about["blocks"],
