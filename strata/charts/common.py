@@ -21,6 +21,10 @@ MAGNITUDE = "viridis"
 SIGNED = ("#143c8c", "#5b8def", "#dedede", "#e8923a", "#7a3300")
 ACCENT = "#d0761b"  # what was chosen
 MUTED = "#8a8f98"  # what is there for comparison
+# The width that a figure has with its axes and legends, as an expression. The plot's own, `width`,
+# shrinks while Vega makes room for these, and what changes by it then finds no room; it is named
+# here so that the expression is computed anew with it.
+ROOM = "(width >= 0 ? containerSize()[0] : 0)"
 # Text beside a mark or an axis: no one grey keeps a contrast of 4.5 to 1 on light and dark ground.
 LABEL = {"expr": "luminance(background) > 0.3 ? '#5f6470' : '#a9aeb9'"}
 

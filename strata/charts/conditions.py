@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from strata.charts.common import ACCENT, BASE, LABEL, LAYER_AXIS, MUTED, Chart, Spec, tip
+from strata.charts.common import ACCENT, BASE, LABEL, LAYER_AXIS, MUTED, ROOM, Chart, Spec, tip
 
 # Apart for colour-blind eyes, on light and dark ground.
 CONDITIONS = ("#d0761b", "#4f79dd", "#2a9d8f", "#b5489a", "#8a8f98", "#9a9138")
@@ -33,7 +33,7 @@ def value_axis(values: np.ndarray, title: str | Sequence[str], *, best_first: bo
 
 @cache
 def _colour(names: tuple[str, ...]) -> Spec:
-    columns = {"expr": f"width < 340 ? 1 : {len(names)}"}
+    columns = {"expr": f"{ROOM} < 410 ? 1 : {len(names)}"}
     return {
         "field": "condition",
         "type": "nominal",

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, Chart, Spec, tip
+from strata.charts.common import ACCENT, BASE, DEPTH, LAYER_AXIS, MUTED, ROOM, Chart, Spec, tip
 from strata.charts.direct import names, with_names
 
 RED = "#d1495b"  # the chosen pair, as in the seed
@@ -21,7 +21,7 @@ _WHICH: Spec = {
     "field": "which",
     "type": "nominal",
     "scale": {"domain": _NAMES, "range": [DEPTH[1], ACCENT, RED]},
-    "legend": {"orient": "top", "title": None, "columns": {"expr": "width < 380 ? 2 : 3"}},
+    "legend": {"orient": "top", "title": None, "columns": {"expr": f"{ROOM} < 450 ? 2 : 3"}},
 }
 
 

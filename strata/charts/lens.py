@@ -14,6 +14,7 @@ from strata.charts.common import (
     LABEL,
     LAYER_AXIS,
     MUTED,
+    ROOM,
     Chart,
     Spec,
     apart_in_nats,
@@ -47,7 +48,7 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
     dashes = [_DASHES[i // len(_TOKENS) % len(_DASHES)] for i in range(len(tokens))]
     legend: Spec | None = None
     if len(tokens) > FEW:
-        columns = {"expr": "width < 340 ? 2 : 4"}
+        columns = {"expr": f"{ROOM} < 410 ? 2 : 4"}
         legend = {
             "orient": "bottom",
             "columns": columns,

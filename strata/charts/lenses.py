@@ -13,6 +13,7 @@ from strata.charts.common import (
     LABEL,
     LAYER_AXIS,
     MUTED,
+    ROOM,
     SIGNED,
     TOKEN_AXIS,
     Chart,
@@ -49,7 +50,7 @@ def _compared(
     legend = {
         "title": None,
         "orient": "top",
-        "columns": {"expr": "width < 280 ? 1 : width < 420 ? 2 : 3"},
+        "columns": {"expr": f"{ROOM} < 350 ? 1 : {ROOM} < 490 ? 2 : 3"},
         "labelLimit": 0,
         "symbolSize": 80,
         "symbolOpacity": 1,

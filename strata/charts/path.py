@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.charts.common import BASE, DEPTH, LABEL, MUTED, Chart, Spec, depth, scale_of, tip
+from strata.charts.common import BASE, DEPTH, LABEL, MUTED, ROOM, Chart, Spec, depth, scale_of, tip
 from strata.charts.titled import BETWEEN
 
 _FADED = {"condition": {"param": "hover", "value": 0.95}, "value": 0.12}
@@ -66,7 +66,7 @@ def paths(
             "gradientLength": 220,
             "tickCount": 6,
             "columns": {
-                "expr": "width < 340 ? 4 : 8"
+                "expr": f"{ROOM} < 410 ? 4 : 8"
             },  # one row would lose its end, the last layer
         },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from strata.charts.common import BASE, LABEL, LAYER_AXIS, Chart, Spec, tip
+from strata.charts.common import BASE, LABEL, LAYER_AXIS, ROOM, Chart, Spec, tip
 
 _COLOURS = ("#4f79dd", "#d0761b", "#8a8f98")  # apart for colour-blind eyes
 
@@ -30,7 +30,7 @@ def probes(
         "legend": {
             "title": None,
             "orient": "top",
-            "columns": {"expr": f"width < 340 ? 1 : {len(order)}"},
+            "columns": {"expr": f"{ROOM} < 410 ? 1 : {len(order)}"},
             "labelLimit": 220,
             "symbolOpacity": 1,
             "symbolType": "stroke",

@@ -14,6 +14,7 @@ from strata.charts.common import (
     MAGNITUDE,
     MUTED,
     NO_GAPS,
+    ROOM,
     SIGNED,
     Chart,
     Spec,
@@ -191,7 +192,7 @@ def beside_noise(
     legend = {
         "title": None,
         "orient": "top",
-        "columns": {"expr": "width < 420 ? 1 : 3"},
+        "columns": {"expr": f"{ROOM} < 490 ? 1 : 3"},
         "labelLimit": 0,
         "symbolSize": 90,
         "symbolStrokeWidth": 2,

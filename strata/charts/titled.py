@@ -15,7 +15,7 @@ import textwrap
 import unicodedata
 from functools import lru_cache
 
-from strata.charts.common import Spec
+from strata.charts.common import ROOM, Spec
 
 BETWEEN = " · "
 WIDEST = 43  # characters of a line under a title: in 225 pixels, the narrowest column
@@ -85,10 +85,7 @@ def _broken(heading: str, paragraphs: tuple[str, ...], width: int | None) -> Spe
         if all(way == narrowest for way in ways.values()):
             made[name] = narrowest
             continue
-        # The container's width, which stays while Vega makes room for axes and lines in it; the
-        # figure's own is named so that this is computed anew with it.
-        drawn = "(width >= 0 ? containerSize()[0] : 0)"
-        choose = "".join(f"{drawn} >= {at} ? {json.dumps(way)} : " for at, way in ways.items())
+        choose = "".join(f"{ROOM} >= {at} ? {json.dumps(way)} : " for at, way in ways.items())
         made[name] = {"expr": choose + json.dumps(narrowest)}
     return made
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from strata.charts import titled
 from strata.charts.titled import BETWEEN, WIDEST, fitted, width_of
 
 LONG = 'What may follow “␣"quoted" \\ word”, after a text that goes on and on, at position 1,234'
@@ -86,3 +88,10 @@ def test_an_axis_is_named_on_lines_that_it_is_long_enough_for(width: int | None)
     assert max(map(len, low)) <= 16
     nothing = {"title": "A figure", "encoding": {"y": {"field": "row", "title": None}, "x": {}}}
     assert fitted(nothing, width, 60)["encoding"] == nothing["encoding"]
+
+
+def test_nothing_is_chosen_by_the_width_of_the_plot_alone() -> None:
+    """It shrinks while Vega makes room for axes and legends: a legend that then takes another line
+    pushes the figure's title over the edge."""
+    for path in sorted(Path(titled.__file__).parent.glob("*.py")):
+        assert not re.findall(r"\bwidth [<>]=? [1-9]", path.read_text("utf-8")), path.name
