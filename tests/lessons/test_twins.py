@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -148,12 +147,12 @@ def test_a_wrong_guess_is_told_to_be_wrong_and_nothing_else(addresses: tuple[str
     run_apart(guessed_wrongly(addresses, lessons()["predictions"]))
 
 
-async def seen_elsewhere(
-    addresses: tuple[str, str], lesson: Lesson, number: int, others: Sequence[str]
-) -> None:
+async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
+    number = next(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
     here = f"lesson={lesson.stem}&step_of_lesson={number + 1}"
     twins = Twins(*addresses)
     await twins.do("open", lesson.page_of(number), here)
+    others = [page for page in concepts() if page != lesson.page_of(number)]
     for page in others:
         await twins.do("turn_to", page)
         assert twins.shows("back_to_lesson"), page
@@ -163,18 +162,8 @@ async def seen_elsewhere(
     await twins.do("close")
 
 
-@pytest.mark.parametrize("turn", range(len(lessons())))
-def test_no_other_page_tells_it_meanwhile(
-    addresses: tuple[str, str], turn: int, thorough: bool
-) -> None:
-    """Of each lesson its last hidden step, with one other page, so that each page is one; thorough:
-    with all."""
-    lesson = list(lessons().values())[turn]
-    number = max(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
-    pages = list(concepts())
-    first = (turn + 1) % len(pages)  # the lessons come in the order of the pages
-    others = [page for page in pages[first:] + pages[:first] if page != lesson.page_of(number)]
-    run_apart(seen_elsewhere(addresses, lesson, number, others if thorough else others[:1]))
+def test_no_other_page_tells_it_meanwhile(addresses: tuple[str, str]) -> None:
+    run_apart(seen_elsewhere(addresses, lessons()["predictions"]))
 
 
 CHANNELS = ("doctor", "reading", "table", "code", "download", "title", "alt text", "a chart's rows")
