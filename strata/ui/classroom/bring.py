@@ -17,6 +17,7 @@ from strata.ui.anatomy.address import OF_CLASS
 from strata.ui.anatomy.controls import pressed
 from strata.ui.classroom import this_class
 from strata.ui.classroom.class_settings import learners
+from strata.ui.classroom.coming_in import names_of
 from strata.ui.server.learner import database, kept_prompt, prompt_store, roster, time_zone
 from strata.ui.server.resources import engine
 
@@ -50,7 +51,7 @@ def offer(page: str, title: str) -> None:
 
 def _offer_to(group: Class, page: str, title: str) -> None:
     """Who would be brought, a button for it, and what was asked last with the way to undo it."""
-    names = [member.name for member in roster().members(group.id)]
+    names = list(names_of(group, roster().members(group.id)).values())
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     st.text(f"{group.name}: {learners(len(names))}")
     if not names:
