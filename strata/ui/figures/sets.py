@@ -17,7 +17,7 @@ from strata.errors import StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import remember
 from strata.ui.anatomy.opened import Page
-from strata.ui.server.learner import keep_set, kept_prompt
+from strata.ui.server.learner import keep_set, kept_for, kept_prompt
 
 OWN = "own"
 _FIRST = "number"  # the set that is there at first
@@ -107,7 +107,7 @@ def _own() -> PromptSet | None:
             f"A CSV or TSV file of at most {MOST_ROWS} prompts and {MOST_CHARACTERS:,} characters, "
             f"with the columns {', '.join(COLUMNS)}. Pair and expected may be left out: a pair has "
             "a prompt of each condition, and expected is the word that should come next. It is "
-            "kept as your prompts are, under an id in this page's link."
+            f"kept as your prompts are, under an id in this page's link{kept_for()}."
         )
         st.download_button(
             "An example", _EXAMPLE.encode("utf-8-sig"), "set.csv", "text/csv", on_click="ignore"
