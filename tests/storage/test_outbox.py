@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from strata.classroom.roster import Roster
 from strata.errors import StrataError
 from strata.lessons import progress as progress_module
 from strata.lessons.progress import Guess, Progress
@@ -178,31 +177,6 @@ def test_processes_share_a_folder_without_clash(
         ("ann", 1, "guess"),
         ("bob", 1, "guess"),
     ]
-
-
-def test_what_waited_of_a_deleted_learner_goes_too(
-    opened: Callable[..., Progress], tmp_path: Path
-) -> None:
-    """Through a restart, after which nobody here knows that there was such a learner."""
-    (tmp_path / "database").mkdir()
-    with folder_instead_of_file(tmp_path / "database") as place:
-        roster = Roster(Database(place.url))
-        ann, bob = (roster.join(roster.create("3b").code, name)[0].id for name in ("Ann", "Bob"))
-        roster.forget(ann)
-        first = opened(place.url)
-        place.away()
-        for learner in (ann, bob):  # a page of Ann's is still at work
-            first.commit(learner, "first", at(0))
-            first.note(learner, "first", 0, figure="{}")
-        crash(first)
-        place.back()
-        second = opened(place.url)
-        until(lambda: not second.is_away)
-        assert place.events() == [(ann, 0, "guess"), (bob, 0, "guess")]
-        Roster(Database(place.url)).remove_expired()
-        assert place.events() == [(bob, 0, "guess")]
-        assert second.notes(ann, "first", drawn=True) == {}
-        assert second.notes(bob, "first", drawn=True)[0].figure == "{}"
 
 
 def test_another_databases_outbox_is_left_alone(

@@ -129,14 +129,15 @@ def _own() -> PromptSet | None:
 def _taken(content: bytes, file_id: str) -> str | None:
     """The text of a file that is a set; what is wrong with another is said."""
     try:
-        text = read(content).as_text()
+        found = read(content)
     except StrataError as error:
         style.say("error", str(error), "wrong_set")
         return None
-    state = st.session_state
+    state, text = st.session_state, found.as_text()
     state["own_set"], state["own_set_file"], state["own_set_id"] = text, file_id, None
     try:
-        state["own_set_id"] = keep_set(text)
+        longest = max((row.prompt for row in found.rows), key=len)
+        state["own_set_id"] = keep_set(text, longest)
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the set.")
     return text

@@ -62,13 +62,11 @@ def keep_prompt(text: str) -> str:
     return _keep(text)
 
 
-def keep_set(text: str) -> str:
+def keep_set(text: str, longest: str) -> str:
     """Keep a learner's own set as the text that it is, like a prompt, and so exported, deleted and
-    forgotten with these; its id. StrataError if it cannot be kept, or its longest prompt would be
+    forgotten with these; its id. StrataError if it cannot be kept, or its `longest` prompt is
     refused."""
-    from strata.corpus.sets import read
-
-    _refuse_if_too_long(max((row.prompt for row in read(text).rows), key=len))
+    _refuse_if_too_long(longest)
     return _keep(text)
 
 

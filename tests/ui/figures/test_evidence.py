@@ -144,7 +144,8 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
 ) -> None:
     kept: dict[str, str] = {}
 
-    def keep(text: str) -> str:
+    def keep(text: str, longest: str) -> str:
+        assert longest == max((row.prompt for row in read(text).rows), key=len)
         kept["an-id"] = text
         return "an-id"
 
