@@ -222,7 +222,8 @@ def draw_two(patch: Patch) -> Tables:
                 "kind": ["alone", "alone", "sum", "together"],
             }
         )
-        said = words.two_reading(values, patch.facts, [list(one), list(two)], shown)
+        pair = [list(one), list(two)]
+        said = words.two_reading(values, patch.facts, pair, shown, patch.part)
         title = f"What two cells do to the {noun} of {words.followed(patch.facts)}"
         draw(effects(frame, title, said), "two", of=patch.of)
     return tables
@@ -241,7 +242,7 @@ def draw_heads(patch: Patch) -> Tables:
     """The heads of one block, each put into the other run alone."""
     written = patch.page.ask("patching.cells", part="attn", **patch.asked)
     known = written[written["share"].notna()]
-    best = int(known.loc[known["share"].idxmax(), "layer"]) - 1 if len(known) else 0
+    best = int(known.loc[words.farthest(known), "layer"]) - 1 if len(known) else 0
     last = patch.page.n_layers - 1
     block = bounded_slider("Block", 0, last, best, "block", st.container())
     heads = patch.page.ask("patching.heads", block=block, **patch.asked)
