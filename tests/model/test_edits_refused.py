@@ -111,8 +111,34 @@ def test_bad_input_is_a_sentence(
             call([Skip(1), edit])
         assert str(refusal.value).count("\n") == 0
         assert str(refusal.value).endswith(".")
-    if "no length" not in said:  # known only once both states are there
+    if "no length" not in said:  # known only once both states are there; and see the next test
         assert ran == []
+
+
+def test_components_that_a_sink_takes_away_are_known_after_the_texts_were_run(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text of n tokens has up to n - 1 components, with a sink fewer: the text is run, the
+    prompt is not."""
+    model = tiny("gpt2")
+    n_tokens = len(model.encode(SHORT))
+    monkeypatch.setattr(resolved.sinks, "positions", lambda hidden: [0])
+    ran: list[int] = []
+    forward = model.forward
+
+    def heard(rows: Any, recorder: Any) -> Any:
+        ran.append(len(rows[0]))
+        return forward(rows, recorder)
+
+    monkeypatch.setattr(model, "forward", heard)
+    monkeypatch.setattr(model, "_resolved", resolved.Resolver(model))
+    k = n_tokens - 1
+    for edit in (Keep(0, k, (SHORT,)), Project(0, Principal((SHORT,), 1, k))):
+        ran.clear()
+        with pytest.raises(InputError, match=f"{k - 1} principal components, so {k}"):
+            model.capture(PROMPT, [edit])
+        assert n_tokens in ran or edit.kind == "project", "its text"
+        assert len(model.encode(PROMPT)) not in ran or edit.kind == "keep", "which asks for sinks"
 
 
 def test_what_a_model_does_not_allow_is_a_sentence(tiny: Tiny) -> None:

@@ -104,8 +104,8 @@ BELOW, ABOVE, ASIDE = [1, 0], [3, 1], [3, 0]  # the first lies on no way to a ce
         (10, -4, -4, (BELOW, ABOVE), "not by their sum +6.00 but as the second alone: it takes"),
         (-3, 10, 10, (BELOW, ABOVE), "as the second alone: it takes"),
         (-8, -8, -8, (BELOW, ABOVE), "−8.00"),
-        (0, 10, 10, (BELOW, ABOVE), "as the second alone: by itself the first moves next to noth"),
-        (9, 0.1, 9, (BELOW, ABOVE), "as the first alone: by itself the second moves next to noth"),
+        (0, 10, 10, (BELOW, ABOVE), "as the second alone: by itself the first moves next t"),
+        (9, 0.1, 9, (BELOW, ABOVE), "as the first alone: by itself the second moves next"),
         (0, 0.1, 0.1, (BELOW, ABOVE), "next to nothing each time."),
         # The sum.
         (3, 5, 8, (BELOW, ABOVE), "+8.00: the sum of both, so beside the other each does what"),
@@ -126,7 +126,7 @@ BELOW, ABOVE, ASIDE = [1, 0], [3, 1], [3, 0]  # the first lies on no way to a ce
             (BELOW, ABOVE),
             "not as far as their sum −8.00: beside the other each does l",
         ),
-        (3, 5, 9, (BELOW, ABOVE), "further than their sum +8.00: beside the other each does more."),
+        (3, 5, 9, (BELOW, ABOVE), "further than their sum +8.00: beside the other each does"),
         (
             -3,
             -5,
