@@ -12,7 +12,7 @@ import torch
 
 from strata.edit_fields import data_of, read
 from strata.errors import InputError, ModelError, StrataError
-from strata.model import Model
+from strata.model import Model, resolved
 from strata.trace import (
     EMBEDDING,
     Add,
@@ -118,11 +118,12 @@ def test_bad_input_is_a_sentence(
 def test_components_that_a_sink_takes_away_are_known_after_the_texts_were_run(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A text of n tokens has up to n - 1 components, with a sink fewer: the text is run, the
-    prompt is not."""
+    """A text of n tokens has n - 1 components, with a sink fewer."""
     model = tiny("gpt2")
-    n_tokens = len(model.encode(SHORT))
-    monkeypatch.setattr(resolved.sinks, "positions", lambda hidden: [0])
+    text = "The dog sat."
+    k = len(model.encode(text)) - 1
+    monkeypatch.setattr(resolved.sinks, "which", lambda norms: np.arange(norms.shape[1]) == 0)
+    monkeypatch.setattr(model, "_resolved", resolved.Resolver(model))
     ran: list[int] = []
     forward = model.forward
 
@@ -131,14 +132,13 @@ def test_components_that_a_sink_takes_away_are_known_after_the_texts_were_run(
         return forward(rows, recorder)
 
     monkeypatch.setattr(model, "forward", heard)
-    monkeypatch.setattr(model, "_resolved", resolved.Resolver(model))
-    k = n_tokens - 1
-    for edit in (Keep(0, k, (SHORT,)), Project(0, Principal((SHORT,), 1, k))):
-        ran.clear()
-        with pytest.raises(InputError, match=f"{k - 1} principal components, so {k}"):
+    for edit in (Keep(0, k, (text,), (1,)), Project(0, Principal((text,), 1, k))):
+        with pytest.raises(InputError, match=f"has {k - 1} principal components, so {k}"):
             model.capture(PROMPT, [edit])
-        assert n_tokens in ran or edit.kind == "project", "its text"
-        assert len(model.encode(PROMPT)) not in ran or edit.kind == "keep", "which asks for sinks"
+    assert ran == [k + 1], "the text, once, and not the prompt"
+    monkeypatch.setattr(resolved.sinks, "which", lambda norms: np.arange(norms.shape[1]) >= 0)
+    with pytest.raises(InputError, match="nothing but attention sinks"):
+        model.capture(PROMPT, [Add(0, MeanState((text,), 2), 1.0)])
 
 
 def test_what_a_model_does_not_allow_is_a_sentence(tiny: Tiny) -> None:

@@ -22,9 +22,7 @@ from tests.plain import Plain
 CLEAN, OTHER = "The cat sat on the mat.", "The cat ran in the mat."
 IDS = [7, 11]
 FACTOR = -0.7
-FAMILIES = (
-    "llama gpt2 bloom opt falcon-7b gemma2 granite phi lfm2 gpt_neo mistral"
-).split()
+FAMILIES = ("llama gpt2 bloom opt falcon-7b gemma2 granite phi lfm2 gpt_neo mistral").split()
 PROJECTIONS = {
     "gpt2": "attn.c_proj",
     "bloom": "self_attention.dense",
