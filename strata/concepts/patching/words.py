@@ -19,6 +19,7 @@ PARTS = {"stream": "stream", "attn": "attention writes", "mlp": "MLP writes"}
 FAINT = 0.1  # a share of less than this is called hardly anything
 NAMED = 3  # parts of the model that a sentence names at most
 LATE = 0.5  # of what a straight effect does in the first tenth of the way
+CLOSE = 1.0  # logits: of a smaller difference between both runs shares make much
 STRAIGHT = 0.1  # as a share of the gap between both runs: an estimate so far off has failed
 _SAME = 0.05  # as a share of the gap, or of the largest effect: no further apart is the same
 
@@ -80,9 +81,10 @@ def runs_reading(facts: Mapping[str, Any]) -> str:
     same = {0: "they part at the first token", 1: "only their first token is the same"}.get(
         n_same, f"their first {n_same} tokens are the same"
     )
+    little = " (hardly apart, so shares exaggerate)" if 0 < gap(facts) < CLOSE else ""
     return (
         f"{said}; the {noun(facts)} of {_quoted(facts)} is {_logits(clean)} in A and "
-        f"{_logits(other)} in B; {same}."
+        f"{_logits(other)} in B{little}; {same}."
     )
 
 

@@ -46,6 +46,12 @@ def test_of_runs_that_agree_it_says_that_there_is_nothing_to_move() -> None:
     assert "only their first token" in words.runs_reading(FACTS)
 
 
+@pytest.mark.parametrize(("other", "told"), [(3.0, False), (3.5, True), (2.1, True), (4.5, False)])
+def test_of_runs_that_are_hardly_apart_shares_exaggerate(other: float, told: bool) -> None:
+    said = words.runs_reading({**FACTS, "other_value": other})
+    assert ("in B (hardly apart, so shares exaggerate);" in said) == told, said
+
+
 def test_a_failure_is_told_once_for_each_token_and_reason() -> None:
     rows = pd.DataFrame(
         {
