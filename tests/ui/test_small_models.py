@@ -3,12 +3,15 @@ slider of one value, no list of more tokens than there are, no empty chart, no r
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -19,6 +22,7 @@ from strata.engine import LocalEngine, Settings
 from strata.model import load_model
 from strata.model.fingerprint import fingerprint
 from strata.model.fitted import place
+from strata.ui.anatomy import page as anatomy
 from strata.ui.server import resources
 from tests.families import build as families
 from tests.lenses import fit_lenses
@@ -160,6 +164,45 @@ def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None
         alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
         assert any(re.match(f"How disposed the state of .* is to .*{named}, by", a) for a in alts)
     kept.rename(fitted)
+
+
+@pytest.mark.parametrize(
+    ("view", "table", "rows"),
+    [
+        ("Exact map", "map", ["layer", "position", "value", "share", "kl"]),
+        ("The gradient's estimate", "estimate", ["layer", "position", "value", "share"]),
+        ("Two cells", "two cells", []),
+        ("Attention heads", "heads", ["head", "position", "value", "share", "kl"]),
+    ],
+)
+def test_each_tab_of_patching_has_the_program_of_its_numbers(
+    small: None, monkeypatch: pytest.MonkeyPatch, view: str, table: str, rows: list[str]
+) -> None:
+    shown: list[tuple[dict[str, Any], str]] = []
+    close = anatomy.close_page
+
+    def keep(page: Any, tables: dict[str, Any], script: str) -> None:
+        shown.append((tables, script))
+        close(page, tables, script)
+
+    monkeypatch.setattr(anatomy, "close_page", keep)
+    arguments = (str(PAGES / "patching.py"), PROMPT, {"view": view, **PAIRED})
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert not app.exception, app.exception[0].message
+    [(tables, script)] = shown
+    ran: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(script, "script.py", "exec"), ran)
+    frame = tables[table]
+    if not rows:
+        found = [ran["two_cells"][name] for name in frame]
+        np.testing.assert_allclose(found, frame.iloc[0], atol=1e-4)
+        return
+    places = set(map(tuple, frame[rows[:2]].to_numpy().tolist()))
+    made = ran["estimate" if table == "estimate" else "rows"]
+    found = sorted(each for each in made if tuple(each[:2]) in places)
+    wanted = frame.sort_values(rows[:2])[rows].to_numpy(float)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
