@@ -31,7 +31,9 @@ if view == ELSEWHERE:
             script = page.script(blocks=page.about["blocks"], **program)
 elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" else None):
     with tab, or_said("patch"):
-        script = page.script(blocks=page.about["blocks"], **patch.program)
-        tables = DRAWN[view](patch)
+        whole = {"blocks": page.about["blocks"], **patch.program}
+        script = page.script(**whole)
+        tables, told = DRAWN[view](patch)
+        script = page.script(**whole, **told)
 
 close_page(page, tables, script)
