@@ -139,7 +139,7 @@ BREAKS: tuple[Break, ...] = (
     ),
     Break(
         name="shared values go to the wrong heads",
-        fault="Where heads share values, each gets those of another group: what it writes is wrong.",
+        fault="Where heads share values, each gets those of another group.",
         file="strata/model/opened.py",
         old="values = values.repeat_interleave(n_heads // len(values), dim=0)",
         new="values = values.repeat(n_heads // len(values), 1, 1)",
