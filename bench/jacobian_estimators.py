@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def measured(model: Model, reference: Lens, n_full: int, n_short: int) -> Iterat
         for some, n, n_tokens in ((full, n_full, TOKENS), (short, n_short, SHORT)):
             if i < n:
                 row = rows[n_full + i if some is short else i][:n_tokens]
-                some.append(_timed(lambda row=row: _of_text(model, row, everything)))
+                some.append(_timed(partial(_of_text, model, row, everything)))
                 yield list(_points(wanted, full, short, shares))
 
 
@@ -118,9 +119,9 @@ def _shares(model: Model, row: Tensor) -> dict[tuple[str, int], float]:
     _of_text(model, row, some[:usual])  # warm
     for batch in _BATCHES:
         pullback.ROWS = batch
-        taken["Strata", batch] = _timed(lambda: _of_text(model, row, some))[1]
+        taken["Strata", batch] = _timed(partial(_of_text, model, row, some))[1]
         pullback.ROWS = usual
-        plain = _timed(lambda batch=batch: by_definition(network, model, row, some, batch))
+        plain = _timed(partial(by_definition, network, model, row, some, batch))
         taken["the definition", batch] = plain[1]
     return {which: seconds / taken["Strata", usual] for which, seconds in taken.items()}
 
@@ -148,14 +149,13 @@ def _points(
         seconds = sum(taken for _, taken in short[:n])
         yield Point("Strata, shorter texts", f"{n} of {SHORT} tokens", seconds, cosines(mean))
     seconds = sum(taken for _, taken in full)
-    for part in range(1, len(full)):  # each text some of its cotangents, each cotangent some texts
+    for n in range(1, len(full)):  # each text some of its cotangents, each cotangent some texts
         total = torch.zeros_like(full[0][0], dtype=torch.float64)
         for i, (each, _) in enumerate(full):
-            chosen = (torch.arange(each.shape[1]) + i) % len(full) < part
+            chosen = (torch.arange(each.shape[1]) + i) % len(full) < n
             total[:, chosen] += each[:, chosen].double()
-        what = f"{part} of {len(full)} parts of the cotangents of {len(full)} texts"
-        share = part / len(full)
-        yield Point("Strata, cotangents split", what, share * seconds, cosines(total / part))
+        what = f"{n} of {len(full)} parts of the cotangents of {len(full)} texts"
+        yield Point("Strata, cotangents split", what, seconds * n / len(full), cosines(total / n))
     mean = torch.stack([each for each, _ in full]).double().mean(dim=0)
     identity = torch.eye(mean.shape[-1], dtype=torch.float64)
     for part in _TOWARDS:
