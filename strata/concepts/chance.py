@@ -1,5 +1,5 @@
-"""Runs that are right but for one thing, drawn at random, and what is said of a number beside them;
-the views are `strata.concepts.nulls`."""
+"""Runs that are right but for one thing, drawn at random, and where a number lies beside them; the
+views are `strata.concepts.nulls`, what is said is in `strata.concepts.words`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from strata.display.tokens import digits
 from strata.errors import InputError
 from strata.model.hooks import between_blocks
 from strata.trace import Trace
@@ -89,30 +88,6 @@ def as_far(mine: pd.DataFrame, drawn: pd.DataFrame) -> tuple[int, int, int]:
     farthest = far.max(axis=1)
     count = int((farthest[1:] >= farthest[0] - 1e-9).sum())
     return count, len(wide), int(np.array(layers)[known][far[0].argmax()])
-
-
-def reading(number: str, kind: str, mine: pd.DataFrame, drawn: pd.DataFrame) -> str:
-    """Of `own` and `draws`: where the number is farthest from what chance gives, and how often
-    chance goes as far."""
-    if drawn.empty:
-        return f"{number}: nothing is drawn yet."
-    count, n_draws, layer = as_far(mine, drawn)
-    row = band(mine, drawn).set_index("layer").loc[layer]
-    if pd.isna(row["value"]) or pd.isna(row["middle"]):
-        return f"{number}: there is nothing to compare with {kind} here."
-    verb, of_draws = KINDS[kind].verb, f"{n_draws} draw{'s' * (n_draws > 1)}"
-    mine_there, low, high = (digits(row[name]) for name in ("value", "low", "high"))
-    by_layer = len(mine) > 1
-    at = f" at layer {layer}" if by_layer else ""
-    text = (
-        f"{number}: {mine_there}{at}, where {kind} {verb} {low} to {high} (5 to 95% of the draws)"
-    )
-    if by_layer:
-        return (
-            f"{text}. That is its largest distance from their middle, and as much is what {kind} "
-            f"{verb}, at one layer or another, in {count} of {of_draws}."
-        )
-    return f"{text}. As far from their middle is what {kind} {verb} in {count} of {of_draws}."
 
 
 def drawn_run(

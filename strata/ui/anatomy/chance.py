@@ -14,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts.chance import beside_chance as chart_of
 from strata.concepts import chance as draws
+from strata.concepts import words
 from strata.concepts.chance_script import section
 from strata.engine import Job
 from strata.errors import StrataError
@@ -169,7 +170,7 @@ def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
     """The figure as far as it is drawn; each time the browser asks, a few draws more."""
     drawn = asked.known()
     n_drawn = drawn["draw"].nunique()
-    sentence = draws.reading(asked.number, asked.kind, mine, drawn)
+    sentence = words.chance_reading(asked.number, asked.kind, mine, drawn)
     title = f"{asked.number} beside {asked.kind}"
     best_first = "0 is best" in asked.number
     band = draws.band(mine, drawn)
