@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from strata.concepts.sinks import kept
 from strata.errors import InputError
 from strata.model.hooks import between_blocks
 from strata.trace import Trace
@@ -51,6 +53,16 @@ KINDS = {
     "random directions": Kind(
         "give",
         "Each state of this run replaced by one of the same norm that points anywhere.",
+    ),
+    "layers in another order": Kind(
+        "give",
+        "The states of this run with those of its layers, but for the first, in another order: the "
+        "same for all tokens.",
+    ),
+    "tokens in another order": Kind(
+        "give",
+        "The states of this run with its tokens in another order, attention sinks left where they "
+        "are; nothing is read anew.",
     ),
 }
 
@@ -103,10 +115,23 @@ def drawn_run(
         ids = trace.token_ids[_order(model, trace, rng, at_token)]
         return model, _run(model, ids, step)
     hidden = trace.hidden
+    if kind == "layers in another order":
+        order = [0, *(1 + rng.permutation(len(hidden) - 1))]
+        return model, replace(trace, hidden=hidden[order], writes=None, verify=None)
+    if kind == "tokens in another order":
+        left, order = left_of(trace), np.arange(len(trace.tokens))
+        order[left] = left[rng.permutation(len(left))]
+        return model, replace(trace, hidden=hidden[:, order], writes=None, verify=None)
     noise = torch.from_numpy(rng.standard_normal(hidden.shape))  # (L + 1, T, D)
     sizes = hidden.double().norm(dim=-1, keepdim=True)
     hidden = (noise * (sizes / noise.norm(dim=-1, keepdim=True))).float()
     return model, replace(trace, hidden=hidden, writes=None, verify=None)
+
+
+def left_of(trace: Trace) -> NDArray[np.int64]:
+    """The positions of a run's tokens that are no attention sinks; all, where all are."""
+    left = kept(trace, skip_first=False, skip_sinks=True)
+    return left if len(left) else np.arange(len(trace.tokens))
 
 
 def _run(model: Model, token_ids: Tensor, step: Callable[[], None]) -> Trace:

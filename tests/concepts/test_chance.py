@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,9 @@ def test_a_page_s_program_draws_the_same_with_plain_transformers(
 ) -> None:
     model = tiny(name)
     trace, null = model.capture(PROMPT), concepts()[stem].CONCEPT.nulls[number]
-    of = {"position": 6, "target_id": 40}
+    of: dict[str, Any] = {"position": 6, "target_id": 40}
+    if stem == "patching":
+        of |= {"against_id": 41, "other": "the dog sat on a mat and the cat"}
     mine = own(model, trace, stem, number, **of)
     drawn = draws(model, trace, stem, number, kind, **of, first=0, count=5)
     [known] = modules(model).to_dict("records")
