@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from strata.concepts.chance import KINDS
+from strata.concepts.nulls import passes
 from strata.concepts.views import find_view, parameters
 
 _LEAST = 5.0  # seconds: shorter waits need no word before
@@ -127,7 +128,7 @@ def _expected(
     if view == "chance.draws":
         count, parameters = params["count"], 12 * about["d_model"] ** 2 * n_layers
         kind = params["kind"]
-        passed = KINDS[kind].runs * (n_tokens + _SMALL)
+        passed = KINDS[kind].runs * (n_tokens + _SMALL) + passes(params, n_tokens, n_layers)
         each = passed * 2 * _PARAMETER + (kind == "random blocks") * _ENTRY
         noun = f"{_some(count, 'draw')} of {kind} {'takes' if count == 1 else 'take'}"
         return Expected(f"{view} {kind}", noun, count * parameters * each)
