@@ -142,16 +142,16 @@ def _expected(
         # read for all of them, and drawn anew three times.
         share = 0.5 if view.endswith("beam") else 2.5
         return Expected(view, noun, share * passages * _PASSAGE * _parameters(about) * _PARAMETER)
-    passes = own_passes(find_view(view), params, n_tokens, n_prompts, n_layers)
-    if not passes:
+    own = own_passes(find_view(view), params, n_tokens, n_prompts, n_layers)
+    if not own:
         return None
     noun = f"{_some(n_prompts, 'prompt')} take" if n_prompts > 1 else "This takes"
-    passes += n_prompts * _SMALL
+    own += n_prompts * _SMALL
     if view == "patching.read_elsewhere":  # each token is written in a run of its own
         runs, written = min(n_layers + 1, _READ), int(params["n_tokens"])
-        passes += runs * written * _SMALL
+        own += runs * written * _SMALL
         noun = f"{_some(runs, 'continuation')} of {_some(written, 'token')} take"
-    return Expected(view, noun, passes * _parameters(about) * _PARAMETER)
+    return Expected(view, noun, own * _parameters(about) * _PARAMETER)
 
 
 def reading(about: Mapping[str, Any], texts: Sequence[str], until: int, read: int = 0) -> Expected:
