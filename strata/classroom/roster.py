@@ -335,7 +335,7 @@ def _forget(session: Session, ids: Sequence[str]) -> None:
         session.execute(delete(column.class_).where(theirs))
 
 
-def _without_a_member(column: InstrumentedAttribute[str]) -> Select[tuple[str]]:
+def _without_a_member(column: InstrumentedAttribute[str]) -> Select[Any]:
     """The members whom this column names and who are not there any more. A teacher, and whoever
     learns without a class, has no name as long as a member's."""
     a_member = func.length(column) == ID
