@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from strata.concepts.views import concepts, find_view, supplied
+from strata.concepts.views import concepts, find_view, parameters, supplied
 from strata.corpus.sets import sets
 from strata.display.tokens import display_candidate, typed_word
 from strata.engine import Job
-from strata.errors import InputError
+from strata.errors import InputError, ModelError
 from strata.lessons import MOST_POINTS, Option, Question, filled
 
 # A position told from the end is the same with a start token that the tokenizer puts before a text.
@@ -77,8 +77,8 @@ def job(view: str, model: str, prompt: str, params: Mapping[str, Any]) -> Job:
 
 
 def of_its_set(view: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The prompts, and the parameters with the set's columns in place of `of_set`, its name.
-    InputError where there is no such set."""
+    """The prompts, and the parameters with those of the set's columns that the view takes in place
+    of `of_set`, its name. InputError where there is no such set."""
     given = dict(params)
     if "runs" not in supplied(find_view(view)):
         return (), given
@@ -86,7 +86,8 @@ def of_its_set(view: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], d
     if name not in sets():
         raise InputError(f"There is no set {name!r}.")
     columns = sets()[name].columns()
-    return columns.pop("prompts"), given | columns
+    prompts, known = columns.pop("prompts"), parameters(find_view(view))
+    return prompts, given | {name: columns[name] for name in columns if name in known}
 
 
 def positions(question: Question, n_tokens: int) -> list[int]:
@@ -125,8 +126,11 @@ def _plain(value: Any) -> Any:
 
 
 def lacking(question: Question, ask: Ask) -> bool:
-    """Whether a run has not what the question needs, and so no answer."""
-    return bool(question.needs) and ask(question.needs).empty
+    """Whether a run has not what the question needs, or its model refuses that: so no answer."""
+    try:
+        return bool(question.needs) and ask(question.needs).empty
+    except ModelError:
+        return True
 
 
 def curve_layers(question: Question, n_layers: int) -> list[int]:
