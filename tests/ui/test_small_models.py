@@ -185,9 +185,9 @@ def test_each_tab_of_patching_has_the_program_of_its_numbers(
     shown: list[tuple[dict[str, Any], str]] = []
     close = anatomy.close_page
 
-    def keep(page: Any, tables: dict[str, Any], script: str) -> None:
+    def keep(page: Any, tables: dict[str, Any], script: str, **beside: Any) -> None:
         shown.append((tables, script))
-        close(page, tables, script)
+        close(page, tables, script, **beside)
 
     monkeypatch.setattr(anatomy, "close_page", keep)
     arguments = (str(PAGES / "patching.py"), PROMPT, {"view": view, **PAIRED})
