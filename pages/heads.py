@@ -35,4 +35,4 @@ if tables:
     told |= {"target_id": seen.target.ids, "position": seen.position}
     script = page.script(**modules, **told, **program, against="mean", writes=seen.is_written)
 adds_up: dict[str, Any] = {"proof": "heads.proof", "asked": {"position": seen.position}}
-close_page(page, tables, script, **(adds_up if "sums" in tables else {}))
+close_page(page, tables, script, **(adds_up if "sums" in tables else {}), position=seen.position)

@@ -75,8 +75,10 @@ def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[V
 class Null:
     """A number of a page that is put beside what chance gives.
 
-    `number` is a function as in `Concept.curves`, `(model, trace, **needed) -> layer, value`, which
-    is read off the run, without another of the model; a single row where it is no number by layer.
+    `number` is a function as in `Concept.curves`, `(model, trace, **needed) -> layer, value`, a
+    single row where it is no number by layer; one that runs the model again says what that costs
+    (`costs`). What else it may need, the page gives: `target_id` and `against_id`, `position`,
+    `other` (a second prompt); `left` are the positions of the run that are no attention sinks.
     `kinds` says what it is drawn with, of `strata.concepts.chance.KINDS`. `code` is the body of a
     function `number(hidden, logits, token_ids)` of a program with plain transformers that returns
     the values as a list: `hidden` (L + 1, T, D) is before the final norm; see

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
+from strata.concepts import Concept
 from strata.concepts.found import concepts as concepts
 from strata.errors import InputError
 
@@ -63,6 +64,11 @@ def find_view(name: str) -> View:
 def supplied(view: View) -> frozenset[str]:
     """Which of the names in `SUPPLIED` this view asks the engine for."""
     return SUPPLIED & inspect.signature(view).parameters.keys()
+
+
+def is_of_a_prompt(concept: Concept) -> bool:
+    """Whether a page's own prompt plays a part in what its views say."""
+    return any(supplied(view) & (TRACE | {"prompt"}) for view in concept.views)
 
 
 def works_apart(view: View) -> bool:

@@ -13,6 +13,7 @@ import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -138,8 +139,10 @@ def _run(
         # Before the recorder opens, so as heads hand it on, before edits of single heads.
         keep = place[handed].register_forward_pre_hook(lambda m, args: given.append(args[0]))
         handles.append(keep)
+    twin = getattr(model, "drawn", None)  # whose matrices are there only while a block runs
+    held = nullcontext() if twin is None else twin.holding(block)
     try:
-        with torch.inference_mode(), recorder:
+        with torch.inference_mode(), recorder, held:
             module(state.reshape(1, len(state), *inputs.form), *inputs.args, **inputs.kwargs)
     finally:
         for handle in handles:

@@ -11,6 +11,9 @@ import pytest
 
 from strata.concepts import laminar_profile, predictions
 from strata.concepts.predictions import measures
+from strata.concepts.views import find_view
+from strata.corpus.sets import sets
+from strata.engine.job import check_params
 from strata.errors import InputError
 from strata.lessons import Question
 from strata.lessons.answers import (
@@ -21,6 +24,7 @@ from strata.lessons.answers import (
     has_second_try,
     in_words,
     measured,
+    of_its_set,
     resolved,
     right_option,
     score,
@@ -75,6 +79,19 @@ def test_words_stand_for_places_of_the_run() -> None:
         "layers": [15, 1],
         "k": 5,
     }
+
+
+def test_of_a_set_a_view_is_told_what_it_takes() -> None:
+    chosen = sets()["facts"]
+    for view, known in (
+        ("evidence.values", ("conditions", "expected", "pairs")),
+        ("evidence.probe", ("conditions", "pairs")),
+    ):
+        prompts, params = of_its_set(view, {"of_set": "facts"})
+        assert prompts == tuple(row.prompt for row in chosen.rows)
+        assert tuple(sorted(params)) == known
+        assert params["pairs"] == tuple(row.pair for row in chosen.rows)
+        check_params(view, find_view(view), params)
 
 
 def test_an_ordering_asks_for_each_option() -> None:

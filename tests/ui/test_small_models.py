@@ -80,6 +80,7 @@ def page(path: str, prompt: str, chosen: dict, model: str = "small") -> None:
 
 
 PAIR = {"minus_choice": 5, "minus_model": "small"}  # a word that is taken off, of this model's
+LENGTH = {"chance_of": "Length of the paths (norm)", "of_path": "length"}
 PAIRED = {"pair": "own", "second_text": "the cat sat on the mat ."}
 SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
@@ -93,7 +94,7 @@ EVERY = [
     ("hidden_states", {"view": "Massive"}),
     ("laminar_profile", {"view": "Whole layers"}),
     ("trajectories", {"view": "Shape"}),
-    ("trajectories", {"view": "Shape", "chance_shape": True, "of_path": "length"}),
+    ("trajectories", {"view": "Shape", "by_chance": "layers in another order", **LENGTH}),
     ("laminar_profile", {}),
     *(
         ("laminar_profile", {"view": view, "center": center})
@@ -111,6 +112,8 @@ EVERY = [
         for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
     ),
     ("patching", {"view": "Read elsewhere"}),
+    ("patching", {"by_chance": "random directions", **PAIRED}),
+    ("heads", {"view": "The sink", "by_chance": "random blocks"}),
     *(("heads", {"view": view}) for view in ("Who reads whom", "The sink", "Who wrote it")),
     ("heads", {"view": "Who reads whom", "which": "own", "no_sink": True}),
     ("heads", {"view": "Who wrote it", "which": "idle", "head_colour": "norm"}),

@@ -32,6 +32,10 @@ def opened(query: dict[str, str] | None = None, **chosen: object) -> AppTest:
     return app
 
 
+def query_of(app: AppTest, name: str) -> str:
+    return "".join(app.query_params[name])
+
+
 def figures_of(app: AppTest) -> list[str]:
     return [chart.proto.alt for chart in app.get("vega_lite_chart")]
 
@@ -71,6 +75,16 @@ def test_hypotheses_of_all_quantities_are_counted_together(small: None) -> None:
     said = write(0, 1)
     assert "at layers 0 to 1." in said
     assert "multiplied by 3, the" in said
+    again = opened({name: query_of(app, name) for name in ("claim", "tried", "quantity")})
+    assert [text.value for text in again.text if text.value.startswith("You wrote")] == [said]
+    again.selectbox(key="quantity").set_value("Norm of the last state").run()
+    app, earlier = again, write(0, 1)  # one of which only a mark came along
+    assert "multiplied by 3, the" in earlier
+    app.selectbox(key="set").set_value("truth").run()
+    assert "tried" not in app.query_params, "nothing was written about this one"
+    assert "multiplied" not in write(0, 1)
+    app.selectbox(key="set").set_value("number").run()
+    assert query_of(app, "tried").count(".") == 2
 
 
 def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
@@ -80,7 +94,8 @@ def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
     assert any("nothing is left to test" in caption.value for caption in app.caption)
     app.segmented_control(key="half").set_value("explored").run()
     assert not app.exception
-    assert any("looked at all of this set before" in caption.value for caption in app.caption)
+    for each in (app, opened({"tried": query_of(app, "tried")})):
+        assert any("All of this set was looked at before" in told.value for told in each.caption)
 
 
 def test_a_half_that_is_too_small_leaves_the_page_whole(
@@ -128,8 +143,12 @@ def test_an_own_set_of_three_conditions_is_compared_two_by_two(small: None) -> N
     assert figures_of(app)[1].startswith("twice less without")
 
 
-def test_without_a_file_there_is_nothing_but_the_way_to_one(small: None) -> None:
+def test_without_a_file_there_is_nothing_but_the_way_to_one(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "kept_for", lambda: " for 2 days")
     app = opened(set="own")
+    assert any("in this page's link for 2 days." in each.value for each in app.caption)
     assert not figures_of(app)
     assert any("Choose a file" in text.value for text in [*app.text, *app.markdown, *app.caption])
     assert "Link" in [block.proto.popover.label for block in app.get("popover")]
@@ -140,7 +159,8 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
 ) -> None:
     kept: dict[str, str] = {}
 
-    def keep(text: str) -> str:
+    def keep(text: str, longest: str) -> str:
+        assert longest == max((row.prompt for row in read(text).rows), key=len)
         kept["an-id"] = text
         return "an-id"
 
