@@ -39,7 +39,7 @@ _TIMED = 64  # cotangents by which other batches of rows are timed
 _BATCHES = (8, 16, 32, 64)
 _RANKS = (16, 64)  # of what is kept beside the identity
 _TOWARDS = (0.1, 0.3)  # parts of the identity
-FULL = "Strata, texts in full"
+FULL, SHRUNK = "Strata, texts in full", "Strata, shrunk"
 
 
 @dataclass(frozen=True)
@@ -162,29 +162,31 @@ def _points(
         what = f"{len(full)} texts, {part:g} of the identity"
         size = mean.flatten(1).norm(dim=1)[:, None, None] / identity.norm()
         mixed = (1 - part) * mean + part * size * identity
-        yield Point("Strata, shrunk", what, seconds, cosines(mixed))
+        yield Point(SHRUNK, what, seconds, cosines(mixed))
     left, sizes, right = torch.linalg.svd((mean - identity).float())
     for rank in (each for each in _RANKS if each < len(identity)):
         low = (left[..., :rank] * sizes[:, None, :rank]) @ right[:, :rank]
         what = f"{len(full)} texts, identity plus rank {rank}"
-        yield Point("Strata, shrunk", what, seconds, cosines(identity + low.double()))
+        yield Point(SHRUNK, what, seconds, cosines(identity + low.double()))
 
 
-def chart(points: Sequence[Point], n_texts: int) -> alt.Chart:
-    """The worst layer's cosine over CPU-seconds, a line a way."""
+def chart(points: Sequence[Point], n_texts: int) -> alt.LayerChart:
+    """The worst layer's cosine over CPU-seconds, a line a way; what is shrunk costs no time."""
     frame = pd.DataFrame([asdict(point) | {"worst": point.worst} for point in points])
-    return (
-        alt.Chart(frame.drop(columns="cosines"), width=560, height=340)
-        .mark_line(point={"size": 55, "filled": True})
-        .encode(
-            x=alt.X("cpu_seconds:Q", title="CPU-seconds", scale=alt.Scale(type="log", nice=False)),
-            y=alt.Y("worst:Q", title="Worst layer's cosine", scale=alt.Scale(zero=False)),
-            color=alt.Color("way:N", title=None, legend=alt.Legend(orient="bottom", columns=2)),
-            shape=alt.Shape("way:N", title=None),
-        )
-        .properties(title=f"Against a fit on {n_texts} other texts")
-        .configure_legend(labelLimit=280)
+    frame = frame.drop(columns="cosines")
+    ways = sorted(frame["way"].unique(), key=lambda way: (way != FULL, way))
+    legend = alt.Legend(orient="right", labelLimit=280, symbolLimit=0)
+    base = alt.Chart(frame, width=560, height=340).encode(
+        x=alt.X("cpu_seconds:Q", title="CPU-seconds", scale=alt.Scale(type="log", nice=False)),
+        y=alt.Y("worst:Q", title="Worst layer's cosine", scale=alt.Scale(zero=False)),
+        color=alt.Color(
+            "way:N", title=None, sort=ways, legend=legend, scale=alt.Scale(scheme="tableau20")
+        ),
+        shape=alt.Shape("way:N", sort=ways, legend=None),
     )
+    lines = base.mark_line().transform_filter(alt.datum.way != SHRUNK)
+    both = lines + base.mark_point(filled=True, size=60, opacity=1)
+    return both.properties(title=f"Against a fit on {n_texts} other texts")
 
 
 if __name__ == "__main__":
