@@ -116,8 +116,8 @@ def drawn_run(
         return model, _run(model, ids, step)
     hidden = trace.hidden
     if kind == "layers in another order":
-        order = [0, *(1 + rng.permutation(len(hidden) - 1))]
-        return model, replace(trace, hidden=hidden[order], writes=None, verify=None)
+        layers = [0, *(1 + rng.permutation(len(hidden) - 1))]
+        return model, replace(trace, hidden=hidden[layers], writes=None, verify=None)
     if kind == "tokens in another order":
         left, order = left_of(trace), np.arange(len(trace.tokens))
         order[left] = left[rng.permutation(len(left))]
