@@ -34,7 +34,10 @@ if view == ELSEWHERE:
             script = page.script(blocks=page.about["blocks"], **program)
 elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" else None):
     with tab, or_said("patch"):
-        script = page.script(blocks=page.about["blocks"], **patch.program)
-        tables, beside = DRAWN[view](patch), patch.beside_chance
+        whole = {"blocks": page.about["blocks"], **patch.program}
+        script = page.script(**whole)
+        tables, told = DRAWN[view](patch)
+        script = page.script(**whole, **told)
+        beside = patch.beside_chance
 
 close_page(page, tables, script, **beside)

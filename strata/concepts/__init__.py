@@ -48,6 +48,18 @@ def unhurried(view: View) -> View:
     return view
 
 
+def follows(state: Callable[[], str]) -> Callable[[View], View]:
+    """Mark a view whose table follows from more than its job, such as a file of this machine.
+    `state` says in a text what that is now, in well below a millisecond: what is kept of the view
+    answers only while it is the same."""
+
+    def mark(view: View) -> View:
+        view.__dict__["follows"] = state
+        return view
+
+    return mark
+
+
 def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[View], View]:
     """Say of a view what it costs beyond the runs that it is given, in token-passes (one token once
     through all blocks): a function of the tokens of its prompts, the blocks and its parameters."""

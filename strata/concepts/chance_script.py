@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from strata.concepts import Null
 from strata.concepts.chance import KINDS
-from strata.concepts.script import SAYS, SINK_RULE
+from strata.concepts.script import RANDOM_BLOCKS, SAYS, SINK_RULE
 
 
 def section(
@@ -157,31 +157,18 @@ def drawn(draw):
     return chance_run(chance_ids[[*range(before), *order, *range(last, len(chance_ids))]])
 """
 
-_RANDOM_BLOCKS = """
-learned, numbers = {}, {}
-for block in model.get_submodule(CHANCE_BLOCKS):
-    for weight in block.parameters():
-        sides = [n for n in weight.shape if n > 1]
-        if len(sides) > 1 and id(weight) not in learned:
-            values = weight.detach().double().reshape(-1, *sides[-2:]).numpy()
-            moments = values.mean(axis=(1, 2)), values.std(axis=(1, 2))
-            numbers[id(weight)] = len(numbers)
-            learned[id(weight)] = weight, weight.detach().clone(), sides, moments
-
+_RANDOM_BLOCKS = (
+    RANDOM_BLOCKS.replace("(BLOCKS)", "(CHANCE_BLOCKS)")
+    + """
 
 def drawn(draw):
-    for name, (weight, _, sides, (mean, deviation)) in learned.items():
-        mixed = hashlib.sha256(f"{draw} {numbers[name]}".encode()).digest()[:4]
-        seed = torch.Generator().manual_seed(int.from_bytes(mixed, "big"))
-        matrix = torch.empty(len(mean), *sides[-2:]).normal_(generator=seed)
-        mean, deviation = (torch.from_numpy(m).float()[:, None, None] for m in (mean, deviation))
-        weight.data = matrix.mul_(deviation).add_(mean).reshape(weight.shape).to(weight)
+    draw_blocks(draw)
     try:
         return chance_run(chance_ids)
     finally:
-        for weight, own, _, _ in learned.values():
-            weight.data = own
+        learned_blocks()
 """
+)
 
 _RANDOM_DIRECTIONS = """
 def drawn(draw):

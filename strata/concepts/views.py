@@ -86,6 +86,13 @@ def is_unhurried(view: View) -> bool:
     return getattr(view, "unhurried", False)
 
 
+def followed(view: View) -> str:
+    """What the view's table follows from now beside its job (`strata.concepts.follows`); "" for
+    nothing."""
+    state = getattr(view, "follows", None)
+    return "" if state is None else str(state())
+
+
 @lru_cache(maxsize=512)
 def parameters(view: View) -> dict[str, tuple[Any, Any]]:
     """(annotation, default) of each parameter that a job must or may give; `...`: no default.

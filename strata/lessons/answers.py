@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from strata.engine import Job
 from strata.errors import InputError, ModelError
 from strata.lessons import MOST_POINTS, Option, Question, filled
 
+# A position told from the end is the same with a start token that the tokenizer puts before a text.
+_FROM_LAST = re.compile(r"\$last(?:-(\d{1,4}))?")
 Grade = Literal["right", "near", "wrong", "open"]
 Judged = tuple[Grade, str]
 Ask = Callable[..., pd.DataFrame]  # (view, **params) -> table, of the learner's run
@@ -46,14 +49,17 @@ def find_measure(name: str) -> Callable[..., Any]:
 def resolved(
     params: Mapping[str, Any], n_layers: int, n_tokens: int, top: int = 0
 ) -> dict[str, Any]:
-    """Parameters with "$last" (position), "$L" (layer, or block L - 1 for a block), "$half" and
-    "$top" (`top`, the id of the likeliest next token) replaced."""
+    """Parameters with "$last" (position), "$last-1" (the one before it, and so on), "$L" (layer, or
+    block L - 1 for a block), "$half" and "$top" (`top`, the id of the likeliest next token)
+    replaced."""
 
     def one(name: str, value: Any) -> Any:
         if isinstance(value, list):
             return [one(name, each) for each in value]
         last = n_layers - 1 if name == "block" else n_layers
-        known = {"$last": n_tokens - 1, "$L": last, "$half": n_layers // 2, "$top": top}
+        known = {"$L": last, "$half": n_layers // 2, "$top": top}
+        if isinstance(value, str) and (found := _FROM_LAST.fullmatch(value)):
+            return max(0, n_tokens - 1 - int(found[1] or 0))
         return known.get(value, value) if isinstance(value, str) else value
 
     return {name: one(name, value) for name, value in params.items()}

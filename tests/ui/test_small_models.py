@@ -15,10 +15,11 @@ from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from strata.engine import LocalEngine, Settings
+from strata.engine import Job, LocalEngine, Settings
 from strata.model import load_model
 from strata.model.fingerprint import fingerprint
 from strata.model.fitted import place
+from strata.model.jacobian import fit
 from strata.ui.server import resources
 from tests.families import build as families
 from tests.lenses import fit_lenses
@@ -165,6 +166,38 @@ def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None
     kept.rename(fitted)
 
 
+def test_a_lens_is_seen_that_is_fitted_while_pages_are_open(small: None) -> None:
+    """First there is none, then one on two texts, then one on a single text."""
+    name = str(Path(os.environ["STRATA_MODELS"]).parent / "small")
+    model = load_model(name, device="cpu")
+    file = place(fingerprint(model))
+    two = file.rename(file.with_suffix(".kept"))
+    one = fit(model, [" ".join(WORDS[1:] * 4)], max_tokens=20)
+    prompt, told = "on a mat the cat sat", []
+    for lens in (None, two, one):
+        if lens is two:
+            two.rename(file)
+        elif lens is one:
+            one.save(file)
+        for view in ("The grid", "Controls")[: 1 + (lens is one)]:
+            arguments = (str(PAGES / "jacobian_lens.py"), prompt, {"view": view, "random": False})
+            app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+            assert not app.exception, app.exception[0].message
+            told.append(" ".join(each.value for each in (*app.text, *app.caption)))
+            assert bool(app.get("vega_lite_chart")) is not (lens is None)
+    assert "python -m strata fit-lens" in told[0]
+    assert "over 2 texts" in told[1]
+    assert "over 1 text." in told[2]
+    assert "J was fitted on 1 text" in told[3]
+    with LocalEngine(Settings()) as engine:  # as lessons ask, without a page
+        job = Job(view="jacobian_lens.about", model="small")
+        assert engine.run(job)["n_texts"].tolist() == [1]
+        fit_lenses(model)
+        assert not engine.knows(job)
+        assert engine.run(job)["n_texts"].tolist() == [2]
+        assert engine.knows(job)
+
+
 def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
     for view in ("Who reads whom", "The sink", "Who wrote it", "Change a head"):
         arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view}, "scan")
@@ -172,7 +205,9 @@ def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
         assert not app.exception, app.exception[0].message
         told = [each.value for each in app.text if "this mamba model" in each.value]
         assert len(told) == 1, (view, told)
-        assert told[0].endswith(("work.", "parts are.")), told
+        assert told[0].endswith(("all other pages work.", "parts are.")), told
+        assert "blocks that have" not in told[0]
+        assert told[0].startswith(("No block of", "There are no attention heads in")), told
         assert not app.get("vega_lite_chart")
         assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
 

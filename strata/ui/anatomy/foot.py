@@ -19,6 +19,7 @@ from strata.ui.anatomy.chance import beside_chance
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page
 from strata.ui.anatomy.table import show_table
+from strata.ui.server.learner import kept_for
 
 
 def close_page(
@@ -65,7 +66,7 @@ def close_page(
             if opened.open:
                 st.caption(
                     "This page with this model, prompt and settings. It works on this server only, "
-                    "which keeps your own text under the id in the link."
+                    f"which keeps your own text under the id in the link{kept_for()}."
                 )
                 st.code(_address(), language=None, wrap_lines=True)
 

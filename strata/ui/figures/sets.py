@@ -19,7 +19,7 @@ from strata.errors import StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import led_back, named, remember
 from strata.ui.anatomy.opened import Page
-from strata.ui.server.learner import keep_set, kept_prompt
+from strata.ui.server.learner import keep_set, kept_for, kept_prompt
 
 OWN = "own"
 _FIRST = "number"  # the set that is there at first
@@ -111,7 +111,7 @@ def _own() -> PromptSet | None:
             f"A CSV or TSV file of at most {MOST_ROWS} prompts and {MOST_CHARACTERS:,} characters, "
             f"with the columns {', '.join(COLUMNS)}. Pair and expected may be left out: a pair has "
             "a prompt of each condition, and expected is the word that should come next. It is "
-            "kept as your prompts are, under an id in this page's link."
+            f"kept as your prompts are, under an id in this page's link{kept_for()}."
         )
         st.download_button(
             "An example", partial(as_csv, _EXAMPLE), "set.csv", "text/csv", on_click="ignore"
@@ -133,14 +133,15 @@ def _own() -> PromptSet | None:
 def _taken(content: bytes, file_id: str) -> str | None:
     """The text of a file that is a set; what is wrong with another is said."""
     try:
-        text = read(content).as_text()
+        found = read(content)
     except StrataError as error:
         style.say("error", str(error), "wrong_set")
         return None
-    state = st.session_state
+    state, text = st.session_state, found.as_text()
     state["own_set"], state["own_set_file"], state["own_set_id"] = text, file_id, None
     try:
-        state["own_set_id"] = keep_set(text)
+        longest = max((row.prompt for row in found.rows), key=len)
+        state["own_set_id"] = keep_set(text, longest)
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the set.")
     return text

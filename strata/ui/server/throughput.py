@@ -20,7 +20,8 @@ from typing import Any
 
 from streamlit import config, net_util
 from streamlit.components.v2.bidi_component import main as components
-from streamlit.runtime import Runtime
+from streamlit.proto.NewSession_pb2 import CustomThemeConfig
+from streamlit.runtime import Runtime, app_session
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.backend_operation_handler import DeferredFileHandler
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
@@ -29,7 +30,7 @@ from streamlit.runtime.state import SafeSessionState
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from strata.runtime.later_loop import LaterLoop
-from strata.ui.server import files, turns
+from strata.ui.server import files, telling, turns
 from strata.ui.server.connections import connections
 from strata.ui.server.tabs import tabs
 
@@ -43,6 +44,8 @@ _accept = AutoHTTPProtocol.connection_made
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
+_want = Runtime._enqueued_some_message
+_own_theme = app_session._populate_theme_msg
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,27 @@ def mend() -> None:
 def _forget_options() -> None:
     _option.cache_clear()
     _section.cache_clear()
+    _theme.cache_clear()
 
 
 def _options_for_section(section: str) -> dict[str, Any]:
     return dict(_section(section))
+
+
+@cache
+def _theme(section: str) -> CustomThemeConfig:
+    made = CustomThemeConfig()
+    _own_theme(made, section)
+    return made
+
+
+def _theme_once(message: CustomThemeConfig, section: str = "theme") -> None:
+    if (made := _theme(section)).ByteSize():  # what is empty is not to be there
+        message.MergeFrom(made)
+
+
+def _want_to_send(server: Runtime) -> None:
+    telling.wanted(server, _want)
 
 
 def _hear_whole(state: SafeSessionState, *said: Any, **more: Any) -> None:
@@ -230,6 +250,38 @@ REPLACED = (
         gain="as get_option",
         until="a setting is read without a lock.",
         source="3673c44057652c6c",
+    ),
+    Replacement(
+        "settings",
+        app_session,
+        "_populate_theme_msg",
+        _theme_once,
+        why="The theme is made once. By itself Streamlit makes it, six parts with each of its "
+        "options, at every run of every page.",
+        gain="a fiftieth of what a view costs",
+        until="it is sent once a session.",
+        source="844b9eb40d0f7d97",
+    ),
+    Replacement(
+        "telling",
+        AppSession,
+        "_call_soon_on_event_loop",
+        telling.soon,
+        why="Elements of a page come to the loop several at a time, see telling.py. By itself "
+        "Streamlit wakes it for each.",
+        gain="six busy learners: a view 0.08, 0.22 s, 0.12, 0.36 s without; a tenth less of a core",
+        until="the loop is told of several elements at a time.",
+        source="565b1968d78c9283",
+    ),
+    Replacement(
+        "telling",
+        Runtime,
+        "_enqueued_some_message",
+        _want_to_send,
+        why="The loop is not woken by itself. By itself Streamlit does so for each element.",
+        gain="as _call_soon_on_event_loop",
+        until="the loop is told of several elements at a time.",
+        source="82ae537d91f146d1",
     ),
     Replacement(
         "presenter",

@@ -71,6 +71,7 @@ def test_what_no_click_sends_moves_nothing(state: dict[str, Any], along: object)
         ({"at": 4, "layer": 15}, "You are at layer 15, token 4", 4, 14),
         ({"at_layer": 0}, "You are at layer 0", None, 0),
         ({"block": 29}, "You are at block 29", None, 29),
+        ({"at": 4, "chosen_block": 23}, "You are at block 23, token 4", 4, 23),
     ],
 )
 def test_it_says_where_the_sliders_of_this_page_stand(

@@ -141,8 +141,12 @@ def test_an_own_set_of_three_conditions_is_compared_two_by_two(small: None) -> N
     assert figures_of(app)[1].startswith("twice less without")
 
 
-def test_without_a_file_there_is_nothing_but_the_way_to_one(small: None) -> None:
+def test_without_a_file_there_is_nothing_but_the_way_to_one(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "kept_for", lambda: " for 2 days")
     app = opened(set="own")
+    assert any("in this page's link for 2 days." in each.value for each in app.caption)
     assert not figures_of(app)
     assert any("Choose a file" in text.value for text in [*app.text, *app.markdown, *app.caption])
     assert "Link" in [block.proto.popover.label for block in app.get("popover")]
@@ -153,7 +157,8 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
 ) -> None:
     kept: dict[str, str] = {}
 
-    def keep(text: str) -> str:
+    def keep(text: str, longest: str) -> str:
+        assert longest == max((row.prompt for row in read(text).rows), key=len)
         kept["an-id"] = text
         return "an-id"
 
