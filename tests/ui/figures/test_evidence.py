@@ -11,8 +11,11 @@ from streamlit.testing.v1 import AppTest
 from strata.concepts.evidence import compared
 from strata.corpus.sets import read
 from strata.errors import InputError
+from strata.lessons.progress import Progress
+from strata.storage.database import Database
 from strata.ui.anatomy import address, sidebar
 from strata.ui.figures import sets as figures
+from strata.ui.figures import written
 from tests.ui.test_small_models import PAGES, page, small
 
 assert small  # a fixture
@@ -213,3 +216,33 @@ def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
         "Here are the dogs. The dogs",
         "laminar_profile",
     ]
+
+
+def test_what_a_member_of_a_class_tried_is_counted_on_another_device(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrote(layer: int, half: str = "explored") -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from strata.corpus.sets import sets
+        from strata.ui.figures import written
+
+        page = SimpleNamespace(model="a model", chosen=sets()["number"], half=half)
+        found = written.ledger(page, "a number", "claim", lambda text: None)
+        found.add("a number", layer)
+        written.keep(page, found)
+        st.text(f"{found.number} {sorted(found.marks)[-1]}")
+
+    monkeypatch.setattr(written, "progress", lambda: Progress(database))
+    who = ["ann", "ann", "ann", "bob", ""]
+    monkeypatch.setattr(written, "member_id", lambda: who[0])
+    told = []
+    for layer, half in ((3, "explored"), (4, "all"), (3, "explored"), (5, "explored"), (6, "all")):
+        app = AppTest.from_function(wrote, args=(layer, half), default_timeout=30).run()
+        assert not app.exception, app.exception[0].message
+        told.append(app.text[0].value)
+        who.pop(0)
+    assert [text.split()[0] for text in told] == ["1", "2", "2", "1", "1"]
+    assert [text.endswith("seen") for text in told] == [False, True, True, False, True]
