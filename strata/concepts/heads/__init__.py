@@ -30,7 +30,8 @@ CONCEPT = Concept(
     ),
     nulls=NULLS,
     chance="A head that reads all tokens alike gives each of the n up to its own 1 in n; what it "
-    "then writes is their mean.",
+    "then writes is their mean. The largest weight is that of any head and token, but for the "
+    "first token, usually the sink, and the one that reads.",
     script=script.script,
     icon=":material/visibility:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

@@ -53,7 +53,7 @@ NULLS = {
         _KINDS,
         "return [np.nan, *(each[:, 1:, 0].double().mean().item() for each in weights)]",
     ),
-    "Attention weight of the token read most, ends left out": Null(
+    "Attention weight, the largest": Null(
         sharpest,
         _KINDS,
         "between = [each[:, -1, 1:-1].flatten().double() for each in weights]\n"

@@ -32,6 +32,16 @@ def led_back() -> bool:
     return context is not None and context.is_history_navigation
 
 
+def named(name: str) -> str | None:
+    """What the session has under a name; at first, and where the way back has led to an address
+    that says another, what that says."""
+    told = st.query_params.get(name)
+    if told and led_back():
+        return told
+    found: str | None = st.session_state.get(name, told)
+    return found
+
+
 def whole_number(text: str) -> int | None:
     """A whole number of up to nine digits, as an address holds it; None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

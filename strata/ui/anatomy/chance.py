@@ -51,6 +51,14 @@ class _Asked:
         return (*of, self.number, self.kind, *sorted(self.given.items()))
 
     @property
+    def at(self) -> str:
+        """For titles: which token it is about, where it is about one of several texts."""
+        position = self.given.get("position")
+        if position is None or "position" not in asks_for(self.page.concept.nulls[self.number]):
+            return ""
+        return f" at {self.page.shown(position)}"
+
+    @property
     def subject(self) -> Subject:
         """What the figure is of: the prompt, and the other one if there is one."""
         other = self.given.get("other")
@@ -180,7 +188,7 @@ def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
     drawn = asked.known()
     n_drawn = drawn["draw"].nunique()
     sentence = words.chance_reading(asked.number, asked.kind, mine, drawn)
-    title = f"{asked.number} beside {asked.kind}"
+    title = f"{asked.number}{asked.at} beside {asked.kind}"
     best_first = "0 is best" in asked.number
     band = draws.band(mine, drawn)
     chart = chart_of(band, title, asked.number, sentence, best_first=best_first)

@@ -18,7 +18,7 @@ from strata.concepts.views import concepts, curves
 from strata.display.tokens import display_text
 from strata.errors import InputError
 from strata.ui.anatomy import place, sidebar
-from strata.ui.anatomy.address import led_back, remember, whole_number
+from strata.ui.anatomy.address import led_back, named, remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
@@ -66,9 +66,7 @@ def offered(chosen: Any) -> list[str]:
 def choose_quantity(names: Sequence[str], where: DeltaGenerator) -> str:
     """One of the quantities; the address keeps it."""
     state = st.session_state
-    wanted = state.get("quantity")
-    if wanted is None or led_back():
-        wanted = st.query_params.get("quantity")
+    wanted = named("quantity")
     state["quantity"] = wanted if wanted in names else names[0]
     chosen: str = where.selectbox("Quantity", list(names), key="quantity")
     remember("quantity", None if chosen == names[0] else chosen)
@@ -100,8 +98,10 @@ def choose_pair(study: Study, where: DeltaGenerator) -> int | None:
     names, table = study.page.chosen.pairs, study.table
     here = set(table["pair"][table["row"].isin({i for row in study.found.pair_rows for i in row})])
     offered = [i for i, name in enumerate(names) if name in here]
-    asked = whole_number(st.query_params.get("alone", ""))
-    wanted = asked if led_back() else st.session_state.get("alone", asked)
+    linked = whole_number(st.query_params.get("alone", ""))
+    wanted = st.session_state.get("alone", linked)
+    if linked is not None and led_back():
+        wanted = linked
     st.session_state["alone"] = wanted if wanted in offered else None
 
     def shown(number: int) -> str:

@@ -17,7 +17,7 @@ from strata.display.files import as_csv
 from strata.display.tokens import display_text
 from strata.errors import StrataError
 from strata.ui.anatomy import style
-from strata.ui.anatomy.address import led_back, remember
+from strata.ui.anatomy.address import led_back, named, remember
 from strata.ui.anatomy.opened import Page
 from strata.ui.server.learner import keep_set, kept_for, kept_prompt
 
@@ -90,9 +90,7 @@ def choose_set(place: DeltaGenerator) -> PromptSet | None:
     own by a random one, never by what it says."""
     known = sets()
     titles = {name: each.title for name, each in known.items()} | {OWN: "Your own set"}
-    wanted = st.session_state.get("set")
-    if wanted is None or led_back():
-        wanted = st.query_params.get("set")
+    wanted = named("set")
     first = _FIRST if _FIRST in known else next(iter(titles))
     st.session_state["set"] = wanted if wanted in titles else first
     name = place.selectbox("Set", list(titles), format_func=titles.__getitem__, key="set")
