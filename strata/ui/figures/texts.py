@@ -16,7 +16,7 @@ from strata.display.tokens import listed
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask
-from strata.ui.anatomy.expected import expect, reading
+from strata.ui.anatomy.expected import Expected, expect, reading
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.page import Page
 from strata.ui.server.resources import engine
@@ -58,7 +58,8 @@ class SampledPage(Page):
         draw_map(self)
         later = next((n for n in STAGES if n > self.sample["read"]), 0)
         whole = _job("corpus.about", self.model, self.sample | {"read": 0}, self.texts)
-        _read(self, self.sample | {"read": later}, self.texts, self.sample["read"])
+        asked = _job("corpus.about", self.model, self.sample | {"read": later}, self.texts)
+        _read(asked, whole.key, _expected(self, asked, self.sample["read"]))
         st.session_state[_SO_FAR] = whole.key, later
         st.rerun()
 
@@ -98,7 +99,7 @@ def sampled(page: Page) -> SampledPage:
     whole = _job("corpus.about", page.model, sample | {"read": 0}, texts)
     sample["read"], is_there = _stage(whole)
     asked = _job("corpus.about", page.model, sample, texts)
-    about = ask.run(asked) if is_there else _read(page, sample, texts)
+    about = ask.run(asked) if is_there else _read(asked, whole.key, _expected(page, asked))
     st.session_state[_SO_FAR] = whole.key, sample["read"]
     if not about["n_unread"][0]:
         sample["read"] = 0
@@ -170,17 +171,9 @@ def _job(
     return Job(view=view, model=model, sample=sample, prompts=texts, params=params or {})
 
 
-def _read(
-    page: Page, sample: dict[str, Any], texts: tuple[str, ...], read: int = 0
-) -> pd.DataFrame:
-    """What was sampled, once it is read, of which so many texts are; ends the page while the
-    learner has stopped the reading."""
-    about = _job("corpus.about", page.model, sample, texts)
-    key = _job("corpus.about", page.model, sample | {"read": 0}, texts).key
-    all_of_them = list(passages.passages().values())
-    expected = None
-    if sample["corpus"] == "strata":
-        expected = reading(page.about, all_of_them, sample["read"], read)
+def _read(about: Job, key: str, expected: Expected | None) -> pd.DataFrame:
+    """What was sampled, once it is read; ends the page while the learner has stopped the reading,
+    which has this key."""
 
     def stop() -> None:
         st.session_state["stopped_reading"] = key
@@ -192,6 +185,13 @@ def _read(
         st.stop()
     button = f"stop_reading_{about.source.read}"  # at first, and once more at the page's end
     return ask.run(about, lambda: st.button("Stop", on_click=stop, key=button), expected)
+
+
+def _expected(page: Page, about: Job, read: int = 0) -> Expected | None:
+    """How long it takes to read as far as is asked for; None of texts that nobody has seen yet."""
+    if about.source.corpus != "strata":
+        return None
+    return reading(page.about, list(passages.passages().values()), about.source.read, read)
 
 
 def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], note: str) -> str:
