@@ -21,6 +21,7 @@ MAGNITUDE = "viridis"
 SIGNED = ("#143c8c", "#5b8def", "#dedede", "#e8923a", "#7a3300")
 ACCENT = "#d0761b"  # what was chosen
 MUTED = "#8a8f98"  # what is there for comparison
+RANK = "Rank (0 is best)"  # how many tokens are likelier, wherever that is drawn
 # Text beside a mark or an axis: no one grey keeps a contrast of 4.5 to 1 on light and dark ground.
 LABEL = {"expr": "luminance(background) > 0.3 ? '#5f6470' : '#a9aeb9'"}
 

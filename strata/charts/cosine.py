@@ -87,7 +87,7 @@ _BAR: Spec = {
             "field": "cosine",
             "type": "quantitative",
             "title": "Cosine",
-            "axis": {"grid": False, "tickCount": 7},
+            "axis": {"grid": False, "tickCount": 7, "labelFlush": True},
         },
         "x2": {"field": "end"},
         "tooltip": [tip("cosine", "Cosine", ".3f")],

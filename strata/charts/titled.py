@@ -2,7 +2,10 @@
 
 Vega cuts a line that is wider than its figure and breaks none, so they are broken here: for a few
 widths, of which the browser takes the one that it has. A line under a title is a paragraph of
-parts, with `BETWEEN` between them, and is broken there before it is broken elsewhere.
+parts, with `BETWEEN` between them, and is broken there before it is broken elsewhere. The title of
+a vertical axis is broken for the height that the axis has where there is least room: Vega lays a
+figure out once, and as what is longer than its axis juts out further the less high this becomes,
+it would push the figure's title over the edge.
 """
 
 from __future__ import annotations
@@ -18,12 +21,17 @@ BETWEEN = " · "
 WIDEST = 43  # characters of a line under a title: in 225 pixels, the narrowest column
 _TITLE = 30  # of a title there
 _NARROWEST = 225  # pixels
+_LEAST = 16  # letters of a line beside a figure, however low that is
 _WIDTHS = (900, 700, 560, 460, 390, 330, 280)  # pixels from which lines are longer
+# Pixels: a line of a title and of what stands below it; what else stands over and under a plot; a
+# letter of an axis's title.
+_LINE, _BELOW, _AROUND, _LETTER = 18, 14, 80, 6.2
 
 
-def fitted(spec: Spec, width: int | None = None) -> Spec:
+def fitted(spec: Spec, width: int | None = None, height: int | None = None) -> Spec:
     """The spec with its title on lines that a figure of so many pixels holds, or, None, the one
-    that it will be drawn in, whichever that is then."""
+    that it will be drawn in, whichever that is then; and with the titles of its vertical axes on
+    lines for a figure so high, on which None has no bearing."""
     title = spec.get("title")
     if title is None:
         return spec
@@ -32,7 +40,26 @@ def fitted(spec: Spec, width: int | None = None) -> Spec:
     paragraphs = (below,) if isinstance(below, str) else tuple(below)
     made = _broken(title["text"], paragraphs, width)
     kept = {name: value for name, value in title.items() if name != "subtitle"}
+    if height is not None:
+        narrow = _broken(title["text"], paragraphs, width or _NARROWEST)
+        taken = _LINE * len(narrow["text"]) + _BELOW * len(narrow.get("subtitle", ()))
+        spec = _upright(spec, max(_LEAST, int((height - taken - _AROUND) / _LETTER)))
     return {**spec, "title": {**kept, **made}}
+
+
+def _upright(spec: Spec, letters: int) -> Spec:
+    """The spec with the titles of its vertical axes on lines of so many letters."""
+    found = dict(spec)
+    if "layer" in spec:
+        found["layer"] = [_upright(each, letters) for each in spec["layer"]]
+    y = spec.get("encoding", {}).get("y")
+    title = (y or {}).get("title")
+    if title:
+        given = [title] if isinstance(title, str) else title
+        if any(width_of(line) > letters for line in given):
+            broken = [part for line in given for part in _evenly(line, letters)]
+            found["encoding"] = {**spec["encoding"], "y": {**y, "title": broken}}
+    return found
 
 
 @lru_cache(maxsize=512)  # of a page that is drawn again most titles are as before

@@ -185,8 +185,7 @@ class Roster:
         for class_id in over:
             self.remove(class_id)
         with self._database.session() as session:
-            found = session.scalars(union(*map(_without_a_member, _OF_LEARNER)))
-            strays = [str(each) for each in found]
+            strays = session.scalars(union(*map(_without_a_member, _OF_LEARNER))).all()
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.until <= now))
             session.execute(delete(PromptRow).where(PromptRow.created <= now - PROMPTS_LAST))
@@ -336,7 +335,7 @@ def _forget(session: Session, ids: Sequence[str]) -> None:
         session.execute(delete(column.class_).where(theirs))
 
 
-def _without_a_member(column: InstrumentedAttribute[str]) -> Select[str]:
+def _without_a_member(column: InstrumentedAttribute[str]) -> Select[Any]:
     """The members whom this column names and who are not there any more. A teacher, and whoever
     learns without a class, has no name as long as a member's."""
     a_member = func.length(column) == ID

@@ -33,10 +33,22 @@ def token_passes(
     itself (`strata.concepts.costs`). What is known already, and so costs less, is not told apart.
     """
     needs, n_prompts = supplied(view), len(set(job.prompts))
-    runs = bool(needs & TRACE) + n_prompts * bool(needs & {"traces", "runs"})
-    passes = float(n_tokens * (runs + _GRADIENT * ("gradients" in needs)) + n_sources)
+    passes = n_sources + own_passes(view, params, n_tokens, n_prompts, n_layers)
+    if needs & TRACE:
+        passes += n_tokens
     if "sample" in needs:
         passes += job.source.n
+    return passes
+
+
+def own_passes(
+    view: View, params: Mapping[str, Any], n_tokens: int, n_prompts: int, n_layers: int
+) -> float:
+    """The same of a view beyond the run of the job's own prompt and the sampled states, which
+    others may have asked for before; `n_tokens`: of a prompt."""
+    needs = supplied(view)
+    runs = n_prompts * bool(needs & {"traces", "runs"}) + _GRADIENT * ("gradients" in needs)
+    passes = float(n_tokens * runs)
     more: Callable[..., float] | None = getattr(view, "costs", None)
     if more is not None:
         chosen = {name: default for name, (_, default) in parameters(view).items()} | dict(params)

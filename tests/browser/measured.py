@@ -61,10 +61,13 @@ BOXES = """all => all.filter(each => each.checkVisibility({visibilityProperty: t
     return [each.innerText || each.ariaLabel, left, top, right, bottom];
   })
   .filter(([, left, top, right, bottom]) => left < right && top < bottom)"""
-# Lines of titles, and of what stands under them, that run out of their chart, by so many pixels.
+# Lines of titles, and of what stands under them, that run out of their chart at its right or its
+# upper edge, by so many pixels; a line's box is 3 pixels higher than its letters.
 CUT_TITLES = """() => [...document.querySelectorAll("[data-testid=stVegaLiteChart] svg")]
-  .flatMap(svg => [...svg.querySelectorAll("[class*=role-title] text")].map(text => [
-    text.textContent, text.getBoundingClientRect().right - svg.getBoundingClientRect().right]))
+  .flatMap(svg => [...svg.querySelectorAll("[class*=role-title] text")].map(text => {
+    const line = text.getBoundingClientRect(), edge = svg.getBoundingClientRect();
+    return [text.textContent, Math.max(line.right - edge.right, edge.top - line.top - 4)];
+  }))
   .filter(([, beyond]) => beyond > 1)"""
 LEGIBLE = (  # what is read on every page
     "h1",

@@ -144,6 +144,18 @@ def point_at(place: Locator, shown: Locator) -> None:
     expect(shown).to_be_visible(timeout=2_000)
 
 
+def click_mark(mark: Locator, holds: Callable[[], bool]) -> None:
+    """Click a mark of a figure until this holds: on a figure that is just being drawn anew a click
+    is lost."""
+    for _ in range(20):
+        mark.click(force=True)  # others may lie over its edge
+        for _ in range(15):
+            if holds():
+                return
+            mark.page.wait_for_timeout(200)
+    assert holds(), "Timeout 60000ms exceeded"
+
+
 def opened_menu(box: Locator, typed: str = "") -> Locator:
     """The options of a select box, opened, with that typed into it: a run of the page that ends
     meanwhile may close it."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from strata.corpus import passages
 from tests.browser.driver import DESK
-from tests.browser.screen import idle, query
+from tests.browser.screen import click_mark, idle, query
 from tests.browser.test_laminar_profile import chart, reading
 
 OWN = " ".join(list(passages.passages().values())[:4]).encode()
@@ -91,12 +90,7 @@ def test_a_point_can_be_clicked_again_once_another_is_typed(page: Page, small_ad
     number = page.get_by_role("spinbutton", name="Dimension")
     points = chart(page, "Residual stream").locator("svg g.mark-symbol").first.locator("path")
     for _ in range(2):
-        for _ in range(20):  # one on a figure that is being drawn anew is lost
-            points.nth(12).click(force=True)  # others may lie over its edge
-            with suppress(AssertionError):
-                expect(number).to_have_value("12", timeout=3_000)
-                break
-        expect(number).to_have_value("12")
+        click_mark(points.nth(12), lambda: number.input_value() == "12")
         idle(page)
         number.fill("3")
         number.press("Enter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pandas as pd
 from playwright.sync_api import Page, expect
@@ -12,11 +13,14 @@ from tests.browser.screen import (
     Watch,
     chart,
     charts,
+    click_mark,
+    eventually,
     eventually_asks,
     popover,
     reading,
     said,
     settled,
+    slider,
     type_prompt,
 )
 
@@ -37,6 +41,8 @@ def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
         "Head 4 of block 23 reads at “␣is” (position 4) most of all “␣France” (position 3), 90%"
     )
     expect(chart(page, "Who reads whom in head 4 of block 23")).to_be_visible()
+    small = page.get_by_role("group", name="where you are in it")
+    expect(small).to_contain_text("You are at block 23, token 4")
     expect(chart(page, "The heads of block 23, small")).to_be_visible()
     popover(page, "Download")
     with page.expect_download() as started:
@@ -55,6 +61,9 @@ def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
     # What the tab before said may still be there, hidden, until the page is whole.
     told = reading(page).filter(has_text="With head 4 of block 23 left out")
     expect(told).to_contain_text("(77% to 14%)")
+    small.get_by_role("button", name="blocks").click()  # in its middle
+    eventually_asks(page, which="Choose")
+    expect(small).to_contain_text(re.compile(r"block 1[45]\b"))
     assert watch.complaints == []
     assert watch.outside(address) == []
 
@@ -79,8 +88,13 @@ def test_a_click_chooses_and_the_link_restores_it(page: Page, small_address: str
     figure = chart(page, "What each head adds")
     expect(figure).to_be_visible()
     settled(page)
-    figure.locator("svg .mark-rect.role-mark path").first.click()
-    eventually_asks(page, block="0")
+    first = figure.locator("svg .mark-rect.role-mark path").first
+    for _ in range(2):  # the same cell once more, after the slider has left it
+        click_mark(first, lambda: screen.query(page).get("block") == "0")
+        settled(page)
+        slider(page, "Block").press("End")
+        eventually(page, lambda: screen.query(page).get("block") != "0")
+        settled(page)
     page.set_viewport_size({"width": 390, "height": 844})
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()

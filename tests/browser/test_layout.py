@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.driver import DESK
-from tests.browser.measured import shifted
+from tests.browser.measured import CUT_TITLES, shifted
 from tests.browser.screen import (
     TITLES,
     chart,
@@ -160,13 +160,25 @@ def test_on_paper_a_page_is_what_it_says(page: Page, small_address: str) -> None
     assert charts(page).first.evaluate(style)[1] == "avoid"
 
 
-@pytest.mark.parametrize("stem", ["patching", "logit_lens"])
+ROWS = ["patching", "logit_lens", "laminar_profile?view=Between+layers"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *ROWS,
+        *(pytest.param(stem, marks=pytest.mark.thorough) for stem in TITLES if stem not in ROWS),
+    ],
+)
 def test_rows_of_choices_break_at_once_where_they_will(
-    page: Page, small_address: str, stem: str
+    page: Page, small_address: str, where: str
 ) -> None:
     """At the width of a laptop what stands beside a figure comes below it, and a row of controls
-    takes two: from the start, so that nothing jumps when they have come (`test_look`)."""
+    takes two: from the start, so that nothing jumps when they have come (`test_look`). And nothing
+    is cut there, without a lesson too."""
     page.set_viewport_size(LAPTOP)
-    visit(page, f"{small_address}/{stem}")
+    visit(page, f"{small_address}/{where}")
     shifts, moved = shifted(page)
     assert shifts <= 0.1, moved
+    page.wait_for_function(f"() => ({CUT})().length === 0", polling=200)
+    page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)

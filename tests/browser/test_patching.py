@@ -12,6 +12,7 @@ from tests.browser import screen
 from tests.browser.screen import (
     Watch,
     chart,
+    click_mark,
     eventually_asks,
     popover,
     reading,
@@ -62,6 +63,12 @@ def test_the_map_is_what_its_table_says_and_a_click_opens_a_cell(page: Page, add
     said_value = f"to {cell['value']:.2f}".replace("-", "−")
     expect(told).to_contain_text(said_value)
     expect(told).to_contain_text(f"a share of {cell['share']:.2f}")
+    page.keyboard.press("Escape")
+    slider(page, "Layer").press("End")
+    expect(told).not_to_contain_text("Layer 0")
+    settled(page)
+    # The same cell once more, now that the slider has left it.
+    click_mark(cells(figure).first, lambda: "Layer 0" in told.inner_text())
     assert watch.complaints == []
     assert watch.outside(address) == []
 

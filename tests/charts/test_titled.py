@@ -64,3 +64,25 @@ def test_what_stands_under_it_is_broken_between_its_parts_first(width: int) -> N
     assert " ".join(lines).split() == paragraph.replace(BETWEEN, " ").split() or width > 225
     assert all(width_of(line) <= WIDEST * width // NARROWEST for line in lines)
     assert lines[0].startswith(parts[0])
+
+
+@pytest.mark.parametrize("width", [None, 700])
+def test_an_axis_is_named_on_lines_that_it_is_long_enough_for(width: int | None) -> None:
+    """One that juts out over its plot pushes the figure's title over the edge."""
+    name = "Activation in size (logarithmic)"
+    y = {"field": "value", "title": name}
+    layers = [{"mark": "line"}, {"layer": [{"encoding": {"y": {"title": [name, "and more"]}}}]}]
+    spec = {"title": "A figure", "encoding": {"x": {"title": name}, "y": y}, "layer": layers}
+    made = fitted(spec, width, 260)
+    lines = made["encoding"]["y"]["title"]
+    assert " ".join(lines) == name
+    assert max(map(len, lines)) * 6.2 < 260 - 80 - 18
+    assert made["layer"][1]["layer"][0]["encoding"]["y"]["title"] == [*lines, "and more"]
+    assert made["encoding"]["x"]["title"] == name
+    assert y["title"] == name, "of a spec that others draw too"
+    assert fitted(spec, width, 400)["encoding"]["y"]["title"] == name
+    assert fitted(spec, width)["encoding"]["y"]["title"] == name
+    low = fitted(spec, width, 60)["encoding"]["y"]["title"]
+    assert max(map(len, low)) <= 16
+    nothing = {"title": "A figure", "encoding": {"y": {"field": "row", "title": None}, "x": {}}}
+    assert fitted(nothing, width, 60)["encoding"] == nothing["encoding"]

@@ -10,50 +10,82 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from strata.concepts.views import concepts
 from strata.display.terms import ONLY_WHERE_MARKED, PROOF, TERMS, column_meanings, forms
 from strata.lessons import glossary
 
 ROOT = Path(__file__).parents[2]
-# Calls whose texts are labels, and where in them.
+# Calls whose texts are labels, and which of what they are given, the first if it is not said.
 LABELS = {
     *("slider", "select_slider", "bounded_slider", "position_slider", "played_slider"),
     *("block_slider", "layer_slider", "one_of_counts", "number_input", "text_input", "selectbox"),
     *("multiselect", "segmented_control", "radio", "toggle", "metric", "tip", "tabs", "several"),
+    *("one_of", "themselves", "toggle", "text_area", "popover", "expander"),
 }
+GIVEN = {"tip": (1,), "one_of": (1, 2), "selectbox": (0, 1), "radio": (0, 1)}
 # Words of labels that mean there what they mean everywhere.
 PLAIN = set(
     """
-    a added after alike and answer answered any append are as at axes before beside best beyond by
-    cell chance change choose colours comes common compare compared condition counts density depth
-    difference distance each edited effect estimated exact example examples excess expected far
-    first follow followed from give groups have hint in include is it its itself j kind large
-    largest last learners least leave likelier line linear logarithmic many map mean method minus
-    mistake model most near nearness next no number observed of on one only or orange other out
-    output pair pairs part passages pinned place play position positions prediction prompt prompts
-    put quantity question reached read reads right runs s same sample scaled second set share
-    shortcut show similarity so squared step subtitle sum suppressed text texts that the their they
-    this through title to told too took top two type unit up value values vote votes what where who
-    whose with without word words would write writes your yours zero zoom
+    a added adds after against alike all and another answer answered any anything append are as
+    at average axes bare before beside best between beyond by came cell chance change choose
+    chosen click code colour colours comes common compare compared controls counts degrees
+    density depth detail difference direction distance do does down download drawn each edited
+    ends estimated every exact example examples excess expected facts far few first follow
+    followed from give grid groups halved have hint how in include is it its itself j kind know
+    large largest last learners least leave left length less likelier likeliest line linear link
+    little logarithmic many map massive mean method minus mistake model most near nearest
+    nearness next no noise none nothing number observed of on one only options or orange other
+    out output own pair pairs part passages path paths pinned place play position positions
+    prediction profile prompt prompts put quantity question raw reached read reads right runs s
+    same sample scale scaled second set several shape share shortcut show similarity so squared
+    step steps subtitle sum suppressed table take text texts that the their they this three
+    through times title to told too took top twice two type unit up value values vote votes what
+    when where while who whole whom whose with within without word words would write writes
+    wrote your yours zero zoom
     """.split()
 )
 CODE = {"expr", "fontSize"}  # keys of a title's properties
 
 
 def labels() -> Iterator[tuple[str, str]]:
-    """Every text of a label that stands in the code of pages and charts, with its file."""
+    """Every text of a label that stands in the code of pages and charts, with its file, and the
+    numbers that concepts name."""
     for folder in ("pages", "strata/ui/figures", "strata/charts", "strata/ui/anatomy"):
         for path in sorted((ROOT / folder).glob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            tree = ast.parse(path.read_text("utf-8"))
+            constants = {  # a tab's name or a choice's is often given by one
+                target.id: node.value
+                for node in tree.body
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            for node in ast.walk(tree):
                 if isinstance(node, ast.Call):
                     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                    if name in LABELS:
-                        number = 1 if name == "tip" else 0
-                        given = node.args[number : number + 1]
-                        yield from ((path.name, text) for each in given for text in texts(each))
+                    for number in GIVEN.get(name, (0,)) if name in LABELS else ():
+                        for each in node.args[number : number + 1]:
+                            found = [*texts(each), *named(each, constants, name)]
+                            yield from ((path.name, text) for text in found)
                 elif isinstance(node, ast.Dict):
                     for key, value in zip(node.keys, node.values, strict=True):
                         if isinstance(key, ast.Constant) and key.value == "title":
                             yield from ((path.name, text) for text in texts(value))
+    for stem, module in concepts().items():
+        concept = module.CONCEPT
+        yield from ((stem, name) for name in (*concept.curves, *concept.nulls))
+
+
+def named(node: ast.expr, constants: dict[str, ast.expr], call: str) -> Iterator[str]:
+    """The texts of constants of the file that a call is given: of a dictionary of choices their
+    names, of one of tabs its keys."""
+    for each in ast.walk(node):
+        found = constants.get(each.id) if isinstance(each, ast.Name) else None
+        if isinstance(found, ast.Dict):
+            for part in found.keys if call == "tabs" else found.values:
+                yield from texts(part) if part is not None else ()
+        elif isinstance(found, ast.Tuple | ast.List):
+            yield from texts(found)
 
 
 def texts(node: ast.expr) -> Iterator[str]:
@@ -73,7 +105,7 @@ def without_known(text: str) -> list[str]:
 
 def test_every_term_of_a_label_is_explained() -> None:
     found = list(labels())
-    assert len(found) > 80
+    assert len(found) > 350
     unknown = {
         (word, file, text)
         for file, text in found

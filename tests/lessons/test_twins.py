@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 from bench.classroom_client import Browser
 from strata.concepts.views import concepts
@@ -146,12 +148,12 @@ def test_a_wrong_guess_is_told_to_be_wrong_and_nothing_else(addresses: tuple[str
     run_apart(guessed_wrongly(addresses, lessons()["predictions"]))
 
 
-async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
-    number = next(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
+async def seen_elsewhere(
+    addresses: tuple[str, str], lesson: Lesson, number: int, others: Sequence[str]
+) -> None:
     here = f"lesson={lesson.stem}&step_of_lesson={number + 1}"
     twins = Twins(*addresses)
     await twins.do("open", lesson.page_of(number), here)
-    others = [page for page in concepts() if page != lesson.page_of(number)]
     for page in others:
         await twins.do("turn_to", page)
         assert twins.shows("back_to_lesson"), page
@@ -161,5 +163,64 @@ async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
     await twins.do("close")
 
 
-def test_no_other_page_tells_it_meanwhile(addresses: tuple[str, str]) -> None:
-    run_apart(seen_elsewhere(addresses, lessons()["predictions"]))
+@pytest.mark.parametrize("turn", range(len(lessons())))
+def test_no_other_page_tells_it_meanwhile(
+    addresses: tuple[str, str], turn: int, thorough: bool
+) -> None:
+    """Of each lesson its last hidden step, with one other page, so that each page is one; thorough:
+    with all."""
+    lesson = list(lessons().values())[turn]
+    number = max(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
+    pages = list(concepts())
+    first = (turn + 1) % len(pages)  # the lessons come in the order of the pages
+    others = [page for page in pages[first:] + pages[:first] if page != lesson.page_of(number)]
+    run_apart(seen_elsewhere(addresses, lesson, number, others if thorough else others[:1]))
+
+
+CHANNELS = ("doctor", "reading", "table", "code", "download", "title", "alt text", "a chart's rows")
+
+
+def leaking(channel: str, answer: str) -> None:  # run by itself, without the imports above
+    import pandas as pd
+    import streamlit as st
+
+    from strata import charts
+    from strata.ui.anatomy import style
+    from strata.ui.anatomy.page import draw, reading
+    from strata.ui.anatomy.table import show_table
+
+    told = {"doctor": "", "reading": "", "table": "", "code": "", "download": ""}
+    told |= {"title": "", "alt text": "", "a chart's rows": "", channel: answer}
+    style.name_window("A page", told["title"])
+    style.say("note", f"The likeliest next token is {told['doctor']}.", "likeliest")
+    reading(f"It is {told['reading']}.")
+    show_table(pd.DataFrame({"token": [told["table"]]}))
+    st.code(f"answer = {told['code']!r}")
+    st.download_button("Download script", told["download"], "a.py", on_click="ignore")
+    row = {"label": told["a chart's rows"], "order": 0, "value": 0.5, "logprob": -0.7}
+    frame = pd.DataFrame([{**row, "chosen": False}])
+    draw(charts.bars(frame, "What follows", told["alt text"]), "bars", read=False)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_one_planted_leak_turns_it_red(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    """Where a page tells the answer in nothing but one place, the twins are seen to differ."""
+    sent: list[Any] = []
+    parse = local_script_runner.parse_tree_from_messages
+
+    def kept(messages: list[Any]) -> Any:
+        sent.extend(messages)
+        return parse(messages)
+
+    monkeypatch.setattr(local_script_runner, "parse_tree_from_messages", kept)
+    twins = Twins("", "")
+    for answers, leaks in ((("Paris", "Paris"), False), (("Paris", "Rome"), True)):
+        for one, answer in zip(twins.pair, answers, strict=True):
+            sent.clear()
+            app = AppTest.from_function(leaking, args=(channel, answer)).run()
+            assert not app.exception
+            one.sent = []
+            for message in sent:
+                one._take(message)
+            assert len(one.sent) > len(CHANNELS)
+        assert bool(twins.differs) is leaks

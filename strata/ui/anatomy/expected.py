@@ -7,12 +7,14 @@ it takes here is learnt from the works of that kind that this server has done.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from strata.concepts.chance import KINDS
+from strata.concepts.nulls import passes
 from strata.concepts.views import find_view, parameters
+from strata.engine.cost import own_passes
 
 _LEAST = 5.0  # seconds: shorter waits need no word before
 _LONG, _WORTH_IT = 20.0, 0.5  # seconds from which less is offered, if it takes half of that at most
@@ -26,6 +28,9 @@ _HEAD, _PUSHES = 64, 9  # numbers of a usual head, and how often one is pushed a
 _ENTRY = 2e-8  # seconds on a core: for an entry of a matrix that is drawn at random
 _SMALL = 60  # tokens: what a run of few takes besides
 _PASSAGE = 300  # tokens: about a hundred, and the way back takes twice as long
+_CHARACTERS = 4  # of a token
+_READ = 17  # layers at most whose state is read in another text
+_TELLING = 0.5  # seconds on a core: of a shorter work most is what each takes, whatever its size
 _paces: dict[str, float] = {}
 
 
@@ -72,8 +77,8 @@ class Expected:
         return left(elapsed, fraction, self.seconds)
 
     def took(self, seconds: float) -> None:
-        """It is done; of what should take no time there is nothing to learn."""
-        if not self.on_a_core:
+        """It is done; of what should take hardly any time there is nothing to learn."""
+        if self.on_a_core < _TELLING:
             return
         pace = seconds / self.on_a_core
         known = _paces.get(self.view, pace)
@@ -114,10 +119,9 @@ def _expected(
     if view in ("scaling.sweep", "scaling.controls"):
         each = len(params["factors"]) if "factors" in params else 2 + params["n_seeds"]
         runs = n_layers * each
-        parameters = 12 * about["d_model"] ** 2 * n_layers
         verb = "takes" if runs == 1 else "take"
         noun = f"{_some(runs, 'edited run')} of {_some(n_tokens, 'token')} {verb}"
-        return Expected(view, noun, runs * n_tokens * parameters * _PARAMETER)
+        return Expected(view, noun, runs * n_tokens * _parameters(about) * _PARAMETER)
     if view == "heads.changed":
         runs = about["d_model"] / _HEAD + _PUSHES
         block = n_layers // 2 if params["block"] is None else params["block"]  # any: the half way
@@ -125,22 +129,47 @@ def _expected(
         noun = f"Changing a head in {_some(n_tokens, 'token')}, and its controls, takes"
         return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
     if view == "chance.draws":
-        count, parameters = params["count"], 12 * about["d_model"] ** 2 * n_layers
-        kind = params["kind"]
-        passed = KINDS[kind].runs * (n_tokens + _SMALL)
+        count, kind = params["count"], params["kind"]
+        passed = KINDS[kind].runs * (n_tokens + _SMALL) + passes(params, n_tokens, n_layers)
         each = passed * 2 * _PARAMETER + (kind == "random blocks") * _ENTRY
         noun = f"{_some(count, 'draw')} of {kind} {'takes' if count == 1 else 'take'}"
-        return Expected(f"{view} {kind}", noun, count * parameters * each)
+        return Expected(f"{view} {kind}", noun, count * _parameters(about) * each)
     if view in ("jacobian_lens.passage_beam", "jacobian_lens.beside"):
         passages = params["n_passages"]
-        parameters = 12 * about["d_model"] ** 2 * n_layers
         verb = "takes" if passages == 1 else "take"
         noun = f"{_some(passages, 'passage')}, read forward and back, {verb}"
         # Of the word alone half of the passages are known by the look before; random blocks are
         # read for all of them, and drawn anew three times.
         share = 0.5 if view.endswith("beam") else 2.5
-        return Expected(view, noun, share * passages * _PASSAGE * parameters * _PARAMETER)
-    return None
+        return Expected(view, noun, share * passages * _PASSAGE * _parameters(about) * _PARAMETER)
+    own = own_passes(find_view(view), params, n_tokens, n_prompts, n_layers)
+    if not own:
+        return None
+    noun = f"{_some(n_prompts, 'prompt')} take" if n_prompts > 1 else "This takes"
+    own += n_prompts * _SMALL
+    if view == "patching.read_elsewhere":  # each token is written in a run of its own
+        runs, written = min(n_layers + 1, _READ), int(params["n_tokens"])
+        own += runs * written * _SMALL
+        noun = f"{_some(runs, 'continuation')} of {_some(written, 'token')} take"
+    return Expected(view, noun, own * _parameters(about) * _PARAMETER)
+
+
+def reading(about: Mapping[str, Any], texts: Sequence[str], until: int, read: int = 0) -> Expected:
+    """What it is expected to take to read so many of some texts, of which so many are read."""
+    count = min(until or len(texts), len(texts)) - read
+    tokens = sum(map(len, texts)) * count / max(1, len(texts)) / _CHARACTERS
+    noun = f"Reading {_some(count, 'passage')} takes"
+    return Expected("corpus.about", noun, tokens * _parameters(about) * _PARAMETER)
+
+
+def about_how_long(prompts: Sequence[str]) -> int:
+    """About how many tokens one of some prompts has."""
+    return max(1, sum(map(len, prompts)) // (_CHARACTERS * max(1, len(prompts))))
+
+
+def _parameters(about: Mapping[str, Any]) -> float:
+    """Of all blocks."""
+    return float(12 * about["d_model"] ** 2 * about["n_layers"])
 
 
 def left(elapsed: float, fraction: float, expected: float = 0.0) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from strata.charts import Chart
@@ -32,9 +34,10 @@ def draw(
 
     Returns what was clicked, where the chart has a selection: the fields of each chosen mark, which
     `on_pick` is told before the run that a click starts. With another `number` it is another one,
-    in which nothing has been clicked. A chart without rows would be an empty box: only its reading
-    is shown. `in_passing`: of a text that is no prompt yet, so it is neither kept for a report nor
-    has a guess on it.
+    in which nothing has been clicked; so it is where something else than a click has changed what
+    it shows, since a mark that is chosen already cannot be clicked. A chart without rows would be
+    an empty box: only its reading is shown. `in_passing`: of a text that is no prompt yet, so it is
+    neither kept for a report nor has a guess on it.
     """
     if chart.frame.empty:
         if read:
@@ -50,23 +53,28 @@ def draw(
     views = [chart.spec, *chart.spec.get("layer", [])]
     selections = [p["name"] for view in views for p in view.get("params", []) if "select" in p]
     name = f"{key}_{number}" if number else key
+    place = name
+    if on_pick is not None:
+        name = _renewed(place, chart)
 
     def picked(drawn: Any) -> list[dict[str, Any]]:
         return [mark for each in selections for mark in drawn["selection"].get(each, [])]
 
     def pick(tell: Callable[[dict[str, Any]], None]) -> None:
+        _clicks(place).heard = True
         for mark in picked(st.session_state[name]):
             tell(mark)
 
     heard: Any = "ignore"
     if selections:
         heard = partial(pick, on_pick) if on_pick else "rerun"
+    spec = fitted(chart.spec, height=chart.height)
     with st.container(key=style.tall(chart.height, name)):
         drawn: Any = st.vega_lite_chart(
             None,
             # By name, so that they are there when the figure is first laid out: an axis without
             # rows has no ends, and the browser complains of each.
-            {**fitted(chart.spec), "data": {"name": "rows"}, "datasets": {"rows": rows}},
+            {**spec, "data": {"name": "rows"}, "datasets": {"rows": rows}},
             width="stretch",
             height=chart.height,
             key=name,
@@ -76,6 +84,34 @@ def draw(
     if read:
         reading(chart.reading)
     return picked(drawn)
+
+
+@dataclass
+class _Clicks:
+    """What became of the clicks in one figure."""
+
+    renewed: int = 0  # how often it was drawn as another one
+    shown: int | None = None  # what it shows since the last click, as a hash; None: not clicked
+    heard: bool = False  # whether the coming run is the one that a click started
+
+
+def _clicks(place: str) -> _Clicks:
+    found: _Clicks = st.session_state.setdefault("clicks", {}).setdefault(place, _Clicks())
+    return found
+
+
+def _renewed(place: str, chart: Chart) -> str:
+    """The key under which a figure that can be clicked is drawn: another one as soon as it shows
+    something else than after the last click in it."""
+    clicks = _clicks(place)
+    if clicks.heard or clicks.shown is not None:
+        rows = pd.util.hash_pandas_object(chart.frame, index=False)
+        shown = hash((repr(chart.spec), rows.to_numpy().tobytes()))
+        if clicks.heard:
+            clicks.heard, clicks.shown = False, shown
+        elif clicks.shown != shown:
+            clicks.renewed, clicks.shown = clicks.renewed + 1, None
+    return f"{place}_anew{clicks.renewed}" if clicks.renewed else place
 
 
 def draw_row(row: Sequence[Chart], key: str, **told: Any) -> None:

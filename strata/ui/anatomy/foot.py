@@ -30,13 +30,13 @@ def close_page(
     proof: str = "run.check",
     *,
     asked: Mapping[str, Any] | None = None,
-    position: int | None = None,
-    target_id: int | None = None,
+    of: Page | None = None,
+    **given: Any,
 ) -> None:
-    """The foot of a page: what chance gives beside its numbers, proof (a view like `run.check`, and
-    what it is `asked`), tables, code, downloads, link. `position` and `target_id`: the token that
-    the page is at, and the next one that its numbers are of, see `beside_chance`."""
-    drawn, code = beside_chance(page, position, target_id)
+    """The foot of a page: what chance gives beside its numbers (`of`: those of another page, and
+    what they are `given`, see `beside_chance`), proof (a view like `run.check`, and what it is
+    `asked`), tables, code, downloads, link."""
+    drawn, code = beside_chance(of or page, **given)
     tables, script = {**tables, **drawn}, script + code
     record.keep_code(script)
     draw_map(page)  # last, since it shows where the sliders are

@@ -8,14 +8,16 @@ from typing import Any
 
 import streamlit as st
 
+from strata.concepts.views import is_of_a_prompt
 from strata.ui.anatomy import place
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import STANDS
 from strata.ui.anatomy.opened import Page
 
 _KEY, _WHOLE = "model_map", "whole_model"
-# Of a slider over layers or blocks, by its key, where the bar of block 0 stands.
-_FIRST = {"layer": 1, "at_layer": 1, "block": 0}
+# Of a slider over layers or blocks, by its key, where the bar of block 0 stands; the last is of a
+# block that no slider chooses, until a click on its bar does.
+_FIRST = {"layer": 1, "at_layer": 1, "block": 0, "chosen_block": 0}
 TIPS = {
     "text": "The prompt, which the tokenizer cuts into tokens.",
     "tokens": "Each token has a state of its own at every layer. A click chooses one.",
@@ -33,10 +35,10 @@ def draw_map(page: Page) -> None:
     at that part."""
     stands: dict[str, int] = st.session_state.get(STANDS, {})
     at, key = stands.get("at"), _of_blocks(stands)
-    where = [f"{'block' if key == 'block' else 'layer'} {stands[key]}"] if key else []
+    where = [f"{'layer' if _FIRST[key] else 'block'} {stands[key]}"] if key else []
     where += [] if at is None else [f"token {at}"]
     data = {
-        "tokens": page.n_tokens,
+        "tokens": page.n_tokens if is_of_a_prompt(page.concept) else None,
         "blocks": page.n_layers,
         "position": at,
         "block": max(0, stands[key] - _FIRST[key]) if key else None,

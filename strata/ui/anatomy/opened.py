@@ -12,12 +12,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.subject import Subject
-from strata.concepts import Concept
+from strata.concepts import Concept, views
 from strata.concepts.script import with_note, with_reader
+from strata.corpus.passages import passages
 from strata.engine import Job, Limits
 from strata.trace import Edit
 from strata.ui.anatomy import ask, made
-from strata.ui.anatomy.expected import Coarser, expect
+from strata.ui.anatomy.expected import Coarser, about_how_long, expect, reading
 from strata.ui.server.resources import engine, models
 from strata.weights.catalogue import ModelCard
 from strata.weights.sources import cached_folder
@@ -146,8 +147,12 @@ class Page:
             sample=None if sample is None else dict(sample),
         )
         # `repr` tells 1 from True
-        expected = expect(view, self.about, self.n_tokens, len(prompts), params, coarser)
-        key = self._key(view, prompts, repr(params), repr(sample))
+        n_tokens = about_how_long(prompts) if prompts else self.n_tokens
+        expected = expect(view, self.about, n_tokens, len(prompts), params, coarser)
+        if sample is not None and view == "corpus.about":
+            expected = reading(self.about, list(passages().values()), 0)
+        now = views.followed(views.find_view(view))
+        key = self._key(view, prompts, repr(params), repr(sample), now)
         return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 
     def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:

@@ -15,7 +15,7 @@ from strata.charts import head as forms
 from strata.concepts.heads import words
 from strata.errors import StrataError
 from strata.ui.anatomy.address import remember
-from strata.ui.anatomy.controls import bounded_slider, one_of
+from strata.ui.anatomy.controls import bounded_slider, one_of, stands
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.target import Target, choose_target
@@ -23,6 +23,7 @@ from strata.ui.figures.target import Target, choose_target
 WHICH = {"top": "Writes most", "idle": "Reads, writes little", "own": "Choose"}
 QUANTITIES = {"logit": "Logit", "norm": "Norm"}
 MOST_TOKENS = 192  # each way of a pattern that is drawn
+_CHOSEN = "chosen_block"  # that no slider chooses, for the small model beside the title
 _BESIDE = 4  # small patterns beside each other, at most
 Drawn = tuple[dict[str, pd.DataFrame], dict[str, Any]]  # tables, and what the script is told
 
@@ -108,6 +109,8 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
         some = seen.weighted or list(range(seen.page.n_layers))
         return _by_hand(seen, some[len(some) // 2], 0, place)
     top = frame.loc[frame["logit"].idxmax()]
+    if (clicked := st.session_state.pop(_CHOSEN, None)) is not None:  # on the small model
+        st.session_state.update(which="own", block=clicked)
     which = one_of(place, "Attention head", WHICH, key="which")
     if which == "idle":
         idle = words.idle_of(frame)
@@ -117,7 +120,7 @@ def _usual(seen: Seen, place: DeltaGenerator) -> tuple[int, int]:
         return _by_hand(seen, block, head, st.container())
     for key in ("block", "head"):
         remember(key, None)
-    return block, head
+    return stands(_CHOSEN, block), head
 
 
 def _by_hand(seen: Seen, block: int, head: int, place: DeltaGenerator) -> tuple[int, int]:
@@ -268,7 +271,9 @@ def draw_written(seen: Seen) -> Drawn:
     reading(explains, "_explains")
     top = frame.loc[frame["logit"].idxmax()]
     if (seen.block, seen.head) != (top["block"], top["head"]):  # of that one all is said
-        reading(words.head_reading(frame, seen.block, seen.head, seen.shown), "_head")
+        reading(
+            words.head_reading(frame, seen.block, seen.head, seen.shown, target, other), "_head"
+        )
     asked: dict[str, Any] = {"target": seen.target.ids, "position": seen.position}
     return {"heads": frame, "sums": seen.page.ask("heads.sums", **asked)}, {}
 

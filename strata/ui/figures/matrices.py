@@ -16,6 +16,7 @@ from strata.concepts.laminar_profile.measures import steps
 from strata.concepts.laminar_profile.tables import most_alike
 from strata.ui.anatomy.controls import CENTRED, several
 from strata.ui.anatomy.page import Page, draw, draw_row, only, reading, show_table
+from strata.ui.anatomy.style import aside
 
 Tables = dict[str, pd.DataFrame]
 
@@ -25,8 +26,8 @@ def matrix_controls(
 ) -> tuple[DeltaGenerator, list[int], bool, bool]:
     """The row above small multiples of matrices: a place for the slider of the one shown large,
     the numbers of the several shown (none: one is shown large), mean-centred, with the mistake."""
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    pick = row.container()
+    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="matrix_row")
+    pick = row.container(key="matrix_pick")
     one = row.toggle("One, large", key="large", bind="query-params")
     center = row.toggle("Mean-centred", key="center", bind="query-params", help=CENTRED)
     mistake = row.toggle("The common mistake", key="wrong", bind="query-params", disabled=one)
@@ -163,6 +164,6 @@ def _colours(
         by_hand = limits.slider(label, -1.0, 1.0, by_hand, 0.01, key=key, bind="query-params")
     scale = charts.colours(cosines, chosen, by_hand)
     if bar:
-        with legend:
+        with aside(legend):
             draw(charts.colour_bar(scale, cosines), "colour_bar", read=False, of=Subject())
     return scale

@@ -144,25 +144,14 @@ def choose_dimension(
     dim = int(state.get("dim", widest))
 
     def picked(point: dict[str, Any]) -> None:
-        state["dim"], state["dim_clicked"] = int(point["dim"]), True
+        state["dim"] = int(point["dim"])
 
     with left:
         title = f"{chosen.noun}: excess kurtosis of each dimension"
         sentence = words.dimensions_reading(dims, page.n_states)
         chart = charts.dimensions(dims, dim, title, sentence)
-        # A new figure has nothing clicked, so the same bar can be clicked again.
-        number = state.get("dim_typed", 0)
-        draw(chart, "dimensions", read=False, number=number, on_pick=picked)
-
-    def typed() -> None:
-        if state.pop("dim_clicked", False):
-            state["dim_typed"] = state.get("dim_typed", 0) + 1
-
-    dim = int(
-        right.number_input(
-            "Dimension", 0, last, dim, key="dim", bind="query-params", on_change=typed
-        )
-    )
+        draw(chart, "dimensions", read=False, on_pick=picked)
+    dim = int(right.number_input("Dimension", 0, last, dim, key="dim", bind="query-params"))
     points = page.ask("gaussian_baseline.normality", dim=dim, **chosen.place)
     shown = points.assign(label=points["token"].map(display_sampled))
     with right:

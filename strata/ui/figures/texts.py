@@ -16,6 +16,7 @@ from strata.display.tokens import listed
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask
+from strata.ui.anatomy.expected import Expected, expect, reading
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.page import Page
 from strata.ui.server.resources import engine
@@ -57,9 +58,8 @@ class SampledPage(Page):
         draw_map(self)
         later = next((n for n in STAGES if n > self.sample["read"]), 0)
         whole = _job("corpus.about", self.model, self.sample | {"read": 0}, self.texts)
-        _read(
-            _job("corpus.about", self.model, self.sample | {"read": later}, self.texts), whole.key
-        )
+        asked = _job("corpus.about", self.model, self.sample | {"read": later}, self.texts)
+        _read(asked, whole.key, _expected(self, asked, self.sample["read"]))
         st.session_state[_SO_FAR] = whole.key, later
         st.rerun()
 
@@ -78,7 +78,9 @@ class SampledPage(Page):
         **params: Any,
     ) -> pd.DataFrame:
         """A view's table for this model and these texts, not for the prompt nor for others."""
-        return ask.run(_job(view, self.model, self.sample, self.texts, params), meanwhile)
+        expected = expect(view, self.about, 0, 0, params)
+        job = _job(view, self.model, self.sample, self.texts, params)
+        return ask.run(job, meanwhile, expected)
 
     def _key(self, *what: Hashable) -> Hashable:
         return (super()._key(*what), repr(self.sample), self.texts)
@@ -97,7 +99,7 @@ def sampled(page: Page) -> SampledPage:
     whole = _job("corpus.about", page.model, sample | {"read": 0}, texts)
     sample["read"], is_there = _stage(whole)
     asked = _job("corpus.about", page.model, sample, texts)
-    about = ask.run(asked) if is_there else _read(asked, whole.key)
+    about = ask.run(asked) if is_there else _read(asked, whole.key, _expected(page, asked))
     st.session_state[_SO_FAR] = whole.key, sample["read"]
     if not about["n_unread"][0]:
         sample["read"] = 0
@@ -169,7 +171,7 @@ def _job(
     return Job(view=view, model=model, sample=sample, prompts=texts, params=params or {})
 
 
-def _read(about: Job, key: str) -> pd.DataFrame:
+def _read(about: Job, key: str, expected: Expected | None) -> pd.DataFrame:
     """What was sampled, once it is read; ends the page while the learner has stopped the reading,
     which has this key."""
 
@@ -182,7 +184,14 @@ def _read(about: Job, key: str) -> pd.DataFrame:
         st.button("Read them", type="primary", on_click=again)
         st.stop()
     button = f"stop_reading_{about.source.read}"  # at first, and once more at the page's end
-    return ask.run(about, lambda: st.button("Stop", on_click=stop, key=button))
+    return ask.run(about, lambda: st.button("Stop", on_click=stop, key=button), expected)
+
+
+def _expected(page: Page, about: Job, read: int = 0) -> Expected | None:
+    """How long it takes to read as far as is asked for; None of texts that nobody has seen yet."""
+    if about.source.corpus != "strata":
+        return None
+    return reading(page.about, list(passages.passages().values()), about.source.read, read)
 
 
 def _words(about: pd.Series, sample: dict[str, Any], texts: tuple[str, ...], note: str) -> str:

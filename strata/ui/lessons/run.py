@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from strata.charts.guess import GuessedToken
+from strata.concepts.views import find_view, followed
 from strata.display.tokens import display_candidate, display_text
 from strata.engine import Job
 from strata.errors import StrataError
@@ -86,7 +87,8 @@ class Run:
 
         if not job.prompt:  # of a sample or a set, which may be another one some day
             return answer()
-        return made.frame((self.model, self.prompt, "lesson", view, repr(params)), answer)
+        now = followed(find_view(view))
+        return made.frame((self.model, self.prompt, "lesson", view, repr(params), now), answer)
 
     def rated(
         self,

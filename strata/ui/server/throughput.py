@@ -20,8 +20,7 @@ from typing import Any
 
 from streamlit import config, net_util
 from streamlit.components.v2.bidi_component import main as components
-from streamlit.proto.NewSession_pb2 import CustomThemeConfig
-from streamlit.runtime import Runtime, app_session
+from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.backend_operation_handler import DeferredFileHandler
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
@@ -44,7 +43,6 @@ _accept = AutoHTTPProtocol.connection_made
 # What changes while a server runs, as a file of settings does, is seen by `_forget_options`.
 _option = cache(config.get_option)
 _section = cache(config.get_options_for_section)
-_own_theme = app_session._populate_theme_msg
 
 
 @dataclass(frozen=True)
@@ -93,23 +91,10 @@ def mend() -> None:
 def _forget_options() -> None:
     _option.cache_clear()
     _section.cache_clear()
-    _theme.cache_clear()
 
 
 def _options_for_section(section: str) -> dict[str, Any]:
     return dict(_section(section))
-
-
-@cache
-def _theme(section: str) -> CustomThemeConfig:
-    made = CustomThemeConfig()
-    _own_theme(made, section)
-    return made
-
-
-def _theme_once(message: CustomThemeConfig, section: str = "theme") -> None:
-    if (made := _theme(section)).ByteSize():  # what is empty is not to be there
-        message.MergeFrom(made)
 
 
 def _hear_whole(state: SafeSessionState, *said: Any, **more: Any) -> None:
@@ -245,17 +230,6 @@ REPLACED = (
         gain="as get_option",
         until="a setting is read without a lock.",
         source="3673c44057652c6c",
-    ),
-    Replacement(
-        "settings",
-        app_session,
-        "_populate_theme_msg",
-        _theme_once,
-        why="The theme is made once. By itself Streamlit makes it, six parts with each of its "
-        "options, at every run of every page.",
-        gain="0.12 ms of each run, of some 22",
-        until="it is sent once a session.",
-        source="844b9eb40d0f7d97",
     ),
     Replacement(
         "presenter",

@@ -6,10 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 
+from strata.concepts.views import is_quick, supplied, views
 from strata.lessons import lessons
 from strata.lessons.answers import resolved
 from strata.ui.anatomy import ask, expected
-from strata.ui.anatomy.expected import Coarser, Expected, expect, left, roughly
+from strata.ui.anatomy.expected import (
+    Coarser,
+    Expected,
+    about_how_long,
+    expect,
+    left,
+    reading,
+    roughly,
+)
 from tests.engine.fakes import Clock, Gate, engine, hold, job
 
 ABOUT = {"n_layers": 30, "d_model": 576}
@@ -66,6 +75,83 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     assert last.sentence == ""
 
 
+# Views that say no time before: what they do runs no model but for what they are given, which is
+# asked for before, or read off its numbers in less than two seconds; the third kind says how far it
+# is, and how long it still takes as soon as that can be seen.
+READS_OFF = {
+    "corpus": "about check texts",  # the reading itself: `reading`
+    "gaussian_baseline": "archive decomposition dimensions histogram known_dimension normality "
+    "quantiles summary",
+    "chance": "own",  # of most numbers
+    "hidden_states": "archive output_facts",
+    "jacobian_lens": "about cell convergence difference floor followed grid lens",
+    "laminar_profile": "cka layer_matrices pair points selectivity statistics token_matrices",
+    "logit_lens": "attribution cell followed grid lens mistakes modules proof statistics "
+    "target_logit write_norms",
+    "predictions": "factual",
+    "scaling": "compare last_block places",
+}
+SAYS_HOW_FAR = {
+    "gaussian_baseline": "glance intrinsic",
+    "logit_lens": "nearest",
+    "trajectories": "trajectories",
+}
+
+
+def listed(of: dict[str, str]) -> set[str]:
+    return {f"{stem}.{name}" for stem, names in of.items() for name in names.split()}
+
+
+def test_of_every_view_that_runs_the_model_it_is_known() -> None:
+    """Or it is listed here why not."""
+    given = {"factors": [0.0], "layers": None, "names": (), "conditions": ("a", "b") * 30}
+    given |= {"block": 3, "concept": "hidden_states", "number": "Norm of the state"}
+    given |= {"kind": "shuffled text", **MAP}
+    known = set()
+    for name, view in views().items():
+        if is_quick(view):
+            continue
+        layers = {"layers": (1, 2)} if name == "patching.failures" else {}
+        n_prompts = 60 if supplied(view) & {"runs", "traces"} else 0
+        found = expect(name, ABOUT, 20, n_prompts, given | layers)
+        if found is not None:
+            known.add(name)
+            assert found.seconds > 0, name
+            assert found.noun.endswith((" takes", " take")), name
+    shown = listed(READS_OFF) | listed(SAYS_HOW_FAR)
+    assert known.isdisjoint(shown)
+    assert {name for name, view in views().items() if not is_quick(view)} == known | shown
+    told = {name for name in listed(SAYS_HOW_FAR) if "progress" in supplied(views()[name])}
+    assert told == listed(SAYS_HOW_FAR)
+
+
+def test_what_a_view_costs_says_how_long_it_takes() -> None:
+    """Processor seconds that were measured on two busy cores, within a factor of three."""
+    measured = {
+        "patching.cells": (24, 0, {"layers": None}, 3.9),
+        "patching.heads": (24, 0, {"block": 20}, 5.8),
+        "patching.read_elsewhere": (5, 0, {"n_tokens": 12}, 20.5),
+        "hidden_states.without_massive": (145, 0, {}, 5.1),
+    }
+    for view, (n_tokens, n_prompts, params, seconds) in measured.items():
+        found = expect(view, ABOUT, n_tokens, n_prompts, params)
+        assert found is not None
+        assert seconds / 3 < found.on_a_core < 3 * seconds, view
+    written = expect("patching.read_elsewhere", ABOUT, 5, 0, {"n_tokens": 12})
+    assert written is not None
+    assert written.sentence.startswith("17 continuations of 12 tokens take about ")
+    of_a_set = expect("evidence.values", ABOUT, 9, 60, {"names": (), "conditions": ()})
+    assert of_a_set is not None
+    assert of_a_set.sentence.startswith("60 prompts take about ")
+    assert about_how_long(["a word or two", "more words"]) == 2
+    assert about_how_long([""]) == about_how_long([]) == 1
+    some = reading(ABOUT, ["x" * 400] * 89, 32, 8)
+    assert some.noun == "Reading 24 passages takes"
+    whole = reading(ABOUT, ["x" * 400] * 89, 0)
+    assert whole.on_a_core == pytest.approx(some.on_a_core * 89 / 24)
+    assert 10 < whole.on_a_core < 40
+
+
 def test_of_every_question_of_a_lesson_it_is_known_or_none() -> None:
     """A question may leave out what the page always says, such as the block of a head."""
     asked = [step.question for lesson in lessons().values() for step in lesson.steps]
@@ -109,13 +195,19 @@ def test_it_learns_from_what_earlier_works_of_the_kind_took() -> None:
     assert Expected("another", "It takes", 10.0).seconds == 15
 
 
-def test_of_what_runs_no_model_nothing_is_learnt() -> None:
+def test_of_what_hardly_works_nothing_is_learnt() -> None:
     params = {"kind": "random directions", "count": 4}
     found = expect("chance.draws", ABOUT, 5, 1, params)
     assert found is not None
     assert found.sentence == ""
     found.took(3.0)
     assert found.seconds == 0
+    small = expect("heads.pattern", ABOUT, 5, 0, {"block": 0, "head": 0})
+    assert small is not None
+    small.took(0.5)  # of which most is the way to the model and back
+    long = expect("heads.pattern", ABOUT, 200, 0, {"block": 0, "head": 0})
+    assert long is not None
+    assert long.sentence == ""
     found = expect("chance.draws", ABOUT, 5, 1, {**params, "kind": "shuffled text"})
     assert found is not None
     usual = found.seconds

@@ -23,8 +23,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return kept
 
 
-def page(*looks_at: str) -> Any:
-    concept = SimpleNamespace(looks_at=looks_at)
+def page(*looks_at: str, stem: str = "predictions") -> Any:
+    concept = SimpleNamespace(looks_at=looks_at, views=concepts()[stem].CONCEPT.views)
     return SimpleNamespace(n_tokens=5, n_layers=30, concept=concept, map_place=nullcontext())
 
 
@@ -71,6 +71,7 @@ def test_what_no_click_sends_moves_nothing(state: dict[str, Any], along: object)
         ({"at": 4, "layer": 15}, "You are at layer 15, token 4", 4, 14),
         ({"at_layer": 0}, "You are at layer 0", None, 0),
         ({"block": 29}, "You are at block 29", None, 29),
+        ({"at": 4, "chosen_block": 23}, "You are at block 23, token 4", 4, 23),
     ],
 )
 def test_it_says_where_the_sliders_of_this_page_stand(
@@ -88,6 +89,8 @@ def test_it_says_where_the_sliders_of_this_page_stand(
     assert [(each["where"], each["position"], each["block"]) for each in drawn] == [
         (where, position, block)
     ]
+    model_map.draw_map(page("blocks", stem="evidence"))
+    assert [each["tokens"] for each in drawn] == [5, None], "the prompt plays no part there"
 
 
 def test_every_concept_says_what_it_looks_at() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from strata.ui.anatomy.expected import Expected
 from strata.ui.figures import texts
 from strata.ui.server import resources
 from tests.ui.test_small_models import PAGES, PROMPT, page, small
@@ -30,13 +33,17 @@ def said(app: AppTest) -> str:
 def test_it_sharpens_to_the_whole_and_a_stop_keeps_what_there_is(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, read = [], texts._read
+    seen: list[Any] = []
+    told: list[str] = []
+    read = texts._read
 
-    def stopping(about: object, key: str) -> object:
+    def stopping(about: object, key: str, expected: Expected | None) -> object:
+        assert expected is not None
+        told.append(expected.noun)
         if len(seen) == 2 and not app.session_state["went_on"]:
             app.session_state["stopped_reading"] = key
         seen.append(about)
-        return read(about, key)  # type: ignore[arg-type]
+        return read(about, key, expected)  # type: ignore[arg-type]
 
     monkeypatch.setattr(texts, "_read", stopping)
     arguments = (str(PAGES / "gaussian_baseline.py"), PROMPT, {})
@@ -45,6 +52,7 @@ def test_it_sharpens_to_the_whole_and_a_stop_keeps_what_there_is(
     app.run()
     assert not app.exception, app.exception[0].message
     assert [each.source.read for each in seen] == [*texts.STAGES, 0]
+    assert told == [f"Reading {n} passages takes" for n in (8, 24, 38)]
     assert said(app).startswith("So far ")
     assert not is_whole(app)
     so_far = n_states(app)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from streamlit import __version__, config
-from streamlit.proto.NewSession_pb2 import NewSession
 from streamlit.runtime.state import SafeSessionState
 from streamlit.web.server.server_util import is_url_from_allowed_origins
 
@@ -81,23 +80,6 @@ def test_settings_are_those_of_streamlit_and_change_with_them() -> None:
     assert config.get_option("server.maxUploadSize") == before
     with pytest.raises(RuntimeError, match="not defined"):
         config.get_option("server.nothing")
-
-
-def test_the_theme_is_streamlits_own() -> None:
-    whole = []
-    for make in (throughput._own_theme, throughput._theme_once, throughput._theme_once):
-        theme = NewSession().custom_theme
-        for section, part in (
-            ("theme", theme),
-            ("theme.light", theme.light),
-            ("theme.dark", theme.dark),
-            ("theme.sidebar", theme.sidebar),
-            ("theme.light.sidebar", theme.light.sidebar),
-        ):
-            make(part, section)
-        whole.append(theme.SerializeToString())
-    assert whole[0]
-    assert whole[0] == whole[1] == whole[2]
 
 
 def test_nobody_outside_is_asked_who_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
