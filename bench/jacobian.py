@@ -66,8 +66,11 @@ def jacobian(name: str, quick: bool) -> Iterator[Row]:
         yield Row(f"a word's beam over {noun}", taken, p95_at_most=most)
 
 
-def by_definition(network: Any, model: Model, row: Tensor, cotangents: Tensor) -> Tensor:
-    """(L + 1, n, D): rows of one text's Jacobian; positions as `strata.model.jacobian.fit`."""
+def by_definition(
+    network: Any, model: Model, row: Tensor, cotangents: Tensor, rows: int = ROWS
+) -> Tensor:
+    """(L + 1, n, D): rows of one text's Jacobian, so many at a time; positions as
+    `strata.model.jacobian.fit`."""
     states: list[Tensor] = []
     blocks = network.get_submodule(model.blocks_path)
 
@@ -82,12 +85,12 @@ def by_definition(network: Any, model: Model, row: Tensor, cotangents: Tensor) -
     hooks += [block.register_forward_hook(leave) for block in blocks]
     try:
         with torch.enable_grad():
-            network(input_ids=row.repeat(ROWS, 1).to(network.device), use_cache=False)
+            network(input_ids=row.repeat(rows, 1).to(network.device), use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
     used, found = slice(SKIP, len(row) - 1), []
-    for some in cotangents.split(ROWS):
+    for some in cotangents.split(rows):
         put = torch.zeros_like(states[-1])  # (8, T, D)
         put[: len(some), used] = some[:, None].to(put)
         pulled = torch.autograd.grad(states[-1], states, put, retain_graph=True)

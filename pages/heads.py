@@ -31,7 +31,8 @@ with tab, or_said("heads"):
 script = NOTHING
 if tables:
     [modules] = page.ask("heads.modules").to_dict("records")
-    told = {"block": seen.block, "target_id": seen.target.ids, "position": seen.position}
+    told: dict[str, Any] = {"block": seen.block, "weighted": seen.weighted}
+    told |= {"target_id": seen.target.ids, "position": seen.position}
     script = page.script(**modules, **told, **program, against="mean", writes=seen.is_written)
 adds_up: dict[str, Any] = {"proof": "heads.proof", "asked": {"position": seen.position}}
-close_page(page, tables, script, **(adds_up if "sums" in tables else {}))
+close_page(page, tables, script, **(adds_up if "sums" in tables else {}), position=seen.position)

@@ -1,5 +1,7 @@
 """Patching: put states of one prompt's run into another's, and see how much of the answer comes."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -23,6 +25,7 @@ tabs = st.tabs(names, key="view", on_change="rerun", bind="query-params")
 tab, view = next(both for both in zip(tabs, names, strict=True) if both[0].open)
 tables: dict[str, pd.DataFrame] = {}
 script = NOTHING
+beside: dict[str, Any] = {}
 
 if view == ELSEWHERE:
     with tab, or_said("elsewhere"):
@@ -31,7 +34,10 @@ if view == ELSEWHERE:
             script = page.script(blocks=page.about["blocks"], **program)
 elif patch := choose_patch(page, tab, part="attn" if view == "Attention heads" else None):
     with tab, or_said("patch"):
-        script = page.script(blocks=page.about["blocks"], **patch.program)
-        tables = DRAWN[view](patch)
+        whole = {"blocks": page.about["blocks"], **patch.program}
+        script = page.script(**whole)
+        tables, told = DRAWN[view](patch)
+        script = page.script(**whole, **told)
+        beside = patch.beside_chance
 
-close_page(page, tables, script)
+close_page(page, tables, script, **beside)

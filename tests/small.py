@@ -6,6 +6,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from strata.corpus.passages import passages
@@ -24,12 +25,18 @@ _ENTRY = '[[model]]\nid = "{}"\nsource = "folder"\npath = "{}"\nlicence = "none"
 _ENTRY += "prompt_limit = 256\n"
 
 
-def save(folder: Path, seed: int = 0) -> Path:
-    """Write it into a folder; the answer is the folder. With another seed it says other things."""
+def save(folder: Path, seed: int = 0, family: str = "llama", bos: bool = False) -> Path:
+    """Write it into a folder; the answer is the folder. With another seed it says other things;
+    with `bos` its tokenizer puts a start token before each text."""
     tokenizer = AutoTokenizer.from_pretrained(sources.folder(resolve(BUNDLED), convert_gguf))
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     room = {"vocab_size": len(tokenizer), "max_position_embeddings": 1024}
-    tiny.build("llama", seed, **room, **ends).save_pretrained(folder)
+    tiny.build(family, seed, **room, **ends).save_pretrained(folder)
+    if bos:
+        start = tokenizer.bos_token
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{start} $A", special_tokens=[(start, tokenizer.bos_token_id)]
+        )
     tokenizer.save_pretrained(folder)
     return folder
 

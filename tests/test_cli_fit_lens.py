@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -48,7 +49,9 @@ def test_a_lens_is_fitted_kept_and_found(
     assert told.startswith("2 texts, 16 positions; at the worst layer the last texts changed it by")
     assert fitted(model.random_twin(4)) is not None
     assert fitted(model.random_twin(5)) is None
-    assert fitted(model) is lens
+    again = fitted(model)
+    assert again is not None
+    assert torch.equal(again.matrices, lens.matrices)
 
 
 def test_a_broken_fit_goes_on(
@@ -69,6 +72,65 @@ def test_a_broken_fit_goes_on(
     assert main(["fit-lens", name, "--count", "3", *FEW]) == 0
     assert len(calls) == 4  # one, the one that was broken off, and two more
     assert fitted(tiny("llama")) is not None
+
+
+def test_a_broken_fit_goes_on_with_its_own_texts_only(
+    tiny_folder: Folder,
+    tiny: Tiny,
+    texts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, pulled_back, calls = str(tiny_folder("llama")), jacobian.pulled_back, []
+
+    def once(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pulled_back(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(jacobian, "pulled_back", once)
+    texts.write_text("\n\n".join([TEXT.replace("\n\n", " ")] + [f"{PROMPT}! {PROMPT}"] * 2))
+    own = ["--texts", str(texts)]
+    assert main(["fit-lens", name, *own, *FEW]) == 130
+    begun = place(fingerprint(tiny("llama"))).with_suffix(".unfinished")
+    assert begun.is_file()
+    assert main(["fit-lens", name, "--count", "3", *FEW]) == 2
+    told = capsys.readouterr().err
+    assert f"{begun} holds the beginning of a fit on texts that are not among these" in told
+    assert fitted(tiny("llama")) is None
+    begun.unlink()
+    assert main(["fit-lens", name, "--count", "1", *FEW]) == 0
+
+
+@pytest.mark.parametrize("what", ["memory", "disk", "written"])
+def test_what_does_not_fit_is_refused_before_it_begins(
+    tiny_folder: Folder,
+    texts: Path,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if what == "memory":
+        monkeypatch.setattr(jacobian, "free_bytes", lambda device: 100_000)
+    elif what == "disk":
+        monkeypatch.setattr(
+            jacobian.shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000)
+        )
+    else:
+        monkeypatch.setattr(jacobian.torch, "save", full)
+    sentence = {
+        "memory": "GB of memory while it is fitted and 0.0 GB are free; the beam of a word needs",
+        "disk": "GB are free there; make room",
+        "written": "What was summed so far cannot be written to",
+    }[what]
+    if what != "written":
+        monkeypatch.setattr(jacobian, "pulled_back", None)
+    assert main(["fit-lens", str(tiny_folder("llama")), "--count", "1", *FEW]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

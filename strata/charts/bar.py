@@ -6,7 +6,7 @@ from functools import cache
 
 import pandas as pd
 
-from strata.charts.common import ACCENT, BASE, DEPTH, LABEL, Chart, Spec, depth, scale_of, tip
+from strata.charts.common import ACCENT, BASE, DEPTH, LABEL, RANK, Chart, Spec, depth, scale_of, tip
 from strata.display.tokens import display_percent
 
 _BARS: Spec = {
@@ -29,7 +29,7 @@ _BARS: Spec = {
         },
         "tooltip": [
             tip("label", "Next token"),
-            tip("order", "Rank", "d"),
+            tip("order", RANK, "d"),
             tip("value", "Probability", ".4~g"),
             tip("logprob", "Log-probability (nats)", ".3f"),
         ],

@@ -25,6 +25,7 @@ MUTED = "#8a8f98"  # what is there for comparison
 # shrinks while Vega makes room for these, and what changes by it then finds no room; it is named
 # here so that the expression is computed anew with it.
 ROOM = "(width >= 0 ? containerSize()[0] : 0)"
+RANK = "Rank (0 is best)"  # how many tokens are likelier, wherever that is drawn
 # Text beside a mark or an axis: no one grey keeps a contrast of 4.5 to 1 on light and dark ground.
 LABEL = {"expr": "luminance(background) > 0.3 ? '#5f6470' : '#a9aeb9'"}
 

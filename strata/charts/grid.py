@@ -19,7 +19,7 @@ QUANTITIES = {  # what a cell's background or letters may carry
     "entropy": "entropy",
     "kl_to_final": "KL to the final",
     "target_prob": "target's probability",
-    "target_rank": "target's rank",
+    "target_rank": "target's rank (0 is best)",
     "logit": "logit added",
     "target_logit": "target's logit added",
     "nothing": "nothing",

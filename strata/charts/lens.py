@@ -14,6 +14,7 @@ from strata.charts.common import (
     LABEL,
     LAYER_AXIS,
     MUTED,
+    RANK,
     ROOM,
     Chart,
     Spec,
@@ -37,7 +38,7 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
     y: Spec = {
         "field": quantity,
         "type": "quantitative",
-        "title": "Rank (0 is best)" if ranks else "Probability",
+        "title": RANK if ranks else "Probability",
         "scale": {"type": "symlog", "reverse": True} if ranks else {"domain": [0, 1]},
         "axis": {"values": [0, 1, 10, 100, 1000, 10_000, 100_000]}
         if ranks
@@ -72,7 +73,7 @@ def _followed(tokens: tuple[str, ...], quantity: str) -> Spec:
                 tip("label", "Token"),
                 tip("layer", "Layer", "d"),
                 tip("prob", "Probability", ".4f"),
-                tip("rank", "Rank", ",d"),
+                tip("rank", RANK, ",d"),
             ],
         },
         "layer": [
@@ -253,7 +254,7 @@ _CELL: Spec = {
         },
         "tooltip": [
             tip("label", "Token"),
-            tip("rank", "Rank", ",d"),
+            tip("rank", RANK, ",d"),
             tip("logit", "Logit", "+.4f"),
             tip("prob", "Probability", ".4f"),
         ],

@@ -14,6 +14,7 @@ from strata.charts.common import (
     MAGNITUDE,
     MUTED,
     NO_GAPS,
+    RANK,
     ROOM,
     SIGNED,
     Chart,
@@ -36,7 +37,7 @@ def _tips(pair: bool) -> list[Spec]:
         tip("factor", "Factor", ".3~g"),
         tip("logprob", _of_target(pair), ".4f"),
         tip("change", "Change (nats)", "+.4f"),
-        tip("rank", "Rank (0 is best)", ",d"),
+        tip("rank", RANK, ",d"),
         tip("kl", "KL(clean, edited) (nats)", ".4f"),
     ]
     return [each for each in found if not (pair and each["field"] == "rank")]
@@ -140,7 +141,7 @@ def _map(title: str, quantity: str, most: float, pair: bool) -> Spec:
     # As far down as up, so that grey means no change; small differences stay legible beside large.
     scale, legend = {
         "change": (scale_of(SIGNED, domain=[-most, most], constant=0.1), "Change (nats)"),
-        "rank": ({"scheme": MAGNITUDE, "domain": [0, most], "constant": 1}, "Rank (0 is best)"),
+        "rank": ({"scheme": MAGNITUDE, "domain": [0, most], "constant": 1}, RANK),
         "kl": ({"scheme": MAGNITUDE, "domain": [0, most], "constant": 0.1}, "KL (nats)"),
     }[quantity]
     marks = [mark for mark in _MARKS if mark <= most]
@@ -263,8 +264,8 @@ _SHIFTS: Spec = {
             tip("label", "Next token"),
             tip("clean_prob", "Clean", ".4f"),
             tip("prob", "Edited", ".4f"),
-            tip("clean_rank", "Rank, clean", ",d"),
-            tip("rank", "Rank, edited", ",d"),
+            tip("clean_rank", f"{RANK}, clean", ",d"),
+            tip("rank", f"{RANK}, edited", ",d"),
         ],
     },
     "layer": [

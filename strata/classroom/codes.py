@@ -11,6 +11,7 @@ from strata.errors import InputError
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is mistaken for another
 LONGEST_NAME, SHORTEST_SECRET = 40, 10  # characters
+ID = 12  # letters of an id
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 
 
@@ -57,7 +58,7 @@ def read_code(typed: str) -> str | None:
 
 def new_id() -> str:
     """A name for a class or a member that says nothing: 12 letters and digits."""
-    return "".join(secrets.choice(LETTERS) for _ in range(12))
+    return "".join(secrets.choice(LETTERS) for _ in range(ID))
 
 
 def fingerprint(secret: str) -> str:

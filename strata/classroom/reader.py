@@ -24,6 +24,7 @@ EVENTS = ["member", "name", "lesson", "step", "kind", "data", "at"]
 # For so long an event may be on its way, its id taken and not yet to be seen: on PostgreSQL a later
 # id can be there first.
 ON_ITS_WAY = 20.0  # seconds
+_OTHERS = ("vote", "mark")  # kinds of events that are of no lesson
 _MOST = 8  # classes of which the events are kept
 
 _readers: WeakKeyDictionary[Database, OrderedDict[str, Reader]] = WeakKeyDictionary()
@@ -98,7 +99,7 @@ class Reader:
     def _of_class(self, wanted: Any) -> Any:
         mine = MemberRow.class_id == self._class_id
         joined = wanted.join(MemberRow, MemberRow.id == EventRow.learner)
-        return joined.where(mine, EventRow.kind != "vote")  # which `Votes` counts
+        return joined.where(mine, EventRow.kind.not_in(_OTHERS))
 
     def _table(self) -> pd.DataFrame:
         self._busy = {row[1] for row in self._rows.values()}

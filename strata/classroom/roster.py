@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, func, select, union, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from strata.classroom.codes import (
+    ID,
     clean_name,
     code_of,
     fingerprint,
@@ -37,9 +38,8 @@ from strata.storage.tables import (
 
 SEAT_HOURS = 24 * 30  # how long a browser need not enter again
 MOST_MEMBERS = 1_000  # of a class
-_LATE = timedelta(hours=1)  # for which a member who was deleted may still be written of
 _CALL_LASTS = timedelta(minutes=3)  # who comes later is not brought along
-PROMPTS_LAST = timedelta(days=2)  # of a class's own texts, which its links name
+PROMPTS_LAST = timedelta(days=2)  # of texts of one's own, which links name
 LIMITS = ("prompt_tokens", "prompt_characters", "per_minute")
 NO_CLASS = "No class has this code; look again, or ask your teacher."
 
@@ -105,7 +105,6 @@ class Roster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._gone: dict[str, datetime] = {}  # members that were deleted here, and when
 
     # -- the teacher's ------------------------------------------------------------------------
 
@@ -175,24 +174,25 @@ class Roster:
             for table in (PromptRow, VoteRow):
                 session.execute(delete(table).where(table.class_id == class_id))
             session.execute(delete(ClassRow).where(ClassRow.id == class_id))
-        self._gone.update(dict.fromkeys(ids, datetime.now(UTC)))  # not before they are gone
 
     def remove_expired(self, now: datetime | None = None) -> int:
         """Delete the classes whose time is over; how many they were. Also what no lesson needs any
-        more: seats that are over, and the prompts that links of two days ago named; and what was
-        still written of a member who was deleted while they were at work."""
+        more: seats that are over, texts that links of two days ago named, where the class was
+        called to; and what was written of a member after they were deleted: by a page still at
+        work, or by what waited for the database, maybe through a restart."""
         now = now or datetime.now(UTC)
         over = [each.id for each in self.classes() if each.expires and each.expires <= now]
         for class_id in over:
             self.remove(class_id)
+        with self._database.session() as session:
+            strays = session.scalars(union(*map(_without_a_member, _OF_LEARNER))).all()
         with self._database.session(write=True) as session:
             session.execute(delete(SeatRow).where(SeatRow.until <= now))
-            old = PromptRow.class_id != "", PromptRow.created <= now - PROMPTS_LAST
-            session.execute(delete(PromptRow).where(*old))
-            _forget(session, list(self._gone))
-        for member_id, at in list(self._gone.items()):
-            if now - at >= _LATE:
-                self._gone.pop(member_id, None)
+            session.execute(delete(PromptRow).where(PromptRow.created <= now - PROMPTS_LAST))
+            for row in session.scalars(select(ClassRow).where(ClassRow.call != "")):
+                if not lasts(json.loads(row.call)):
+                    row.call = ""
+            _forget(session, strays)
         return len(over)
 
     # -- the learner's ------------------------------------------------------------------------
@@ -274,7 +274,6 @@ class Roster:
             theirs = update(ClassRow).where(ClassRow.id.in_(of_them))
             session.execute(theirs.values(revision=ClassRow.revision + 1))
             _forget(session, ids)
-        self._gone.update(dict.fromkeys(ids, datetime.now(UTC)))
 
     # -- browsers -----------------------------------------------------------------------------
 
@@ -327,15 +326,20 @@ def _at(moment: datetime, zone: tzinfo) -> str:
     return f"{moment.astimezone(zone):%d %B %Y, %H:%M} {'UTC' if zone is UTC else f'({zone})'}"
 
 
+_OF_LEARNER = (EventRow.learner, FigureRow.learner, PromptRow.owner, SeatRow.member)
+
+
 def _forget(session: Session, ids: Sequence[str]) -> None:
-    for table, column in (
-        (EventRow, EventRow.learner),
-        (FigureRow, FigureRow.learner),
-        (PromptRow, PromptRow.owner),
-        (SeatRow, SeatRow.member),
-        (MemberRow, MemberRow.id),
-    ):
-        session.execute(delete(table).where(column.in_([each for each in ids if each])))
+    for column in (*_OF_LEARNER, MemberRow.id):
+        theirs = column.in_([each for each in ids if each])
+        session.execute(delete(column.class_).where(theirs))
+
+
+def _without_a_member(column: InstrumentedAttribute[str]) -> Select[Any]:
+    """The members whom this column names and who are not there any more. A teacher, and whoever
+    learns without a class, has no name as long as a member's."""
+    a_member = func.length(column) == ID
+    return select(column).where(a_member, column.not_in(select(MemberRow.id))).distinct()
 
 
 def _set(row: ClassRow, chosen: dict[str, Any]) -> None:

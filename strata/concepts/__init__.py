@@ -48,6 +48,18 @@ def unhurried(view: View) -> View:
     return view
 
 
+def follows(state: Callable[[], str]) -> Callable[[View], View]:
+    """Mark a view whose table follows from more than its job, such as a file of this machine.
+    `state` says in a text what that is now, in well below a millisecond: what is kept of the view
+    answers only while it is the same."""
+
+    def mark(view: View) -> View:
+        view.__dict__["follows"] = state
+        return view
+
+    return mark
+
+
 def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[View], View]:
     """Say of a view what it costs beyond the runs that it is given, in token-passes (one token once
     through all blocks): a function of the tokens of its prompts, the blocks and its parameters."""
@@ -63,8 +75,10 @@ def costs(passes: Callable[[int, int, Mapping[str, Any]], float]) -> Callable[[V
 class Null:
     """A number of a page that is put beside what chance gives.
 
-    `number` is a function as in `Concept.curves`, `(model, trace, **needed) -> layer, value`, which
-    is read off the run, without another of the model; a single row where it is no number by layer.
+    `number` is a function as in `Concept.curves`, `(model, trace, **needed) -> layer, value`, a
+    single row where it is no number by layer; one that runs the model again says what that costs
+    (`costs`). What else it may need, the page gives: `target_id` and `against_id`, `position`,
+    `other` (a second prompt); `left` are the positions of the run that are no attention sinks.
     `kinds` says what it is drawn with, of `strata.concepts.chance.KINDS`. `code` is the body of a
     function `number(hidden, logits, token_ids)` of a program with plain transformers that returns
     the values as a list: `hidden` (L + 1, T, D) is before the final norm; see

@@ -1,5 +1,5 @@
-"""Runs that are right but for one thing, drawn at random, and what is said of a number beside them;
-the views are `strata.concepts.nulls`."""
+"""Runs that are right but for one thing, drawn at random, and where a number lies beside them; the
+views are `strata.concepts.nulls`, what is said is in `strata.concepts.words`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from strata.display.tokens import digits
+from strata.concepts.sinks import kept
 from strata.errors import InputError
 from strata.model.hooks import between_blocks
 from strata.trace import Trace
@@ -53,6 +54,16 @@ KINDS = {
         "give",
         "Each state of this run replaced by one of the same norm that points anywhere.",
     ),
+    "layers in another order": Kind(
+        "give",
+        "The states of this run with those of its layers, but for the first, in another order: the "
+        "same for all tokens.",
+    ),
+    "tokens in another order": Kind(
+        "give",
+        "The states of this run with its tokens in another order, attention sinks left where they "
+        "are; nothing is read anew.",
+    ),
 }
 
 
@@ -91,30 +102,6 @@ def as_far(mine: pd.DataFrame, drawn: pd.DataFrame) -> tuple[int, int, int]:
     return count, len(wide), int(np.array(layers)[known][far[0].argmax()])
 
 
-def reading(number: str, kind: str, mine: pd.DataFrame, drawn: pd.DataFrame) -> str:
-    """Of `own` and `draws`: where the number is farthest from what chance gives, and how often
-    chance goes as far."""
-    if drawn.empty:
-        return f"{number}: nothing is drawn yet."
-    count, n_draws, layer = as_far(mine, drawn)
-    row = band(mine, drawn).set_index("layer").loc[layer]
-    if pd.isna(row["value"]) or pd.isna(row["middle"]):
-        return f"{number}: there is nothing to compare with {kind} here."
-    verb, of_draws = KINDS[kind].verb, f"{n_draws} draw{'s' * (n_draws > 1)}"
-    mine_there, low, high = (digits(row[name]) for name in ("value", "low", "high"))
-    by_layer = len(mine) > 1
-    at = f" at layer {layer}" if by_layer else ""
-    text = (
-        f"{number}: {mine_there}{at}, where {kind} {verb} {low} to {high} (5 to 95% of the draws)"
-    )
-    if by_layer:
-        return (
-            f"{text}. That is its largest distance from their middle, and as much is what {kind} "
-            f"{verb}, at one layer or another, in {count} of {of_draws}."
-        )
-    return f"{text}. As far from their middle is what {kind} {verb} in {count} of {of_draws}."
-
-
 def drawn_run(
     model: Model, trace: Trace, kind: str, draw: int, at_token: bool, step: Callable[[], None]
 ) -> tuple[Model, Trace]:
@@ -128,10 +115,23 @@ def drawn_run(
         ids = trace.token_ids[_order(model, trace, rng, at_token)]
         return model, _run(model, ids, step)
     hidden = trace.hidden
+    if kind == "layers in another order":
+        layers = [0, *(1 + rng.permutation(len(hidden) - 1))]
+        return model, replace(trace, hidden=hidden[layers], writes=None, verify=None)
+    if kind == "tokens in another order":
+        left, order = left_of(trace), np.arange(len(trace.tokens))
+        order[left] = left[rng.permutation(len(left))]
+        return model, replace(trace, hidden=hidden[:, order], writes=None, verify=None)
     noise = torch.from_numpy(rng.standard_normal(hidden.shape))  # (L + 1, T, D)
     sizes = hidden.double().norm(dim=-1, keepdim=True)
     hidden = (noise * (sizes / noise.norm(dim=-1, keepdim=True))).float()
     return model, replace(trace, hidden=hidden, writes=None, verify=None)
+
+
+def left_of(trace: Trace) -> NDArray[np.int64]:
+    """The positions of a run's tokens that are no attention sinks; all, where all are."""
+    left = kept(trace, skip_first=False, skip_sinks=True)
+    return left if len(left) else np.arange(len(trace.tokens))
 
 
 def _run(model: Model, token_ids: Tensor, step: Callable[[], None]) -> Trace:

@@ -82,6 +82,66 @@ def candidate(token_id, read):
 """  # after `TEXTS`, for a body that shows what may come next
 
 
+NORM = "final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()"
+
+FINISH = """
+class Finish(torch.nn.Module):
+    # What this model does between its last block and its head is no single norm. It is asked of the
+    # model itself, on one token: where the last block hands on its state, others are put.
+    def forward(self, states):
+        read = []
+
+        def put(module, args, output):
+            own = first(output)
+            rows = states.to(own.dtype).reshape(1, -1, *own.shape[2:])
+            several = isinstance(output, (tuple, list))
+            return type(output)([rows, *output[1:]]) if several else rows
+
+        hooks = [
+            blocks[-1].register_forward_hook(put),
+            head.register_forward_pre_hook(lambda module, args: read.append(args[0].float())),
+        ]
+        dtype = head.weight.dtype
+        head.to(model.dtype)
+        try:
+            model(torch.zeros(1, 1, dtype=torch.int64), use_cache=False)
+        finally:
+            head.to(dtype)
+            for hook in hooks:
+                hook.remove()
+        return read[0].reshape(*states.shape[:-1], -1)
+
+
+final_norm = Finish()
+""".strip()  # after `blocks`, `head` and `first`, where `final_norm` is no single module
+
+RANDOM_BLOCKS = """
+# The same model with random blocks: each matrix Gaussian with its own mean and deviation.
+learned, numbers = {}, {}
+for block in model.get_submodule(BLOCKS):
+    for weight in block.parameters():
+        sides = [n for n in weight.shape if n > 1]
+        if len(sides) > 1 and id(weight) not in learned:
+            values = weight.detach().double().reshape(-1, *sides[-2:]).numpy()
+            moments = values.mean(axis=(1, 2)), values.std(axis=(1, 2))
+            numbers[id(weight)] = len(numbers)
+            learned[id(weight)] = weight, weight.detach().clone(), sides, moments
+
+
+def draw_blocks(seed):
+    for name, (weight, _, sides, (mean, deviation)) in learned.items():
+        mixed = hashlib.sha256(f"{seed} {numbers[name]}".encode()).digest()[:4]
+        generator = torch.Generator().manual_seed(int.from_bytes(mixed, "big"))
+        matrix = torch.empty(len(mean), *sides[-2:]).normal_(generator=generator)
+        mean, deviation = (torch.from_numpy(m).float()[:, None, None] for m in (mean, deviation))
+        weight.data = matrix.mul_(deviation).add_(mean).reshape(weight.shape).to(weight)
+
+
+def learned_blocks():
+    for weight, own, _, _ in learned.values():
+        weight.data = own
+"""  # for a body that imports hashlib and has BLOCKS
+
 FROZEN_NORM = """
 def linear(norm, end):
     # A norm is weight * C(x) * scale(x) + bias; C takes the mean away or does nothing. With the

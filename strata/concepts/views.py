@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
+from strata.concepts import Concept
 from strata.concepts.found import concepts as concepts
 from strata.errors import InputError
 
@@ -65,6 +66,11 @@ def supplied(view: View) -> frozenset[str]:
     return SUPPLIED & inspect.signature(view).parameters.keys()
 
 
+def is_of_a_prompt(concept: Concept) -> bool:
+    """Whether a page's own prompt plays a part in what its views say."""
+    return any(supplied(view) & (TRACE | {"prompt"}) for view in concept.views)
+
+
 def works_apart(view: View) -> bool:
     """Whether the view is marked as working long (`strata.concepts.apart`)."""
     return getattr(view, "apart", False)
@@ -78,6 +84,13 @@ def is_quick(view: View) -> bool:
 def is_unhurried(view: View) -> bool:
     """Whether the view is marked as asked for in spare time (`strata.concepts.unhurried`)."""
     return getattr(view, "unhurried", False)
+
+
+def followed(view: View) -> str:
+    """What the view's table follows from now beside its job (`strata.concepts.follows`); "" for
+    nothing."""
+    state = getattr(view, "follows", None)
+    return "" if state is None else str(state())
 
 
 @lru_cache(maxsize=512)

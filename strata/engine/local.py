@@ -119,7 +119,7 @@ class LocalEngine:
         """
         limits = self.limits(learner)
         view, arguments = self._checked(job, limits)
-        key = job.key
+        key = _key(job, view)
         self._recall(job, view)
         with self.desk.lock:
             self._refuse_if_closed()
@@ -152,20 +152,21 @@ class LocalEngine:
 
     def knows(self, job: Job) -> bool:
         """Whether a job's answer is there, so that nobody need wait for it."""
-        self._recall(job, self._find_view(job.view))
-        return job.key in self.results
+        view = self._find_view(job.view)
+        self._recall(job, view)
+        return _key(job, view) in self.results
 
     def _recall(self, job: Job, view: views.View) -> None:
         """Find the job's answer among what an earlier start has kept, once its model is there."""
         if not (self.settings.summaries and summaries.is_everybodys(job, view)):
             return
         with self.desk.lock:
-            owner = None if job.key in self.results else self._owners.get(job.model)
+            owner = None if _key(job, view) in self.results else self._owners.get(job.model)
             supply = owner.supply if owner is not None else None
         if supply is not None:
             frame = summaries.recall(job, supply.model)
             if frame is not None:
-                self.results.put(job.key, Answer(frame, 0))
+                self.results.put(_key(job, view), Answer(frame, 0))
 
     def ahead(self, job: Job) -> None:
         """Have the texts that a job compares with read while nobody asks anything of its model, if
@@ -359,6 +360,11 @@ class LocalEngine:
         told = copy.copy(error)
         told.args = (f"{str(error).rstrip('.')}; asking {when} makes another try.",)
         return told
+
+
+def _key(job: Job, view: views.View) -> str:
+    """Of a job's answer as it is now."""
+    return job.key + views.followed(view)
 
 
 def _closing() -> CancelledError:

@@ -59,7 +59,7 @@ def is_of_example(job: Job, view: View) -> bool:
     """Whether a job is one in spare time of an example's prompt alone, and of no word that a
     learner chose."""
     chosen = any(name.endswith("_id") and id is not None for name, id in job.params.items())
-    own = chosen or job.prompts or job.edits or job.sample
+    own = chosen or job.prompts or job.edits or job.sample or job.params.get("other")
     return is_unhurried(view) and job.prompt in _EXAMPLES and not own
 
 

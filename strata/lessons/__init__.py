@@ -65,10 +65,10 @@ class Question(_Data):
 
     The answer is what `measure` ("stem.function", one of a concept's measures) makes of `view`'s
     table on the learner's own run; `params` go to the view, `given` to the measure. In both the
-    words "$last", "$L" and "$half" stand for the last position, the last layer and the middle one,
-    and in `params` "$top" for the id of the likeliest next token.
-    Where the table of the view `needs` has no rows on this run, there is nothing to measure:
-    `lacks` is said instead of the question, and no figure waits.
+    words "$last" ("$last-1": the one before), "$L" and "$half" stand for the last position, the
+    last layer and the middle one, and in `params` "$top" for the id of the likeliest next token.
+    Where the table of the view `needs` has no rows on this run, or the model refuses it, there is
+    nothing to measure: `lacks` is said instead of the question, and no figure waits.
     `answer` is written only for facts about the world. When the answer is told, `why` follows, and
     before it `right`, `close` or `wrong`, as the guess was; all may name {guess} and {answer}.
     """

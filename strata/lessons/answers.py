@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +13,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from strata.concepts.views import concepts, find_view, supplied
+from strata.concepts.views import concepts, find_view, parameters, supplied
 from strata.corpus.sets import sets
 from strata.display.tokens import display_candidate, typed_word
 from strata.engine import Job
-from strata.errors import InputError
+from strata.errors import InputError, ModelError
 from strata.lessons import MOST_POINTS, Option, Question, filled
 
+# A position told from the end is the same with a start token that the tokenizer puts before a text.
+_FROM_LAST = re.compile(r"\$last(?:-(\d{1,4}))?")
 Grade = Literal["right", "near", "wrong", "open"]
 Judged = tuple[Grade, str]
 Ask = Callable[..., pd.DataFrame]  # (view, **params) -> table, of the learner's run
@@ -46,14 +49,17 @@ def find_measure(name: str) -> Callable[..., Any]:
 def resolved(
     params: Mapping[str, Any], n_layers: int, n_tokens: int, top: int = 0
 ) -> dict[str, Any]:
-    """Parameters with "$last" (position), "$L" (layer, or block L - 1 for a block), "$half" and
-    "$top" (`top`, the id of the likeliest next token) replaced."""
+    """Parameters with "$last" (position), "$last-1" (the one before it, and so on), "$L" (layer, or
+    block L - 1 for a block), "$half" and "$top" (`top`, the id of the likeliest next token)
+    replaced."""
 
     def one(name: str, value: Any) -> Any:
         if isinstance(value, list):
             return [one(name, each) for each in value]
         last = n_layers - 1 if name == "block" else n_layers
-        known = {"$last": n_tokens - 1, "$L": last, "$half": n_layers // 2, "$top": top}
+        known = {"$L": last, "$half": n_layers // 2, "$top": top}
+        if isinstance(value, str) and (found := _FROM_LAST.fullmatch(value)):
+            return max(0, n_tokens - 1 - int(found[1] or 0))
         return known.get(value, value) if isinstance(value, str) else value
 
     return {name: one(name, value) for name, value in params.items()}
@@ -71,8 +77,8 @@ def job(view: str, model: str, prompt: str, params: Mapping[str, Any]) -> Job:
 
 
 def of_its_set(view: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The prompts, and the parameters with the set's columns in place of `of_set`, its name.
-    InputError where there is no such set."""
+    """The prompts, and the parameters with those of the set's columns that the view takes in place
+    of `of_set`, its name. InputError where there is no such set."""
     given = dict(params)
     if "runs" not in supplied(find_view(view)):
         return (), given
@@ -80,7 +86,8 @@ def of_its_set(view: str, params: Mapping[str, Any]) -> tuple[tuple[str, ...], d
     if name not in sets():
         raise InputError(f"There is no set {name!r}.")
     columns = sets()[name].columns()
-    return columns.pop("prompts"), given | columns
+    prompts, known = columns.pop("prompts"), parameters(find_view(view))
+    return prompts, given | {name: columns[name] for name in columns if name in known}
 
 
 def positions(question: Question, n_tokens: int) -> list[int]:
@@ -119,8 +126,11 @@ def _plain(value: Any) -> Any:
 
 
 def lacking(question: Question, ask: Ask) -> bool:
-    """Whether a run has not what the question needs, and so no answer."""
-    return bool(question.needs) and ask(question.needs).empty
+    """Whether a run has not what the question needs, or its model refuses that: so no answer."""
+    try:
+        return bool(question.needs) and ask(question.needs).empty
+    except ModelError:
+        return True
 
 
 def curve_layers(question: Question, n_layers: int) -> list[int]:

@@ -42,8 +42,8 @@ class Guess:
     `job`: the run's key), and what was said of it. `version` is the lesson file's; `said` and
     `told` are guess and answer in words, a position by its token.
 
-    A wrong first guess leaves a second one, until which, or until a look, its learner reads no
-    answer: `answer` is None then, and the verdict says no more than that it was wrong.
+    A wrong first guess leaves a second one, until which, or until a look, `answer` is None and the
+    verdict says no more than that it was wrong.
     """
 
     step: int
@@ -65,8 +65,8 @@ class Guess:
 
 @dataclass(frozen=True)
 class Note:
-    """What else is kept of a step: hints taken, the learner's words, and of the latest run the
-    figure, the code, and `run`: model, prompt, and what {names} in the lesson's text stand for."""
+    """What else is kept of a step: hints, the learner's words, and of the latest run figure, code,
+    and `run`: model, prompt, and what {names} in the lesson's text stand for."""
 
     step: int
     hints: int = 0
@@ -80,8 +80,8 @@ class Progress:
     """What learners did, as events, each seen with the learner's own code only.
 
     Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "look"
-    {"job", "version"}, "hint" {"taken"}, "observation" {"text"}. An event that is told twice is
-    kept once.
+    {"job", "version"}, "hint" {"taken"}, "observation" {"text"}; of a set of prompts, in the place
+    of a lesson, "mark" {"mark"}. An event that is told twice is kept once.
 
     With a `folder` it goes on while the database is away: what is told is kept there until it can
     be stored, and what was known is remembered. Without one AwayError is raised.
@@ -101,8 +101,7 @@ class Progress:
         self._add([_event(learner, lesson, step, "guess", data, again)])
 
     def guesses(self, learner: str, lesson: str) -> list[Guess]:
-        """All guesses of a learner in a lesson, in the order in which they were made, as their
-        learner may read them."""
+        """All guesses of a learner in a lesson, in their order, as their learner may read them."""
         made = [read_guess(e) for e in self._events(learner, lesson) if e.kind == "guess"]
         looked = self.looked(learner, lesson)
         tries = Counter(g.at for g in made)
@@ -113,23 +112,20 @@ class Progress:
         ]
 
     def look(self, learner: str, lesson: str, at: At) -> None:
-        """Keep that a learner has had the answer of a step shown on a run: what they say of it from
-        then on is no prediction."""
+        """Keep that a learner has had a step's answer shown on a run: no guess follows that."""
         step, job, version = at
         data = {"job": job, "version": version}
         self._add([_event(learner, lesson, step, "look", data, f"{job} {version}")])
 
     def looked(self, learner: str, lesson: str) -> set[At]:
         """The steps, and on which runs, whose answers a learner has had shown."""
-        events = [e for e in self._events(learner, lesson) if e.kind == "look"]
-        told = ((e.step, json.loads(e.data)) for e in events)
+        events = self._events(learner, lesson)
+        told = ((e.step, json.loads(e.data)) for e in events if e.kind == "look")
         return {(step, data["job"], data["version"]) for step, data in told}
 
     def note(self, learner: str, lesson: str, step: int, **changes: Any) -> None:
         """Keep what changed of a step's `Note`; without any change, that the step was visited."""
-        events = []
-        if not changes:
-            events.append(_event(learner, lesson, step, "visit", {}))
+        events = [] if changes else [_event(learner, lesson, step, "visit", {})]
         if "hints" in changes:
             taken = int(changes["hints"])
             events.append(_event(learner, lesson, step, "hint", {"taken": taken}, str(taken)))
@@ -148,6 +144,14 @@ class Progress:
             replaces = json.dumps([learner, lesson, step, changed])
             told = {"learner": learner, "table": "figures", "rows": [row], "changed": changed}
             self._write({**told, "replaces": replaces})
+
+    def mark(self, learner: str, of: str, *marks: str) -> None:
+        """Keep marks of what a learner tried on a set of prompts by a model, which `of` names."""
+        self._add([_event(learner, f"set {of}", 0, "mark", {"mark": m}, m) for m in marks])
+
+    def marks(self, learner: str, of: str) -> set[str]:
+        """All marks of it that are kept."""
+        return {json.loads(event.data)["mark"] for event in self._events(learner, f"set {of}")}
 
     def vote(self, learner: str, vote_id: str, round_: int, guess: Any, again: str) -> None:
         """Keep a ballot, see `strata.classroom.votes`; once, however often `again` is told."""
@@ -344,8 +348,7 @@ class _Known:
 
 
 def _store(session: Session, letter: Letter) -> None:
-    """Make a change. Rows are added; of one that is there already the columns `changed` are
-    changed, without any nothing."""
+    """Make a change. Rows are added; of one that is there already `changed` columns are changed."""
     if "forget" in letter:
         until = datetime.fromisoformat(letter["until"])
         for each in (EventRow, FigureRow):

@@ -28,6 +28,11 @@ def projection(architecture: Architecture, block: int) -> tuple[nn.Module, int]:
     found, heads = _projection(architecture.blocks[block]), architecture.n_heads
     width = _width(found) if found is not None else None
     paired = architecture.family == "diffllama"  # a head there is what two of them differ by
+    if found is None and not isinstance(heads, int):
+        raise ModelError(
+            f"There are no attention heads in this {architecture.family} model, so none are told "
+            "apart, patched or edited; whole blocks and parts are."
+        )
     if found is None or not isinstance(heads, int) or width is None or width % heads or paired:
         raise ModelError(
             f"Where the heads of block {block} are in this {architecture.family} model is not "

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +24,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from strata.errors import InputError, ModelError
-from strata.model.fingerprint import fingerprint
+from strata.errors import InputError, ModelError, NotEnoughMemory
+from strata.model.device import free_bytes
+from strata.model.fingerprint import Fingerprint, fingerprint
 from strata.model.pullback import pulled_back, require_length
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ ESTIMATOR = (
     "d h_L[i] / d h_l[j], all cotangents, positions from `skip` to the last but one"
 )
 _FORMAT = "strata jacobian lens 1"
+_UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+# For each number of J while it is fitted: two sums in float64 and, as their mean is taken, two more
+# of that size, with the mean, the one before and a text's own in float32.
+_MOST_BYTES = 2 * 8 + 2 * 8 + 3 * 4
+_KEPT_BYTES = 2 * 8 + 4  # of each in the file of what was summed so far, which is written beside it
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +53,10 @@ class Lens:
 
     `matrices[l] @ h` is a state of layer l as the last layer's. `texts` are SHA-256 of the texts,
     as far as they were read; `n_positions` how many source positions they had together. `changes`:
-    after n texts, by how much of its own norm each layer's matrix had changed since half of them
-    (L numbers; layer L has none). `halves`: the cosine of the fit on every other text to that on
-    the rest, by layer; () of a single text.
+    after n texts, by how much of its own norm each layer's matrix had changed since the number
+    before in it, half as many or, at the end, more (L numbers; layer L has none). `halves`: the
+    cosine of the fit on every other text to that on the rest, by layer; () of a single text, and
+    where fits on unequally many texts were merged.
     """
 
     matrices: Tensor
@@ -106,14 +114,14 @@ class Lens:
             raise InputError("These two fits share a text, which would count twice.")
         n = self.n_texts + other.n_texts
         total = self.matrices.double() * self.n_texts + other.matrices.double() * other.n_texts
-        mean = total / n
+        mean, alike = total / n, self.n_texts == other.n_texts
         return replace(
             self,
             matrices=mean.float(),
             texts=self.texts + other.texts,
             n_positions=self.n_positions + other.n_positions,
             changes=self.changes | {n: _change(mean[:-1], self.matrices[:-1].double())},
-            halves=_cosines(self.matrices[:-1], other.matrices[:-1]),
+            halves=_cosines(self.matrices[:-1], other.matrices[:-1]) if alike else (),
         )
 
     def save(self, path: str | Path) -> None:
@@ -139,20 +147,37 @@ class Lens:
             raise InputError(f"There is no file {str(path)!r}.")
         try:
             with safe_open(path, framework="pt") as file:
-                told = file.metadata() or {}
-                if told.get("format") != _FORMAT:
-                    raise ValueError
+                known = _about(file)
                 stored = file.get_tensor("jacobian").float()  # (L, D, D)
-            known: dict[str, Any] = json.loads(told["about"])
             known["texts"], known["halves"] = tuple(known["texts"]), tuple(known["halves"])
             known["changes"] = {int(n): tuple(each) for n, each in known["changes"].items()}
             last = torch.eye(stored.shape[-1])[None]
             return cls(matrices=torch.cat([stored, last]), **known)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError):
+        except _UNREADABLE:
             raise InputError(
                 f"{Path(path).name} is not a Jacobian lens that this Strata wrote; fit one by "
                 "“python -m strata fit-lens”."
             ) from None
+
+    @staticmethod
+    def of(path: Path) -> Fingerprint | None:
+        """Which model the lens in a file was fitted to, its matrices unread; None where it holds
+        none."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                known = _about(file)
+            return Fingerprint(known["weights"], known["tokenizer"])
+        except _UNREADABLE:
+            return None
+
+
+def _about(file: Any) -> dict[str, Any]:
+    """What an open file says of its lens."""
+    told = file.metadata() or {}
+    if told.get("format") != _FORMAT:
+        raise ValueError
+    known: dict[str, Any] = json.loads(told["about"])
+    return known
 
 
 def fit(
@@ -171,8 +196,9 @@ def fit(
     positions from `skip` to the last but one are sources and targets alike: the first tokens are
     sinks, and the last one predicts what the text does not hold. A position is a target of its own
     (without blocks J would be the identity), and later ones do not reach back. `keep`: a file for
-    what was summed so far; a fit that is broken off goes on from there. InputError for no text, and
-    for one too short.
+    what was summed so far; a fit that is broken off goes on from there, on these texts or more.
+    InputError for no text, for one too short, and where `keep` holds sums of other texts;
+    NotEnoughMemory where the sums do not fit.
     """
     for name, number, least in (("skip", skip, 0), ("max_tokens", max_tokens, 1)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
@@ -180,11 +206,17 @@ def fit(
     rows = [model.encode(text)[:max_tokens] for text in several(texts)]
     for row in rows:
         require_length(row, skip)
+    require_room(model, keep)
     sums = Sums.begun(model, skip, max_tokens, keep)
     done = Counter(sums.texts)
+    if done - Counter(map(text_name, rows)):
+        raise InputError(
+            f"{keep} holds the beginning of a fit on texts that are not among these; give them "
+            "all, or remove the file to begin anew."
+        )
     everything = torch.eye(model.d_model)
     for i, row in enumerate(rows):
-        name = _name(row)
+        name = text_name(row)
         if done[name]:
             done[name] -= 1
             continue
@@ -200,6 +232,27 @@ def fit(
         if keep is not None:
             sums.write(keep)
     return sums.lens(model)
+
+
+def require_room(model: Model, keep: Path | None = None) -> None:
+    """NotEnoughMemory where a fit would not fit in what is free, InputError where its sums would
+    not fit on the disk of `keep`."""
+    numbers = model.n_layers * model.d_model**2
+    needed, free = _MOST_BYTES * numbers, free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise NotEnoughMemory(
+            f"A Jacobian lens of {model.name} takes {needed / 1e9:,.1f} GB of memory while it is "
+            f"fitted and {free / 1e9:,.1f} GB are free; the beam of a word needs no lens."
+        )
+    if keep is None:
+        return
+    needed, free = 2 * _KEPT_BYTES * numbers, shutil.disk_usage(keep.parent).free
+    if needed > free:
+        raise InputError(
+            f"What is summed up for a Jacobian lens of {model.name} takes {needed / 1e9:,.1f} GB "
+            f"in {keep.parent} and {free / 1e9:,.1f} GB are free there; make room, or name another "
+            "folder by STRATA_HOME."
+        )
 
 
 def several(texts: Sequence[str]) -> list[str]:
@@ -279,11 +332,15 @@ class Sums:
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         partial = path.with_name(path.name + ".partial")
-        torch.save(vars(self), partial)
-        os.replace(partial, path)
+        try:
+            torch.save(vars(self), partial)
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"What was summed so far cannot be written to {path}.") from error
 
 
-def _name(row: Tensor) -> str:
+def text_name(row: Tensor) -> str:
+    """By which a lens knows a text that it was fitted on, of its token ids."""
     return hashlib.sha256(repr(row.tolist()).encode()).hexdigest()[:16]
 
 

@@ -104,9 +104,20 @@ def written_limit(own: int | None, config: Any) -> int | None:
 def reach(config: Any) -> int:
     """How long a text must be for every limit of the model's attention to show, as far as a few
     short runs can: the largest window or number of positions that it attends to, up to 256."""
+    return max((n for n in _windows(config) if n <= _SHOWN), default=0)
+
+
+def has_window(config: Any) -> bool:
+    """Whether some of the model's attention reaches a fixed number of positions only."""
+    return bool(_windows(config))
+
+
+def _windows(config: Any) -> list[int]:
+    """The windows, or numbers of positions, that the model's attention reads, as far as they have
+    one."""
     named = [name for name in vars(config) if "window" in name or name == "index_topk"]
     found = [getattr(config, name) for name in named]
-    return max((n for n in found if type(n) is int and 0 < n <= _SHOWN), default=0)
+    return [n for n in found if type(n) is int and n > 0]
 
 
 def turning_point(config: Any) -> int | None:

@@ -13,6 +13,7 @@ import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from strata.model.architecture import Architecture, Writes
 from strata.model.head_slices import projection
 from strata.model.hooks import Recorder
 from strata.model.replay import Inputs, inputs_of
-from strata.trace import Trace
+from strata.trace import AGREEMENT, Trace
 
 if TYPE_CHECKING:
     from strata.model.model import Model
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 _NAME = "strata_opened"  # of the attention, in transformers' table of them
 _EAGER = ("eager_attention_forward", "simple_eager_attention_forward")  # in a family's own module
 Found = tuple[Tensor, Tensor | None]  # weights (1, H, T, T), and values
-
-_TOLERANCE = 1e-4  # of weights: none is below 0, none reads what follows, no sum is above 1
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,20 @@ class Opened:
     `weights` (H, T, T) by head, query and key. A query's sum is 1, or less where a head has a
     learned logit that stands for no token; it is then `nowhere` (H, T) that is left of it. `values`
     (H, T, W) is what each key hands on by 1 of weight, as `weights @ values` is what each head
-    hands on; None where a family does not say, or does more with it (a gate, a norm).
+    hands on; None where a family does not say, or does more with it (a gate, a norm). `tolerance`:
+    by how much a sum of weights may be off, in the numbers that they were computed in.
     """
 
     block: int
     weights: Tensor
     values: Tensor | None
     error: float  # see `opened`
+    tolerance: float
 
     @property
     def nowhere(self) -> Tensor:
-        return (1 - self.weights.sum(dim=-1)).clamp_min(0)
+        left = (1 - self.weights.sum(dim=-1)).clamp_min(0)
+        return left if bool((left > self.tolerance).any()) else torch.zeros_like(left)
 
 
 class Unweighted(ModelError):
@@ -89,6 +91,7 @@ def opened(model: Model, trace: Trace, blocks: Sequence[int] | None = None) -> I
             seen = _run(model, architecture, block, inputs[block], trace, heard, found)
         except Unweighted:
             if blocks is not None:
+                next(opened(model, trace), None)  # where no block has any it says so
                 raise
             continue
         any_has = True
@@ -136,8 +139,10 @@ def _run(
         # Before the recorder opens, so as heads hand it on, before edits of single heads.
         keep = place[handed].register_forward_pre_hook(lambda m, args: given.append(args[0]))
         handles.append(keep)
+    twin = getattr(model, "drawn", None)  # whose matrices are there only while a block runs
+    held = nullcontext() if twin is None else twin.holding(block)
     try:
-        with torch.inference_mode(), recorder:
+        with torch.inference_mode(), recorder, held:
             module(state.reshape(1, len(state), *inputs.form), *inputs.args, **inputs.kwargs)
     finally:
         for handle in handles:
@@ -148,30 +153,38 @@ def _run(
             "blocks that have, and all other pages, work."
         )
     weights, values = found[0]
+    tolerance = _tolerance(weights)
     weights = weights[0].float().cpu()  # (H, T, T)
-    if not _is_softmax(weights):
+    if not _is_softmax(weights, tolerance):
         raise ModelError(
             f"What the heads of this {model.family} model weigh tokens by is no softmax over those "
             "before them, so it is not shown as attention; all other pages work."
         )
-    return Opened(block, weights, _handed_on(weights, values, given), 0.0)
+    return Opened(block, weights, _handed_on(weights, values, given), 0.0, tolerance)
 
 
-def _handed_on(weights: Tensor, values: Tensor | None, given: Sequence[Tensor]) -> Tensor | None:
+def _tolerance(*computed: Tensor) -> float:
+    """How far off what follows from these numbers may be: as an agreement, in coarser numbers two
+    of their steps."""
+    return max(AGREEMENT, *(2 * torch.finfo(each.dtype).eps for each in computed))
+
+
+def _handed_on(weights: Tensor, whole: Tensor | None, given: Sequence[Tensor]) -> Tensor | None:
     """(H, T, W) values, if heads hand on just their mean by weight."""
-    if values is None or len(given) != 1:
+    if whole is None or len(given) != 1:
         return None
-    values = values[0].float().cpu()  # of fewer heads, where several share them
+    values = whole[0].float().cpu()  # of fewer heads, where several share them
     n_heads, n_tokens = weights.shape[:2]
     if n_heads % len(values):
         return None
+    tolerance = _tolerance(given[0], whole[0])
     values = values.repeat_interleave(n_heads // len(values), dim=0)
     there = given[0].float().cpu().reshape(n_tokens, -1)
     here = (weights @ values).transpose(0, 1).reshape(n_tokens, -1)
     if here.shape != there.shape:
         return None
     apart = (here - there).abs().max() / there.abs().max().clamp_min(1e-30)
-    return values if bool(apart <= _TOLERANCE) else None
+    return values if bool(apart <= tolerance) else None
 
 
 def _error(trace: Trace, block: int, recorder: Recorder) -> float:
@@ -195,15 +208,15 @@ def _is_weights(value: Any, n_tokens: int) -> bool:
     return len(value) == 1 and value.shape[2:] == (n_tokens, n_tokens)
 
 
-def _is_softmax(weights: Tensor) -> bool:
+def _is_softmax(weights: Tensor, tolerance: float) -> bool:
     """Whether (H, T, T) weights are none below 0, none of what follows, none that sum to over 1."""
     ahead = weights.triu(diagonal=1).abs().max()
     sums = weights.sum(dim=-1)
     return bool(
         weights.shape[-2] == weights.shape[-1]
-        and weights.min() >= -_TOLERANCE
-        and ahead <= _TOLERANCE
-        and (sums <= 1 + _TOLERANCE).all()
+        and weights.min() >= -tolerance
+        and ahead <= tolerance
+        and (sums <= 1 + tolerance).all()
     )
 
 

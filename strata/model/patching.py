@@ -3,7 +3,7 @@
 A cell is a place (a layer of the stream, or what a part of the block below it added) and a
 position. The states that are put in come from a trace of as many tokens, so that position stands
 for position. All cells of some places and positions are computed together, see
-`strata.model.tails`; one of them is compared with a plain run whenever a prompt is longer than all
+`strata.model.tails`; two of them are compared with plain runs whenever a prompt is longer than all
 that a model was patched with before.
 """
 
@@ -140,20 +140,23 @@ def _compared(
     positions: Sequence[int],
     found: Tensor,
 ) -> bool | None:
-    """Whether the cell that changes most, of those half-way along the prompt, is what a plain run
-    makes of it; None where no block is above any. Half-way there are positions before it, whose
-    keys are kept, and behind it."""
+    """Whether the cell that changes most, of those half-way along the prompt and of those at its
+    end, is what a plain run makes of it; None where no block is above any. Half-way there are
+    positions before it, whose keys are kept, and behind it; the last one's run lies behind all
+    others, where a block that counts keys by itself (GPT-Neo's window) goes wrong first."""
     below = [i for i, place in enumerate(places) if place.layer < model.n_layers]
     if not below:
         return None
-    middle = len(positions) // 2
-    ours = found[below, middle].float().cpu()  # (·, D)
-    changes = (ours - trace.hidden[-1, -1]).abs().amax(dim=-1)
-    most = int(changes.nan_to_num(torch.inf).argmax())
-    cell = places[below[most]], positions[middle]
-    [theirs] = _one_by_one(model, trace, put, [[cell]])
-    error = (ours[most] - theirs[0]).abs().max() / theirs.abs().max().clamp_min(1e-30)
-    return bool(error <= model.check.agreement)
+    for at in sorted({len(positions) // 2, len(positions) - 1}):
+        ours = found[below, at].float().cpu()  # (·, D)
+        changes = (ours - trace.hidden[-1, -1]).abs().amax(dim=-1)
+        most = int(changes.nan_to_num(torch.inf).argmax())
+        cell = places[below[most]], positions[at]
+        [theirs] = _one_by_one(model, trace, put, [[cell]])
+        error = (ours[most] - theirs[0]).abs().max() / theirs.abs().max().clamp_min(1e-30)
+        if not bool(error <= model.check.agreement):
+            return False
+    return True
 
 
 class _Swap(NamedTuple):

@@ -33,7 +33,9 @@ _FEW = 1  # cotangents: by one graph of the whole network, which runs forward on
 ROWS = 16  # cotangents that go through a block together
 _BYTES = 256 * 2**20  # that the gradients of some cotangents may take
 _TAILS, _WHOLES, _ONE_GRAPH = range(3)  # ways, from fast to slow
-_ways: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by tokenizer, which twins share
+_PROVED = 12  # tokens on which a way is tried, where no attention reaches less far than a text
+# By tokenizer, which twins share: the way, and on how many tokens it was tried.
+_ways: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()
 
 
 def pulled_back(
@@ -54,7 +56,7 @@ def pulled_back(
         require_length(row, skip)
     ids = [row[:-1] for row in rows]
     few = len(cotangents) <= _FEW and vars(model).get("drawn") is None
-    way = _ONE_GRAPH if few else _way(model)
+    way = _ONE_GRAPH if few else _way(model, max(map(len, ids)), skip)
     if way < _ONE_GRAPH:
         return _by_blocks(model, _captured(model, ids), cotangents, skip, progress, way)
     found = []
@@ -77,20 +79,22 @@ def require_length(row: Tensor, skip: int) -> None:
         )
 
 
-def _way(model: Model) -> int:
-    """The fastest way that gives what plain gradients of the whole network give, found once by a
-    few cotangents on a short text."""
-    known = _ways.get(model.texts)
-    if known is not None:
-        return known
+def _way(model: Model, n_tokens: int, skip: int) -> int:
+    """The fastest way that gives what plain gradients of the whole network give, found by a few
+    cotangents on a text: of `n_tokens` or more where the model's attention has a window, which a
+    family may cut by where keys lie and not by which they are, else on a short one."""
+    n_tokens = _PROVED if n_tokens <= _PROVED or not limits.has_window(model.config) else n_tokens
+    way, tried = _ways.get(model.texts, (_TAILS if model.check.replay_ok else _ONE_GRAPH, 0))
+    if tried >= n_tokens or way == _ONE_GRAPH:
+        return way
+    tried = 1 << (n_tokens - 1).bit_length()  # so that few lengths are tried, not each text's
+    n_tokens = min(max(_PROVED, tried), model.prompt_limit)
     generator = torch.Generator().manual_seed(0)
-    n_tokens = min(12, model.prompt_limit)
     ids = torch.randint(model.d_vocab, (n_tokens,), generator=generator)
     cotangents = torch.randn(3, model.d_model, generator=generator)
-    skip = n_tokens // 3
+    skip = min(skip, n_tokens // 3)
     plain = _by_one_graph(model, ids, cotangents, skip)
     size = plain.abs().amax(dim=(1, 2))
-    way = _TAILS if model.check.replay_ok else _ONE_GRAPH
     while way < _ONE_GRAPH:
         try:
             [found] = _by_blocks(model, [model.capture_row(ids)], cotangents, skip, way=way)
@@ -101,7 +105,7 @@ def _way(model: Model) -> int:
             pass
         way += 1
         log.info("%s: gradients take way %d", model.name, way)
-    _ways[model.texts] = way
+    _ways[model.texts] = way, tried
     return way
 
 

@@ -26,14 +26,14 @@ class PromptStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save(self, text: str, owner: str = "", class_id: str = "") -> str:
+    def save(self, text: str, owner: str = "", class_id: str = "", again: str = "") -> str:
         """Keep a text, of a member of a class if there is one; the answer is its id, 22 random
-        characters.
+        characters. `again`: the id of a text that this may be once more, whosever it is.
 
         Two members never share an id, so an id tells nothing about who else saved the same text. A
-        member's same text has the id that it had, in whatever browser, and of more than
-        `MOST_OF_A_MEMBER` texts the oldest goes. Raises InputError for what is not a text, is
-        empty, or is over 20,000 characters.
+        member's same text has the id that it had, in whatever browser, and is as new as if it had
+        not been there before; of more than `MOST_OF_A_MEMBER` texts the oldest goes. Raises
+        InputError for what is not a text, is empty, or is over 20,000 characters.
         """
         if not isinstance(text, str) or not text:
             raise InputError("There is no prompt to keep; type one first.")
@@ -45,11 +45,16 @@ class PromptStore:
             raise InputError("This prompt holds half a character, which cannot be kept; retype it.")
         identifier, kept = secrets.token_urlsafe(16), json.dumps(text)
         with self._database.session(write=True) as session:
+            known = session.get(PromptRow, again) if again else None
+            if known is not None and known.text == kept:
+                known.created = datetime.now(UTC)
+                return known.id
             if owner:
                 own = (PromptRow.owner == owner, PromptRow.class_id == class_id)
-                same = session.scalar(select(PromptRow.id).where(*own, PromptRow.text == kept))
+                same = session.scalar(select(PromptRow).where(*own, PromptRow.text == kept))
                 if same is not None:
-                    return str(same)
+                    same.created = datetime.now(UTC)
+                    return same.id
                 newest = select(PromptRow.id).where(*own).order_by(PromptRow.created.desc())
                 for old in session.scalars(newest.offset(MOST_OF_A_MEMBER - 1)).all():
                     session.execute(delete(PromptRow).where(PromptRow.id == old))
@@ -74,3 +79,8 @@ class PromptStore:
                 wanted = wanted.where(PromptRow.class_id == class_id)
             found = session.scalar(wanted)
         return None if found is None else str(json.loads(found))
+
+    def owner(self, id: str) -> str:
+        """The member whose text this is; "" if it is nobody's, or is not there."""
+        with self._database.session() as session:
+            return session.scalar(select(PromptRow.owner).where(PromptRow.id == id)) or ""

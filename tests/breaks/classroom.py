@@ -39,8 +39,8 @@ BREAKS: tuple[Break, ...] = (
         name="deletion leaves the figures",
         fault="What a learner saw is kept though the learner was deleted.",
         file="strata/classroom/roster.py",
-        old="        (FigureRow, FigureRow.learner),\n",
-        new="",
+        old="EventRow.learner, FigureRow.learner, ",
+        new="EventRow.learner, ",
         tests=(
             "tests/classroom/test_roster.py::"
             "test_forgetting_one_and_removing_a_class_leave_nothing_of_them",

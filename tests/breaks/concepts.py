@@ -119,6 +119,33 @@ BREAKS: tuple[Break, ...] = (
         tests=("tests/model/test_architecture.py::test_gradients_equal_plain_autograd",),
     ),
     Break(
+        name="a Jacobian answers at the last position too",
+        fault="The last position, which predicts what the text does not hold, is a target of J.",
+        file="strata/model/pullback.py",
+        old="ids = [row[:-1] for row in rows]",
+        new="ids = list(rows)",
+        tests=("tests/model/test_jacobian.py::test_the_matrices_are_the_mean_of_whole_jacobians",),
+    ),
+    Break(
+        name="a Jacobian is turned round",
+        fault="States are carried to the end by the transposed matrix of their layer.",
+        file="strata/model/jacobian.py",
+        old="return hidden @ self.matrices.transpose(1, 2)",
+        new="return hidden @ self.matrices",
+        tests=(
+            "tests/concepts/jacobian_lens/test_jacobian_lens.py::"
+            "test_it_reads_each_state_through_its_matrix",
+        ),
+    ),
+    Break(
+        name="shared values go to the wrong heads",
+        fault="Where heads share values, each gets those of another group.",
+        file="strata/model/opened.py",
+        old="values = values.repeat_interleave(n_heads // len(values), dim=0)",
+        new="values = values.repeat(n_heads // len(values), 1, 1)",
+        tests=("tests/concepts/heads/test_heads.py::test_what_goes_to_a_sink_and_comes_from_it",),
+    ),
+    Break(
         name="a probe is tried on what it was fitted on",
         fault="Any labels of a set, shuffled ones too, seem to be told right from every state.",
         file="strata/concepts/evidence/probing.py",

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
 from playwright.sync_api import Page, expect
 
 from strata.lessons import lessons
+from tests.browser.axe import for_everybody
 from tests.browser.driver import Newcomer
 from tests.browser.test_lessons import answer, apply, at_step, settled
+from tests.browser.test_look import GROUNDS
 
 SECRET = "a secret of the teacher"
 LESSON = next(iter(lessons().values()))
@@ -87,3 +95,54 @@ def answer_first_question(page: Page) -> int:
     assert question
     answer(page, question)
     return number + 1
+
+
+def vote(page: Page, option: int) -> None:
+    """Choose an option on a learner's screen, and hand it in."""
+    page.locator("label.option").nth(option).click()
+    page.get_by_role("button", name="Vote", exact=True).click()
+    expect(page.get_by_text("Your vote:").first).to_be_visible()
+
+
+def saved(desk: Page, button: str) -> pd.DataFrame:
+    """The table that the teacher saves with this button."""
+    with desk.expect_download() as file:
+        desk.get_by_role("button", name=button).click()
+    written = Path(file.value.path()).read_bytes()
+    assert written.startswith(codecs.BOM_UTF8)
+    return pd.read_csv(io.BytesIO(written))
+
+
+@dataclass
+class Hour:
+    """Who is there: the teacher's screen and the projector's; Ann at the shared computer, one with
+    a hostile name, and Cid, in the class of `code`; Eve in another one, of which nobody hears."""
+
+    url: str
+    desk: Page
+    code: str
+    ann: Page
+    resume: str
+    bob: Page
+    cid: Page
+    eve: Page
+    other: str
+    thorough: bool
+
+    @property
+    def learners(self) -> list[Page]:
+        return [self.ann, self.bob, self.cid]
+
+    def for_everybody(self, ground: str, *pages: Page) -> None:
+        """Of these two grounds the other one is thorough: each page of a class is seen on one."""
+        for_everybody(*pages, grounds=list(GROUNDS) if self.thorough else [ground])
+
+    def tab(self, name: str) -> None:
+        self.desk.get_by_role("tab", name=name).click()
+        settled(self.desk)
+
+    def page(self, name: str) -> None:
+        """Go to a page of the teacher's by the navigation, as everybody does."""
+        nav = self.desk.get_by_test_id("stSidebarNav")
+        nav.get_by_role("link", name=name).click()
+        settled(self.desk)

@@ -2,78 +2,44 @@
 
 A sentence is looked for as the first of its kind: while a page draws itself anew, as the teacher's
 does each second, the old one may stand beside it.
+
+What a teacher may also do in an hour, and what needs no browser to be tried:
+
+| what | test |
+|---|---|
+| rename the class, or hold it once more | `ui/classroom/test_names.py` |
+| print the sheet with link, picture and resume codes | `ui/server/test_sheet.py` |
+| let a timer close a vote | `classroom/test_wall.py` |
+| rows, titles and numbers of the gradebook, all kinds of answers | `classroom/test_book.py` |
+| stop joining, give another code, remove several | `ui/classroom/test_coming_in.py` |
+| undo a call that was brought to hidden names | `ui/classroom/test_this_class.py` |
 """
 
 from __future__ import annotations
 
-import codecs
-import io
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
+import httpx
 from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.attending import (
     LESSON,
+    Hour,
     answer_first_question,
     end,
     join,
     new_class,
+    saved,
     sent_by_another_site,
     teacher,
+    vote,
 )
-from tests.browser.axe import for_everybody
 from tests.browser.driver import Newcomer
 from tests.browser.test_lessons import apply, at_step, panel, settled
-from tests.browser.test_look import GROUNDS
 
 HOSTILE = "=<img src=x onerror='window.hit=1'>"
-
-
-def vote(page: Page, option: int) -> None:
-    """Choose an option on a learner's screen, and hand it in."""
-    page.locator("label.option").nth(option).click()
-    page.get_by_role("button", name="Vote", exact=True).click()
-    expect(page.get_by_text("Your vote:").first).to_be_visible()
-
-
-@dataclass
-class Hour:
-    """Who is there: the teacher's screen and the projector's; Ann at the shared computer, one with
-    a hostile name, and Cid, in the class of `code`; Eve in another one, of which nobody hears."""
-
-    url: str
-    desk: Page
-    code: str
-    ann: Page
-    resume: str
-    bob: Page
-    cid: Page
-    eve: Page
-    other: str
-    thorough: bool
-
-    @property
-    def learners(self) -> list[Page]:
-        return [self.ann, self.bob, self.cid]
-
-    def for_everybody(self, ground: str, *pages: Page) -> None:
-        """Of these two grounds the other one is thorough: each page of a class is seen on one."""
-        for_everybody(*pages, grounds=list(GROUNDS) if self.thorough else [ground])
-
-    def tab(self, name: str) -> None:
-        self.desk.get_by_role("tab", name=name).click()
-        settled(self.desk)
-
-    def page(self, name: str) -> None:
-        """Go to a page of the teacher's by the navigation, as everybody does."""
-        nav = self.desk.get_by_test_id("stSidebarNav")
-        nav.get_by_role("link", name=name).click()
-        settled(self.desk)
 
 
 def test_an_hour(newcomer: Newcomer, hosted: str, empty_page: str, thorough: bool) -> None:
@@ -107,6 +73,10 @@ def the_teacher_is_with_one_class(hour: Hour) -> None:
     desk.get_by_role("option", name="Physics 3b").click()
     expect(desk.get_by_text("3 learners").first).to_be_visible()
     expect(desk.locator(".class-code")).to_have_text(hour.code)
+    # Somebody is in: link and picture are folded away, and what comes next is in the first screen.
+    expect(desk.get_by_role("button", name="Link and QR code")).to_be_in_viewport()
+    expect(desk.locator(".class-qr")).to_have_count(0)
+    expect(desk.get_by_role("tab", name="Gradebook")).to_be_in_viewport()
     hour.for_everybody("light", desk)
 
 
@@ -296,27 +266,40 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     said = "1 of 3 and then 3 of 3 answered right; 2 of 3 changed their answer."
     expect(wall.get_by_text(said).first).to_be_visible()
     expect(desk.get_by_text(said).first).to_be_visible()
+    expect(desk.get_by_test_id("stVegaLiteChart").first).to_be_in_viewport()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(away.locator("section.panel")).to_have_count(0)
 
 
 def the_gradebook(hour: Hour, step: int) -> None:
-    """Answers of the lesson and of the vote, of who has none too, in a file that Excel reads."""
-    desk = hour.desk
+    """Answers of the lesson and of the vote, of who has none too, in files that Excel reads."""
+    desk, bob = hour.desk, f"'{HOSTILE}"
+    # Another Ann, who only came in.
+    assert httpx.post(f"{hour.url}/join", data={"code": hour.code, "name": "Ann"}).is_success
     hour.tab("Gradebook")
-    with desk.expect_download() as saved:
-        desk.get_by_role("button", name="Answers as CSV").click()
-    written = Path(saved.value.path()).read_bytes()
-    assert written.startswith(codecs.BOM_UTF8)
-    book = pd.read_csv(io.BytesIO(written))
-    assert set(book["name"]) == {"Ann", "Cid", f"'{HOSTILE}"}
+    book = saved(desk, "Answers as CSV")
+    anns = [name for name in dict.fromkeys(book["name"]) if name.startswith("Ann, joined ")]
+    assert list(dict.fromkeys(book["name"])) == [bob, *anns, "Cid"]
+    [silent] = book[book["lesson"].isna()]["name"]
+    [ann] = {*anns} - {silent}
+    assert (book["name"] == silent).sum() == 1
     lesson = book[book["lesson"] == LESSON.title]
-    assert lesson[["name", "step"]].to_numpy().tolist() == [["Ann", step]]
+    assert lesson[["name", "step"]].to_numpy().tolist() == [[ann, step]]
     assert lesson["grade"].isin(["right", "near", "wrong", "open"]).all()
-    vote = book[book["lesson"].str.startswith("Vote: Which?")].set_index("name")
-    assert vote.loc["Ann", ["first answer", "grade"]].tolist() == [f"'{HOSTILE}", "wrong"]
-    assert vote["revision"].tolist() == ["the right one"] * 3
+    voted = book[book["lesson"].str.startswith("Vote: Which?", na=False)].set_index("name")
+    assert voted.loc[ann, ["first answer", "grade"]].tolist() == [bob, "wrong"]
+    assert voted["revision"].tolist() == ["the right one"] * 3
+    # In the points a row each, in the same order, and a column for each question as it was asked.
+    points = saved(desk, "Points as CSV").set_index("name")
+    assert list(points.index) == [bob, *anns, "Cid"]
+    questions = list(points.columns[4:])
+    assert questions[0].startswith(f"{LESSON.title}: {step}. ")
+    assert questions[-1] == f"Vote: Which? {HOSTILE}"
+    assert points[questions[-1]][[bob, ann, "Cid"]].tolist() == [1, 0, 0]
+    assert points.loc[silent, questions].isna().all()
+    assert points.loc[silent, "questions"] == 0
+    assert (points.loc[[bob, ann, "Cid"], "right in the end"] >= 1).all()
 
     # One learner's answers, by a click.
     table, theirs = desk.get_by_test_id("stDataFrame").first, desk.get_by_text("Answers of Learner")
@@ -371,6 +354,8 @@ def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
     desk.get_by_label("New name").fill("Cyd")
     desk.get_by_role("button", name="Take it").click()
     expect(desk.get_by_role("combobox", name="A learner")).to_have_value("Cyd")
+    cid.get_by_role("button", name="Look inside").click()
+    expect(cid.get_by_text("Cyd in Physics 3b").first).to_be_visible()
     desk.get_by_role("button", name="Delete the learner").click()
     desk.get_by_text("Yes: it cannot be undone").click()
     desk.get_by_role("button", name="Delete for good").click()
@@ -392,8 +377,19 @@ def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
     expect(hour.bob.locator('[class*="st-key-say_refusal"]')).to_contain_text("was closed")
     expect(hour.bob.get_by_role("link", name="Join another class")).to_be_visible()
     expect(hour.eve.locator("section.panel")).to_have_count(0)
+    another_class_on_the_same_computer(hour.ann, hour)
     expect(wall.get_by_text("was closed at").first).to_be_visible()  # and says no code
     expect(wall.locator(".class-code")).to_have_count(0)
     desk.get_by_role("button", name="Open the class now").click()
     expect(hour.bob.locator(".st-key-foot")).to_be_visible()
     expect(hour.bob.get_by_text("was closed")).to_have_count(0)
+
+
+def another_class_on_the_same_computer(page: Page, hour: Hour) -> None:
+    """Whose class is closed goes on from there to another one, or lets the next one do so."""
+    page.get_by_role("link", name="Join another class").first.click()
+    page.get_by_label("Class code").fill(hour.other)
+    page.get_by_label("Your name").fill("Gil")
+    page.get_by_role("button", name="Join").click()
+    page.get_by_role("link", name="Begin").click()
+    expect(page.get_by_text("Gil in Another class").first).to_be_visible()

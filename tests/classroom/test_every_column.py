@@ -48,6 +48,8 @@ def _row(table: Table, number: int, at: datetime) -> dict[str, Any]:
             row[column.name] = not default
         elif isinstance(column.type, Integer):
             row[column.name] = 1_000 * number + n
+        elif column.name == "call":
+            row[column.name] = json.dumps({"at": at.isoformat()})
         elif default in ("{}", "[]"):
             row[column.name] = json.dumps({"x": n} if default == "{}" else [f"{n}"])
         else:

@@ -154,6 +154,7 @@ def fill(world: World, texts: list[str]) -> None:
         kept.commit(world.ann.id, "all", guess)
         kept.commit(world.ann.id, "all", replace(guess, attempt=1, guess="=1"))
         kept.note(world.ann.id, "all", step, observation=text, run={"prompt": text})
+        kept.mark(world.ann.id, "a set", text)
         store.save(text, world.ann.id, world.group.id)
     kept.note(world.eve.id, "all", 0, observation="Eve's own")
 

@@ -80,6 +80,7 @@ def test_what_is_deleted_vanishes(database: Database, clock: Clock) -> None:
     for who in ids:
         progress.note(who, "l", 0)
         progress.note(who, "m", 1)
+        progress.mark(who, "a set", "seen")  # of no lesson
     assert len(watch.events(database, group.id)) == 4
     progress.forget(ids[0], "m")
     assert watch.events(database, group.id)["lesson"].tolist() == ["l", "l", "m"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from strata.classroom.backup import kept_of
+from strata.classroom.codes import new_code
 from strata.classroom.roster import Class, Roster, zone_named
+from strata.classroom.votes import call
 from strata.errors import InputError
-from strata.lessons.progress import Progress
+from strata.lessons.progress import LOCAL, Progress
 from strata.storage.database import Database
 from strata.storage.prompts import PromptStore
 from strata.storage.tables import Base, ClassRow, MemberRow, SeatRow
@@ -227,13 +230,20 @@ def test_what_is_written_of_a_deleted_member_goes_soon_after(
     before = rows(database)
     roster.forget(ann)
     roster.remove_expired()
-    for learner in (ann, bob, "teacher"):
+    others = (bob, "teacher", LOCAL, new_code())  # who learn without a class
+    for learner in (ann, *others):
         progress.note(learner, "predictions", 0, figure="{}")
         progress.note(learner, "predictions", 0, observation="late")
-    roster.remove_expired()
+    for member in (ann, bob):
+        PromptStore(database).save("late", member, group.id)
+    token = roster.seat(ann)
+    Roster(database).remove_expired()  # one that has not heard of it
     left = rows(database)
-    assert (left["events"], left["figures"]) == (before["events"] + 2, before["figures"] + 2)
-    assert progress.notes(bob, "predictions")[0].observation == "late"
+    assert (left["events"], left["figures"]) == (before["events"] + 4, before["figures"] + 4)
+    assert (left["prompts"], left["seats"]) == (1, 0)
+    assert roster.seated(token) is None
+    for learner in others:
+        assert progress.notes(learner, "predictions")[0].observation == "late"
     assert progress.notes(ann, "predictions", drawn=True) == {}
 
 
@@ -246,8 +256,32 @@ def test_a_class_keeps_no_prompts_longer_than_its_links_need(
     roster.remove_expired(now + timedelta(days=1))
     assert rows(database)["prompts"] == 2
     roster.remove_expired(now + timedelta(days=3))
-    assert rows(database)["prompts"] == 1
+    assert rows(database)["prompts"] == 0
     assert rows(database)["events"] > 0
+
+
+def test_where_a_class_was_called_to_is_forgotten_when_nobody_follows_any_more(
+    roster: Roster, database: Database
+) -> None:
+    """A learner's words may be in it."""
+
+    def called() -> str:
+        with database.session() as session:
+            return session.scalars(select(ClassRow.call)).one()
+
+    group = roster.create("3b")
+    call(database, group.id, {"title": "Scaling", "prompt": "by Ann"})
+    roster.remove_expired()
+    assert "by Ann" in called()
+    with database.session(write=True) as session:
+        row = session.get(ClassRow, group.id)
+        assert row
+        long_ago = (datetime.now(UTC) - timedelta(minutes=4)).isoformat()
+        row.call = json.dumps(json.loads(row.call) | {"at": long_ago})
+    roster.remove_expired()
+    assert called() == ""
+    call(database, group.id, None)  # there is nothing to undo
+    assert called() == ""
 
 
 def test_an_export_holds_all_of_one_and_nothing_of_another(

@@ -1,8 +1,8 @@
 """What pages say of a run, sentence by sentence, and the rules of grammar that hold for all.
 
-A concept's sentences stand in `tests/concepts/<stem>/said.py`: a function `said(run)` that gives
-each with its claims, the numbers and tokens that must stand in it, computed there from the run
-itself and not by the concept.
+A concept's sentences stand in `tests/concepts/<stem>/said.py`, those that several share in
+`tests/concepts/said_by_all.py`: a function `said(run)` that gives each with its claims, the numbers
+and tokens that must stand in it, computed there from the run itself and not by the concept.
 """
 
 from __future__ import annotations
@@ -93,10 +93,11 @@ Sayer = Callable[[Run], Iterator[Said]]
 
 
 def sayers() -> dict[str, Sayer]:
-    """`said` of each concept that has one, by stem."""
+    """`said` of each concept that has one, by stem; under "" of what they share."""
     found = sorted(Path(__file__).parent.glob("*/said.py"))
-    stems = [path.parent.name for path in found]
-    return {stem: import_module(f"tests.concepts.{stem}.said").said for stem in stems}
+    names = {path.parent.name: f"tests.concepts.{path.parent.name}.said" for path in found}
+    names[""] = "tests.concepts.said_by_all"
+    return {stem: import_module(name).said for stem, name in names.items()}
 
 
 def faults(sentence: str) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,13 @@ import pytest
 import torch
 
 from strata.concepts import chance
-from strata.concepts.chance import as_far, band, reading
+from strata.concepts.chance import as_far, band
 from strata.concepts.chance_script import section
 from strata.concepts.logit_lens.script import modules
 from strata.concepts.nulls import draws, own
 from strata.concepts.script import program
 from strata.concepts.views import concepts
+from strata.concepts.words import chance_reading
 from strata.errors import CancelledError, InputError
 from strata.model import Model
 from tests.plain import Plain
@@ -65,7 +67,9 @@ def test_a_page_s_program_draws_the_same_with_plain_transformers(
 ) -> None:
     model = tiny(name)
     trace, null = model.capture(PROMPT), concepts()[stem].CONCEPT.nulls[number]
-    of = {"position": 6, "target_id": 40}
+    of: dict[str, Any] = {"position": 6, "target_id": 40}
+    if stem == "patching":
+        of |= {"against_id": 41, "other": "the dog sat on a mat and the cat"}
     mine = own(model, trace, stem, number, **of)
     drawn = draws(model, trace, stem, number, kind, **of, first=0, count=5)
     [known] = modules(model).to_dict("records")
@@ -203,22 +207,22 @@ def test_a_layer_at_which_all_are_one_says_nothing() -> None:
     drawn = many([5.0, 1.0, np.nan], [5.0 + 1e-9, 2.0, 1.0], [5.0, 3.0, 2.0])
     assert as_far(curve([5.0, 9.0, 1.0]), drawn) == (0, 3, 1)
     nothing = many([np.nan], [np.nan])
-    assert "nothing to compare" in reading("N", "random blocks", curve([np.nan]), nothing)
+    assert "nothing to compare" in chance_reading("N", "random blocks", curve([np.nan]), nothing)
 
 
 def test_the_sentence_ends_with_what_the_null_gave() -> None:
     drawn = many(*([1.0, float(i)] for i in range(20)))
-    said = reading("Norm of the state", "shuffled text", curve([1.0, -300.0]), drawn)
+    said = chance_reading("Norm of the state", "shuffled text", curve([1.0, -300.0]), drawn)
     assert said == (
         "Norm of the state: −300 at layer 1, where shuffled text gives 0.95 to 18.1 (5 to 95% of "
         "the draws). That is its largest distance from their middle, and as much is what shuffled "
         "text gives, at one layer or another, in 0 of 20 draws."
     )
     one = many(*([float(i)] for i in range(20))).assign(layer=30)
-    said = reading("Entropy", "random blocks", curve([9.4]).assign(layer=30), one)
+    said = chance_reading("Entropy", "random blocks", curve([9.4]).assign(layer=30), one)
     assert said.endswith("As far from their middle is what random blocks give in 20 of 20 draws.")
     assert "at layer" not in said
-    assert reading("Entropy", "random blocks", curve([9.4]), one[0:0]).endswith("drawn yet.")
+    assert chance_reading("Entropy", "random blocks", curve([9.4]), one[0:0]).endswith("drawn yet.")
 
 
 def test_every_kind_is_explained() -> None:

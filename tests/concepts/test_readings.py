@@ -68,7 +68,7 @@ def test_of_the_bundled_model_too(name: str, model: Model) -> None:
 def test_no_sentence_of_a_concept_is_left_out(
     stem: str, told: dict[str, dict[str, list[Said]]]
 ) -> None:
-    words = import_module(f"strata.concepts.{stem}.words")
+    words = import_module(f"strata.concepts.{stem}.words" if stem else "strata.concepts.words")
     sentences = {
         name
         for name, function in inspect.getmembers(words, inspect.isfunction)

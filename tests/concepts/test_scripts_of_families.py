@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from strata.concepts import heads
 from strata.concepts.gaussian_baseline.script import script as sampled_script
+from strata.concepts.heads.script import modules as heads_modules
+from strata.concepts.heads.script import script as heads_script
 from strata.concepts.logit_lens import attribution, lens
 from strata.concepts.logit_lens.script import modules, script
 from strata.concepts.scaling import sweep
@@ -75,6 +78,32 @@ def test_the_lens_in_plain_transformers(
         wanted = attribution(model, trace, 11, 4, "mean")
         assert [part for part, *_ in ran["attribution"]] == wanted["part"].tolist()
         np.testing.assert_allclose([v for *_, v in ran["attribution"]], wanted["logit"], atol=1e-4)
+
+
+def test_heads_of_a_hybrid_whose_other_mixers_have_heads_too(
+    folder: Folder, loaded: Loaded
+) -> None:
+    """Of bailing's four blocks all have projections of heads, and two have attention weights."""
+    model = loaded("bailing_hybrid")
+    trace = model.capture(PROMPT)
+    blocks = heads.shape(model, trace)
+    weighted = blocks.loc[blocks["weighted"], "block"].tolist()
+    [paths] = heads_modules(model).to_dict("records")
+    assert (blocks["heads"] > 0).all()
+    assert weighted == [1, 3]
+    told = {"target_id": 7, "position": 5, "against": "mean", "weighted": weighted, **paths}
+    whole = heads.sink_share(model, trace, [0])
+    for block in (0, 3):
+        ran = run(heads_script(str(folder("bailing_hybrid")), None, PROMPT, block=block, **told))
+        assert sorted(ran["attention"]) == weighted
+        if block in weighted:
+            wanted = heads.pattern(model, trace, block)["weight"]
+            np.testing.assert_allclose(ran["pattern"].flatten(), wanted, atol=5e-6)
+        of = [list(row[:2]) for row in ran["shares"]]
+        assert of == whole[["block", "head"]].to_numpy().tolist()
+        np.testing.assert_allclose([row[2] for row in ran["shares"]], whole["share"], atol=1e-5)
+        wanted = heads.writes(model, trace, 7, 5, "mean")
+        np.testing.assert_allclose([row[2] for row in ran["writes"]], wanted["logit"], atol=5e-5)
 
 
 def test_a_part_of_two_modules_is_scaled_in_both(folder: Folder, loaded: Loaded) -> None:

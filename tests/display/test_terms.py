@@ -28,19 +28,20 @@ PLAIN = set(
     """
     a added adds after against alike all and another answer answered any anything append are as
     at average axes bare before beside best between beyond by came cell chance change choose
-    chosen code colour colours comes common compare compared controls counts degrees density
-    depth detail difference direction distance do does down download drawn each edited estimated
-    every exact example examples excess expected facts far few first follow followed from give
-    grid groups halved have hint how in include is it its itself j kind know large largest last
-    learners least leave length less likelier likeliest line linear link little logarithmic many
-    map massive mean method minus mistake model most near nearest nearness next no noise none
-    nothing number observed of on one only options or orange other out output own pair pairs
-    part passages path paths pinned place play position positions prediction profile prompt
-    prompts put quantity question raw reached read reads right runs s same sample scale scaled
-    second set several shape share shortcut show similarity so squared step steps subtitle sum
-    suppressed table take text texts that the their they this three through times title to told
-    too took top twice two type unit up value values vote votes what when where while who whole
-    whom whose with within without word words would write writes wrote your yours zero zoom
+    chosen click code colour colours comes common compare compared controls counts degrees
+    density depth detail difference direction distance do does down download drawn each edited
+    ends estimated every exact example examples excess expected facts far few first follow
+    followed from give grid groups halved have hint how in include is it its itself j kind know
+    large largest last learners least leave left length less likelier likeliest line linear link
+    little logarithmic many map massive mean method minus mistake model most near nearest
+    nearness next no noise none nothing number observed of on one only options or orange other
+    out output own pair pairs part passages path paths pinned place play position positions
+    prediction profile prompt prompts put quantity question raw reached read reads right runs s
+    same sample scale scaled second set several shape share shortcut show similarity so squared
+    step steps subtitle sum suppressed table take text texts that the their they this three
+    through times title to told too took top twice two type unit up value values vote votes what
+    when where while who whole whom whose with within without word words would write writes
+    wrote your yours zero zoom
     """.split()
 )
 CODE = {"expr", "fontSize"}  # keys of a title's properties

@@ -219,6 +219,7 @@ def test_what_chance_gives_for_an_example_is_kept_for_the_next_start_and_of_no_o
     own = [
         null(model, f"{one} not", count=2),
         null(model, one, count=2, target_id=3),
+        null(model, one, count=2, other=f"{one} not"),
         null(model, one, count=3).model_copy(update={"edits": (Scale(0, -2.0),)}),
     ]
     with started(model, monkeypatch) as (engine, _):

@@ -11,7 +11,10 @@ import pytest
 
 from strata.concepts import laminar_profile, predictions
 from strata.concepts.predictions import measures
-from strata.errors import InputError
+from strata.concepts.views import find_view
+from strata.corpus.sets import sets
+from strata.engine.job import check_params
+from strata.errors import InputError, ModelError
 from strata.lessons import Question
 from strata.lessons.answers import (
     answer_in_words,
@@ -20,7 +23,9 @@ from strata.lessons.answers import (
     guess_in_words,
     has_second_try,
     in_words,
+    lacking,
     measured,
+    of_its_set,
     resolved,
     right_option,
     score,
@@ -75,6 +80,32 @@ def test_words_stand_for_places_of_the_run() -> None:
         "layers": [15, 1],
         "k": 5,
     }
+
+
+def test_of_a_set_a_view_is_told_what_it_takes() -> None:
+    chosen = sets()["facts"]
+    for view, known in (
+        ("evidence.values", ("conditions", "expected", "pairs")),
+        ("evidence.probe", ("conditions", "pairs")),
+    ):
+        prompts, params = of_its_set(view, {"of_set": "facts"})
+        assert prompts == tuple(row.prompt for row in chosen.rows)
+        assert tuple(sorted(params)) == known
+        assert params["pairs"] == tuple(row.pair for row in chosen.rows)
+        check_params(view, find_view(view), params)
+
+
+def test_what_a_model_refuses_is_lacking() -> None:
+    asks = {"kind": "number", "ask": "?", "answer": 1}
+    needs = Question(**asks, needs="logit_lens.write_norms", lacks="Not here.")
+
+    def refused(view: str) -> pd.DataFrame:
+        raise ModelError("The writes of this model are refused.")
+
+    assert lacking(needs, refused)
+    assert not lacking(Question(**asks), refused)
+    assert lacking(needs, lambda view: pd.DataFrame({"norm": []}))
+    assert not lacking(needs, lambda view: pd.DataFrame({"norm": [1.0]}))
 
 
 def test_an_ordering_asks_for_each_option() -> None:

@@ -143,6 +143,17 @@ def test_forgetting_is_of_one_learner_and_lesson(database: Database) -> None:
     assert store.guesses("ann", "second") == store.guesses("bob", "first") == [GUESS]
 
 
+def test_marks_of_a_set_are_kept_once_and_of_one_learner(database: Database) -> None:
+    store = Progress(database)
+    store.mark("ann", "a set", "seen", "0123abcd")
+    store.mark("ann", "a set", "seen", "89abcdef")
+    store.mark("ann", "another", "seen")
+    for each in (store, Progress(database)):
+        assert each.marks("ann", "a set") == {"seen", "0123abcd", "89abcdef"}
+        assert each.marks("bob", "a set") == set()
+    assert len(store._events("ann", "set a set")) == 3
+
+
 def test_many_at_once(database: Database) -> None:
     store = Progress(database)
 

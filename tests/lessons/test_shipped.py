@@ -17,8 +17,10 @@ from strata import lessons
 from strata.concepts.gaussian_baseline import CONCEPT, words
 from strata.corpus import Sample, Source, passages, sample
 from strata.engine import Job, LocalEngine, Settings
+from strata.lessons.answers import resolved
 from strata.lessons.check import check
-from strata.model import Model
+from strata.model import Model, load_model
+from tests import small
 from tests.lenses import fit_lenses
 
 
@@ -91,17 +93,42 @@ def test_what_is_said_of_heads_is_true_of_every_model_or_names_one() -> None:
         assert not re.search(r"\d%|␣", bare) or "bundled model" in sentence, sentence
 
 
-@pytest.mark.parametrize("stem", ["patching", "evidence"])
 @pytest.mark.parametrize("name", ["gemma2", "qwen2"])
-def test_a_lesson_has_an_answer_in_other_families(
-    tiny: Callable[[str], Model], name: str, stem: str
+def test_the_lesson_on_evidence_has_an_answer_in_other_families(
+    tiny: Callable[[str], Model], name: str
 ) -> None:
     with engine_of(tiny(name), "tiny") as small:
-        [lesson] = [path for path in lessons.files() if path.stem == stem]
+        [lesson] = [path for path in lessons.files() if path.stem == "evidence"]
         for sentence in check([lesson], small, "tiny"):
-            assert "failed:" not in sentence, sentence
-            assert "no option holds" not in sentence, sentence
-            assert "its slider begins" in sentence or stem == "patching", sentence
+            assert "its slider begins" in sentence, sentence
+
+
+@pytest.mark.parametrize(
+    ("family", "bos"), [("gemma2", True), ("gpt2", False), ("qwen2", False), ("llama", True)]
+)
+def test_the_lesson_on_patching_is_true_of_other_families(
+    family: str, bos: bool, tmp_path: Path
+) -> None:
+    """With the bundled model's tokenizer, so that its pairs are as long; with a start token too,
+    which shifts all positions. What sliders hold is for the bundled model, and scaling by 0.8 costs
+    some random models nothing, so that no push of noise costs as much."""
+    model = load_model(str(small.save(tmp_path / "small", family=family, bos=bos)), device="cpu")
+    [path] = [path for path in lessons.files() if path.stem == "patching"]
+    with engine_of(model, "small") as engine:
+        for sentence in check([path], engine, "small"):
+            bare = "its slider begins|outside low to high|step 6: its measure gives no answer"
+            assert re.search(bare, sentence), sentence
+    wanted = {"$last": " is", "$last-1": " France", "$last-5": "one"}
+    for step in lessons.read(path).steps:
+        given = step.settings | (
+            step.question.given | step.question.params if step.question else {}
+        )
+        named = [given[name] for name in ("at", "at_2", "position") if name in given]
+        named += [given[name][1] for name in ("first", "second") if name in given]
+        for position in named:
+            tokens = model.capture(step.prompt).tokens
+            at = resolved({"at": position}, model.n_layers, len(tokens))["at"]
+            assert tokens[at] == wanted[position], step.title
 
 
 def test_every_lesson_is_whole(engine: LocalEngine, thorough: bool) -> None:

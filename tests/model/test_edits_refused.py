@@ -12,7 +12,7 @@ import torch
 
 from strata.edit_fields import data_of, read
 from strata.errors import InputError, ModelError, StrataError
-from strata.model import Model
+from strata.model import Model, resolved
 from strata.trace import (
     EMBEDDING,
     Add,
@@ -111,8 +111,34 @@ def test_bad_input_is_a_sentence(
             call([Skip(1), edit])
         assert str(refusal.value).count("\n") == 0
         assert str(refusal.value).endswith(".")
-    if "no length" not in said:  # known only once both states are there
+    if "no length" not in said:  # known only once both states are there; and see the next test
         assert ran == []
+
+
+def test_components_that_a_sink_takes_away_are_known_after_the_texts_were_run(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text of n tokens has n - 1 components, with a sink fewer."""
+    model = tiny("gpt2")
+    text = "The dog sat."
+    k = len(model.encode(text)) - 1
+    monkeypatch.setattr(resolved.sinks, "which", lambda norms: np.arange(norms.shape[1]) == 0)
+    monkeypatch.setattr(model, "_resolved", resolved.Resolver(model))
+    ran: list[int] = []
+    forward = model.forward
+
+    def heard(rows: Any, recorder: Any) -> Any:
+        ran.append(len(rows[0]))
+        return forward(rows, recorder)
+
+    monkeypatch.setattr(model, "forward", heard)
+    for edit in (Keep(0, k, (text,), (1,)), Project(0, Principal((text,), 1, k))):
+        with pytest.raises(InputError, match=f"has {k - 1} principal components, so {k}"):
+            model.capture(PROMPT, [edit])
+    assert ran == [k + 1], "the text, once, and not the prompt"
+    monkeypatch.setattr(resolved.sinks, "which", lambda norms: np.arange(norms.shape[1]) >= 0)
+    with pytest.raises(InputError, match="nothing but attention sinks"):
+        model.capture(PROMPT, [Add(0, MeanState((text,), 2), 1.0)])
 
 
 def test_what_a_model_does_not_allow_is_a_sentence(tiny: Tiny) -> None:

@@ -16,9 +16,11 @@ from torch import Tensor
 from strata.errors import InputError, ModelError
 from strata.model import Model, pullback
 from strata.model.fingerprint import fingerprint
-from strata.model.fitted import fitted, place
+from strata.model.fitted import fitted, kept, kept_in, place
 from strata.model.jacobian import Lens, fit
+from tests.families.outcome import load
 from tests.plain import Plain
+from tests.tiny import build
 
 Tiny = Callable[[str], Model]
 Twin = Callable[[str], Plain]
@@ -92,7 +94,21 @@ def test_each_way_gives_the_same_for_cotangents_of_either_sign(tiny: Tiny, name:
         for factor in (1.0, -3.0):
             [found] = pullback._by_blocks(model, [trace], factor * cotangents, 4, way=way)
             assert torch.allclose(found, factor * plain, atol=1e-5 * float(plain.abs().max()))
-    assert pullback._way(model) == pullback._TAILS
+    assert pullback._way(model, len(ids), SKIP) == pullback._TAILS
+
+
+def test_a_window_that_is_cut_by_where_keys_lie_is_noticed() -> None:
+    """GPT-Neo's window of 40 holds each of these texts whole, but it cuts by how many keys there
+    are, and where a block is run from a position on there are more of them."""
+    model = load(build("gpt_neo", window_size=40))
+    row = torch.randint(model.d_vocab, (38,), generator=torch.Generator().manual_seed(1))
+    cotangents = torch.randn(4, model.d_model)
+    [found] = pullback.pulled_back(model, [row[:13]], cotangents, 4)
+    plain = pullback._by_one_graph(model, row[:12], cotangents, 4)
+    assert torch.allclose(found, plain, atol=1e-5 * float(plain.abs().max()))
+    [found] = pullback.pulled_back(model, [row], cotangents, 16)
+    plain = pullback._by_one_graph(model, row[:-1], cotangents, 16)
+    assert torch.allclose(found, plain, atol=1e-5 * float(plain.abs().max()))
 
 
 def test_more_cotangents_than_memory_takes_go_in_groups(
@@ -126,6 +142,10 @@ def test_fits_of_disjoint_texts_merge_to_the_fit_of_all(tiny: Tiny) -> None:
     merged = fit(model, TEXTS[:1], SKIP, MOST).merged(fit(model, TEXTS[1:], SKIP, MOST))
     assert float((whole.matrices - merged.matrices).abs().max()) < 1e-6
     assert (merged.n_texts, merged.texts, merged.n_positions) == (3, whole.texts, whole.n_positions)
+    assert merged.halves == (), "fits on one text and on two are no halves"
+    one, other = (fit(model, [text], SKIP, MOST) for text in TEXTS[:2])
+    both = torch.cosine_similarity(one.matrices[:-1].flatten(1), other.matrices[:-1].flatten(1))
+    assert one.merged(other).halves == pytest.approx(both.tolist(), abs=1e-6)
     with pytest.raises(InputError, match="share a text"):
         merged.merged(fit(model, TEXTS[:1], SKIP, MOST))
     with pytest.raises(InputError, match="same positions"):
@@ -189,6 +209,14 @@ def test_a_lens_is_saved_and_found_again(
     assert torch.equal(found.matrices, again.matrices)
     assert fitted(model) is found
     again.require(model)
+    before = kept()
+    fit(model, TEXTS[:1], SKIP, MOST).save(file)
+    assert kept() != before
+    newer = fitted(model)
+    assert newer is not None
+    assert newer.n_texts == 1
+    file.write_bytes(b"no lens")  # then there is none, also where its name says so
+    assert (kept_in(model), fitted(model)) == (None, None)
 
 
 def test_a_lens_of_another_model_is_refused(tiny: Tiny) -> None:

@@ -148,6 +148,13 @@ def test_a_closed_database_opens_again(path: Path) -> None:
     assert store.load(id) == "kept"
 
 
+def created(path: Path) -> str:
+    """When the one text that is there was kept, as it is stored."""
+    with sqlite3.connect(path) as database:
+        [(told,)] = database.execute("SELECT created FROM prompts")
+    return str(told)
+
+
 def test_a_members_same_text_has_one_id_and_their_texts_are_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +162,16 @@ def test_a_members_same_text_has_one_id_and_their_texts_are_bounded(
     monkeypatch.setattr(prompts, "MOST_OF_A_MEMBER", 3)
     store = PromptStore(Database(path))
     first = store.save("one", "ann", "class")
+    before = created(path)
     assert store.save("one", "ann", "class") == first
+    assert created(path) > before, "as new as if it were"
+    before = created(path)
+    assert store.save("one", again=first) == first
+    assert created(path) > before
+    assert store.owner(first) == "ann"
+    other = store.save("another", again=first)
+    assert other != first
+    assert store.owner(other) == store.owner("unknown") == ""
     assert store.save("one", "eve", "class") != first
     others = [store.save(text, "ann", "class") for text in ("two", "three", "four")]
     assert store.load(first, "class") is None, "the oldest has gone"

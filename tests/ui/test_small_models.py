@@ -3,22 +3,27 @@ slider of one value, no list of more tokens than there are, no empty chart, no r
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from strata.engine import LocalEngine, Settings
+from strata.engine import Job, LocalEngine, Settings
 from strata.model import load_model
 from strata.model.fingerprint import fingerprint
 from strata.model.fitted import place
+from strata.model.jacobian import fit
+from strata.ui.anatomy import page as anatomy
 from strata.ui.server import resources
 from tests.families import build as families
 from tests.lenses import fit_lenses
@@ -79,6 +84,7 @@ def page(path: str, prompt: str, chosen: dict, model: str = "small") -> None:
 
 
 PAIR = {"minus_choice": 5, "minus_model": "small"}  # a word that is taken off, of this model's
+LENGTH = {"chance_of": "Length of the paths (norm)", "of_path": "length"}
 PAIRED = {"pair": "own", "second_text": "the cat sat on the mat ."}
 SCALING = ("Block by block", "Every factor", "Beside noise", "One block in detail")
 EVERY = [
@@ -92,7 +98,7 @@ EVERY = [
     ("hidden_states", {"view": "Massive"}),
     ("laminar_profile", {"view": "Whole layers"}),
     ("trajectories", {"view": "Shape"}),
-    ("trajectories", {"view": "Shape", "chance_shape": True, "of_path": "length"}),
+    ("trajectories", {"view": "Shape", "by_chance": "layers in another order", **LENGTH}),
     ("laminar_profile", {}),
     *(
         ("laminar_profile", {"view": view, "center": center})
@@ -110,6 +116,8 @@ EVERY = [
         for view in ("Exact map", "The gradient's estimate", "Two cells", "Attention heads")
     ),
     ("patching", {"view": "Read elsewhere"}),
+    ("patching", {"by_chance": "random directions", **PAIRED}),
+    ("heads", {"view": "The sink", "by_chance": "random blocks"}),
     *(("heads", {"view": view}) for view in ("Who reads whom", "The sink", "Who wrote it")),
     ("heads", {"view": "Who reads whom", "which": "own", "no_sink": True}),
     ("heads", {"view": "Who wrote it", "which": "idle", "head_colour": "norm"}),
@@ -162,6 +170,77 @@ def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None
     kept.rename(fitted)
 
 
+@pytest.mark.parametrize(
+    ("view", "table", "rows"),
+    [
+        ("Exact map", "map", ["layer", "position", "value", "share", "kl"]),
+        ("The gradient's estimate", "estimate", ["layer", "position", "value", "share"]),
+        ("Two cells", "two cells", []),
+        ("Attention heads", "heads", ["head", "position", "value", "share", "kl"]),
+    ],
+)
+def test_each_tab_of_patching_has_the_program_of_its_numbers(
+    small: None, monkeypatch: pytest.MonkeyPatch, view: str, table: str, rows: list[str]
+) -> None:
+    shown: list[tuple[dict[str, Any], str]] = []
+    close = anatomy.close_page
+
+    def keep(page: Any, tables: dict[str, Any], script: str, **beside: Any) -> None:
+        shown.append((tables, script))
+        close(page, tables, script, **beside)
+
+    monkeypatch.setattr(anatomy, "close_page", keep)
+    arguments = (str(PAGES / "patching.py"), PROMPT, {"view": view, **PAIRED})
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert not app.exception, app.exception[0].message
+    [(tables, script)] = shown
+    ran: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(script, "script.py", "exec"), ran)
+    frame = tables[table]
+    if not rows:
+        found = [ran["two_cells"][name] for name in frame]
+        np.testing.assert_allclose(found, frame.iloc[0], atol=1e-4)
+        return
+    places = set(map(tuple, frame[rows[:2]].to_numpy().tolist()))
+    made = ran["estimate" if table == "estimate" else "rows"]
+    found = sorted(each for each in made if tuple(each[:2]) in places)
+    wanted = frame.sort_values(rows[:2])[rows].to_numpy(float)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_a_lens_is_seen_that_is_fitted_while_pages_are_open(small: None) -> None:
+    """First there is none, then one on two texts, then one on a single text."""
+    name = str(Path(os.environ["STRATA_MODELS"]).parent / "small")
+    model = load_model(name, device="cpu")
+    file = place(fingerprint(model))
+    two = file.rename(file.with_suffix(".kept"))
+    one = fit(model, [" ".join(WORDS[1:] * 4)], max_tokens=20)
+    prompt, told = "on a mat the cat sat", []
+    for lens in (None, two, one):
+        if lens is two:
+            two.rename(file)
+        elif lens is one:
+            one.save(file)
+        for view in ("The grid", "Controls")[: 1 + (lens is one)]:
+            arguments = (str(PAGES / "jacobian_lens.py"), prompt, {"view": view, "random": False})
+            app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+            assert not app.exception, app.exception[0].message
+            told.append(" ".join(each.value for each in (*app.text, *app.caption)))
+            assert bool(app.get("vega_lite_chart")) is not (lens is None)
+    assert "python -m strata fit-lens" in told[0]
+    assert "over 2 texts" in told[1]
+    assert "over 1 text." in told[2]
+    assert "J was fitted on 1 text" in told[3]
+    with LocalEngine(Settings()) as engine:  # as lessons ask, without a page
+        job = Job(view="jacobian_lens.about", model="small")
+        assert engine.run(job)["n_texts"].tolist() == [1]
+        fit_lenses(model)
+        assert not engine.knows(job)
+        assert engine.run(job)["n_texts"].tolist() == [2]
+        assert engine.knows(job)
+
+
 def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
     for view in ("Who reads whom", "The sink", "Who wrote it", "Change a head"):
         arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view}, "scan")
@@ -169,7 +248,9 @@ def test_a_family_without_heads_is_told_so_in_a_sentence(small: None) -> None:
         assert not app.exception, app.exception[0].message
         told = [each.value for each in app.text if "this mamba model" in each.value]
         assert len(told) == 1, (view, told)
-        assert told[0].endswith(("work.", "parts are.")), told
+        assert told[0].endswith(("all other pages work.", "parts are.")), told
+        assert "blocks that have" not in told[0]
+        assert told[0].startswith(("No block of", "There are no attention heads in")), told
         assert not app.get("vega_lite_chart")
         assert "Link" in [block.proto.popover.label for block in app.get("popover")], "no foot"
 

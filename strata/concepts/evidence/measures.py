@@ -1,4 +1,4 @@
-"""What lessons may ask of a set: one value of the table of `values` each."""
+"""What lessons may ask of a set: one value of the table of `values`, or of `probe`, each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts.evidence import compared as sets
+from strata.concepts.evidence.probing import LINEAR
 from strata.concepts.evidence.statistics import LEVEL
 from strata.errors import InputError
 
@@ -69,6 +70,31 @@ def at_surest(frame: pd.DataFrame, quantity: str, half: str = "held_out") -> flo
     return float(sets.outcome(sets.compared(frame, quantity, half), claim)["p"].iloc[0])
 
 
+def probed(frame: pd.DataFrame, method: str = LINEAR) -> float:
+    """Of `probe`: what share of the prompts a method tells right where it does best."""
+    return float(_of_method(frame, method)["accuracy"].max())
+
+
+def best_probed(frame: pd.DataFrame, method: str = LINEAR) -> int:
+    """Of `probe`: the layer at which that is, the first of several."""
+    rows = _of_method(frame, method)
+    return int(rows["layer"][rows["right"].idxmax()])
+
+
+def shuffles_as_good(frame: pd.DataFrame, method: str = LINEAR) -> int:
+    """Of `probe`: how many shuffles of the labels do as well at any layer as the method at its
+    best."""
+    rows = _of_method(frame, method)
+    return int(rows["as_good"][rows["right"].idxmax()])
+
+
+def _of_method(frame: pd.DataFrame, method: str) -> pd.DataFrame:
+    rows = frame[frame["method"] == method]
+    if rows.empty:
+        raise InputError(f"There is no method {method[:80]!r} of probing.")
+    return rows
+
+
 def _differences(frame: pd.DataFrame, quantity: str, half: str) -> pd.DataFrame:
     told = sets.differences(sets.compared(frame, quantity, half))
     if told.empty:
@@ -85,4 +111,7 @@ MEASURES = (
     pair_difference,
     share_of_pairs,
     at_surest,
+    probed,
+    best_probed,
+    shuffles_as_good,
 )

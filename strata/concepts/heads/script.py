@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -66,6 +67,7 @@ def script(
     behind: Json,
     scales: Json,
     residual: Json = "[]",
+    weighted: Sequence[int] | None = None,
     logit_scale: float = 1.0,
     block: int = 0,
     target_id: TargetId = 0,
@@ -82,11 +84,12 @@ def script(
     """A program with plain transformers that prints the heads of one block, what all heads write,
     and how much of their attention goes to the sinks.
 
-    What is of the model is as `modules` has it; `against` as in `writes`. Without `writes`, where
-    these are refused, and where the final norm is no single module, it prints patterns only. With
-    `from_sinks` it prints as well how long what each head writes from there is, as `sink_share`
-    has it. With `kind` it first changes `head` of the block, as `changed` does, whose rows it
-    prints.
+    What is of the model is as `modules` has it, `weighted` the blocks whose attention has weights,
+    as `shape` tells (None: those whose heads are known); `against` as in `writes`. Without
+    `writes`, where these are refused, and where the final norm is no single module, it prints
+    patterns only. With `from_sinks` it prints as well how long what each head writes from there
+    is, as `sink_share` has it. With `kind` it first changes `head` of the block, as `changed` does,
+    whose rows it prints.
     """
     whole = writes and norm is not None
     edits = "" if kind is None else _CHANGED.replace("EDIT\n", _EDITS[kind])
@@ -119,8 +122,13 @@ def script(
         block=block,
         position=position,
         projection=json.loads(projection),
+        weighted=_known(projection) if weighted is None else list(weighted),
         **told,
     )
+
+
+def _known(projection: Json) -> list[int]:
+    return [block for block, path in enumerate(json.loads(projection)) if path is not None]
 
 
 _RUN = """
@@ -263,9 +271,9 @@ with torch.inference_mode():
     output = model(token_ids, output_attentions=True, use_cache=False)
 print(f"both ways to attend: logits off by {(output.logits - logits).abs().max():.2g}")
 known = [b for b, path in enumerate(PROJECTION) if path is not None]
-listed = known if len(output.attentions) < len(blocks) else range(len(blocks))
+listed = WEIGHTED if len(output.attentions) < len(blocks) else range(len(blocks))
 attention = dict(zip(listed, output.attentions))
-pattern = attention[BLOCK][0].float()  # (heads, query, key)
+pattern = attention[BLOCK][0].float() if BLOCK in WEIGHTED else []  # (heads, query, key)
 print(f"\\nBlock {BLOCK}, what {tokens[POSITION]!r} at position {POSITION} reads:")
 for h, rows in enumerate(pattern):
     best = rows[POSITION].topk(min(5, len(read)))
@@ -277,7 +285,7 @@ print(f"\\nattention sinks: {sinks or 'none, so the first token is taken'}")
 sinks = sinks or [0]
 shares = []  # block, head, mean weight on the sinks
 behind_them = [q for q in range(len(read)) if q > sinks[0] and q not in sinks]
-for b in known if behind_them else []:
+for b in WEIGHTED if behind_them else []:
     weights = attention[b][0].float()[:, behind_them][..., sinks].sum(dim=-1).mean(dim=-1)
     shares += [(b, h, share) for h, share in enumerate(weights.tolist())]
     print(f"block {b:3d}: to the sinks", *(f"{share:.3f}" for share in weights.tolist()))
@@ -329,7 +337,7 @@ _FROM_SINKS = """
 model.float()
 norms = []  # block, head, mean norm of what it writes from the sinks, and from all other tokens
 with torch.inference_mode():
-    for b in known if behind_them else []:
+    for b in [b for b in WEIGHTED if b in known and behind_them]:
         module = blocks[b].get_submodule(PROJECTION[b])
         heads = given[b].reshape(len(read), N_HEADS, -1).transpose(0, 1)  # (heads, T, width)
         # A head hands on weights @ values, and no token reads those behind it: so the values, what

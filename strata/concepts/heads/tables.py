@@ -58,7 +58,7 @@ def pattern(
     weights = seen.weights.double()  # (H, T, T)
     n_heads, n_tokens, _ = weights.shape
     heads = range(n_heads) if head is None else [check_head(head, n_heads)]
-    if bool((seen.nowhere > AGREEMENT).any()):
+    if bool(seen.nowhere.any()):
         weights = torch.cat([weights, seen.nowhere[..., None].double()], dim=-1)  # (H, T, T + 1)
     weights = weights[list(heads)]
     if without is not None:

@@ -125,10 +125,7 @@ def little_reading(frame: pd.DataFrame) -> str:
     does so little."""
     known = with_part(frame)
     if known.empty:
-        return (
-            "The heads of this model do more with what they read than to weigh it, so what they "
-            "write from the sinks alone is not known."
-        )
+        return _nothing_to_compare(frame)
     worth = float(known["worth"].median())
     below = int((known["part"] < known["share"]).sum())
     why = SMALL if worth < HALF and 2 * below > len(known) else ""
@@ -140,13 +137,28 @@ def little_reading(frame: pd.DataFrame) -> str:
     )
 
 
+def _nothing_to_compare(frame: pd.DataFrame) -> str:
+    """Why no head's write can be split in what comes from the sinks and the rest."""
+    told = frame[frame["from_sinks"].notna()]
+    if told.empty:
+        return "What the heads of this model write from the sinks alone is not known."
+    if (told["share"] == 0).all():
+        return "No head reads the sinks, so none writes from there."
+    if (told["share"] + told["nowhere"] >= 1).all():
+        return "The heads read the sinks only, so there is nothing to compare what they write with."
+    return (
+        "No head writes both from the sinks and from other tokens, so there is nothing to compare."
+    )
+
+
 def with_part(frame: pd.DataFrame) -> pd.DataFrame:
     """`sink_share` with part, how much of the norms that a head writes comes from the sinks, and
     worth, the norm that it has from them by some attention over that from others by as much;
     without heads that read the sinks only, or not at all."""
     known = frame[(frame["share"] > 0) & (frame["from_sinks"] + frame["from_others"] > 0)]
     others = (1 - known["share"] - known["nowhere"]).clip(lower=0)
-    known = known[(others > 0) & (known["from_others"] > 0)]
+    some = (others > 0) & (known["from_others"] > 0)
+    known, others = known[some], others[some]
     worth = (known["from_sinks"] / known["share"]) / (known["from_others"] / others)
     part = known["from_sinks"] / (known["from_sinks"] + known["from_others"])
     return known.assign(part=part, worth=worth)
@@ -164,6 +176,8 @@ def written_reading(
         f"At {_token(shown, position)} {names[0]} does most to put “{target}” above {against}: "
         f"{_logits(best['logit'], '+')}"
     )
+    if best["logit"] <= 0:
+        said = f"At {_token(shown, position)} no head helps to put “{target}” above {against}"
     if worst["logit"] < 0:
         said += f"; most against it is {names[1]}, {_logits(worst['logit'])}"
     strong = int((frame["logit"].abs() >= FAINT * frame["logit"].abs().max()).sum())
@@ -222,8 +236,11 @@ def idle_of(frame: pd.DataFrame) -> pd.Series | None:
     return idle.loc[idle["weight"].idxmax()] if same.empty else same.loc[same["same"].idxmax()]
 
 
-def head_reading(frame: pd.DataFrame, block: int, head: int, shown: Sequence[str]) -> str:
-    """One head in a sentence: what it reads, and what it writes, of `read_and_written`."""
+def head_reading(
+    frame: pd.DataFrame, block: int, head: int, shown: Sequence[str], target: str, other: str
+) -> str:
+    """One head in a sentence: what it reads, and what it writes, of `read_and_written`. `other`:
+    the word that the target is compared with; "" for the average token."""
     row = frame[(frame["block"] == block) & (frame["head"] == head)].iloc[0]
     rank = int((frame["logit"] > row["logit"]).sum()) + 1
     reads = "reads attention sinks only"
@@ -236,9 +253,13 @@ def head_reading(frame: pd.DataFrame, block: int, head: int, shown: Sequence[str
     place = f", number {rank:,} of {len(frame):,} heads" if len(frame) > 1 else ""
     return (
         f"{head_name(block, head).capitalize()} {reads}. It writes an arrow of norm "
-        f"{digits(row['norm'])}, of which the target's logit gets {_logits(row['logit'], '+')}"
-        f"{place}."
+        f"{digits(row['norm'])}, which moves the logit of “{target}” by "
+        f"{_logits(row['logit'], '+')} against {_logit_of(other)}{place}."
     )
+
+
+def _logit_of(other: str) -> str:
+    return f"that of “{other}”" if other else "the average token's"
 
 
 def changed_reading(

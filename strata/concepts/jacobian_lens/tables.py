@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from strata.concepts import apart, costs, lens_tables
-from strata.concepts.reading import Reading, read
+from strata.concepts import apart, costs, follows, lens_tables
+from strata.concepts.jacobian_lens.words import NEEDS_NONE
+from strata.concepts.reading import Reading, frozen_at_the_end, read
 from strata.concepts.run import check_count, check_position
 from strata.concepts.scan import texts
 from strata.concepts.target import TargetId
 from strata.errors import InputError, ModelError
-from strata.model.fitted import fitted, kept_in
+from strata.model.fitted import fitted, kept, kept_in
 from strata.model.jacobian import Lens
 from strata.runtime.cores import spread
 from strata.trace import Trace
@@ -29,6 +30,7 @@ _BY = ("jacobian", "logit")
 _DRAWN = 1_000  # tokens that a model reads in the time in which its blocks are drawn once
 
 
+@follows(kept)
 def lens(model: Model, trace: Trace, lens: Lens | None = None, k: int = 5) -> pd.DataFrame:
     """The k tokens that each state is disposed to say, `unembed(J_l h)`: columns and rows as of
     `logit_lens.lens`, which it is where every J_l is the identity.
@@ -40,6 +42,7 @@ def lens(model: Model, trace: Trace, lens: Lens | None = None, k: int = 5) -> pd
     return lens_tables.lens(model, reading(model, trace, lens), k)
 
 
+@follows(kept)
 def grid(
     model: Model,
     trace: Trace,
@@ -61,6 +64,7 @@ def grid(
 
 
 @apart
+@follows(kept)
 @costs(lambda n_tokens, n_layers, params: _DRAWN + n_tokens)
 def random_grid(
     model: Model,
@@ -75,10 +79,11 @@ def random_grid(
     that was fitted to it. ModelError where there is none."""
     twin = model.random_twin(seed)
     if fitted(twin) is None:  # before a run through blocks that are drawn anew
-        raise ModelError(_missing(twin))
+        raise ModelError(_missing(twin, _has_beam(model, trace)))
     return grid(twin, twin.capture_row(trace.token_ids), "jacobian", start, width, stride, k)
 
 
+@follows(kept)
 def cell(
     model: Model,
     trace: Trace,
@@ -92,6 +97,7 @@ def cell(
     return lens_tables.cell(model, _chosen(model, trace, by), layer, position, k)
 
 
+@follows(kept)
 def followed(
     model: Model,
     trace: Trace,
@@ -105,6 +111,7 @@ def followed(
     return lens_tables.followed(model, _chosen(model, trace, by), position, token_ids, target_id)
 
 
+@follows(kept)
 def difference(
     model: Model,
     trace: Trace,
@@ -154,39 +161,44 @@ def difference(
     return frame[order.split()]
 
 
+@follows(kept)
 def convergence(model: Model) -> pd.DataFrame:
     """How far the fitted lens has converged: n_texts, layer, change (by how much of its norm J_l
-    has changed since half as many texts), and halves (the cosine of J_l of one half of all texts to
-    that of the other), on each row; L rows for each number of texts. No rows without a lens."""
-    kept = fitted(model)
+    has changed since half as many texts, at the last number of them since the one before), and
+    halves (the cosine of J_l of one half of all texts to that of the other, missing where that is
+    not known), on each row; L rows for each number of texts. No rows without a lens."""
+    lens = fitted(model)
     columns = ["n_texts", "layer", "change", "halves"]
     rows = [
-        (n, layer, change, kept.halves[layer])
-        for n, changes in (sorted(kept.changes.items()) if kept else ())
+        (n, layer, change, lens.halves[layer] if lens.halves else np.nan)
+        for n, changes in (sorted(lens.changes.items()) if lens else ())
         for layer, change in enumerate(changes)
-        if kept
+        if lens
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def about(model: Model) -> pd.DataFrame:
+@follows(kept)
+def about(model: Model, random_blocks: int | None = None) -> pd.DataFrame:
     """What is known of the fitted lens, one row, or none where there is no lens: model, n_texts,
-    n_positions, skip, max_tokens, worst_layer, worst_change (of the last doubling of texts),
-    worst_halves, file."""
-    kept = fitted(model)
+    n_positions, skip, max_tokens, worst_layer, worst_change (of the last step to more texts),
+    worst_halves, file. `random_blocks`: a seed, for that of the random twin."""
+    if random_blocks is not None:
+        model = model.random_twin(random_blocks)
+    lens = fitted(model)
     columns = "model n_texts n_positions skip max_tokens worst_layer worst_change worst_halves file"
-    if kept is None:
+    if lens is None:
         return pd.DataFrame(columns=columns.split())
-    changes = kept.changes[max(kept.changes)] if kept.changes else (np.nan,)
+    changes = lens.changes[max(lens.changes)] if lens.changes else (np.nan,)
     row = (
-        kept.model,
-        kept.n_texts,
-        kept.n_positions,
-        kept.skip,
-        kept.max_tokens,
+        lens.model,
+        lens.n_texts,
+        lens.n_positions,
+        lens.skip,
+        lens.max_tokens,
         int(np.argmax(changes)),
         max(changes),
-        min(kept.halves, default=np.nan),
+        min(lens.halves, default=np.nan),
         str(kept_in(model)),
     )
     return pd.DataFrame([row], columns=columns.split())
@@ -198,7 +210,7 @@ def reading(model: Model, trace: Trace, lens: Lens | None = None) -> Reading:
     if lens is None:
         lens = fitted(model)
         if lens is None:
-            raise ModelError(_missing(model))
+            raise ModelError(_missing(model, _has_beam(model, trace)))
     elif isinstance(lens, Lens):
         lens.require(model)
     else:
@@ -207,7 +219,15 @@ def reading(model: Model, trace: Trace, lens: Lens | None = None) -> Reading:
         return replace(plain, states=lens.transported(plain.states))
 
 
-def _missing(model: Model) -> str:
+def _has_beam(model: Model, trace: Trace) -> bool:
+    try:
+        frozen_at_the_end(model, trace.hidden)
+    except ModelError:
+        return False
+    return True
+
+
+def _missing(model: Model, has_beam: bool) -> str:
     drawn = vars(model).get("drawn")
     named = fits = model.name
     if drawn is not None:
@@ -215,7 +235,7 @@ def _missing(model: Model) -> str:
         fits = f"{drawn.original.name} --random-blocks {drawn.seed}"
     return (
         f"No Jacobian lens was fitted to {named} yet: “python -m strata fit-lens {fits}” makes "
-        "one, and the beam of a word needs none."
+        f"one{f', and {NEEDS_NONE}' * has_beam}."
     )
 
 

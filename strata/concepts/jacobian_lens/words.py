@@ -30,6 +30,7 @@ CURVES = {
 }
 SCORE = "Score (logits)"
 LEVEL = "95%"  # of an interval
+NEEDS_NONE = "the beam of a word needs none"  # said where there is no lens, and a beam
 WHY_RANDOM = (
     "What the same model scores with random numbers in all matrices of its blocks: only what is "
     "above it was learnt. They are read through the same passages, which takes as long again."
@@ -233,12 +234,18 @@ def settling_reading(steps: pd.DataFrame) -> str:
         f"From {_some(before, 'text')} to {n_texts:,} J of layer {top['layer']:.0f} changed by "
         f"{percent(top['change'])} of its norm"
     )
+    known = bool(last["halves"].notna().all())
     if len(last) == 1:
-        return f"{said}; one half of the texts and the other agree to {_cosine(top)}."
+        both = f"; one half of the texts and the other agree to {_cosine(top)}" if known else ""
+        return f"{said}{both}."
+    said += (
+        f", the most, and that of layer {low['layer']:.0f} by {percent(low['change'])}, the least."
+    )
+    if not known:
+        return said
     best, worst = (last.loc[last["halves"].agg(name)] for name in ("idxmax", "idxmin"))
     return (
-        f"{said}, the most, and that of layer {low['layer']:.0f} by {percent(low['change'])}, the "
-        f"least. J from one half of the texts and from the other agree best at layer "
+        f"{said} J from one half of the texts and from the other agree best at layer "
         f"{best['layer']:.0f}, to {_cosine(best)}, and worst at layer {worst['layer']:.0f}, to "
         f"{_cosine(worst)}."
     )

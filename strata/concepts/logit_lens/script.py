@@ -11,7 +11,15 @@ import pandas as pd
 
 from strata.concepts.logit_lens import nearest_script
 from strata.concepts.logit_lens.written_script import GOES_ON, SAYS
-from strata.concepts.script import CANDIDATES, FROZEN_NORM, SINK_RULE, TEXTS, program
+from strata.concepts.script import (
+    CANDIDATES,
+    FINISH,
+    FROZEN_NORM,
+    NORM,
+    SINK_RULE,
+    TEXTS,
+    program,
+)
 from strata.concepts.target import TargetId
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ def script(
     the model goes on for so many tokens, and each step is read as well; with `nearest` (texts, n,
     seed, layer, k) the states of the texts that are nearest to that of the position are printed.
     """
-    body = _SCRIPT.replace("FINAL_NORM", _FINISH if norm is None else _NORM)
+    body = _SCRIPT.replace("FINAL_NORM", FINISH if norm is None else NORM)
     body += _SCRIPT_WRITES if attn else ""
     if n_written:
         body = body.replace(_IN_FLOAT32, GOES_ON.lstrip() + _IN_FLOAT32) + SAYS
@@ -116,38 +124,6 @@ def script(
 
 
 _IN_FLOAT32 = "final_norm, head = final_norm.float(), head.float()\n"
-_NORM = "final_norm = model.get_submodule(NORM) if NORM else torch.nn.Identity()"
-
-_FINISH = """
-class Finish(torch.nn.Module):
-    # What this model does between its last block and its head is no single norm. It is asked of the
-    # model itself, on one token: where the last block hands on its state, others are put.
-    def forward(self, states):
-        read = []
-
-        def put(module, args, output):
-            own = first(output)
-            rows = states.to(own.dtype).reshape(1, -1, *own.shape[2:])
-            several = isinstance(output, (tuple, list))
-            return type(output)([rows, *output[1:]]) if several else rows
-
-        hooks = [
-            blocks[-1].register_forward_hook(put),
-            head.register_forward_pre_hook(lambda module, args: read.append(args[0].float())),
-        ]
-        dtype = head.weight.dtype
-        head.to(model.dtype)
-        try:
-            model(torch.zeros(1, 1, dtype=torch.int64), use_cache=False)
-        finally:
-            head.to(dtype)
-            for hook in hooks:
-                hook.remove()
-        return read[0].reshape(*states.shape[:-1], -1)
-
-
-final_norm = Finish()
-""".strip()
 
 _SCRIPT = """
 head = model.get_output_embeddings()

@@ -215,15 +215,19 @@ def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) ->
     if largest == apart:
         return ""
     adds, leaves = raw["logit"].iloc[largest], mean["logit"].iloc[largest]
+    given = round(adds - leaves, 2)
+    gives = f"gives {_signed(given)} to the average token too"
+    if given <= 0:  # the other takes more from it, or this one would lead against it
+        gives = f"takes only {fixed(-given, 2)} from the average token"
     common = (
-        f"{_signed(adds - leaves)} to the average token too, which leaves {_signed(leaves)}: what "
-        "changes all logits alike changes no probability."
+        f"it {gives}, which leaves {_signed(leaves)}: what changes all logits alike changes no "
+        "probability."
     )
     if against == "raw":
         that = f"Against the average token {_part(mean, apart)} adds most, {_signed(left)}."
-        return f"But it gives {common} {that}"
+        return f"But {common} {that}"
     most = f"{_part(raw, largest)} adds most, {_signed(adds)}"
-    return f"To the bare logit {most}, but it gives {common}"
+    return f"To the bare logit {most}, but {common}"
 
 
 def _signed(value: float) -> str:

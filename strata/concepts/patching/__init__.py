@@ -2,6 +2,7 @@
 
 from strata.concepts import Concept
 from strata.concepts.patching import measures, script
+from strata.concepts.patching.nulls import NULLS
 from strata.concepts.patching.read_elsewhere import read_elsewhere
 from strata.concepts.patching.tables import attribution_map, head_map, pair, patch_map
 from strata.concepts.patching.views import both, cells, doctor, estimate, facts, failures, heads
@@ -15,8 +16,9 @@ CONCEPT = Concept(
     "state carried what makes the difference.",
     order=7,
     views=(cells, estimate, failures, heads, both, facts, doctor, read_elsewhere),
-    chance="A state that points anywhere, in the place of the other run's, is Scaling's noise: "
-    "what any push there does to the answer.",
+    nulls=NULLS,
+    chance="Of a map of states, at the token that is chosen, it says what any state as long would "
+    "do there.",
     script=script.script,
     icon=":material/swap_horiz:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

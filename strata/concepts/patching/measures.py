@@ -36,14 +36,12 @@ def handover_layer(frame: pd.DataFrame) -> int | None:
     return int(less.max() + 1 if len(less) else last["layer"].min())
 
 
-def together_to_sum(frame: pd.DataFrame) -> float:
-    """Of `both`: what two cells move together, less the sum of what each moves alone, as a share of
-    the difference between both runs: 0 where they add up, below it where one does what the other
-    has done; NaN where both runs agree."""
+def share_together(frame: pd.DataFrame) -> float:
+    """Of `both`: the share of the difference between both runs that two cells move together; NaN
+    where both runs agree."""
     row = frame.iloc[0]
     gap = row["source"] - row["unpatched"]
-    alone = row["first"] + row["second"] - 2 * row["unpatched"]
-    return float((row["both"] - row["unpatched"] - alone) / gap) if gap else math.nan
+    return float((row["both"] - row["unpatched"]) / gap) if gap else math.nan
 
 
 def first_effect(frame: pd.DataFrame) -> float:
@@ -56,6 +54,6 @@ MEASURES = (
     share_at_first,
     best_position,
     handover_layer,
-    together_to_sum,
+    share_together,
     first_effect,
 )

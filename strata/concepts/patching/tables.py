@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Target = int | Sequence[int]  # a token id, or a pair: logit of the first minus that of the second
 Progress = Callable[[float, str], None]
-_SAME = 1e-4  # logits: two runs that are no further apart give the same
+SAME = 1e-4  # logits: two runs that are no further apart give the same
 ONE_WORD = "Choose two different words: the difference of a word and itself is always 0."
 
 
@@ -98,9 +98,7 @@ def pair(
     `patch_map`. What both do is the sum of what each does where both - unpatched is first + second
     - 2 unpatched. InputError for a cell that does not exist, and for one given twice."""
     ids = check_runs(model, trace, source, target, part)
-    cells = [cell_of(model, trace, each, part) for each in (first, second)]
-    if cells[0] == cells[1]:
-        raise InputError("Choose two different cells: these are one.")
+    cells = check_pair(model, trace, first, second, part)
     states = together(model, trace, source, [cells[:1], cells[1:], cells])
     values = [*ends_of(model, trace, source, ids), *values_of(model, states, ids).tolist()]
     columns = ["unpatched", "source", "first", "second", "both"]
@@ -138,14 +136,20 @@ def head_places(
     model: Model, trace: Trace, source: Trace, block: int
 ) -> tuple[list[Place], list[int]]:
     """The heads of a block, and the positions at which they can matter."""
+    n_heads = check_heads(model, block)
+    matters = can_matter(trace, source, "attn")[int(block)]  # (T,)
+    places = [Place(int(block) + 1, "attn", head) for head in range(n_heads)]
+    return places, np.flatnonzero(matters).tolist()
+
+
+def check_heads(model: Model, block: int) -> int:
+    """How many heads a block has; InputError for one that does not exist, ModelError where its
+    heads are not known."""
     if isinstance(block, bool) or not isinstance(block, (int, np.integer)):
         raise InputError(f"A block must be a whole number, not {block!r}.")
     if not 0 <= block < model.n_layers:
         raise InputError(f"Block {block} does not exist: blocks are 0 to {model.n_layers - 1}.")
-    _, n_heads = projection(model.architecture, int(block))
-    matters = can_matter(trace, source, "attn")[int(block)]  # (T,)
-    places = [Place(int(block) + 1, "attn", head) for head in range(n_heads)]
-    return places, np.flatnonzero(matters).tolist()
+    return projection(model.architecture, int(block))[1]
 
 
 def can_matter(trace: Trace, source: Trace, part: Part = "stream") -> NDArray[np.bool_]:
@@ -232,6 +236,16 @@ def cell_of(model: Model, trace: Trace, cell: Sequence[int], part: Part) -> tupl
     return Place(int(layer), part), check_position(trace, position)
 
 
+def check_pair(
+    model: Model, trace: Trace, first: Sequence[int], second: Sequence[int], part: Part
+) -> list[tuple[Place, int]]:
+    """Two cells as what is patched there. InputError for what does not exist, and for one cell."""
+    cells = [cell_of(model, trace, each, part) for each in (first, second)]
+    if cells[0] == cells[1]:
+        raise InputError("Choose two different cells: these are one.")
+    return cells
+
+
 def rectangle(matters: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     """The rows and columns between which all cells that matter lie."""
     rows, columns = matters.any(axis=1), matters.any(axis=0)
@@ -269,7 +283,7 @@ def table(
     """(rows, positions) values as a map in long form; all positions where none are given. `ends`:
     see `ends_of`."""
     here, there = ends
-    apart = there - here if abs(there - here) > _SAME else math.nan
+    apart = there - here if abs(there - here) > SAME else math.nan
     where = np.arange(len(trace.tokens)) if positions is None else np.array(positions, dtype=int)
     n_rows = len(values)
     return pd.DataFrame(

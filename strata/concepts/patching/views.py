@@ -38,6 +38,7 @@ MOST_TOKENS = 64  # of prompts whose whole map is computed: work grows with thei
 _PIECES = (0, 0.1, 0.3, 0.5, 0.75, 1)  # edges, as shares of all layers from the top down
 _LOGITS_AT_ONCE = 5_000_000  # 40 MB in float64
 _TENTH = 0.1
+_LEAST = 0.01  # as a share of the gap between both runs: of a smaller effect no tenth is told
 _MOST_WORST = 100  # cells that are looked into at once
 
 
@@ -138,13 +139,13 @@ def cells(
     `layers`: the lowest and the highest that are asked for, both included; None is all: see
     `pieces`. InputError for prompts of more than 64 tokens.
     """
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
     _check_length(trace)
-    matters = tables.can_matter(chosen.trace, chosen.source, part)  # (layers, T)
     first = int(part != "stream")
     low, high = _two(layers) if layers else (first, model.n_layers)
     if not first <= low <= high <= model.n_layers:
         raise InputError(f"Layers are {first} to {model.n_layers}, the lowest first.")
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    matters = tables.can_matter(chosen.trace, chosen.source, part)  # (layers, T)
     matters[: low - first] = False
     matters[high - first + 1 :] = False
     rows, positions = tables.rectangle(matters)
@@ -190,9 +191,10 @@ def failures(
 
     `sink`: whether the position is an attention sink in either run. `at_tenth`: ten times what a
     tenth of the way to the source's state does, as a share of what the whole way does; 1 where the
-    effect is straight, missing where there is none. `cause`: "sink"; else "turns" where the
-    estimate has the wrong sign, "flat" where it is too small (the effect grows on the way, as where
-    a saturated softmax or a norm holds it back at first), "levels off" where it is too large.
+    effect is straight, missing where there is next to none (a hundredth of the difference between
+    both runs). `cause`: "sink"; else "turns" where the estimate has the wrong sign, "flat" where it
+    is too small (the effect grows on the way, as where a saturated softmax or a norm holds it back
+    at first), "levels off" where it is too large. What is next to nothing has no sign.
 
     A run for each cell, and no map. InputError for cells that do not exist, and for more than 100.
     """
@@ -201,19 +203,21 @@ def failures(
         raise InputError(
             f"Of at most {_MOST_WORST} cells a layer, a position and two values are wanted each."
         )
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
     runs = [
-        [tables.cell_of(model, chosen.trace, cell, part)]
-        for cell in zip(layers, positions, strict=True)
+        [tables.cell_of(model, trace, cell, part)] for cell in zip(layers, positions, strict=True)
     ]
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
     frame = pd.DataFrame(dict(zip(("layer", "position", "exact", "estimate"), given, strict=True)))
     frame.insert(2, "token", [chosen.trace.tokens[position] for position in positions])
-    start = ends_of(model, chosen.trace, chosen.source, chosen.ids)[0]
+    start, end = ends_of(model, chosen.trace, chosen.source, chosen.ids)
+    least = max(tables.SAME, _LEAST * abs(end - start))
     moved, guessed = frame["exact"] - start, frame["estimate"] - start
     sunk = {*sinks(chosen.trace)["position"], *sinks(chosen.source)["position"]}
     frame["sink"] = frame["position"].isin(sunk)
-    frame["at_tenth"] = (_at_tenth(model, chosen, runs) - start) / _TENTH / moved.to_numpy()
-    kinds = [frame["sink"], moved * guessed < 0, moved.abs() > guessed.abs()]
+    some = moved.where(moved.abs() >= least)
+    frame["at_tenth"] = (_at_tenth(model, chosen, runs) - start) / _TENTH / some.to_numpy()
+    turned = (some * guessed < 0) & (guessed.abs() >= least)
+    kinds = [frame["sink"], turned, moved.abs() > guessed.abs()]
     frame["cause"] = np.select(kinds, ["sink", "turns", "flat"], "levels off")
     return frame
 
@@ -243,6 +247,7 @@ def both(
 ) -> pd.DataFrame:
     """`pair` of two cells, (layer, position) each, one row: unpatched, source, first, second,
     both."""
+    tables.check_pair(model, trace, first, second, part)
     chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
     return tables.pair(model, chosen.trace, chosen.source, chosen.ids, first, second, part)
 
@@ -260,8 +265,9 @@ def heads(
 ) -> pd.DataFrame:
     """By head at one block, where a cell can matter: block, head, position, token, value, share,
     kl. See `tables.head_map`; columns as in `cells`."""
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, "attn")
     _check_length(trace)
+    tables.check_heads(model, block)
+    chosen = _chosen(model, trace, other, direction, target_id, against_id, "attn")
     places, positions = tables.head_places(model, chosen.trace, chosen.source, block)
     frame = _mapped(model, chosen, places, positions, progress)
     frame["layer"] = np.repeat(range(len(places)), len(positions))
@@ -307,6 +313,9 @@ def _chosen(
     one, two = trace.token_ids, model.encode(other)
     if len(one) != len(two):
         raise InputError(_of_lengths(len(one), len(two), parting(one, two)))
+    # All that can be refused is, before the model runs once more.
+    given = [each for each in (target_id, against_id) if each is not None]
+    check_runs(model, trace, trace, given or [0], part)
     corrupted = model.capture(other)
     if target_id is None:
         logits = _logits(model, trace, corrupted)  # (2, V)

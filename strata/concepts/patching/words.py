@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from strata.concepts.patching.read_elsewhere import by_layer
-from strata.display.tokens import display_candidate, display_text, listed, part_of, percent
+from strata.display.tokens import display_candidate, listed, part_of
 
 PARTS = {"stream": "stream", "attn": "attention writes", "mlp": "MLP writes"}
 FAINT = 0.1  # a share of less than this is called hardly anything
 NAMED = 3  # parts of the model that a sentence names at most
 LATE = 0.5  # of what a straight effect does in the first tenth of the way
+CLOSE = 1.0  # logits: of a smaller difference between both runs shares make much
 STRAIGHT = 0.1  # as a share of the gap between both runs: an estimate so far off has failed
+_SAME = 0.05  # as a share of the gap, or of the largest effect: no further apart is the same
 
 
 def moved(direction: str) -> str:
@@ -80,17 +81,19 @@ def runs_reading(facts: Mapping[str, Any]) -> str:
     same = {0: "they part at the first token", 1: "only their first token is the same"}.get(
         n_same, f"their first {n_same} tokens are the same"
     )
+    little = " (hardly apart, so shares exaggerate)" if 0 < gap(facts) < CLOSE else ""
     return (
         f"{said}; the {noun(facts)} of {_quoted(facts)} is {_logits(clean)} in A and "
-        f"{_logits(other)} in B; {same}."
+        f"{_logits(other)} in B{little}; {same}."
     )
 
 
 def map_reading(
     cells: pd.DataFrame, facts: Mapping[str, Any], direction: str, part: str, shown: list[str]
 ) -> str:
-    """One sentence on a whole map: of the stream at which token the share is largest, layer by
-    layer; of writes, where it is largest. `shown`: the tokens of A as they are shown."""
+    """On a whole map: of the stream at which token the share is largest, layer by layer; of writes,
+    where a share is largest of either sign; of both, what goes most the other way. `shown`: the
+    tokens of A as they are shown."""
     known = cells[cells["share"].notna()]
     if known.empty:
         return (
@@ -98,20 +101,35 @@ def map_reading(
             "that a patch could move."
         )
     if part != "stream":
-        return f"With {put(direction, part)}, {_of_writes(known, shown)}"
+        return f"With {put(direction, part)}, {_of_writes(known, direction, shown)}"
     source, run = _runs(direction)
     does = "restores" if direction == "restore" else "corrupts"
-    return f"Of {source}'s stream put into the run of {run}, {_of_stream(known, does, shown)}"
+    said = f"Of {source}'s stream put into the run of {run}, {_of_stream(known, does, shown)}"
+    low = known.loc[known["share"].idxmin()]
+    if low["share"] > -FAINT:
+        return said
+    return (
+        f"{said} Most the other way goes layer {low['layer']:.0f}, "
+        f"{_token(shown, int(low['position']))}: a share of {_share(low['share'])}."
+    )
 
 
 def _of_stream(known: pd.DataFrame, does: str, shown: list[str]) -> str:
-    best = known.loc[known.groupby("layer")["share"].idxmax()].sort_values("layer")
+    whole = known.loc[known.groupby("layer")["share"].idxmax()].sort_values("layer")
+    best = whole[whole["share"] >= FAINT]  # of less, or of a harm, no token leads
+    if best.empty:
+        return f"no token's state alone {does} as much as a tenth."
     layers, leaders = best["layer"].tolist(), best["position"].tolist()
     first, final = leaders[0], leaders[-1]
+    faint, every = len(whole) - len(best), "at every layer"
+    left = ""
+    if faint:
+        every = "wherever one does a tenth or more"
+        left = f"; left out: {part_of(faint, len(whole), 'layer')}, where none does a tenth"
     if set(leaders) == {first}:
         return (
-            f"{_token(shown, first)} {does} most at every layer: there the runs differ, and "
-            "what comes later reads it."
+            f"{_token(shown, first)} {does} most {every}: there the runs differ, and what comes "
+            f"later reads it{left}."
         )
     until = next(i for i, each in enumerate(leaders) if each != first)
     since = len(leaders) - next(i for i, each in enumerate(leaders[::-1]) if each != final)
@@ -130,24 +148,48 @@ def _of_stream(known: pd.DataFrame, does: str, shown: list[str]) -> str:
         )
     return (
         f"{_token(shown, first)} {does} most {upto} and {_token(shown, final)} {above}{between}: "
-        "where both runs differ and what comes later still reads it."
+        f"where both runs differ and what comes later still reads it{left}."
     )
 
 
-def _of_writes(known: pd.DataFrame, shown: list[str]) -> str:
-    top = known.loc[known["share"].idxmax()]
-    if top["share"] < FAINT:
+def _of_writes(known: pd.DataFrame, direction: str, shown: list[str]) -> str:
+    top, against = _farthest(known)
+
+    def at(row: pd.Series) -> str:
+        return f"layer {row['layer']:.0f}, {_token(shown, int(row['position']))}"
+
+    if abs(top["share"]) < FAINT:
         return (
             f"no single cell moves as much as a tenth of the difference; the most is "
-            f"{_share(top['share'])}, at layer {top['layer']:.0f}, "
-            f"{_token(shown, int(top['position']))}."
+            f"{_share(top['share'])}, at {at(top)}."
         )
-    much = int((known["share"] >= FAINT).sum())
+    much = int((known["share"].abs() >= FAINT).sum())
+    other = ""
+    if against is not None:
+        other = f", and the most the other way {_share(against['share'])}, at {at(against)}"
     return (
-        f"the most is a share of {_share(top['share'])}, at layer {top['layer']:.0f}, "
-        f"{_token(shown, int(top['position']))}; {part_of(much, len(known), 'cell')} "
-        f"move{'s' * (much == 1)} a tenth or more."
+        f"the most is a share of {_share(top['share'])}{_away(top, direction)}, at {at(top)}"
+        f"{other}; {part_of(much, len(known), 'cell')} move{'s' * (much == 1)} a tenth or more."
     )
+
+
+def farthest(known: pd.DataFrame) -> int:
+    """The row of a map that moves the target most, whichever way."""
+    return int(known["share"].abs().idxmax())
+
+
+def _farthest(known: pd.DataFrame) -> tuple[pd.Series, pd.Series | None]:
+    """That row, and the one that moves the target most the other way; None where none does so by a
+    tenth."""
+    top = known.loc[farthest(known)]
+    other = known.loc[known["share"].idxmin() if top["share"] > 0 else known["share"].idxmax()]
+    opposite = top["share"] * other["share"] < 0 and abs(other["share"]) >= FAINT
+    return top, other if opposite else None
+
+
+def _away(row: pd.Series, direction: str) -> str:
+    """What a negative share means."""
+    return f" (further from {_runs(direction)[0]})" if row["share"] < 0 else ""
 
 
 def cell_reading(
@@ -246,22 +288,55 @@ def _range(values: pd.Series) -> str:
 
 
 def two_reading(
-    row: Mapping[str, Any], facts: Mapping[str, Any], cells: list[list[int]], shown: list[str]
+    row: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    cells: list[list[int]],
+    shown: list[str],
+    part: str = "stream",
 ) -> str:
-    """One sentence on two cells patched together, of `both`: is the effect the sum?"""
+    """One sentence on two cells patched together, of `both`: is the effect the sum, or that of one
+    alone? A cause is told only where arithmetic gives it."""
     one, two, both = (row[name] - row["unpatched"] for name in ("first", "second", "both"))
     names = [f"layer {layer}, {_token(shown, position)}" for layer, position in cells]
     said = (
         f"Alone they move the {noun(facts)} by {_logits(one, '+')} ({names[0]}) and "
         f"{_logits(two, '+')} ({names[1]}), together by {_logits(both, '+')}"
     )
-    total, far = one + two, gap(facts)
+    total, alone = one + two, max(abs(one), abs(two))
+    least = _SAME * max(gap(facts), alone, abs(both))
     sum_ = _logits(total, "+")
-    if abs(both - total) <= 0.05 * max(far, abs(total), abs(both)):
-        return f"{said}: the sum of both, so they act on their own."
-    if abs(both) < abs(total):
-        return f"{said}, not as far as their sum {sum_}: what one brings, the other has brought."
-    return f"{said}, further than their sum {sum_}: beside the other each does more than alone."
+    as_one, as_two = (abs(both - each) <= least for each in (one, two))
+    if min(abs(one), abs(two)) <= least:
+        if max(alone, abs(both)) <= least:
+            return f"{said}: next to nothing each time."
+        leads, other = ("first", "second") if abs(one) > abs(two) else ("second", "first")
+        if as_one if leads == "first" else as_two:
+            return f"{said}, as the {leads} alone: by itself the {other} moves next to nothing."
+    elif as_one or as_two:
+        later = _later(cells) if part == "stream" else ""
+        takes = "takes the place of what the other led to there"
+        if as_one and as_two:
+            why = f"the {later} {takes}" if later else "what one brings, the other has brought"
+            return f"{said}, as each of them alone, not by their sum {sum_}: {why}."
+        leads = "first" if as_one else "second"
+        why = f": it {takes}" if later == leads else ", beside which the other changes nothing"
+        return f"{said}, not by their sum {sum_} but as the {leads} alone{why}."
+    elif abs(both - total) <= least:
+        return f"{said}: the sum of both, so beside the other each does what it does alone."
+    elif one * two > 0 and one * both > 0 and abs(both) > alone:
+        if abs(both) < abs(total):
+            return f"{said}, not as far as their sum {sum_}: beside the other each does less."
+        return f"{said}, further than their sum {sum_}: beside the other each does more."
+    return f"{said}; their sum would be {sum_}."
+
+
+def _later(cells: list[list[int]]) -> str:
+    """Which of two cells of the stream lies on the ways from the other: "first", "second", or ""
+    for neither."""
+    (layer, position), (above, behind) = cells
+    if above > layer and behind >= position:
+        return "second"
+    return "first" if above < layer and behind <= position else ""
 
 
 def heads_reading(
@@ -274,70 +349,23 @@ def heads_reading(
             f"Both runs give {_quoted(facts)} the same {noun(facts)}: no attention head can "
             "move it."
         )
-    top = known.loc[known["share"].idxmax()]
+    top, against = _farthest(known)
     source, run = _runs(direction)
     said = (
         f"Of block {block}'s attention heads, which write into layer {block + 1}, put from "
         f"{source} into {run} one at a time,"
     )
-    where = f"attention head {top['head']:.0f} at {_token(shown, int(top['position']))}"
+
+    def at(row: pd.Series) -> str:
+        return f"attention head {row['head']:.0f} at {_token(shown, int(row['position']))}"
+
     share = _share(top["share"])
-    if top["share"] < FAINT:
-        return f"{said} none moves a tenth of the difference; the most is {share}, {where}."
-    return f"{said} {where} moves most: a share of {share}."
-
-
-def elsewhere_reading(frame: pd.DataFrame, put_in: str, place: str) -> str:
-    """On `read_elsewhere`: from which layers' states the text goes on to name the token that was
-    put in, or A's own next token, and whether it does so anyway. `put_in`: that token and its
-    position, as they are shown; `place`: the token whose state it takes the place of."""
-    rows = by_layer(frame)
-    row = rows.iloc[0]
-    own = f"“{display_candidate(row['next_token'])}”, A's own next token,"
-    both = bool(row["control_names_token"]), bool(row["control_names_next"])
-    named = {
-        (False, False): "which names neither",
-        (True, True): "which names both, so naming says nothing here",
-        (True, False): "which names the token that was put in, so naming that says nothing here",
-        (False, True): "which names A's next token, so naming that says nothing here",
-    }[both]
-    same = int((rows["continuation"] == rows["control_continuation"]).sum())
-    anyway = f" From {part_of(same, len(rows), 'layer')} it goes on just so." if same else ""
-    return (
-        f"With the state of {put_in} in the place of “{place}”, the text goes on to name that "
-        f"token {_from_layers(rows, 'names_token')}, and {own} {_from_layers(rows, 'names_next')}. "
-        f"Without it, it goes on “{_written(row['control_continuation'])}”, {named}.{anyway} "
-        "To name is to write the same word, whole."
-    )
-
-
-def elsewhere_cell_reading(frame: pd.DataFrame, layer: int, step: int) -> str:
-    """On one cell of `read_elsewhere`: a layer's continuation, and a token of it beside the
-    control's. Of a step after the end, its last."""
-    here = frame[frame["layer"] == layer]
-    row = here.iloc[min(step, len(here)) - 1]
-    control = "" if pd.isna(row["control_prob"]) else f" ({percent(row['control_prob'])})"
-    token = f"“{display_candidate(row['control_token'])}”{control}" if control else "nothing more"
-    return (
-        f"The state of layer {layer} makes it go on “{_written(row['continuation'])}”; step "
-        f"{row['step']} writes “{display_candidate(row['token'])}” ({percent(row['prob'])}), and "
-        f"without the state {token}."
-    )
-
-
-def _written(continuation: str) -> str:
-    return display_text(continuation, 60)
-
-
-def _from_layers(rows: pd.DataFrame, column: str) -> str:
-    """From which of the layers that are read, in words: "from 6 of 16 layers (0 to 10)"."""
-    layers, hits = rows["layer"].tolist(), np.flatnonzero(rows[column])
-    if not len(hits):
-        return f"from none of {len(layers)} layers"
-    low, high = hits[0], hits[-1]
-    between = f"{layers[low]}" if low == high else f"{layers[low]} to {layers[high]}"
-    gaps = ", not all of them" if len(hits) <= high - low else ""
-    return f"from {part_of(len(hits), len(layers), 'layer')} ({between}{gaps})"
+    if abs(top["share"]) < FAINT:
+        return f"{said} none moves a tenth of the difference; the most is {share}, {at(top)}."
+    other = ""
+    if against is not None:
+        other = f"; most the other way {at(against)}, {_share(against['share'])}"
+    return f"{said} {at(top)} moves most: a share of {share}{_away(top, direction)}{other}."
 
 
 def _runs(direction: str) -> tuple[str, str]:

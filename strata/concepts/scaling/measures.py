@@ -5,9 +5,11 @@ Where the target is a pair of words, its log-probability is the first one's less
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from strata.concepts.scaling.words import by_block
+from strata.concepts.scaling.words import UNCHANGED, by_block
 from strata.concepts.target import leads
 
 
@@ -57,14 +59,16 @@ def kl_at_best(frame: pd.DataFrame, factor: float | None = None) -> float:
 def beyond_noise(frame: pd.DataFrame) -> int:
     """Of `controls`: at how many blocks scaling costs the target more than every random push of
     the same size does."""
-    return int((by_block(frame)["worse"] == 0).sum())
+    return int(by_block(frame)["beyond"].sum())
 
 
 def noise_as_bad(frame: pd.DataFrame) -> float:
     """Of `controls`: at the block where scaling costs most, the share of random pushes of the same
-    size that cost as much or more, 0 to 1."""
+    size that cost as much or more, 0 to 1; NaN where it costs nothing at any block."""
     rows = by_block(frame)
     worst = rows.iloc[int(rows["scale"].argmin())]
+    if worst["scale"] - worst["clean_logprob"] > -UNCHANGED:
+        return math.nan
     return float(worst["worse"] / (frame["edit"].eq("noise").sum() / len(rows)))
 
 

@@ -107,15 +107,17 @@ def map_reading(frame: pd.DataFrame, shown: str, minus: str = "") -> str:
 def by_block(frame: pd.DataFrame) -> pd.DataFrame:
     """`controls` with a row for each block: block, scale, skip (their log-probabilities), low,
     median, high (those of the random pushes), worse (how many of the pushes cost as much as the
-    scaling or more), clean_logprob."""
-    rows = frame.set_index("block")
+    scaling or more), beyond (whether the scaling costs anything, and more than each push),
+    clean_logprob."""
+    rows, clean = frame.set_index("block"), frame["clean_logprob"].iloc[0]
     scale, skip = (rows.loc[rows["edit"] == kind, "logprob"] for kind in ("scale", "skip"))
     noise = rows.loc[rows["edit"] == "noise", "logprob"]
     pushed = noise.groupby(level="block")
     worse = (noise <= scale.reindex(noise.index)).groupby(level="block").sum()
     found = {"scale": scale, "skip": skip, "low": pushed.min(), "median": pushed.median()}
-    found |= {"high": pushed.max(), "worse": worse}
-    return pd.DataFrame(found).reset_index().assign(clean_logprob=frame["clean_logprob"].iloc[0])
+    beyond = (worse == 0) & (scale - clean <= -UNCHANGED)  # else each push may help still more
+    found |= {"high": pushed.max(), "worse": worse, "beyond": beyond}
+    return pd.DataFrame(found).reset_index().assign(clean_logprob=clean)
 
 
 def controls_reading(
@@ -133,22 +135,23 @@ def controls_reading(
     if factor == 1:
         return f"A factor of 1 pushes nothing, and no noise is needed beside it. {out}"
     n_seeds = int((frame["edit"] == "noise").sum() / len(rows))
-    beyond = rows.loc[rows["worse"] == 0, "block"].tolist()
+    beyond = rows.loc[rows["beyond"], "block"].tolist()
     places = f"{part_of(len(beyond), len(rows), 'block')}" if len(beyond) > 3 else _blocks(beyond)
     chance = len(rows) / (n_seeds + 1)
     about = f"about {chance:.0f}" if chance >= 1 else "fewer than 1"
+    about += f" of {len(rows)}" + " at most" * (chance >= 1)  # fewer where scaling helps
     costs = f"lowers {_named(shown, minus)}" if minus else f"costs “{shown}”"
     said = (
         f"Multiplying {PART_NAMES[part]} by {factor:g} {costs} more than "
         f"{f'all {n_seeds}' if n_seeds > 1 else 'a'} random push{'es' * (n_seeds > 1)} of the same "
-        f"size at {places} (by chance alone at {about} of {len(rows)})."
+        f"size at {places} (by chance alone at {about})."
     )
     cost = worst["scale"] - clean
     at = f"block {worst['block']:.0f}, where it costs most ({_nats(cost, '+z.2f')})"
     if cost > -UNCHANGED:
         less = "lowers the difference" if minus else "makes it less likely"
         most = f"It {less} after no block at all."
-    elif worst["worse"] == 0:
+    elif worst["beyond"]:
         more = len(beyond) > chance
         that = ": there this direction matters, not the push alone"
         most = f"So it does at {at}{that if more else ', yet at no more blocks than by chance'}."

@@ -3,7 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.trajectories import measures, script
 from strata.concepts.trajectories.curves import CURVES, NULLS
-from strata.concepts.trajectories.shape import shape, shape_by_layer, shape_null
+from strata.concepts.trajectories.shape import shape, shape_by_layer
 from strata.concepts.trajectories.tables import (
     contexts,
     gradient_map,
@@ -25,7 +25,6 @@ __all__ = [
     "random_walk",
     "shape",
     "shape_by_layer",
-    "shape_null",
     "state_map",
     "trajectories",
 ]
@@ -47,11 +46,9 @@ CONCEPT = Concept(
         contexts,
         shape,
         shape_by_layer,
-        shape_null,
     ),
     nulls=NULLS,
-    chance="Under Against chance stands a random walk with the same steps, under Shape what layers "
-    "and tokens in another order give.",
+    chance="Under Against chance stands a random walk with the same steps.",
     script=script.script,
     curves=CURVES,
     icon=":material/timeline:",

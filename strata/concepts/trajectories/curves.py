@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from strata.concepts import Null
-from strata.concepts.trajectories.shape import shape_by_layer
+from strata.concepts.chance import left_of
+from strata.concepts.trajectories.shape import by_layer
 from strata.trace import Trace
 
 if TYPE_CHECKING:
     from strata.model import Model
 
 
-def length(model: Model, trace: Trace) -> pd.DataFrame:
-    """The mean length of the tokens' paths up to each layer (see `shape_by_layer`)."""
-    return _of(trace, "length")
+def length(model: Model, trace: Trace, left: Sequence[int] | None = None) -> pd.DataFrame:
+    """The mean length of the tokens' paths up to each layer (see `shape_by_layer`); of the tokens
+    that are `left`, by default those that are no sinks."""
+    return _of(trace, "length", left)
 
 
-def turning(model: Model, trace: Trace) -> pd.DataFrame:
+def turning(model: Model, trace: Trace, left: Sequence[int] | None = None) -> pd.DataFrame:
     """The mean angle by which paths turn at each layer but the first and last, in degrees."""
-    return _of(trace, "turning")
+    return _of(trace, "turning", left)
 
 
-def curvature(model: Model, trace: Trace) -> pd.DataFrame:
+def curvature(model: Model, trace: Trace, left: Sequence[int] | None = None) -> pd.DataFrame:
     """The mean angle by which the text bends at each layer, in degrees."""
-    return _of(trace, "curvature")
+    return _of(trace, "curvature", left)
 
 
-def _of(trace: Trace, name: str) -> pd.DataFrame:
-    found = shape_by_layer(trace)
+def _of(trace: Trace, name: str, left: Sequence[int] | None) -> pd.DataFrame:
+    found = by_layer(trace, left_of(trace) if left is None else np.asarray(left))
     return found[["layer"]].assign(value=found[name])
 
 
@@ -40,25 +44,32 @@ CURVES = {
     "Curvature of the text (degrees)": curvature,
 }
 
-_LEFT = """
-found = set(sinks_of(hidden.norm(dim=-1)))
-left = [t for t in range(hidden.shape[1]) if t not in found] or list(range(hidden.shape[1]))
-steps = hidden[:, left].double().diff(dim=0)
-"""
+_STEPS = "steps = hidden[:, left_of(hidden)].double().diff(dim=0)\n"
 _KINDS = ("shuffled text", "random blocks")
 NULLS = {
     "Length of the paths (norm)": Null(
         length,
-        _KINDS,
-        _LEFT + "return [0.0, *steps.norm(dim=-1).mean(dim=1).cumsum(dim=0).tolist()]",
+        (*_KINDS, "layers in another order"),
+        _STEPS + "return [0.0, *steps.norm(dim=-1).mean(dim=1).cumsum(dim=0).tolist()]",
     ),
     "Turning angle (degrees)": Null(
         turning,
-        _KINDS,
-        _LEFT
+        (*_KINDS, "layers in another order"),
+        _STEPS
         + """
 angles = torch.cosine_similarity(steps[:-1], steps[1:], dim=-1).clamp(-1, 1).arccos()
 return [np.nan, *angles.rad2deg().mean(dim=1).tolist(), np.nan]
+""",
+    ),
+    "Curvature of the text (degrees)": Null(
+        curvature,
+        (*_KINDS, "tokens in another order"),
+        """
+left, last = set(left_of(hidden)), hidden.shape[1] - 1
+some = [t for t in range(1, last) if {t - 1, t, t + 1} <= left]
+steps = hidden.double().diff(dim=1)
+angles = torch.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=-1).clamp(-1, 1).arccos()
+return angles.rad2deg()[:, [t - 1 for t in some]].mean(dim=1).tolist()
 """,
     ),
 }

@@ -1,9 +1,9 @@
 """The shape of each token's path: how far it goes, how it turns, and how text bends from token to
-token, beside layers and tokens in another order."""
+token."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from strata.concepts import quick
-from strata.concepts.run import check_count
+from strata.concepts.chance import left_of
 from strata.concepts.sinks import sinks
 from strata.trace import Trace
 
@@ -74,7 +74,7 @@ def shape(model: Model, trace: Trace) -> pd.DataFrame:
     step[1:] = step_norms(hidden)
     turning = np.full_like(step, np.nan)
     turning[1:-1] = turning_angles(hidden)
-    curvature = _curved(trace, hidden)
+    curvature = _curved(hidden, left_of(trace))
     logprobs = trace.logits[:-1].float().log_softmax(-1)  # (T - 1, V)
     own = logprobs.gather(1, trace.token_ids[1:, None].to(logprobs.device))[:, 0]
     surprisal = np.r_[np.nan, -own.double().cpu().numpy()]
@@ -92,56 +92,25 @@ def shape(model: Model, trace: Trace) -> pd.DataFrame:
     )
 
 
-def shape_null(
-    trace: Trace,
-    draws: int = 20,
-    seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
-) -> pd.DataFrame:
-    """What chance gives: the same states in another order. draw, layer, turning (the layers of all
-    tokens in one other order, the first left where it is; `layer` is then a place in that order)
-    and curvature (the tokens in one other order, sinks left where they are), each the mean over
-    the same places as in `shape_by_layer`; length: that of the whole path through the layers in
-    that order. draws * (L + 1) rows.
-
-    States in another order lie as far apart as before, so what is left is what the places of states
-    give without their order.
-    """
-    draws = check_count("The number of draws", draws, 1_000)
-    rng = np.random.default_rng(seed)
-    kept = _others(trace)
-    hidden = trace.hidden[:, kept]  # (L + 1, T', D)
-    n_layers = len(hidden) - 1
-    rows = []
-    for draw in range(draws):
-        if progress is not None:
-            progress(draw / draws, f"Draw {draw + 1} of {draws}")
-        mixed = hidden[np.r_[0, 1 + rng.permutation(n_layers)]]
-        turning = np.full(n_layers + 1, np.nan)
-        turning[1:-1] = _means(turning_angles(mixed))
-        order = np.arange(trace.hidden.shape[1])
-        order[kept] = kept[rng.permutation(len(kept))]
-        curvature = _means(_curved(trace, trace.hidden[:, order]))
-        length = float(step_norms(mixed).sum(axis=0).mean())
-        layers = range(n_layers + 1)
-        rows += [(draw, n, turning[n], curvature[n], length) for n in layers]
-    return pd.DataFrame(rows, columns=["draw", "layer", "turning", "curvature", "length"])
-
-
 @quick
 def shape_by_layer(trace: Trace) -> pd.DataFrame:
     """Of the tokens that are no attention sinks: layer, step, length, turning, curvature, each the
     mean over them (see `shape`), or over all where all are sinks; n_tokens and n_sinks of them."""
-    kept = _others(trace)
-    hidden = trace.hidden[:, kept]
+    return by_layer(trace, left_of(trace)).assign(
+        n_tokens=len(trace.tokens), n_sinks=len(sinks(trace))
+    )
+
+
+def by_layer(trace: Trace, left: NDArray[np.int64]) -> pd.DataFrame:
+    """The same of the tokens that are `left`: layer, step, length, turning, curvature."""
+    hidden = trace.hidden[:, left]
     n = len(hidden)
     step, turning = np.full(n, np.nan), np.full(n, np.nan)
     step[1:], turning[1:-1] = _means(step_norms(hidden)), _means(turning_angles(hidden))
-    curvature = _means(_curved(trace, trace.hidden))
+    curvature = _means(_curved(trace.hidden, left))
     length = np.nan_to_num(step).cumsum()
     columns = {"step": step, "length": length, "turning": turning, "curvature": curvature}
-    counts = {"n_tokens": len(trace.tokens), "n_sinks": len(sinks(trace))}
-    return pd.DataFrame({"layer": range(n), **columns, **counts})
+    return pd.DataFrame({"layer": range(n), **columns})
 
 
 def rank_correlation(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float]:
@@ -170,13 +139,15 @@ def _pairs(hidden: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     return pairwise(hidden.unbind())
 
 
-def _curved(trace: Trace, hidden: Tensor) -> Floats:
-    """(L + 1, T, D), a trace's states or the same in another order -> (L + 1, T): `curvatures`, NaN
-    at ends and beside sinks."""
+def _curved(hidden: Tensor, left: NDArray[np.int64]) -> Floats:
+    """(L + 1, T, D) -> (L + 1, T): `curvatures`, NaN at ends and beside tokens not left."""
+    n_tokens = hidden.shape[1]
     curved = np.full(hidden.shape[:2], np.nan)
-    if hidden.shape[1] > 2:
+    if n_tokens > 2:
         curved[:, 1:-1] = curvatures(hidden)
-        curved[:, _beside_sinks(trace)] = np.nan
+        out = np.ones(n_tokens + 2, dtype=bool)
+        out[[0, -1]] = out[1 + left] = False
+        curved[:, out[:-2] | out[1:-1] | out[2:]] = np.nan
     return curved
 
 
@@ -195,19 +166,3 @@ def _means(angles: Floats) -> Floats:
     count = known.sum(axis=1)
     total = np.where(known, angles, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.full(len(angles), np.nan), where=count > 0)
-
-
-def _others(trace: Trace) -> NDArray[np.int64]:
-    """The tokens that are no sinks; all, where there are no others."""
-    out = set(sinks(trace)["position"])
-    left = [p for p in range(len(trace.tokens)) if p not in out]
-    return np.array(left or range(len(trace.tokens)), dtype=np.int64)
-
-
-def _beside_sinks(trace: Trace) -> NDArray[np.bool_]:
-    """(T,): whether a token or one beside it is a sink; no token where all are sinks."""
-    is_sink = np.zeros(len(trace.tokens) + 2, dtype=bool)
-    is_sink[1 + sinks(trace)["position"].to_numpy(int)] = True
-    if is_sink[1:-1].all():
-        is_sink[:] = False
-    return np.asarray(is_sink[:-2] | is_sink[1:-1] | is_sink[2:])

@@ -26,10 +26,6 @@ SHAPE = (
     "two steps from token to token at one layer. The stream grows, so late steps are long and the "
     "length is mostly theirs."
 )
-SHAPE_CHANCE = (
-    "The same states with the layers in another order, and with the tokens in another order: 20 "
-    "draws of each."
-)
 TWO = "A gradient needs a prompt of at least two tokens."
 DROPPED = "Without the last position"
 WHY_DROPPED = f"{DROPPED}: nothing after it is scored, so its gradient is exactly 0"
@@ -117,9 +113,8 @@ def contexts_reading(frame: pd.DataFrame) -> str:
     return f"{text}; it is lowest at layer {top['layer']}, {fixed(top['cosine'], 2)}."
 
 
-def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
-    """Of `shape_by_layer`, and `shape_null` where there is one: how paths turn, and where the text
-    bends least, beside chance."""
+def shape_reading(frame: pd.DataFrame) -> str:
+    """Of `shape_by_layer`: how paths turn, and where the text bends least."""
     turning, curved = frame["turning"].dropna(), frame["curvature"].dropna()
     if turning.empty:
         return "With one block a path is one step, which cannot turn."
@@ -127,13 +122,6 @@ def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
         f"{_whose(frame)} goes {digits(frame['length'].iloc[-1])} in all and "
         f"turns by {turning.mean():.0f}° at a layer on average (90°: as unrelated steps do)"
     )
-    if null is not None:
-        other = null.groupby("draw")["turning"].mean()
-        far = null.groupby("draw")["length"].first().mean()
-        text += (
-            f"; with its layers in another order it would turn by {other.mean():.0f}° and be "
-            f"{digits(far)} long, over {len(other)} draws"
-        )
     if curved.empty:
         if frame["n_tokens"].iloc[0] < 3:
             return f"{text}. The text is too short to bend from token to token."
@@ -149,14 +137,6 @@ def shape_reading(frame: pd.DataFrame, null: pd.DataFrame | None = None) -> str:
         if layer == first
         else (f"by {curved.iloc[0]:.0f}° at layer {first} and least {least}")
     )
-    if null is not None:
-        there = null.loc[null["layer"] == layer, "curvature"].mean()
-        least_of = null.groupby("draw")["curvature"].min()  # the layer was chosen as the least, too
-        fewer = int((least_of <= curved.min()).sum())
-        text += (
-            f"; there, tokens in another order bend by {there:.0f}°, and at the layer where they "
-            f"bend least by no more in {fewer} of {len(least_of)} draws"
-        )
     return f"{text}."
 
 

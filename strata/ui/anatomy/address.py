@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 SPLIT = "2"  # how texts were split into tokens when a link was made that counts positions in them
 _COUNTED = ("at", "from", "tokens", "positions", "follow", "span")  # what counts tokens
@@ -22,6 +23,23 @@ def remember(name: str, value: str | None) -> None:
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != value:
         st.query_params[name] = value
+
+
+def led_back() -> bool:
+    """Whether the browser's way back or forward has led to this address, so that it says what is
+    shown, whatever the session has."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def named(name: str) -> str | None:
+    """What the session has under a name; at first, and where the way back has led to an address
+    that says another, what that says."""
+    told = st.query_params.get(name)
+    if told and led_back():
+        return told
+    found: str | None = st.session_state.get(name, told)
+    return found
 
 
 def whole_number(text: str) -> int | None:

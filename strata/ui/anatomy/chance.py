@@ -4,7 +4,7 @@ model has nothing else to do, and dropped when the page is left."""
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,11 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts.chance import beside_chance as chart_of
+from strata.charts.subject import Subject
+from strata.concepts import Null, words
 from strata.concepts import chance as draws
 from strata.concepts.chance_script import section
+from strata.concepts.nulls import asks_for
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.ui.anatomy import ask, style
@@ -39,14 +42,28 @@ class _Asked:
     page: Page
     number: str
     kind: str
-    position: int | None
-    target_id: int | None
+    given: Mapping[str, Any]  # what the number is told: see `Null`
 
     @property
     def key(self) -> Hashable:
         """What the draws are of: another prompt's were not asked for."""
         of = self.page.model, self.page.prompt, self.page.stem
-        return (*of, self.number, self.kind, self.position, self.target_id)
+        return (*of, self.number, self.kind, *sorted(self.given.items()))
+
+    @property
+    def at(self) -> str:
+        """For titles: which token it is about, where it is about one of several texts."""
+        position = self.given.get("position")
+        if position is None or "position" not in asks_for(self.page.concept.nulls[self.number]):
+            return ""
+        return f" at {self.page.shown(position)}"
+
+    @property
+    def subject(self) -> Subject:
+        """What the figure is of: the prompt, and the other one if there is one."""
+        other = self.given.get("other")
+        prompts = (self.page.prompt, other) if other else (self.page.prompt,)
+        return Subject(prompts, self.page.subject.model)
 
     @property
     def mine(self) -> pd.DataFrame:
@@ -69,16 +86,15 @@ class _Asked:
         return self._job("chance.draws", chosen)
 
     def _job(self, view: str, more: dict[str, Any]) -> Job:
-        of = {"position": self.position, "target_id": self.target_id}
-        params = {"concept": self.page.stem, "number": self.number, **of, **more}
+        params = {"concept": self.page.stem, "number": self.number, **self.given, **more}
         return Job(view=view, model=self.page.model, prompt=self.page.prompt, params=params)
 
     def expected(self, count: int) -> Expected:
         """What so many draws take."""
         at_token = self.page.concept.nulls[self.number].at_token
-        known = self.position is not None and at_token
-        n_tokens = 1 + self.position if known and self.position is not None else self.page.n_tokens
-        params = {"kind": self.kind, "count": count}
+        position = self.given.get("position")
+        n_tokens = 1 + position if at_token and position is not None else self.page.n_tokens
+        params = self.piece(0).params | {"count": count}
         found = expect("chance.draws", self.page.about, n_tokens, 1, params)
         assert found is not None
         return found
@@ -95,17 +111,17 @@ class _Asked:
         st.session_state.pop(_REFUSED, None)
 
 
-def beside_chance(
-    page: Page, position: int | None, target_id: int | None
-) -> tuple[dict[str, pd.DataFrame], str]:
+def beside_chance(page: Page, **given: Any) -> tuple[dict[str, pd.DataFrame], str]:
     """The control, and below it the number that was chosen in a band of what chance gave; its
     tables, and what draws it in the page's program.
 
-    `position`: the token that the page is at, None for the last; `target_id`: the next one that its
-    numbers are of, None for the likeliest. Nothing while a step of a lesson keeps back what the
-    page would say.
+    `given`: what numbers are told, see `Null`: the `position` that the page is at, None for the
+    last; the `target_id` that they are of, None for the likeliest next token. Those that need what
+    is not given are not offered. Nothing while a step of a lesson keeps back what the page would
+    say.
     """
-    nulls = page.concept.nulls
+    known = {"position": None, "target_id": None, **given}
+    nulls = {n: null for n, null in page.concept.nulls.items() if asks_for(null) <= known.keys()}
     if readings_wait() or not (nulls or page.concept.chance):
         return {}, ""
     with st.container(key="chance"):
@@ -113,14 +129,14 @@ def beside_chance(
             st.markdown(QUESTION)
             st.caption(page.concept.chance)
             return {}, ""
-        asked = _choose(page, position, target_id)
+        asked = _choose(page, nulls, known)
         if asked is None:
             return {}, ""
         return _beside(asked)
 
 
-def _choose(page: Page, position: int | None, target_id: int | None) -> _Asked | None:
-    nulls, state = page.concept.nulls, st.session_state
+def _choose(page: Page, nulls: Mapping[str, Null], given: Mapping[str, Any]) -> _Asked | None:
+    state = st.session_state
     control, of = st.columns([3, 2], vertical_alignment="bottom", gap="medium")
     number = next(iter(nulls))
     if len(nulls) > 1:
@@ -133,7 +149,10 @@ def _choose(page: Page, position: int | None, target_id: int | None) -> _Asked |
     kind = one_of(control, QUESTION, kinds, "by_chance")
     if page.concept.chance:
         st.caption(page.concept.chance)
-    return None if kind == NOTHING else _Asked(page, number, kind, position, target_id)
+    if kind == NOTHING:
+        return None
+    told = {n: value for n, value in given.items() if n in ("position", *asks_for(nulls[number]))}
+    return _Asked(page, number, kind, told)
 
 
 def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
@@ -157,8 +176,7 @@ def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
         asked.number,
         asked.kind,
         blocks=asked.page.about["blocks"],
-        position=asked.position,
-        target_id=asked.target_id,
+        **asked.given,
         n_draws=max(DRAWS, asked.wanted),
         **(asked.page.reads() if "lens(" in null.code else {}),
     )
@@ -169,12 +187,12 @@ def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
     """The figure as far as it is drawn; each time the browser asks, a few draws more."""
     drawn = asked.known()
     n_drawn = drawn["draw"].nunique()
-    sentence = draws.reading(asked.number, asked.kind, mine, drawn)
-    title = f"{asked.number} beside {asked.kind}"
+    sentence = words.chance_reading(asked.number, asked.kind, mine, drawn)
+    title = f"{asked.number}{asked.at} beside {asked.kind}"
     best_first = "0 is best" in asked.number
     band = draws.band(mine, drawn)
     chart = chart_of(band, title, asked.number, sentence, best_first=best_first)
-    draw(chart, "beside_chance", read=False, in_passing=True, of=asked.page.subject)
+    draw(chart, "beside_chance", read=False, in_passing=True, of=asked.subject)
     with style.room(100, "said_of_chance"):
         reading(sentence, "_null")
     with style.room(60, "more_draws"):

@@ -9,9 +9,8 @@ from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.address import led_back, remember, whole_number
 
 CENTRED = (
     "Take from each state the mean of its layer over the tokens. A token that is an attention "
@@ -140,9 +139,9 @@ def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
     """Put a slider whose limits may have changed where it belongs, before `_slide` draws it: where
     the address says, at first and on the way back; for new limits at their default if it was at
     that of the old ones, or is beyond them; else where it was, which Streamlit would forget."""
-    state, context = st.session_state, get_script_run_ctx()
+    state = st.session_state
     before = state.get(f"{key}_limits", (low, high, default))
-    if key not in state or (context and context.is_history_navigation):
+    if key not in state or led_back():
         asked = whole_number(st.query_params.get(key, ""))
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[key] = state[f"{key}_linked"] = default if asked is None else asked

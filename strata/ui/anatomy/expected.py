@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from strata.concepts.chance import KINDS
+from strata.concepts.nulls import passes
 from strata.concepts.views import find_view, parameters
 from strata.engine.cost import own_passes
 
@@ -129,7 +130,7 @@ def _expected(
         return Expected(view, noun, runs * n_tokens * passed * 2 * _PARAMETER)
     if view == "chance.draws":
         count, kind = params["count"], params["kind"]
-        passed = KINDS[kind].runs * (n_tokens + _SMALL)
+        passed = KINDS[kind].runs * (n_tokens + _SMALL) + passes(params, n_tokens, n_layers)
         each = passed * 2 * _PARAMETER + (kind == "random blocks") * _ENTRY
         noun = f"{_some(count, 'draw')} of {kind} {'takes' if count == 1 else 'take'}"
         return Expected(f"{view} {kind}", noun, count * _parameters(about) * each)
@@ -141,16 +142,16 @@ def _expected(
         # read for all of them, and drawn anew three times.
         share = 0.5 if view.endswith("beam") else 2.5
         return Expected(view, noun, share * passages * _PASSAGE * _parameters(about) * _PARAMETER)
-    passes = own_passes(find_view(view), params, n_tokens, n_prompts, n_layers)
-    if not passes:
+    own = own_passes(find_view(view), params, n_tokens, n_prompts, n_layers)
+    if not own:
         return None
     noun = f"{_some(n_prompts, 'prompt')} take" if n_prompts > 1 else "This takes"
-    passes += n_prompts * _SMALL
+    own += n_prompts * _SMALL
     if view == "patching.read_elsewhere":  # each token is written in a run of its own
         runs, written = min(n_layers + 1, _READ), int(params["n_tokens"])
-        passes += runs * written * _SMALL
+        own += runs * written * _SMALL
         noun = f"{_some(runs, 'continuation')} of {_some(written, 'token')} take"
-    return Expected(view, noun, passes * _parameters(about) * _PARAMETER)
+    return Expected(view, noun, own * _parameters(about) * _PARAMETER)
 
 
 def reading(about: Mapping[str, Any], texts: Sequence[str], until: int, read: int = 0) -> Expected:

@@ -19,6 +19,7 @@ from strata.ui.anatomy.chance import beside_chance
 from strata.ui.anatomy.model_map import draw_map
 from strata.ui.anatomy.opened import Page
 from strata.ui.anatomy.table import show_table
+from strata.ui.server.learner import kept_for
 
 
 def close_page(
@@ -29,13 +30,13 @@ def close_page(
     proof: str = "run.check",
     *,
     asked: Mapping[str, Any] | None = None,
-    position: int | None = None,
-    target_id: int | None = None,
+    of: Page | None = None,
+    **given: Any,
 ) -> None:
-    """The foot of a page: what chance gives beside its numbers, proof (a view like `run.check`, and
-    what it is `asked`), tables, code, downloads, link. `position` and `target_id`: the token that
-    the page is at, and the next one that its numbers are of, see `beside_chance`."""
-    drawn, code = beside_chance(page, position, target_id)
+    """The foot of a page: what chance gives beside its numbers (`of`: those of another page, and
+    what they are `given`, see `beside_chance`), proof (a view like `run.check`, and what it is
+    `asked`), tables, code, downloads, link."""
+    drawn, code = beside_chance(of or page, **given)
     tables, script = {**tables, **drawn}, script + code
     record.keep_code(script)
     draw_map(page)  # last, since it shows where the sliders are
@@ -65,7 +66,7 @@ def close_page(
             if opened.open:
                 st.caption(
                     "This page with this model, prompt and settings. It works on this server only, "
-                    "which keeps your own text under the id in the link."
+                    f"which keeps your own text under the id in the link{kept_for()}."
                 )
                 st.code(_address(), language=None, wrap_lines=True)
 

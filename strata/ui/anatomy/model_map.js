@@ -1,9 +1,10 @@
 // The model as a row of four parts; the ones that the page looks at stand out, and where the sliders
 // are is marked. Numbers only: nothing of the text is drawn.
 const most = { tokens: 24, blocks: 32 };
+const some = 8; // bars for the tokens of many texts, which are counted nowhere: `tokens` is null
 const names = {
-  text: () => "text",
-  tokens: (d) => (d.tokens === 1 ? "1 token" : `${d.tokens} tokens`),
+  text: (d) => (d.tokens === null ? "many texts" : "text"),
+  tokens: (d) => (d.tokens === null ? "tokens" : d.tokens === 1 ? "1 token" : `${d.tokens} tokens`),
   blocks: (d) => (d.blocks === 1 ? "1 block" : `${d.blocks} blocks`),
   next: () => "next word",
 };
@@ -39,7 +40,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.title = data.tips[part];
     button.setAttribute("aria-label", `${name(data)}. ${data.tips[part]}`);
     const drawn =
-      part === "tokens" ? bars(data.tokens, part, data.position)
+      part === "tokens" ? bars(data.tokens ?? some, part, data.position)
       : part === "blocks" ? bars(data.blocks, part, data.block)
       : element("span", "sign", part === "text" ? "Aa" : "?");
     button.append(drawn, element("span", "name", name(data)));

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from strata.concepts.views import is_of_a_prompt
 from strata.ui.anatomy import place
 from strata.ui.anatomy.component import chosen_of, component
 from strata.ui.anatomy.controls import STANDS
@@ -37,7 +38,7 @@ def draw_map(page: Page) -> None:
     where = [f"{'layer' if _FIRST[key] else 'block'} {stands[key]}"] if key else []
     where += [] if at is None else [f"token {at}"]
     data = {
-        "tokens": page.n_tokens,
+        "tokens": page.n_tokens if is_of_a_prompt(page.concept) else None,
         "blocks": page.n_layers,
         "position": at,
         "block": max(0, stands[key] - _FIRST[key]) if key else None,

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.subject import Subject
-from strata.concepts import Concept
+from strata.concepts import Concept, views
 from strata.concepts.script import with_note, with_reader
 from strata.corpus.passages import passages
 from strata.engine import Job, Limits
@@ -151,7 +151,8 @@ class Page:
         expected = expect(view, self.about, n_tokens, len(prompts), params, coarser)
         if sample is not None and view == "corpus.about":
             expected = reading(self.about, list(passages().values()), 0)
-        key = self._key(view, prompts, repr(params), repr(sample))
+        now = views.followed(views.find_view(view))
+        key = self._key(view, prompts, repr(params), repr(sample), now)
         return made.frame(key, lambda: ask.run(job(), meanwhile, expected))
 
     def made(self, name: str, make: Callable[[], T], *by: Hashable) -> T:

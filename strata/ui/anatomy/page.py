@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.concepts.run import ABOUT_THE_ANSWER
-from strata.concepts.views import TRACE, concepts, supplied
+from strata.concepts.views import concepts, is_of_a_prompt
 from strata.display.tokens import distinct as distinct
 from strata.ui.anatomy import ask, sidebar, style
-from strata.ui.anatomy.address import SPLIT, of_older_tokens, remember, whole_number
+from strata.ui.anatomy.address import SPLIT, led_back, of_older_tokens, remember, whole_number
 from strata.ui.anatomy.controls import STANDS, TOLD, move, stands, told_moved
 from strata.ui.anatomy.figure import draw as draw
 from strata.ui.anatomy.figure import draw_row as draw_row
@@ -47,8 +46,8 @@ def open_page(stem: str) -> Page:
         st.markdown(concept.question)
         if concept.why:
             st.caption(concept.why)
-    if any(supplied(view) & (TRACE | {"prompt"}) for view in concept.views):
-        sidebar.prompt_on_page()  # else the prompt plays no part
+    if is_of_a_prompt(concept):
+        sidebar.prompt_on_page()
     choice: Choice = st.session_state["choice"]
     about = ask.until_ready(choice.model)
     tokens = tokens_of(choice.model, choice.prompt, about)
@@ -97,9 +96,9 @@ def position_slider(page: Page, label: str, key: str, place: DeltaGenerator) -> 
         return stands(key, 0)
     # Not bound to the address by Streamlit: that would take the position of the prompt before from
     # there whenever the length of the slider changes.
-    state, asked, context = st.session_state, st.query_params.get(key, ""), get_script_run_ctx()
+    state, asked = st.session_state, st.query_params.get(key, "")
     prompt, stem, kept = state.get(f"{key}_of", (page.prompt, "", ""))
-    if kept == "" or (context and context.is_history_navigation):  # a link, or the way back
+    if kept == "" or led_back():
         found = whole_number(asked)
         kept, stem = last if found is None else found, ""
         # Also as the slider's default: a browser may miss the first run, and what it was told.

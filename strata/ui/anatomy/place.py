@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.concepts.views import concepts
 from strata.lessons import Lesson, Step, lessons
-from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.address import led_back, remember, whole_number
 
 _KEY = "lesson_place"
 _PAGES = Path(__file__).parents[3] / "pages"
@@ -67,8 +66,7 @@ def current() -> Place | None:
 def follow_history() -> Place | None:
     """Be at the step that the address names, if the browser's way back or forward has led to
     another one; that step."""
-    context = get_script_run_ctx()
-    if context is None or not context.is_history_navigation:
+    if not led_back():
         return None
     before, st.session_state[_KEY] = st.session_state.get(_KEY), _asked()
     return current() if before != _asked() else None

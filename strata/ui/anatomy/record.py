@@ -70,9 +70,11 @@ def keep_figure(chart: Chart, key: str) -> None:
 
 
 def keep_run(place: Place, run: dict[str, Any]) -> None:
-    """Keep which run the step's numbers are of."""
+    """Keep which run the step's numbers are of, with the program and the figure of it."""
     if _see("run", place, run):
-        _note(_where(place), run=run)
+        report, where = _report(), _where(place)
+        report.waiting.setdefault(where, {})["run"] = run
+        report.kept.pop(where, None)
 
 
 def keep_code(script: str) -> None:

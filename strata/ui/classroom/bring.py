@@ -17,6 +17,7 @@ from strata.ui.anatomy.address import OF_CLASS
 from strata.ui.anatomy.controls import pressed
 from strata.ui.classroom import this_class
 from strata.ui.classroom.class_settings import learners
+from strata.ui.classroom.entrance import names_of
 from strata.ui.server.learner import database, kept_prompt, prompt_store, roster, time_zone
 from strata.ui.server.resources import engine
 
@@ -50,7 +51,7 @@ def offer(page: str, title: str) -> None:
 
 def _offer_to(group: Class, page: str, title: str) -> None:
     """Who would be brought, a button for it, and what was asked last with the way to undo it."""
-    names = [member.name for member in roster().members(group.id)]
+    names = list(names_of(group, roster().members(group.id)).values())
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     st.text(f"{group.name}: {learners(len(names))}")
     if not names:
@@ -91,11 +92,11 @@ def _refuse_if_too_long(prompt: str, group: Class) -> None:
 
 
 def _shared(value: str, group: Class) -> str:
-    """A part of an address with the teacher's own texts kept for the class, under ids of its own:
-    a class finds no texts but its own."""
+    """A part of an address with the texts in it kept for the class, under ids of its own: a class
+    finds no texts but its own. A learner's stays that learner's, and goes with them."""
 
     def kept(part: str) -> str:
-        text = kept_prompt(part)
-        return part if text is None else prompt_store().save(text, class_id=group.id)
+        text, store = kept_prompt(part), prompt_store()
+        return part if text is None else store.save(text, store.owner(part), group.id)
 
     return ".".join(kept(part) for part in value.split("."))

@@ -23,6 +23,7 @@ from strata.ui.figures.target import Target, choose_target
 
 STAGES = (1, 2, 4, 8, 16, 25)  # passages after which the curves are drawn anew
 _USUAL = 8
+SEED = 0  # of the random blocks
 _TALL = 340  # pixels
 Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]
 
@@ -63,8 +64,8 @@ def draw_beam(page: Page) -> Found:
         beams = read_passages(page, target, n_passages, show, random=random)
     show(beams)
     texts = list(passages().values())[:n_passages]
-    program = {"target_id": target.ids, "position": position, "texts": texts}
-    return {"beam": beams}, program
+    program = {"shows": ["beam"], "target_id": target.ids, "position": position, "texts": texts}
+    return {"beam": beams}, program | {"random_blocks": SEED if random else None}
 
 
 def random_blocks() -> bool:

@@ -14,15 +14,15 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts import conditions as charts
 from strata.concepts.evidence import compared, tables, words
 from strata.concepts.evidence.compared import ALL, EXPLORED, HELD_OUT, Compared, Hypothesis
-from strata.concepts.views import curves
+from strata.concepts.views import concepts, curves
 from strata.display.tokens import display_text
 from strata.errors import InputError
 from strata.ui.anatomy import place, sidebar
-from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.address import led_back, named, remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
-from strata.ui.figures.written import all_seen, ledger
+from strata.ui.figures.written import all_seen, keep, ledger
 
 HALVES = {EXPLORED: "Explored half", ALL: "All"}
 _CLAIM = re.compile(r"(\d{1,4})-(\d{1,4})-(larger|smaller)")
@@ -66,7 +66,7 @@ def offered(chosen: Any) -> list[str]:
 def choose_quantity(names: Sequence[str], where: DeltaGenerator) -> str:
     """One of the quantities; the address keeps it."""
     state = st.session_state
-    wanted = state.get("quantity", st.query_params.get("quantity"))
+    wanted = named("quantity")
     state["quantity"] = wanted if wanted in names else names[0]
     chosen: str = where.selectbox("Quantity", list(names), key="quantity")
     remember("quantity", None if chosen == names[0] else chosen)
@@ -98,8 +98,10 @@ def choose_pair(study: Study, where: DeltaGenerator) -> int | None:
     names, table = study.page.chosen.pairs, study.table
     here = set(table["pair"][table["row"].isin({i for row in study.found.pair_rows for i in row})])
     offered = [i for i, name in enumerate(names) if name in here]
-    asked = whole_number(st.query_params.get("alone", ""))
-    wanted = st.session_state.get("alone", asked)
+    linked = whole_number(st.query_params.get("alone", ""))
+    wanted = st.session_state.get("alone", linked)
+    if linked is not None and led_back():
+        wanted = linked
     st.session_state["alone"] = wanted if wanted in offered else None
 
     def shown(number: int) -> str:
@@ -143,12 +145,37 @@ def draw_means(study: Study, each: bool, pair: int | None) -> pd.DataFrame:
     note = study.left_out(found)
     draw(chart, "conditions", note=note, on_pick=open_prompt if each else None)
     if each:
-        st.caption("A click on a thin line opens that prompt on the page of its concept.")
+        _offer_prompts(study, _rows(found))
     return means
 
 
-def show_prompt(study: Study, row: int) -> None:
+def _offer_prompts(study: Study, here: Sequence[int]) -> None:
+    """What a click on a thin line does, by keys."""
+    rows = study.page.chosen.rows
+    which, go = st.columns([5, 3], vertical_alignment="bottom")
+    if st.session_state.get("one_prompt") not in here:
+        st.session_state["one_prompt"] = None
+    chosen = which.selectbox(
+        "One prompt, or click its line",
+        here,
+        format_func=lambda row: display_text(rows[row].prompt, 60),
+        key="one_prompt",
+        placeholder="Choose a prompt",
+    )
+    page = concepts()[tables.concept_of(study.quantity)].CONCEPT.title
+    go.button(
+        f"Open it on “{page}”",
+        disabled=chosen is None,
+        on_click=show_prompt,
+        args=(study, chosen),
+        key="open_prompt",
+    )
+
+
+def show_prompt(study: Study, row: int | None) -> None:
     """Open one prompt of the set on the page that draws this number for one prompt."""
+    if row is None:
+        return
     sidebar.take_prompt(study.page.chosen.rows[row].prompt)
     place.to(tables.concept_of(study.quantity))
 
@@ -175,15 +202,15 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
     """A hypothesis, and once it is written the half that was held out, tested at exactly that."""
     with st.container(border=True, key="held_out"):
         st.markdown("**The half that was held out**")
-        if all_seen(study.page, study.half):
+        about = (study.quantity, study.conditions)
+        told = ledger(study.page, about, "claim", lambda text: _linked(text, study.page.n_layers))
+        if all_seen(study.page, told):
             return None, {}
         try:
             found = study.of(HELD_OUT)
         except InputError as error:  # fewer than two prompts of it have this number
             st.text(str(error))
             return None, {}
-        about = (study.quantity, study.conditions)
-        told = ledger(study.page, about, "claim", lambda text: _linked(text, study.page.n_layers))
         if told.latest(about) is None:
             st.caption(
                 "What you found in one half may be chance. Write down what you expect of the "
@@ -191,6 +218,7 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
             )
         if (new := _write(study, told.latest(about))) is not None:
             told.add(about, new)
+            keep(study.page, told)
         claim: Hypothesis | None = told.latest(about)
         if claim is None:
             remember("claim", None)

@@ -271,7 +271,9 @@ def draw_written(seen: Seen) -> Drawn:
     reading(explains, "_explains")
     top = frame.loc[frame["logit"].idxmax()]
     if (seen.block, seen.head) != (top["block"], top["head"]):  # of that one all is said
-        reading(words.head_reading(frame, seen.block, seen.head, seen.shown), "_head")
+        reading(
+            words.head_reading(frame, seen.block, seen.head, seen.shown, target, other), "_head"
+        )
     asked: dict[str, Any] = {"target": seen.target.ids, "position": seen.position}
     return {"heads": frame, "sums": seen.page.ask("heads.sums", **asked)}, {}
 

@@ -14,16 +14,16 @@ from strata.charts.grid import lens_grid, scale_for
 from strata.charts.lenses import compared, settling
 from strata.charts.subject import Subject
 from strata.concepts.jacobian_lens import words
+from strata.corpus.passages import passages
 from strata.errors import ModelError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
 from strata.ui.anatomy.style import leads, say
-from strata.ui.figures.beam import by_layer, coming, random_blocks, read_passages
+from strata.ui.figures.beam import SEED, by_layer, coming, random_blocks, read_passages
 from strata.ui.figures.grid import draw_grid, window
 from strata.ui.figures.lenses import WIDTH, Found, about, opening
 from strata.ui.figures.target import Target, choose_target
 
-SEED = 0  # of the random blocks
 PASSAGES = 4  # of a beam, where its own tab has not chosen others
 
 
@@ -61,16 +61,24 @@ def draw_controls(page: Page) -> Found:
     tables = {"jacobian lens": jacobian, **{words.CURVES[kind]: f for kind, f in others.items()}}
     tables = {name: frame.drop(columns="shown") for name, frame in tables.items()}
     tables |= {"convergence": steps}
-    if "random" not in others:
-        random = st.container()
-        if random_blocks():
-            with random:
-                tables["beam"] = _draw_random(page, target, layer, position)
-    return tables, {"lens": file}
+    program: dict[str, Any] = {"lens": file, "shows": ["grid", "convergence"]}
+    if "random" in others:
+        [twin] = page.ask("jacobian_lens.about", random_blocks=SEED).to_dict("records")
+        return tables, program | {"random_blocks": SEED, "random_lens": twin["file"]}
+    random = st.container()
+    if random_blocks():
+        with random:
+            tables["beam"], texts = _draw_random(page, target, layer, position)
+        program["shows"].append("beam")
+        program |= {"target_id": target.ids, "position": position}
+        program |= {"texts": texts, "random_blocks": SEED}
+    return tables, program
 
 
-def _draw_random(page: Page, target: Target, layer: int, position: int) -> pd.DataFrame:
-    """Random blocks beside the model's own, by the beam of a word; its table."""
+def _draw_random(
+    page: Page, target: Target, layer: int, position: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """Random blocks beside the model's own, by the beam of a word; its table, and its passages."""
     say("note", words.random_blocks(target.named), "random")
     n_passages = st.session_state.get("passages", PASSAGES)
     named = target.pair or (target.shown,)
@@ -89,7 +97,7 @@ def _draw_random(page: Page, target: Target, layer: int, position: int) -> pd.Da
     with waiting:
         beams = read_passages(page, target, n_passages, show, random=True)
     show(beams)
-    return beams
+    return beams, list(passages().values())[:n_passages]
 
 
 def _draw_other(
@@ -117,6 +125,7 @@ def _draw_settling(page: Page) -> pd.DataFrame:
     draw(settling(steps, "How much J still changed with more texts", said), "change", **told)
     halves = steps.drop_duplicates("layer").assign(value=steps["halves"])
     title = "J from one half of the texts, beside the other's"
-    draw(charts.by_layer(halves[["layer", "value"]], title, "Cosine"), "halves", **told)
+    if halves["value"].notna().all():
+        draw(charts.by_layer(halves[["layer", "value"]], title, "Cosine"), "halves", **told)
     reading(said, "_settling")
     return steps

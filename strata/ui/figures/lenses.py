@@ -16,6 +16,7 @@ from strata.charts.grid import Grid, Scale, lens_grid, scale_for
 from strata.charts.lens import cell_bars, followed
 from strata.charts.lenses import compared
 from strata.concepts.jacobian_lens import words
+from strata.corpus.passages import passages
 from strata.errors import StrataError
 from strata.ui.anatomy.controls import bounded_slider, one_of
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
@@ -41,9 +42,15 @@ def or_fit_one(page: Page, beam: str) -> Iterator[None]:
         yield
     except StrataError as error:
         say("note", str(error), "lens")
-        if st.session_state.get("view") != beam:
+        if words.NEEDS_NONE in str(error) and st.session_state.get("view") != beam:
             go = partial(st.session_state.update, view=beam)
             st.button(f"To {beam[0].lower()}{beam[1:]}, which needs none", on_click=go, key="beam")
+
+
+def to_be_fitted() -> dict[str, Any]:
+    """What the script is told where nothing is shown: to fit a lens by itself, on two passages as
+    the command that the page names reads them."""
+    return {"texts": list(passages().values())[:2], "max_tokens": 48}
 
 
 def about(page: Page) -> dict[str, Any]:
@@ -102,7 +109,11 @@ def draw_lenses(page: Page) -> Found:
     tables = {"jacobian lens": jacobian, "logit lens": logit, **tables}
     drop = ["shown"]
     tables = {name: frame.drop(columns=drop, errors="ignore") for name, frame in tables.items()}
-    return tables, {"lens": facts["file"]}
+    shows = ["grid", *["difference"] * (by == "difference"), "followed"]
+    if by == "difference":
+        tables["difference"] = apart
+    told = {"target_id": target.ids, "position": position}
+    return tables, {"lens": facts["file"], "shows": shows, **told}
 
 
 def opening(page: Page) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata import charts
 from strata.charts.path import unnamed
@@ -20,7 +19,7 @@ from strata.concepts.trajectories.neighbours import METRICS
 from strata.corpus.examples import BY_ID, EXAMPLES
 from strata.display.tokens import display_text, display_token, distinct
 from strata.errors import InputError, ModelError, StrataError
-from strata.ui.anatomy.address import remember, whole_number
+from strata.ui.anatomy.address import led_back, remember, whole_number
 from strata.ui.anatomy.controls import (
     PACE,
     move,
@@ -62,8 +61,8 @@ def span(page: Page, place: DeltaGenerator) -> tuple[int, int]:
         place.text(f"Tokens drawn: the only one, {page.shown(0)}")
         return 0, 0
     usual = _SEEDS_OWN if last >= _SEEDS_OWN[1] else (0, last)
-    state, context = st.session_state, get_script_run_ctx()
-    if "span" not in state or (context and context.is_history_navigation):
+    state = st.session_state
+    if "span" not in state or led_back():
         asked = [whole_number(each) for each in st.query_params.get_all("span")]
         known = tuple(sorted(n for n in asked if n is not None))
         state["span"] = known if len(known) == 2 and known[1] <= last else usual

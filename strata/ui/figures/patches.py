@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ QUANTITIES = {"share": "Share", "value": "Logits", "kl": "KL"}
 STILL = "dotted cells can change nothing"
 _FIRST, _SECOND = ("layer", "at"), ("layer_2", "at_2")  # keys of both cells' sliders
 _WORST = 5  # cells where the estimate fails most
-Tables = dict[str, pd.DataFrame]
+Drawn = tuple[dict[str, pd.DataFrame], dict[str, Any]]  # tables, and what the script is told
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def _sides(wide: int, narrow: int) -> tuple[DeltaGenerator, DeltaGenerator, Delt
     return figure, below, beside
 
 
-def draw_map(patch: Patch) -> Tables:
+def draw_map(patch: Patch) -> Drawn:
     """The exact map, from the top layers down as they are there, and beside it one cell."""
     figure, below, detail = _sides(5, 2)
     quantity = one_of(detail, "Colour", QUANTITIES, key="colour")
@@ -66,7 +67,7 @@ def draw_map(patch: Patch) -> Tables:
     with below:
         reading(sentence)
         reading(words.runs_reading(patch.facts), "_runs")
-    return {"map": cells}
+    return {"map": cells}, {}
 
 
 def _cells(patch: Patch, quantity: str) -> pd.DataFrame:
@@ -152,7 +153,7 @@ def _along(patch: Patch, cells: pd.DataFrame, position: int) -> None:
         draw(charts.by_layer(along, title, noun), "along", read=False, of=patch.of, note=one)
 
 
-def draw_estimate(patch: Patch) -> Tables:
+def draw_estimate(patch: Patch) -> Drawn:
     """The gradient's estimate beside the exact map, and over it, and where it fails most."""
     asked = {"part": patch.part, **patch.asked}
     exact = _cells(patch, "share")
@@ -190,10 +191,10 @@ def draw_estimate(patch: Patch) -> Tables:
     with list_of_worst:
         st.markdown("**Where it fails most, and why**")
         reading(words.failures_reading(failed, patch.facts, patch.direction, shown), "_failures")
-    return {"map": exact, "estimate": guessed, "failures": failed}
+    return {"map": exact, "estimate": guessed, "failures": failed}, {"worst": _WORST}
 
 
-def draw_two(patch: Patch) -> Tables:
+def draw_two(patch: Patch) -> Drawn:
     """Two cells, clicked one after the other: each alone, both together, and their sum."""
     last, middle = patch.page.n_tokens - 1, patch.page.n_layers // 2
     cells = _cells(patch, "share")
@@ -206,10 +207,11 @@ def draw_two(patch: Patch) -> Tables:
         sentence = _sentence(patch, cells)
         chart = _map(patch, cells, "share", sentence, [one, two])
         draw(chart, "two_map", read=False, of=patch.of, note=_note(patch, cells), on_pick=_pick)
-    tables = {"map": cells}
+    tables, told = {"map": cells}, {}
     with detail, or_said("two"):
         chosen: dict[str, Any] = {"first": list(one), "second": list(two), "part": patch.part}
         row = tables["two cells"] = patch.page.ask("patching.both", **chosen, **patch.asked)
+        told = {"cells": [list(one), list(two)]}
         shown, noun = patch.page.all_shown, words.noun(patch.facts)
         values = row.iloc[0]
         alone = [float(values[name] - values["unpatched"]) for name in ("first", "second")]
@@ -222,10 +224,10 @@ def draw_two(patch: Patch) -> Tables:
                 "kind": ["alone", "alone", "sum", "together"],
             }
         )
-        said = words.two_reading(values, patch.facts, [list(one), list(two)], shown)
+        said = words.two_reading(values, patch.facts, told["cells"], shown, patch.part)
         title = f"What two cells do to the {noun} of {words.followed(patch.facts)}"
         draw(effects(frame, title, said), "two", of=patch.of)
-    return tables
+    return tables, told
 
 
 def _pick(mark: dict[str, Any]) -> None:
@@ -237,11 +239,11 @@ def _pick(mark: dict[str, Any]) -> None:
             state[key] = int(mark[name])
 
 
-def draw_heads(patch: Patch) -> Tables:
+def draw_heads(patch: Patch) -> Drawn:
     """The heads of one block, each put into the other run alone."""
     written = patch.page.ask("patching.cells", part="attn", **patch.asked)
     known = written[written["share"].notna()]
-    best = int(known.loc[known["share"].idxmax(), "layer"]) - 1 if len(known) else 0
+    best = int(known.loc[words.farthest(known), "layer"]) - 1 if len(known) else 0
     last = patch.page.n_layers - 1
     block = bounded_slider("Block", 0, last, best, "block", st.container())
     heads = patch.page.ask("patching.heads", block=block, **patch.asked)
@@ -257,4 +259,6 @@ def draw_heads(patch: Patch) -> Tables:
     note = STILL if len(heads) < len(rows) else ""
     with leads():
         draw(chart, "heads", of=patch.of, note=note)
-    return {"heads": heads}
+    of_heads = patch.page.ask("heads.modules").iloc[0]
+    where = {"projection": json.loads(of_heads["projection"])[block], "block": block}
+    return {"heads": heads}, {"heads": {**where, "n_heads": int(of_heads["n_heads"])}}

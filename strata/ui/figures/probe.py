@@ -17,7 +17,7 @@ from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
-from strata.ui.figures.written import all_seen, ledger
+from strata.ui.figures.written import all_seen, keep, ledger
 
 ABOUT = (
     "The band is what 9 of 10 shuffles of the labels give. A probe reads whatever differs: where "
@@ -73,8 +73,6 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
     """A layer, and once it is written down the half that was held out, tried at exactly that."""
     with st.container(border=True, key="held_out_probe"):
         st.markdown("**The half that was held out**")
-        if all_seen(probed.page, probed.half):
-            return None, {}
         about = ("a linear probe", probed.conditions)
 
         def linked(text: str) -> int | None:
@@ -82,6 +80,8 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
             return asked if asked is not None and asked <= probed.page.n_layers else None
 
         told = ledger(probed.page, about, "probe_claim", linked)
+        if all_seen(probed.page, told):
+            return None, {}
         if told.latest(about) is None:
             st.caption(
                 "The best of many layers may be best by chance. Write down one at which the "
@@ -90,6 +90,7 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
             )
         if (new := _write(probed, told.latest(about))) is not None:
             told.add(about, new)
+            keep(probed.page, told)
         layer: int | None = told.latest(about)
         remember("probe_claim", None if layer is None else str(layer))
         if layer is None:

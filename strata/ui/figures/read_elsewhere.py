@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.grid import Grid, Scale
 from strata.charts.subject import Subject
-from strata.concepts.patching import words
+from strata.concepts.patching import elsewhere_words
 from strata.concepts.patching.read_elsewhere import READERS, source_layers
 from strata.display.tokens import display_candidate, percent
 from strata.ui.anatomy import style
@@ -51,7 +51,7 @@ def draw_elsewhere(page: Page) -> Found:
     n_steps = int(frame["step"].max())
     step = min(st.session_state.setdefault(_STEP, 1), n_steps)
     token = f"“{page.shown(position)}” (position {position})"
-    sentence = words.elsewhere_reading(frame, token, other.shown(at))
+    sentence = elsewhere_words.elsewhere_reading(frame, token, other.shown(at))
     with figure, style.leads():
         title = f"What the text goes on with, given the state of {page.shown(position)}"
         subject = Subject((page.prompt, text), page.subject.model)
@@ -59,7 +59,7 @@ def draw_elsewhere(page: Page) -> Found:
         told: dict[str, Any] = {"of": n_steps, "chosen": (layer, step), "subject": subject}
         draw_grid(page, grid, "elsewhere", layer=_LAYER, position=_STEP, **told)
     with detail:
-        reading(words.elsewhere_cell_reading(frame, layer, step), "_cell")
+        reading(elsewhere_words.elsewhere_cell_reading(frame, layer, step), "_cell")
     reading(sentence)
     program = {"other": text, "target_ids": [], "within": []}
     return {"read elsewhere": frame}, {**program, "elsewhere": {**asked, "layers": layers}}

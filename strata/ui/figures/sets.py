@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,19 +13,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.subject import Subject
 from strata.corpus.sets import COLUMNS, MOST_CHARACTERS, MOST_ROWS, PromptSet, read, sets
+from strata.display.files import as_csv
 from strata.display.tokens import display_text
 from strata.errors import StrataError
 from strata.ui.anatomy import style
-from strata.ui.anatomy.address import remember
+from strata.ui.anatomy.address import led_back, named, remember
 from strata.ui.anatomy.opened import Page
-from strata.ui.server.learner import keep_set, kept_prompt
+from strata.ui.server.learner import keep_set, kept_for, kept_prompt
 
 OWN = "own"
 _FIRST = "number"  # the set that is there at first
-_EXAMPLE = (
-    "prompt,condition,pair,expected\n"
-    "Here is the dog. The dog,singular,dog,is\n"
-    "Here are the dogs. The dogs,plural,dog,are\n"
+_EXAMPLE = pd.DataFrame(
+    [
+        ("Here is the dog. The dog", "singular", "dog", "is"),
+        ("Here are the dogs. The dogs", "plural", "dog", "are"),
+    ],
+    columns=COLUMNS,
 )
 
 
@@ -86,7 +90,7 @@ def choose_set(place: DeltaGenerator) -> PromptSet | None:
     own by a random one, never by what it says."""
     known = sets()
     titles = {name: each.title for name, each in known.items()} | {OWN: "Your own set"}
-    wanted = st.session_state.get("set", st.query_params.get("set"))
+    wanted = named("set")
     first = _FIRST if _FIRST in known else next(iter(titles))
     st.session_state["set"] = wanted if wanted in titles else first
     name = place.selectbox("Set", list(titles), format_func=titles.__getitem__, key="set")
@@ -107,10 +111,10 @@ def _own() -> PromptSet | None:
             f"A CSV or TSV file of at most {MOST_ROWS} prompts and {MOST_CHARACTERS:,} characters, "
             f"with the columns {', '.join(COLUMNS)}. Pair and expected may be left out: a pair has "
             "a prompt of each condition, and expected is the word that should come next. It is "
-            "kept as your prompts are, under an id in this page's link."
+            f"kept as your prompts are, under an id in this page's link{kept_for()}."
         )
         st.download_button(
-            "An example", _EXAMPLE.encode("utf-8-sig"), "set.csv", "text/csv", on_click="ignore"
+            "An example", partial(as_csv, _EXAMPLE), "set.csv", "text/csv", on_click="ignore"
         )
         file = st.file_uploader(
             "A set of prompts", ["csv", "tsv", "txt"], max_upload_size=2, key="set_file"
@@ -129,23 +133,24 @@ def _own() -> PromptSet | None:
 def _taken(content: bytes, file_id: str) -> str | None:
     """The text of a file that is a set; what is wrong with another is said."""
     try:
-        text = read(content).as_text()
+        found = read(content)
     except StrataError as error:
         style.say("error", str(error), "wrong_set")
         return None
-    state = st.session_state
+    state, text = st.session_state, found.as_text()
     state["own_set"], state["own_set_file"], state["own_set_id"] = text, file_id, None
     try:
-        state["own_set_id"] = keep_set(text)
+        longest = max((row.prompt for row in found.rows), key=len)
+        state["own_set_id"] = keep_set(text, longest)
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the set.")
     return text
 
 
 def _restore() -> None:
-    """At first, the own set that the address names."""
+    """The own set that the address names: at first, and where the way back has led to another."""
     state, set_id = st.session_state, st.query_params.get("own_set")
-    if "own_set" in state or not set_id:
+    if not set_id or set_id == state.get("own_set_id") or ("own_set" in state and not led_back()):
         return
     try:
         text = kept_prompt(set_id)

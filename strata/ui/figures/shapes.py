@@ -1,5 +1,4 @@
-"""The shape of paths: how each turns and the text bends, by token and layer, beside chance and
-surprisal."""
+"""The shape of paths: how each turns and the text bends, by token and layer, and surprisal."""
 
 from __future__ import annotations
 
@@ -21,7 +20,6 @@ QUANTITIES = {
 }
 _UNITS = {"turning": "degrees", "curvature": "degrees", "step": "norm", "length": "norm"}
 _NAMES = {"turning": "turning", "curvature": "curvature"}
-_CHANCE = {"turning": "other layers", "curvature": "other tokens"}
 
 
 def draw_shape(page: Page) -> dict[str, pd.DataFrame]:
@@ -32,18 +30,11 @@ def draw_shape(page: Page) -> dict[str, pd.DataFrame]:
     frame, means = page.ask("trajectories.shape"), page.ask("trajectories.shape_by_layer")
     tables = {"shape": frame, "shape by layer": means}
     known = frame if shown else without_sinks(page, frame)
-    figure, null = st.container(), None
-    asked = st.toggle(
-        "Beside it: what would chance give?", key="chance_shape", help=words.SHAPE_CHANCE
-    )
-    if asked:
-        null = tables["chance"] = page.ask("trajectories.shape_null")
-    sentence = words.shape_reading(means, null)
-    with figure:
-        _draw_cells(page, known, chosen, sentence, left_out(page, not shown))
+    sentence = words.shape_reading(means)
+    _draw_cells(page, known, chosen, sentence, left_out(page, not shown))
     left, right = st.columns(2, gap="medium")
     with left:
-        _draw_angles(page, means, null, sentence)
+        _draw_angles(page, means, sentence)
     with right:
         surprise = _draw_surprise(page, without_sinks(page, frame), chosen)
     reading(sentence)
@@ -66,18 +57,12 @@ def _draw_cells(page: Page, frame: pd.DataFrame, chosen: str, sentence: str, not
     draw(chart, "shape", read=False, note=note)
 
 
-def _draw_angles(page: Page, means: pd.DataFrame, null: pd.DataFrame | None, sentence: str) -> None:
+def _draw_angles(page: Page, means: pd.DataFrame, sentence: str) -> None:
     pieces = [means[["layer"]].assign(name=n, value=means[k]) for k, n in _NAMES.items()]
-    if null is not None:
-        drawn = null.groupby("layer")[list(_CHANCE)].mean().reset_index()
-        pieces += [drawn[["layer"]].assign(name=n, value=drawn[k]) for k, n in _CHANCE.items()]
     rows = pd.concat(pieces, ignore_index=True).dropna(subset="value")
     if rows.empty:
         return
-    muted = tuple(_CHANCE.values())
-    chart = charts.lines(
-        rows, "Both angles by layer", "Mean angle (degrees)", sentence, muted=muted
-    )
+    chart = charts.lines(rows, "Both angles by layer", "Mean angle (degrees)", sentence)
     draw(chart, "angles", read=False, note=left_out(page, True))
 
 

@@ -71,6 +71,20 @@ class Patch:
             "within": self.page.ask("scaling.places", part=self.part)["within"].tolist(),
         }
 
+    @property
+    def beside_chance(self) -> dict[str, Any]:
+        """What the foot is told: whose state is put into whose run, at which token, and the target.
+        Of what a part adds there are no draws."""
+        if self.part != "stream":
+            return {}
+        both = (self.page, self.other)
+        of, into = both if self.direction == "restore" else both[::-1]
+        ids = (self.facts[name] for name in ("target_id", "against_id"))
+        target, against = (None if pd.isna(each) else int(each) for each in ids)
+        at = min(st.session_state.get("at", self.first), self.page.n_tokens - 1)
+        told = {"position": at, "target_id": target, "against_id": against, "other": into.prompt}
+        return {"of": of, **told}
+
     def whole(self, cells: pd.DataFrame, rows: str = "layer") -> pd.DataFrame:
         """The cells of layers, or of heads, with those that can change nothing (not `matters`) and
         labels."""

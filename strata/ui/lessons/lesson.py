@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -9,12 +10,13 @@ import streamlit as st
 
 from strata.concepts.views import concepts
 from strata.display.tokens import display_text
+from strata.engine import Job
 from strata.errors import StrataError
 from strata.lessons import plain
 from strata.lessons.answers import lacking, resolved
 from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
-from strata.ui.anatomy import record, style
+from strata.ui.anatomy import ask, record, style
 from strata.ui.anatomy.component import component
 from strata.ui.anatomy.controls import follow_the_answer, forget_moves, move
 from strata.ui.anatomy.place import Place, current, go, to_list
@@ -48,7 +50,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
             words, asks = st.container(key="lesson_words"), st.container(key="lesson_asks")
         with words:
             st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
-            ready = _set_up(place, prompt, run.about["n_layers"] if run else 1)
+            ready = _set_up(place, prompt, run.about["n_layers"] if run else 0)
         waits = False
         with asks:
             if trouble:
@@ -83,7 +85,7 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     """One click sets the step's prompt and controls; whether that was done, if only once: who then
     changes something is answered for what the page shows."""
     step = place.step
-    settings = resolved(step.settings, n_layers, 1)
+    settings = _settings(place, prompt, n_layers)
     done: set[tuple[str, int]] = st.session_state.setdefault("set_up_steps", set())
     wanted = [key for key, value in settings.items() if not _stands(key, value)]
     if not (wanted or (step.prompt and step.prompt != prompt)):
@@ -120,7 +122,7 @@ def _stands(key: str, value: Any) -> bool:
 def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
-    settings = resolved(step.settings, n_layers, 1)
+    settings = _settings(place, prompt, n_layers)
     forget_moves()  # of the step before
     for key, value in settings.items():
         move(key, value, "this step of the lesson sets it")
@@ -132,6 +134,17 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
         from strata.ui.anatomy.sidebar import take_prompt
 
         take_prompt(step.prompt)
+
+
+def _settings(place: Place, prompt: str, n_layers: int) -> dict[str, Any]:
+    """A step's settings; a position told from the end is one of the step's own prompt. `n_layers`:
+    0 while that is not known."""
+    settings, n_tokens = place.step.settings, 1
+    if n_layers and any(str(each).startswith("$last") for each in settings.values()):
+        model, text = st.session_state.get("model", ""), place.step.prompt or prompt
+        with suppress(StrataError):  # which the page says of the prompt itself
+            n_tokens = len(ask.run(Job(view="run.tokens", model=model, prompt=text)))
+    return resolved(settings, n_layers or 1, n_tokens)
 
 
 def begin(stem: str, number: int = 0) -> None:

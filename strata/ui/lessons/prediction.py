@@ -92,7 +92,7 @@ def _field(
     typed = question.kind == "token"
     # A form is sent by Enter too, and with it comes what is being typed.
     with st.form(f"typed_{name}", border=False) if typed else st.container():
-        guess = answer_field(question, name, n_layers, list(run.tokens["shown"]))
+        guess = answer_field(question, name, n_layers, run.shown)
         press = st.form_submit_button if typed else st.button
         pressed = press(
             "Commit my second try" if mine else "Commit my prediction",
@@ -115,7 +115,7 @@ def _field(
     except StrataError as error:
         style.say("refusal", str(error), "measure")
         return
-    shown = list(run.tokens["shown"])
+    shown = run.shown
     verdict = score(question, guess, answer, curve_layers(question, n_layers), shown)
     if verdict.grade == "wrong" and not has_second_try(question, n_layers, len(shown)):
         _look(place, at)
@@ -129,7 +129,7 @@ def _field(
 def _told(question: Question, guess: Guess, run: Run, in_full: bool) -> None:
     """A committed guess and what the run said of it."""
     first = "You said" if guess.attempt == 0 else "Your second try"
-    words = guess_in_words(question, guess.guess, list(run.tokens["shown"]))
+    words = guess_in_words(question, guess.guess, run.shown)
     said = [f"{first}: {words}", *([plain(guess.verdict.words)] if in_full else [])]
     _say(f"{guess.verdict.grade}_{guess.attempt}", guess.verdict.grade, said)
 
@@ -142,7 +142,7 @@ def _told_without(question: Question, run: Run) -> None:
         style.say("refusal", str(error), "measure")
         return
     first = "You looked first. Predict at the next step, or with a prompt of your own."
-    words = told(question, answer, list(run.tokens["shown"]))
+    words = told(question, answer, run.shown)
     _say("open_0", "open", [first, plain(words)])
 
 

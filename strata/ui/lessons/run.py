@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from strata.charts.guess import GuessedToken
+from strata.concepts.views import find_view, followed
 from strata.display.tokens import display_candidate, display_text
 from strata.engine import Job
 from strata.errors import StrataError
 from strata.lessons import Option, Question, filled
 from strata.lessons.answers import job, resolved
 from strata.lessons.report import quoted
-from strata.ui.anatomy import ask
+from strata.ui.anatomy import ask, made
 from strata.ui.anatomy.expected import expect
 from strata.ui.anatomy.page import tokens_of
 from strata.ui.lessons.glossary import explained
@@ -29,10 +31,15 @@ class Run:
     about: dict[str, Any]
     tokens: pd.DataFrame
 
-    @property
+    @cached_property
+    def shown(self) -> list[str]:
+        """The prompt's tokens in their text-safe form."""
+        return [str(token) for token in self.tokens["shown"]]
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """What {names} in a lesson's text stand for on this run."""
-        n_layers, shown = self.about["n_layers"], self.tokens["shown"]
+        n_layers, shown = self.about["n_layers"], self.shown
         return {
             "model": self.about["title"],
             "L": n_layers,
@@ -40,16 +47,19 @@ class Run:
             "half": n_layers // 2,
             "D": self.about["d_model"],
             "V": f"{self.about['d_vocab']:,}",
-            "T": len(self.tokens),
-            "last": len(self.tokens) - 1,
-            "last_token": f"“{shown.iloc[-1]}”",
-            "first_token": f"“{shown.iloc[0]}”",
+            "T": len(shown),
+            "last": len(shown) - 1,
+            "last_token": f"“{shown[-1]}”",
+            "first_token": f"“{shown[0]}”",
         }
 
     def in_markdown(self, text: str) -> str:
         """Lesson text as Markdown, with what this run says as text in place of {names}."""
-        said = {name: quoted(str(value)) for name, value in self.facts.items()}
-        return filled(explained(text), said)
+        return filled(explained(text), self._quoted)
+
+    @cached_property
+    def _quoted(self) -> dict[str, str]:
+        return {name: quoted(str(value)) for name, value in self.facts.items()}
 
     def filled(self, question: Question) -> Question:
         """The question with what this run says in place of {names}, but for what it asks."""
@@ -70,8 +80,15 @@ class Run:
 
     def ask(self, view: str, **params: Any) -> pd.DataFrame:
         """A view's table for this run."""
-        expected = expect(view, self.about, len(self.tokens), 0, params)
-        return ask.run(self._job(view, params), expected=expected)
+        job = self._job(view, params)
+
+        def answer() -> pd.DataFrame:
+            return ask.run(job, expected=expect(view, self.about, len(self.tokens), 0, params))
+
+        if not job.prompt:  # of a sample or a set, which may be another one some day
+            return answer()
+        now = followed(find_view(view))
+        return made.frame((self.model, self.prompt, "lesson", view, repr(params), now), answer)
 
     def rated(
         self,

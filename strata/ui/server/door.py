@@ -55,6 +55,7 @@ _TEACHERS = ("/class", "/projector")  # pages
 _LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
 _MOST_WAITING = 500  # of such browsers at a time
 _waiting = 0
+_MANY_WRONG = "Many wrong codes have come from your network; a right one is let in all the same."
 _AWAY = "The class's database does not answer just now."
 _T = TypeVar("_T")
 
@@ -70,7 +71,7 @@ class Reception:
     teacher: str
     accounts: tuple[str, ...] = ()
     # A school shares an address, and its classes come in at once.
-    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))
+    wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # until it is said
     joins: Attempts = field(default_factory=lambda: Attempts(200, 0.2))  # of an address, to a class
     secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
     _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
@@ -222,10 +223,9 @@ async def join(request: Request) -> Response:
             member, new = await run_in_threadpool(reception.roster.join, code, name, form)
         token = await run_in_threadpool(reception.roster.seat, member.id)
     except UnknownCodeError as error:  # a right one is let in, however many wrong ones came before
-        wait = reception.wrong_codes.wait(whose)
+        many = f" {_MANY_WRONG}" if reception.wrong_codes.wait(whose) else ""
         reception.wrong_codes.take(whose)
-        said = f"Too many wrong codes; try again in {wait:.0f} seconds." if wait else str(error)
-        return join_page(code, name, next_page, said, *told)
+        return join_page(code, name, next_page, f"{error}{many}", *told)
     except InputError as error:
         return join_page(code, name, next_page, str(error), *told)
     except StrataError:

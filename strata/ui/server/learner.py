@@ -13,7 +13,7 @@ import streamlit as st
 
 from strata.classroom import class_mode
 from strata.classroom.codes import new_code
-from strata.classroom.roster import Class, Roster, Seat, zone_named
+from strata.classroom.roster import PROMPTS_LAST, Class, Roster, Seat, zone_named
 from strata.errors import StrataError
 from strata.lessons.progress import LOCAL, Progress
 from strata.runtime.folders import state
@@ -22,6 +22,7 @@ from strata.storage.prompts import PromptStore
 from strata.ui.server import door
 
 TEACHER = "teacher"  # whose own answers are in no class
+_KEPT = "ids_of_texts"  # by text, in a session without a member: those that it opened or sent
 _lock = Lock()
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 
@@ -57,17 +58,32 @@ def prompt_store() -> PromptStore:
 def keep_prompt(text: str) -> str:
     """Keep a text for links, as this learner's; its id. StrataError if it cannot be kept, or the
     chosen model refuses it for this learner, for its length say."""
+    _refuse_if_too_long(text)
+    return _keep(text)
+
+
+def keep_set(text: str, longest: str) -> str:
+    """Keep a learner's own set as the text that it is, like a prompt, and so exported, deleted and
+    forgotten with these; its id. StrataError if it cannot be kept, or its `longest` prompt is
+    refused."""
+    _refuse_if_too_long(longest)
+    return _keep(text)
+
+
+def _refuse_if_too_long(prompt: str) -> None:
     from strata.ui.server.resources import accept  # takes seconds: torch and transformers
 
     drawn = st.session_state.get("choice")  # a browser may leave out what it chose
-    accept(text, st.session_state.get("model") or (drawn.model if drawn else ""), learner())
-    return prompt_store().save(text, member_id(), class_id())
+    accept(prompt, st.session_state.get("model") or (drawn.model if drawn else ""), learner())
 
 
-def keep_set(text: str) -> str:
-    """Keep a learner's own set as the text that it is, like a prompt, and so exported, deleted and
-    forgotten with these; its id. StrataError if it cannot be kept."""
-    return prompt_store().save(text, member_id(), class_id())
+def _keep(text: str) -> str:
+    """A text's id. What a teacher sends once more is not kept once more: what a link brought was a
+    learner's, and goes with that learner."""
+    mine = member_id()
+    known: dict[str, str] = {} if mine else st.session_state.setdefault(_KEPT, {})
+    known[text] = prompt_store().save(text, mine, class_id(), known.get(text, ""))
+    return known[text]
 
 
 def kept_prompt(prompt_id: str) -> str | None:
@@ -75,7 +91,15 @@ def kept_prompt(prompt_id: str) -> str | None:
     in any of the classes here; None if there is none."""
     here = seat()
     teaches = here is not None and here.is_teacher
-    return prompt_store().load(prompt_id, None if teaches else class_id())
+    text = prompt_store().load(prompt_id, None if teaches else class_id())
+    if text is not None and not member_id():
+        st.session_state.setdefault(_KEPT, {})[text] = prompt_id
+    return text
+
+
+def kept_for() -> str:
+    """How long a text is kept for links, as the end of a sentence on that; "" for good."""
+    return f" for {PROMPTS_LAST.days} days from when it was last sent" if class_mode() else ""
 
 
 def learner() -> str:

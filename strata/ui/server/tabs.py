@@ -181,7 +181,7 @@ class FewSockets:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._opened = Attempts(60, 0.25)  # tabs that a seat may open at once, then four a second
+        self._opened = Attempts(30, 1.0)  # tabs that a seat may open at once, then one a second
         self._others: dict[str, int] = {}  # sockets that are no tab's, or wait to become one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

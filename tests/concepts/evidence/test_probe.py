@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from strata.concepts.evidence import measures, words
 from strata.concepts.evidence import probing as probes
-from strata.concepts.evidence import words
 from strata.concepts.evidence.probing import COLUMNS, LINEAR, MEANS, WORDS, folds, probe
 from strata.concepts.evidence.script import script
 from strata.errors import InputError
@@ -113,6 +113,12 @@ def test_what_is_planted_is_found_where_it_is_and_nowhere_else(paired: bool) -> 
     assert linear["accuracy"][2] > 0.9
     assert linear["as_good"][2] == 0
     assert (linear["as_good"][[0, 1, 3]] > 0).all()
+    assert measures.best_probed(frame) == 2
+    assert measures.probed(frame) == linear["accuracy"][2]
+    assert measures.probed(frame, MEANS) == means["accuracy"].max()
+    assert measures.shuffles_as_good(frame) == 0
+    with pytest.raises(InputError, match="no method 'x'"):
+        measures.probed(frame, "x")
     # All states are the same at layer 0, so each prompt is a tie: half right, whatever the labels.
     for method in (linear, means):
         assert method.loc[0, ["accuracy", "shuffled_low", "shuffled_high"]].tolist() == [0.5] * 3

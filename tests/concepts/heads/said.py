@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
+import torch
 
 from strata.concepts.heads import sink_share, words
 from strata.concepts.heads.changed import changed
 from strata.concepts.heads.readers import read_and_written
 from strata.concepts.heads.tables import pattern
 from strata.display.tokens import display_candidate
+from strata.model.frozen_norm import freeze
+from strata.model.head_writes import head_writes
 from strata.trace import Scale
 from tests.concepts.said import LONG, SHORT, Run, Said, two
 
@@ -55,6 +58,8 @@ def _of_writes(run: Run) -> Iterator[Said]:
     leader = f"head {top['head']} of block {top['block']}"
     added = f"+{two(top['logit'])}" if top["logit"] >= 0.005 else two(top["logit"])
     claims = (leader, f"“{name}”", "the average token", added)
+    if top["logit"] <= 0:
+        claims = ("no head helps", f"“{name}”", "the average token")
     sentence = words.written_reading(frame, name, "", last, shown)
     yield Said("written_reading", sentence, claims)
     told = words.explains_reading(frame, shown)
@@ -66,9 +71,24 @@ def _of_writes(run: Run) -> Iterator[Said]:
         claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
     yield Said("explains_reading", told, claims)
     for row in frame.iloc[:2].to_dict("records"):
-        sentence = words.head_reading(frame, row["block"], row["head"], shown)
-        claims = (f"Head {row['head']} of block {row['block']}", _share(row["weight"]))
-        yield Said("head_reading", sentence, claims)
+        own = _against_the_average(run, target, row["block"], row["head"])
+        sentence = words.head_reading(frame, row["block"], row["head"], shown, name, "")
+        who = f"Head {row['head']} of block {row['block']}"
+        moves = f"the logit of “{name}” by {own} against the average token's"
+        yield Said("head_reading", sentence, (who, _share(row["weight"]), moves))
+
+
+def _against_the_average(run: Run, target: int, block: int, head: int) -> str:
+    """How far a head moves the target's logit from the mean of all tokens' logits: of the vector
+    that it writes, through the final norm with the scale that it has at the end."""
+    model, trace, last = run.model, run.trace, run.last
+    [written] = [each for each in head_writes(model, trace, last) if each.block == block]
+    frozen = freeze(model.float_head, trace.hidden[-1, last].to(model.device))
+    kept = trace.carried(torch.ones(model.n_layers, 1, 1)).flatten()[block]
+    normed = frozen.normed(written.heads[head][None].to(model.device) * kept)
+    logits = (normed @ frozen.matrix.T)[0].double() * frozen.architecture.logit_scale  # (V,)
+    value = float(logits[target] - logits.mean())
+    return f"+{two(value)}" if value >= 0.005 else two(value)
 
 
 def _of_changes(run: Run) -> Iterator[Said]:

@@ -17,7 +17,8 @@ from strata.concepts.heads import bias, pattern, proof, shape, sink_share, sums,
 from strata.concepts.heads.script import modules, script
 from strata.concepts.logit_lens import attribution
 from strata.errors import InputError, ModelError
-from strata.model import Model
+from strata.model import Model, load_model
+from strata.model.opened import opened
 from strata.trace import Replace, Scale, Skip, State
 from tests.concepts.heads.by_hand import Eager, eager, logits_of
 from tests.plain import Plain
@@ -25,6 +26,7 @@ from tests.tiny import PROMPT
 
 Tiny = Callable[[str], Model]
 TOKEN, OTHER, POSITION = 17, 40, 5
+LONG = f"{PROMPT} {PROMPT}"
 # Windows, fewer keys than heads, caps, a learned sink, ALiBi, a gate, other mixers, norms behind
 # the projection, a factor on writes, a projection the other way round.
 READ = (
@@ -174,6 +176,31 @@ def test_what_goes_to_a_sink_and_comes_from_it(tiny: Tiny, plain: Callable[[str]
     learned = tiny("gpt_oss")
     nowhere = sink_share(learned, learned.capture(PROMPT), [0])["nowhere"]
     assert (nowhere > 0.001).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["llama", "gpt_oss"])
+def test_coarse_numbers_have_patterns_too(
+    name: str, dtype: str, tiny_folder: Callable[[str], Path], plain: Callable[[str], Eager]
+) -> None:
+    """Whose sums are off by what these numbers cannot hold: no learned logit, no refusal."""
+    model = load_model(str(tiny_folder(name)), "cpu", dtype)
+    trace = model.capture(LONG)
+    step = torch.finfo(getattr(torch, dtype)).eps
+    sums = []
+    for block, weights in plain(name).attentions(trace.token_ids).items():
+        frame = pattern(model, trace, block)
+        n_tokens = len(trace.tokens)
+        np.testing.assert_allclose(table(frame, n_tokens), weights, atol=40 * step)
+        assert (frame["key"] < 0).any() == (name == "gpt_oss")
+        sums += frame.groupby(["head", "query"])["weight"].sum().tolist()
+    np.testing.assert_allclose(sums, 1, atol=step)
+    assert dtype == "float16" or name == "gpt_oss" or max(abs(np.array(sums) - 1)) > 1e-3
+    found = sink_share(model, trace, [0])
+    assert (found["nowhere"] > 0).all() == (name == "gpt_oss")
+    opening = next(opened(model, trace))
+    assert opening.values is not None
+    assert proof(model, trace, POSITION).set_index("identity")["ok"]["alone"]
 
 
 def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:

@@ -71,9 +71,23 @@ def test_the_head_that_reads_and_writes_little_reads_what_the_leading_one_reads(
 
 
 def test_of_one_head_it_is_said_what_it_reads() -> None:
-    told = words.head_reading(heads(), 1, 1, SHOWN)
+    told = words.head_reading(heads(), 1, 1, SHOWN, "␣a", "")
     assert told.startswith("Head 1 of block 1 reads attention sinks only.")
-    assert told.endswith("gets −0.30, number 3 of 3 heads.")
+    assert told.endswith(
+        "which moves the logit of “␣a” by −0.30 against the average token's, number 3 of 3 heads."
+    )
+    told = words.head_reading(heads(), 0, 0, SHOWN, "␣a", "␣b")
+    assert told.endswith("of “␣a” by +2.00 against that of “␣b”, number 1 of 3 heads.")
+
+
+def test_where_no_head_writes_towards_the_target_it_is_said() -> None:
+    told = words.written_reading(heads(logit=[-0.03, -0.1, -0.3]), "␣a", "␣b", 2, SHOWN)
+    assert told.startswith(
+        "At “␣is” (position 2) no head helps to put “␣a” above “␣b”; most against it is head 1 of "
+        "block 1, −0.30. All 3 heads together add −0.43"
+    )
+    some = words.written_reading(heads(), "␣a", "", 2, SHOWN)
+    assert "head 0 of block 0 does most to put “␣a” above the average token: +2.00" in some
 
 
 def test_a_pattern_names_the_sink_and_the_token_itself() -> None:
@@ -109,7 +123,13 @@ def test_what_sinks_give_is_compared_with_what_others_give() -> None:
     as_long = SINKS.assign(from_sinks=4 * SINKS["from_sinks"])
     assert "writes little" not in words.little_reading(as_long), "no conclusion that is not so"
     unknown = SINKS.assign(from_sinks=float("nan"), from_others=float("nan"))
-    assert "is not known" in words.little_reading(unknown)
+    assert words.little_reading(unknown).endswith("write from the sinks alone is not known.")
+    none = SINKS.assign(share=0.0, from_sinks=0.0)
+    assert words.little_reading(none) == "No head reads the sinks, so none writes from there."
+    only = SINKS.assign(share=1.0, from_others=0.0)
+    assert words.little_reading(only).startswith("The heads read the sinks only, so there is")
+    apart = SINKS.assign(share=[0.5, 0.0, 0.0, 0.0], from_others=[0.0, 1.0, 1.0, 1.0])
+    assert words.little_reading(apart).startswith("No head writes both from the sinks and from")
     assert "1 of 4 heads" in words.sink_reading(SINKS, SHOWN, [0])
     first = words.sink_reading(SINKS, SHOWN, [])
     assert first.startswith("The first token, “The” (position 0), gets 56% of the attention")

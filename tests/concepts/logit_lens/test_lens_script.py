@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from strata.concepts.logit_lens import (
@@ -66,6 +67,29 @@ def test_script_reproduces_the_page(
     assert [part for part, *_ in ran["attribution"]] == wanted["part"].tolist()
     np.testing.assert_allclose([v for *_, v in ran["attribution"]], wanted["logit"], atol=1e-4)
     assert "the model's own before any cap" in printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("adds", "leaves", "told"),
+    [
+        # The raw leader gives to the average token, or takes less from it than the other does.
+        ([7.0, 5.0], [1.5, 3.0], "it gives +5.50 to the average token too, which leaves +1.50"),
+        ([5.0, 4.9], [6.0, 6.9], "it takes only 1.00 from the average token, which leaves +6.00"),
+        ([-1.0, -2.0], [0.5, 0.9], "it takes only 1.50 from the average token, which leaves +0.50"),
+        ([5.0, 4.9], [5.0, 6.9], "it takes only 0.00 from the average token, which leaves +5.00"),
+    ],
+)
+def test_what_the_average_token_has_of_a_part(
+    adds: list[float], leaves: list[float], told: str
+) -> None:
+    made = {"part": ["attn", "mlp"], "block": pd.array([1, 1], dtype="Int64")}
+    raw, mean = (pd.DataFrame({**made, "logit": logits}) for logits in (adds, leaves))
+    of = {"predicted": "a", "other": "", "own": 1.0, "logit": 1.0, "rank": 0, "prob": 0.5}
+    own = pd.DataFrame([of])
+    assert f". But {told}: what changes all logits alike" in words.attribution_reading(
+        raw, mean, raw, own, 0, "raw"
+    )
+    assert f", but {told}: what" in words.attribution_reading(raw, mean, mean, own, 0)
 
 
 def test_a_capped_logit_is_met_after_the_cap(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

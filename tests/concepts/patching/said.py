@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from strata.concepts.patching import views, words
+from strata.concepts.patching import elsewhere_words, views, words
 from strata.concepts.patching.read_elsewhere import read_elsewhere
 from strata.display.tokens import display_candidate
 from tests.concepts.said import LONG, Run, Said, two
@@ -57,9 +57,12 @@ def said(run: Run) -> Iterator[Said]:
     yield from _of_estimate(run, other, facts)
     yield from _of_two(run, other, facts)
     heads = views.heads(model, trace, other, 0)
-    top = heads.loc[heads["share"].idxmax()] if heads["share"].notna().any() else None
-    faint = top is not None and top["share"] < words.FAINT
-    claims = ("none moves",) if faint else ("block 0", f"attention head {top['head']} at")
+    claims: tuple[str, ...] = ()
+    if heads["share"].notna().any():
+        top = heads.loc[heads["share"].abs().idxmax()]
+        faint = abs(top["share"]) < words.FAINT
+        claims = ("none moves",) if faint else ("block 0", f"attention head {top['head']} at")
+        claims += (two(top["share"]),)
     yield Said("heads_reading", words.heads_reading(heads, facts, "restore", 0, shown), claims)
     if run.last < FEW:
         yield from _of_elsewhere(run)
@@ -71,10 +74,10 @@ def _of_elsewhere(run: Run) -> Iterator[Said]:
     own = display_candidate(run.model.decode([top], after=run.trace.token_ids)[0])
     token = f"“{run.shown[run.last]}” (position {run.last})"
     n_layers = frame["layer"].nunique()
-    told = words.elsewhere_reading(frame, token, "?")
+    told = elsewhere_words.elsewhere_reading(frame, token, "?")
     yield Said("elsewhere_reading", told, (token, f"“{own}”", f"{n_layers} layers"))
     last = frame[frame["layer"] == run.model.n_layers].iloc[0]
-    told = words.elsewhere_cell_reading(frame, run.model.n_layers, 1)
+    told = elsewhere_words.elsewhere_cell_reading(frame, run.model.n_layers, 1)
     claims = (f"layer {run.model.n_layers} ", f"“{display_candidate(last['token'])}”")
     yield Said("elsewhere_cell_reading", told, claims)
 
@@ -102,8 +105,18 @@ def _of_two(run: Run, other: str, facts: dict[str, Any]) -> Iterator[Said]:
     cells = [[0, int(facts["first"])], [run.model.n_layers, run.last]]
     row = views.both(run.model, run.trace, other, *cells).iloc[0]
     alone = [row[name] - row["unpatched"] for name in ("first", "second")]
-    claims = [two(abs(each)) for each in (*alone, row["both"] - row["unpatched"])]
-    yield Said("two_reading", words.two_reading(row, facts, cells, run.shown), tuple(claims))
+    both = row["both"] - row["unpatched"]
+    claims = [two(abs(each)) for each in (*alone, both)]
+    # The second cell is what the answer is read from, so beside it no other can matter.
+    assert abs(both - alone[1]) < 1e-3
+    far = 0.05 * max(abs(facts["clean_value"] - facts["other_value"]), *map(abs, alone))
+    if abs(alone[1]) > far and abs(alone[0] - alone[1]) > far:
+        claims.append("as the second alone")
+    elif abs(alone[1]) > far:
+        claims.append("as each of them alone")
+    told = words.two_reading(row, facts, cells, run.shown)
+    assert "the sum of both" not in told, told
+    yield Said("two_reading", told, tuple(claims))
 
 
 def _of_map(
@@ -111,7 +124,7 @@ def _of_map(
 ) -> tuple[str, ...]:
     if cells["share"].isna().all():
         return ("the same logit",)
-    top = cells.loc[cells["share"].idxmax()]
+    top = cells.loc[cells["share"].abs().idxmax()]
     if part == "attn":
         return (
             f"With {source}'s attention writes put into the run of {edited}",
@@ -119,5 +132,11 @@ def _of_map(
             f"at layer {top['layer']}, “{shown[top['position']]}”",
         )
     low, high = (cells[cells["layer"] == end] for end in (0, cells["layer"].max()))
-    ends = [shown[each.loc[each["share"].idxmax(), "position"]] for each in (low, high)]
-    return (f"Of {source}'s stream put into the run of {edited}", *(f"“{each}”" for each in ends))
+    best = [each.loc[each["share"].idxmax()] for each in (low, high)]
+    ends = [f"“{shown[each['position']]}”" for each in best if each["share"] >= words.FAINT]
+    faint = int((cells.groupby("layer")["share"].max() < words.FAINT).sum())
+    left = (f"left out: {faint} of",) if faint else ()
+    worst = cells.loc[cells["share"].idxmin()]
+    if worst["share"] <= -words.FAINT:
+        left += (f"Most the other way goes layer {worst['layer']}", two(worst["share"]))
+    return (f"Of {source}'s stream put into the run of {edited}", *ends, *left)

@@ -154,38 +154,6 @@ def test_ends_of_the_map(tiny: Callable[[str], Model]) -> None:
     assert frame.loc[(0, 3), "share"] == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "falcon-7b", "gemma2", "opt", "lfm2"])
-def test_heads_against_plain_hooks(
-    tiny: Callable[[str], Model], twin: Callable[[str], Plain], name: str
-) -> None:
-    model, plain = tiny(name), twin(name)
-    trace, source = traces(model)
-    block = 1
-    frame = head_map(model, trace, source, [7, 11], block)
-    assert list(frame) == ["block", "head", "position", "token", "value", "share"]
-    names = {"gpt2": "attn.c_proj", "bloom": "self_attention.dense", "opt": "self_attn.out_proj"}
-    path = {"falcon-7b": "self_attention.dense", "lfm2": "self_attn.out_proj"} | names
-    module = plain.blocks[block].get_submodule(path.get(name, "self_attn.o_proj"))
-    given: list[torch.Tensor] = []
-    hook = module.register_forward_pre_hook(lambda module, args: given.append(args[0][0].clone()))
-    plain.run(source.token_ids)
-    hook.remove()
-    width = given[0].shape[-1] // 4
-    for row in frame[frame["position"] >= SHARED].itertuples():
-        columns = slice(row.head * width, (row.head + 1) * width)
-
-        def put(module: Any, args: Any, row: Any = row, columns: slice = columns) -> Any:
-            state = args[0].clone()
-            state[0, row.position, columns] = given[0][row.position, columns]
-            return (state, *args[1:])
-
-        hook = module.register_forward_pre_hook(put)
-        wanted = value_of(logits_of(plain, trace.token_ids, [], source), [7, 11])
-        hook.remove()
-        assert row.value == pytest.approx(wanted, abs=1e-4), (row.head, row.position)
-    assert frame["head"].max() == 3
-
-
 def test_heads_that_are_not_known_are_refused(tiny: Callable[[str], Model]) -> None:
     model = tiny("lfm2")
     trace, source = traces(model)

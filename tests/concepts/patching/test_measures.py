@@ -50,10 +50,10 @@ def test_runs_that_agree_have_no_answer() -> None:
     assert measures.handover_layer(same) is None
 
 
-@pytest.mark.parametrize(("both", "expected"), [(4.0, -0.5), (6.0, 0.0), (10.0, 1.0)])
-def test_two_cells_are_compared_with_their_sum(both: float, expected: float) -> None:
+@pytest.mark.parametrize(("both", "expected"), [(5.0, 1.0), (9.0, 2.0), (1.0, 0.0), (-1.0, -0.5)])
+def test_two_cells_move_a_share_together(both: float, expected: float) -> None:
     row = {"unpatched": 1.0, "source": 5.0, "first": 2.0, "second": 5.0, "both": both}
-    assert measures.together_to_sum(pd.DataFrame([row])) == expected
+    assert measures.share_together(pd.DataFrame([row])) == expected
     assert measures.first_effect(pd.DataFrame([row])) == 1.0
     agree = pd.DataFrame([{**row, "source": 1.0}])
-    assert math.isnan(measures.together_to_sum(agree))
+    assert math.isnan(measures.share_together(agree))

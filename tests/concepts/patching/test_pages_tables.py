@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from strata.concepts.patching import CONCEPT, attribution_map, head_map, pair, patch_map
+from strata.concepts.patching import attribution_map, head_map, pair, patch_map
 from strata.concepts.patching.pairs import BY_NAME, PAIRS
-from strata.concepts.patching.script import script
 from strata.concepts.patching.tables import can_matter
 from strata.concepts.patching.views import (
     Direction,
@@ -28,19 +27,13 @@ from strata.concepts.patching.views import (
     pieces,
     worst_cells,
 )
-from strata.concepts.scaling.tables import places
-from strata.concepts.script import with_reader
 from strata.engine import Job, LocalEngine, Settings
 from strata.errors import InputError
 from strata.model import Model, load_model
 from strata.trace import Part, Trace
 from tests import tiny as tiny_models
-from tests.concepts.by_hand import bundled_folder
 from tests.concepts.patching.by_hooks import logits_of, value_of
-from tests.families.build import build
-from tests.families.outcome import load
 from tests.plain import Plain
-from tests.scripts import output_of
 
 CLEAN, OTHER = "The cat sat on the mat.", "The cat ran in the mat."
 IDS: dict[str, Any] = {"target_id": 7, "against_id": 11}
@@ -165,6 +158,26 @@ def test_where_the_estimate_fails(
             assert (row.cause == "turns") == (not right)
 
 
+def test_of_an_effect_that_is_next_to_none_no_tenth_is_told(llama: Model) -> None:
+    """Nor has it a sign, by which an estimate could be the other way."""
+    clean, other = llama.capture(CLEAN), llama.capture(OTHER)
+    start, far = value_of(other.logits[-1], [7, 11]), value_of(clean.logits[-1], [7, 11])
+    far = abs(far - start)
+    some = [(0.0, 1.0), (1e-5, -1.0), (-0.005, 1.0), (1.0, -1e-5), (-0.5, -1e-9), (0.5, -0.5)]
+    frame = failures(
+        llama,
+        clean,
+        OTHER,
+        layers=(1,) * 6,
+        positions=(4,) * 6,
+        exact=tuple(start + far * exact for exact, _ in some),
+        estimate=tuple(start + far * guess for _, guess in some),
+        **IDS,
+    )
+    assert frame["at_tenth"].isna().tolist() == [True] * 3 + [False] * 3
+    assert frame["cause"].tolist() == ["levels off"] * 3 + ["flat", "flat", "turns"]
+
+
 def test_the_doctor_says_what_does_not_fit(llama: Model) -> None:
     assert doctor(llama, CLEAN, OTHER).empty
     [row] = doctor(llama, CLEAN, OTHER + " And").to_dict("records")
@@ -178,7 +191,8 @@ def test_the_doctor_says_what_does_not_fit(llama: Model) -> None:
     assert parting(torch.tensor([1, 2]), torch.tensor([1, 2])) is None
 
 
-def test_what_views_refuse(llama: Model) -> None:
+def test_what_views_refuse(llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a sentence, before the other prompt is run."""
     clean = llama.capture(CLEAN)
     worst = {"other": OTHER, "layers": [1], "positions": [3], "exact": [1.0], "estimate": [2.0]}
     refused: tuple[tuple[Any, dict[str, Any], str], ...] = (
@@ -191,20 +205,33 @@ def test_what_views_refuse(llama: Model) -> None:
         (failures, {**worst, "layers": [9]}, "Layer 9 does not exist"),
         (failures, {**worst, "exact": []}, "two values are wanted each"),
         (heads, {"other": OTHER, "block": 3}, "Block 3 does not exist"),
+        (heads, {"other": OTHER, "block": 1, "target_id": 300}, "Token 300 does not exist"),
+        (cells, {"other": OTHER, "part": "head"}, "stream, attn or mlp"),
+        (facts, {"other": OTHER, "target_id": 7, "against_id": 7}, "two different words"),
+        (both, {"other": OTHER, "first": (1, 1), "second": (1, 1)}, "two different cells"),
         (both, {"other": OTHER, "first": (0, 99), "second": (1, 1)}, "Position 99"),
     )
+    ran: list[int] = []
+    once = llama.forward
+    monkeypatch.setattr(llama, "forward", lambda *args: ran.append(1) or once(*args))
     for view, more, said in refused:
         with pytest.raises(InputError, match=said):
             view(llama, clean, **more)
+        assert ran == [], said
 
 
-def test_a_long_prompt_is_refused(tmp_path: Path) -> None:
+def test_a_long_prompt_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_models.save("llama", tmp_path, max_position_embeddings=256)
     model = load_model(str(folder), device="cpu")
     clean, other = "cat " * 66 + "cat", "cat " * 66 + "in"
     assert len(model.encode(clean)) == len(model.encode(other)) > 64
-    with pytest.raises(InputError, match="at most 64 tokens"):
-        cells(model, model.capture(clean), other)
+    trace, ran = model.capture(clean), []
+    once = model.forward
+    monkeypatch.setattr(model, "forward", lambda *args: ran.append(1) or once(*args))
+    for view, more in ((cells, {}), (heads, {"block": 0})):
+        with pytest.raises(InputError, match="at most 64 tokens"):
+            view(model, trace, other, **more)
+    assert ran == []
 
 
 def test_the_engine_answers_and_knows_the_cost(
@@ -222,57 +249,6 @@ def test_the_engine_answers_and_knows_the_cost(
     assert everything == 10 + 50 * (4 + 3 + 2 + 1) / 4
     parts = [passes(10, 4, {"layers": some}) - 10 for some in pieces(4)]
     assert sum(parts) == everything - 10
-
-
-@pytest.mark.parametrize(
-    ("name", "part", "direction", "ids"),
-    [
-        ("llama", "stream", "restore", [7, 11]),
-        ("bloom", "attn", "corrupt", [7]),
-        ("opt", "mlp", "restore", [7, 11]),
-    ],
-)
-def test_script_makes_the_same_map(
-    tiny: Callable[[str], Model],
-    tiny_folder: Callable[[str], Path],
-    name: str,
-    part: Part,
-    direction: str,
-    ids: list[int],
-) -> None:
-    model = tiny(name)
-    code = script(
-        str(tiny_folder(name)),
-        None,
-        CLEAN,
-        other=OTHER,
-        target_ids=ids,
-        blocks=model.blocks_path,
-        within=places(model, part)["within"].tolist(),
-        direction=direction,
-        part=part,
-    )
-    clean, other = model.capture(CLEAN), model.capture(OTHER)
-    runs = (other, clean) if direction == "restore" else (clean, other)
-    _same(code, patch_map(model, *runs, ids, part))
-
-
-def test_script_of_a_part_of_two_modules(tmp_path: Path) -> None:
-    network = build("granitemoeshared")
-    model = load(network)
-    folder = tiny_models.write(network, tmp_path)
-    within = places(model, "mlp")["within"].tolist()
-    more: dict[str, Any] = {"blocks": model.blocks_path, "within": within, "part": "mlp"}
-    code = script(str(folder), None, CLEAN, other=OTHER, target_ids=[7], **more)
-    frame = patch_map(model, model.capture(OTHER), model.capture(CLEAN), 7, "mlp")
-    _same(with_reader(code, model.reader), frame)
-
-
-def _same(code: str, frame: Any) -> None:
-    ran: dict[str, Any] = {}
-    exec(compile(code, "script.py", "exec"), ran)
-    ours = frame[["layer", "position", "value", "share"]].to_numpy()
-    np.testing.assert_allclose(np.array(ran["rows"], dtype=float), ours, atol=1e-3)
 
 
 # -- on the bundled model ---------------------------------------------------------------------
@@ -316,35 +292,3 @@ def test_the_map_of_the_capital_of_france(model: Model, bundled: Plain) -> None:
         )
     assert frame.xs(3, level="position")["share"].loc[:23].min() > 0.9
     assert frame.xs(4, level="position")["share"].loc[24:].min() > 0.9
-
-
-def test_script_runs_by_itself(model: Model, tmp_path: Path) -> None:
-    """Of the last blocks only, since it makes a run for each cell."""
-    paris = BY_NAME["paris"]
-    code = script(
-        bundled_folder(),
-        None,
-        paris.clean,
-        other=paris.other,
-        target_ids=[7042, 7268],
-        blocks=model.blocks_path,
-        within=[""] * model.n_layers,
-    )
-    assert "strata" not in code.replace(bundled_folder(), "")
-    few = code.replace(
-        "for layer, modules in places:\n    for position",
-        "for layer, modules in places[28:]:\n    for position",
-    )
-    assert few != code
-    output = output_of(few, tmp_path)
-    clean = model.capture(paris.clean)
-    printed = [line.split() for line in output.splitlines() if line.startswith("  layer")]
-    frame = cells(model, clean, paris.other, layers=(28, 30)).set_index(["layer", "position"])
-    for _, layer, _, position, value, _, share in printed:
-        if (int(layer), int(position)) in frame.index:
-            row = frame.loc[(int(layer), int(position))]
-            assert float(value) == pytest.approx(row["value"], abs=1e-3)
-            assert float(share) == pytest.approx(row["share"], abs=2e-3)
-    assert "' Paris' minus ' Rome'" in output
-    assert len(printed) == 3 * len(clean.tokens)
-    assert CONCEPT.script is script

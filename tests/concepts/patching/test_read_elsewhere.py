@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from strata.concepts.patching import words
+from strata.concepts.patching import elsewhere_words
 from strata.concepts.patching.read_elsewhere import (
     REPEAT,
     by_layer,
@@ -178,7 +178,7 @@ def made(named: list[bool], *, control: tuple[bool, bool], same: int = 0) -> pd.
 
 def test_what_is_said_of_it() -> None:
     at = "“␣France” (position 3)"
-    said = words.elsewhere_reading(
+    said = elsewhere_words.elsewhere_reading(
         made([True, False, True, False], control=(False, False)), at, "?"
     )
     assert said == (
@@ -187,15 +187,15 @@ def test_what_is_said_of_it() -> None:
         "token, from none of 4 layers. Without it, it goes on “␣hm”, which names neither. To name "
         "is to write the same word, whole."
     )
-    said = words.elsewhere_reading(
+    said = elsewhere_words.elsewhere_reading(
         made([True, True, False, False], control=(True, False), same=1), at, "?"
     )
     assert "from 2 of 4 layers (0 to 2), and" in said
     assert "so naming that says nothing here. From 1 of 4 layers it goes on just so." in said
-    said = words.elsewhere_reading(made([False, True], control=(False, True)), at, "?")
+    said = elsewhere_words.elsewhere_reading(made([False, True], control=(False, True)), at, "?")
     assert "from 1 of 2 layers (2), and" in said
     assert "which names A's next token, so" in said
-    assert words.elsewhere_cell_reading(made([True], control=(True, True)), 0, 9) == (
+    assert elsewhere_words.elsewhere_cell_reading(made([True], control=(True, True)), 0, 9) == (
         "The state of layer 0 makes it go on “␣x;”; step 1 writes “␣x” (50%), and without the "
         "state “␣hm” (25%)."
     )

@@ -46,7 +46,8 @@ def said(run: Run) -> Iterator[Said]:
     noise = controls(run.model, run.trace, best, 0.5, n_seeds=3)
     whole = {kind: noise[noise["edit"] == kind]["logprob"].to_numpy() for kind in KINDS}
     pushes = whole["noise"].reshape(blocks, 3)
-    beyond = int((whole["scale"] < pushes.min(axis=1)).sum())
+    harmed = whole["scale"] <= clean - words.UNCHANGED  # else pushes may help still more
+    beyond = int((harmed & (whole["scale"] < pushes.min(axis=1))).sum())
     skipped = run.model.capture(run.text, [Skip(int(whole["skip"].argmin()))])
     cost = float(skipped.logits[-1].double().log_softmax(-1)[best]) - clean
     sentence = words.controls_reading(noise, shown)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from strata.concepts.sinks import sinks
-from strata.concepts.trajectories import shape_by_layer, shape_null, tables, words
+from strata.concepts.trajectories import shape_by_layer, tables, words
 from strata.concepts.trajectories.measures import smoothness
 from strata.concepts.trajectories.shape import rank_correlation
 from strata.display.tokens import digits
@@ -104,12 +104,7 @@ def _shapes(run: Run) -> Iterator[Said]:
     else:
         curved = pd.Series(bends(run.hidden, inner)).dropna()
         least = f"least at layer {curved.idxmin()}, by {two(curved.min(), 0)}°"
-        null = shape_null(run.trace, draws=3)
-        lowest = [of["curvature"].min() for _, of in null.groupby("draw")]
-        other = null.loc[null["layer"] == curved.idxmin(), "curvature"].mean()
-        claims += [least, f"in another order bend by {two(other, 0)}°"]
-        claims.append(f"in {np.sum(lowest <= curved.min())} of 3 draws")
-        yield Said("shape_reading", words.shape_reading(means, null), tuple(claims))
+        yield Said("shape_reading", words.shape_reading(means), (*claims, least))
     if n < 5:
         told = words.surprise_reading(rank_correlation(np.ones(n), np.ones(n)), n, "length")
         yield Said("surprise_reading", told, ("too few tokens",))

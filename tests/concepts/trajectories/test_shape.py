@@ -13,8 +13,9 @@ from scipy import stats
 from scipy.spatial.distance import cosine
 
 from strata.concepts import predictions
+from strata.concepts.nulls import draws
 from strata.concepts.sinks import sinks
-from strata.concepts.trajectories import CONCEPT, shape, shape_by_layer, shape_null, words
+from strata.concepts.trajectories import CONCEPT, shape, shape_by_layer, words
 from strata.concepts.trajectories.script import script
 from strata.concepts.trajectories.shape import (
     curvatures,
@@ -89,43 +90,37 @@ def test_short_texts_have_no_curvature(tiny: Callable[[str], Model], prompt: str
     model = tiny("llama")
     trace = model.capture(prompt)
     assert shape(model, trace)["curvature"].isna().all()
-    assert np.isnan(shape_null(trace, draws=2)["curvature"]).all()
+    assert shape_by_layer(trace)["curvature"].isna().all()
     assert "too short to bend" in words.shape_reading(shape_by_layer(trace))
 
 
 def test_chance_has_the_same_states_in_another_order(tiny: Callable[[str], Model]) -> None:
-    trace = tiny("llama").capture(PROMPT)
-    null = shape_null(trace, draws=5, seed=3)
-    assert null.equals(shape_null(trace, draws=5, seed=3))
-    assert null.groupby("draw").size().eq(len(trace.hidden)).all()
-    kept = [p for p in range(len(trace.tokens)) if p not in set(sinks(trace)["position"])]
-    lengths = []
-    rng = np.random.default_rng(3)
-    for _ in range(5):
-        order = [0, *(1 + rng.permutation(len(trace.hidden) - 1))]
-        mixed = trace.hidden[order][:, kept].double().numpy()
-        lengths.append(np.linalg.norm(np.diff(mixed, axis=0), axis=-1).sum(axis=0).mean())
-        rng.permutation(len(kept))
-    np.testing.assert_allclose(null.groupby("draw")["length"].first(), lengths)
-    said = words.shape_reading(shape_by_layer(trace), null)
-    assert f"be {words.digits(np.mean(lengths))} long, over 5 draws" in said
-
-
-def test_chance_bends_where_the_text_does(tiny: Callable[[str], Model]) -> None:
-    """Sinks stay where they are, and where the text has no angle a draw has none."""
-    trace = tiny("llama").capture(PROMPT)
-    trace.hidden[:, 5] *= 100.0  # a sink by its norm
+    """Sinks are those of the run itself, and stay where they are."""
+    model = tiny("llama")
+    trace = model.capture(PROMPT)
+    trace.hidden[:, 5] *= -100.0  # a sink by its norm
     assert sinks(trace)["position"].tolist() == [5]
-    null = shape_null(trace, draws=2, seed=1)
-    n, rng = len(trace.tokens), np.random.default_rng(1)
-    for draw in range(2):
-        rng.permutation(len(trace.hidden) - 1)
-        kept = np.delete(np.arange(n), 5)
-        order = np.insert(kept[rng.permutation(n - 1)], 5, 5)
+    n, n_layers = len(trace.tokens), len(trace.hidden) - 1
+    others = np.delete(np.arange(n), 5)
+
+    def drawn(number: str, kind: str) -> pd.DataFrame:
+        frame = draws(model, trace, "trajectories", number, kind, first=3, count=2)
+        return frame.pivot(index="draw", columns="layer", values="value")
+
+    lengths = drawn("Length of the paths (norm)", "layers in another order")
+    turned = drawn("Turning angle (degrees)", "layers in another order")
+    curved = drawn("Curvature of the text (degrees)", "tokens in another order")
+    for draw in (3, 4):
+        order = [0, *(1 + np.random.default_rng(draw).permutation(n_layers))]
+        steps = np.diff(trace.hidden[order][:, others].double().numpy(), axis=0)  # (L, T', D)
+        wanted = np.linalg.norm(steps, axis=-1).sum(axis=0).mean()
+        assert lengths.loc[draw, n_layers] == pytest.approx(wanted)
+        wanted = np.mean([by_cosine(steps[:, p], 0) for p in range(n - 1)])
+        assert turned.loc[draw, 1] == pytest.approx(wanted, abs=1e-3)
+        order = np.insert(others[np.random.default_rng(draw).permutation(n - 1)], 5, 5)
         steps = np.diff(trace.hidden[1, order].double().numpy(), axis=0)
         wanted = np.mean([by_cosine(steps, p - 1) for p in range(1, n - 1) if abs(p - 5) > 1])
-        rows = null[(null["draw"] == draw) & (null["layer"] == 1)]
-        assert rows["curvature"].item() == pytest.approx(wanted, abs=1e-4)
+        assert curved.loc[draw, 1] == pytest.approx(wanted, abs=1e-3)
 
 
 def test_what_is_said_of_paths(tiny: Callable[[str], Model]) -> None:
@@ -138,12 +133,6 @@ def test_what_is_said_of_paths(tiny: Callable[[str], Model]) -> None:
     turned = frame.assign(curvature=frame["curvature"].to_numpy()[::-1])
     said = words.shape_reading(turned)
     assert f"bends by 130° at layer 0 and least at layer {len(frame) - 1}, by 100°" in said
-    by_draw = [[101.0, 120.0, 140.0], [99.0, 120.0, 140.0], [120.0, 90.0, 140.0]]
-    rows = [(draw, n, 80.0, c, 5.0) for draw, cs in enumerate(by_draw) for n, c in enumerate(cs)]
-    null = pd.DataFrame(rows, columns=["draw", "layer", "turning", "curvature", "length"])
-    said = words.shape_reading(frame, null)
-    assert "tokens in another order bend by 107°" in said
-    assert "where they bend least by no more in 2 of 3 draws" in said, "at whatever layer"
     sinks_alone = frame.assign(n_sinks=frame["n_tokens"])
     assert "path of a token, all of them sinks, goes" in words.shape_reading(sinks_alone)
     beside = frame.assign(curvature=np.nan, n_sinks=3)

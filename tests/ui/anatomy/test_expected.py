@@ -82,6 +82,7 @@ READS_OFF = {
     "corpus": "about check texts",  # the reading itself: `reading`
     "gaussian_baseline": "archive decomposition dimensions histogram known_dimension normality "
     "quantiles summary",
+    "chance": "own",  # of most numbers
     "hidden_states": "archive output_facts",
     "jacobian_lens": "about cell convergence difference floor followed grid lens",
     "laminar_profile": "cka layer_matrices pair points selectivity statistics token_matrices",
@@ -93,7 +94,7 @@ READS_OFF = {
 SAYS_HOW_FAR = {
     "gaussian_baseline": "glance intrinsic",
     "logit_lens": "nearest",
-    "trajectories": "shape_null trajectories",
+    "trajectories": "trajectories",
 }
 
 

@@ -23,8 +23,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return kept
 
 
-def page(*looks_at: str) -> Any:
-    concept = SimpleNamespace(looks_at=looks_at)
+def page(*looks_at: str, stem: str = "predictions") -> Any:
+    concept = SimpleNamespace(looks_at=looks_at, views=concepts()[stem].CONCEPT.views)
     return SimpleNamespace(n_tokens=5, n_layers=30, concept=concept, map_place=nullcontext())
 
 
@@ -89,6 +89,8 @@ def test_it_says_where_the_sliders_of_this_page_stand(
     assert [(each["where"], each["position"], each["block"]) for each in drawn] == [
         (where, position, block)
     ]
+    model_map.draw_map(page("blocks", stem="evidence"))
+    assert [each["tokens"] for each in drawn] == [5, None], "the prompt plays no part there"
 
 
 def test_every_concept_says_what_it_looks_at() -> None:

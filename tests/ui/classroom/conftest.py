@@ -12,7 +12,8 @@ from strata.classroom.votes import Votes
 from strata.storage.database import Database
 
 # Of strata.ui.classroom: what asks who is there and what is stored.
-PAGES = "answered_before bring class_page class_settings coming_in names projector vote_tab".split()
+PAGES = """answered_before bring class_page class_settings coming_in entrance names projector
+vote_tab""".split()
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from strata.classroom.roster import Class, Roster
+from strata.classroom.wall import hide_names
+from strata.storage.database import Database
 from strata.ui.classroom import bring, this_class
 
 
@@ -103,9 +106,15 @@ def test_a_class_that_is_renamed_is_another_choice(
     assert address(app) == newer.id
 
 
+def said(app: AppTest) -> list[str]:
+    """The captions, as they are read."""
+    return [each.value.replace("\\", "") for each in app.caption]
+
+
 def test_only_this_class_is_brought_and_it_can_be_undone_there(
     groups: tuple[Class, Class],
     teacher: Roster,
+    database: Database,
     boxes_are_open: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -121,7 +130,16 @@ def test_only_this_class_is_brought_and_it_can_be_undone_there(
     app.session_state["elsewhere"] = True
     run(app)
     assert [each.value for each in app.text] == ["3b: 2 learners"]
-    assert "Ann, Bob" in [each.value.replace("\\", "") for each in app.caption]
+    assert "Ann, Bob" in said(app)
+    hide_names(database, older.id, True)  # where this screen is the wall
+    assert "Learner 1, Learner 2" in said(run(app))
+    assert not [words for words in said(app) if "Ann" in words]
+    hide_names(database, older.id, False)
+    also, _ = roster.join(older.code, "Ann")
+    two = next(words for words in said(run(app)) if "Ann" in words)
+    assert re.fullmatch("Ann, joined (.+), Bob, Ann, joined (.+)", two)
+    roster.forget(also.id)
+    run(app)
     app.button(f"bring_{older.id}").click()
     run(app)
     assert (roster.called(older.id), roster.called(newer.id)) == ("Scaling", "")

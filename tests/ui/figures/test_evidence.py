@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,8 +11,11 @@ from streamlit.testing.v1 import AppTest
 from strata.concepts.evidence import compared
 from strata.corpus.sets import read
 from strata.errors import InputError
-from strata.ui.anatomy import sidebar
+from strata.lessons.progress import Progress
+from strata.storage.database import Database
+from strata.ui.anatomy import address, sidebar
 from strata.ui.figures import sets as figures
+from strata.ui.figures import written
 from tests.ui.test_small_models import PAGES, page, small
 
 assert small  # a fixture
@@ -30,6 +35,10 @@ def opened(query: dict[str, str] | None = None, **chosen: object) -> AppTest:
     app.run()
     assert not app.exception, app.exception[0].message
     return app
+
+
+def query_of(app: AppTest, name: str) -> str:
+    return "".join(app.query_params[name])
 
 
 def figures_of(app: AppTest) -> list[str]:
@@ -66,11 +75,17 @@ def test_hypotheses_of_all_quantities_are_counted_together(small: None) -> None:
     assert "multiplied" not in write(0, 1)
     app.selectbox(key="quantity").set_value("Variance of the last state").run()
     assert "multiplied by 2, the" in write(0, 1)
-    assert "at layers 0 to 1." in write(0, 1)  # once more, which is no other hypothesis
     assert "multiplied by 3, the" in write(1, 1)
-    said = write(0, 1)
+    said = write(0, 1)  # once more, which is no other hypothesis
     assert "at layers 0 to 1." in said
     assert "multiplied by 3, the" in said
+    again = opened({name: query_of(app, name) for name in ("claim", "tried", "quantity")})
+    assert [text.value for text in again.text if text.value.startswith("You wrote")] == [said]
+    again.selectbox(key="quantity").set_value("Norm of the last state").run()
+    app, earlier = again, write(0, 1)  # one of which only a mark came along
+    assert "multiplied by 3, the" in earlier
+    app.selectbox(key="set").set_value("truth").run()
+    assert "tried" not in app.query_params, "nothing was written about this one"
 
 
 def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
@@ -80,7 +95,8 @@ def test_who_sees_all_has_nothing_left_to_test_on(small: None) -> None:
     assert any("nothing is left to test" in caption.value for caption in app.caption)
     app.segmented_control(key="half").set_value("explored").run()
     assert not app.exception
-    assert any("looked at all of this set before" in caption.value for caption in app.caption)
+    for each in (app, opened({"tried": query_of(app, "tried")})):
+        assert any("All of this set was looked at before" in told.value for told in each.caption)
 
 
 def test_a_half_that_is_too_small_leaves_the_page_whole(
@@ -128,8 +144,12 @@ def test_an_own_set_of_three_conditions_is_compared_two_by_two(small: None) -> N
     assert figures_of(app)[1].startswith("twice less without")
 
 
-def test_without_a_file_there_is_nothing_but_the_way_to_one(small: None) -> None:
+def test_without_a_file_there_is_nothing_but_the_way_to_one(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "kept_for", lambda: " for 2 days")
     app = opened(set="own")
+    assert any("in this page's link for 2 days." in each.value for each in app.caption)
     assert not figures_of(app)
     assert any("Choose a file" in text.value for text in [*app.text, *app.markdown, *app.caption])
     assert "Link" in [block.proto.popover.label for block in app.get("popover")]
@@ -140,7 +160,8 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
 ) -> None:
     kept: dict[str, str] = {}
 
-    def keep(text: str) -> str:
+    def keep(text: str, longest: str) -> str:
+        assert longest == max((row.prompt for row in read(text).rows), key=len)
         kept["an-id"] = text
         return "an-id"
 
@@ -160,6 +181,13 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
     assert any("Line 1: there is no column “prompt”" in each for each in said), said
     linked = opened({"set": "own", "own_set": "an-id"}, half="all")
     assert len(figures_of(linked)) == 2
+    kept["its-id"] = read(OWN.replace("twice", "doubled").replace("with the\n", "with\n")).as_text()
+    back = SimpleNamespace(is_history_navigation=False)
+    monkeypatch.setattr(address, "get_script_run_ctx", lambda: back)
+    for way, first in ((False, "with the less"), (True, "with less")):
+        back.is_history_navigation = way  # the browser's way back is what leads to another set
+        linked.query_params["own_set"] = "its-id"
+        assert figures_of(linked.run())[1].startswith(first)
     assert not figures_of(opened({"set": "own", "own_set": "another"}))
 
 
@@ -188,3 +216,33 @@ def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
         "Here are the dogs. The dogs",
         "laminar_profile",
     ]
+
+
+def test_what_a_member_of_a_class_tried_is_counted_on_another_device(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrote(layer: int, half: str = "explored") -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from strata.corpus.sets import sets
+        from strata.ui.figures import written
+
+        page = SimpleNamespace(model="a model", chosen=sets()["number"], half=half)
+        found = written.ledger(page, "a number", "claim", lambda text: None)
+        found.add("a number", layer)
+        written.keep(page, found)
+        st.text(f"{found.number} {sorted(found.marks)[-1]}")
+
+    monkeypatch.setattr(written, "progress", lambda: Progress(database))
+    who = ["ann", "ann", "ann", "bob", ""]
+    monkeypatch.setattr(written, "member_id", lambda: who[0])
+    told = []
+    for layer, half in ((3, "explored"), (4, "all"), (3, "explored"), (5, "explored"), (6, "all")):
+        app = AppTest.from_function(wrote, args=(layer, half), default_timeout=30).run()
+        assert not app.exception, app.exception[0].message
+        told.append(app.text[0].value)
+        who.pop(0)
+    assert [text.split()[0] for text in told] == ["1", "2", "2", "1", "1"]
+    assert [text.endswith("seen") for text in told] == [False, True, True, False, True]

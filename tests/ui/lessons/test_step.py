@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import streamlit as st
 
+from strata.engine import Job
 from strata.lessons import lessons
+from strata.ui.anatomy import ask, sidebar
 from strata.ui.anatomy.place import Place
 from strata.ui.lessons import lesson
 
@@ -23,6 +25,30 @@ def test_a_step_asks_about_the_answer_itself_whatever_was_followed_before(
     lesson._apply(Place(scaling, number), 30, "The capital of France is")
     assert {state[f"{box}_choice"] for box in ("target", "minus", "other")} == {-1}
     assert scaling.steps[number].settings.items() <= state.items()
+
+
+def test_a_position_told_from_the_end_is_of_the_steps_own_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that it is the same token for a model that puts a start token before each text."""
+    state: dict[str, Any] = {"model": "small"}
+    asked: list[tuple[str, str]] = []
+
+    def run(job: Job) -> list[int]:
+        asked.append((job.model, job.prompt))
+        return [0] * 6  # with a start token
+
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(ask, "run", run)
+    monkeypatch.setattr(sidebar, "take_prompt", lambda text: None)
+    patching = lessons()["patching"]
+    lesson._apply(Place(patching, 0), 4, "Another text of many tokens")
+    assert asked == [("small", "The capital of France is")]
+    assert state["at"] == 4, "the token before the last"
+    assert state["at_of"] == ("The capital of France is", "patching", 4)
+    assert lesson._settings(Place(patching, 1), "x", 4)["at"] == 5
+    assert lesson._settings(Place(patching, 1), "x", 0)["at"] == 0, "while nothing is known"
+    assert len(asked) == 2
 
 
 def test_a_step_come_to_before_the_model_is_ready_is_set_up_once_it_is(
