@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -109,12 +110,17 @@ def test_a_hidden_step_tells_nothing_of_the_model(
     run_apart(compared(addresses, lesson, len(lesson.steps) if whole else FIRST))
 
 
-async def guessed_wrongly(addresses: tuple[str, str], lesson: Lesson) -> None:
-    twins = Twins(*addresses)
+async def forget(twins: Twins, lesson: Lesson) -> None:
+    """Begin a lesson anew: another test may have looked."""
     await twins.do("open", "lessons")
-    if twins.shows(f"forget_{lesson.stem}"):  # another test has looked
+    if twins.shows(f"forget_{lesson.stem}"):
         await twins.do("switch", f"sure_{lesson.stem}", True)
         await twins.do("press", f"forget_{lesson.stem}")
+
+
+async def guessed_wrongly(addresses: tuple[str, str], lesson: Lesson) -> None:
+    twins = Twins(*addresses)
+    await forget(twins, lesson)
     await twins.do("press", f"open_{lesson.stem}")
     if twins.shows("set_up"):
         await twins.do("press", "set_up")
@@ -147,12 +153,15 @@ def test_a_wrong_guess_is_told_to_be_wrong_and_nothing_else(addresses: tuple[str
     run_apart(guessed_wrongly(addresses, lessons()["predictions"]))
 
 
-async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
-    number = next(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
+async def seen_elsewhere(
+    addresses: tuple[str, str], lesson: Lesson, number: int, others: Sequence[str]
+) -> None:
     here = f"lesson={lesson.stem}&step_of_lesson={number + 1}"
     twins = Twins(*addresses)
+    await forget(twins, lesson)
+    await twins.do("close")
+    twins = Twins(*addresses)
     await twins.do("open", lesson.page_of(number), here)
-    others = [page for page in concepts() if page != lesson.page_of(number)]
     for page in others:
         await twins.do("turn_to", page)
         assert twins.shows("back_to_lesson"), page
@@ -162,8 +171,18 @@ async def seen_elsewhere(addresses: tuple[str, str], lesson: Lesson) -> None:
     await twins.do("close")
 
 
-def test_no_other_page_tells_it_meanwhile(addresses: tuple[str, str]) -> None:
-    run_apart(seen_elsewhere(addresses, lessons()["predictions"]))
+@pytest.mark.parametrize("turn", range(len(lessons())))
+def test_no_other_page_tells_it_meanwhile(
+    addresses: tuple[str, str], turn: int, thorough: bool
+) -> None:
+    """Of each lesson its last hidden step, with one other page, so that each page is one; thorough:
+    with all."""
+    lesson = list(lessons().values())[turn]
+    number = max(n for n, step in enumerate(lesson.steps) if step.hide and step.question)
+    pages = list(concepts())
+    first = (turn + 1) % len(pages)  # the lessons come in the order of the pages
+    others = [page for page in pages[first:] + pages[:first] if page != lesson.page_of(number)]
+    run_apart(seen_elsewhere(addresses, lesson, number, others if thorough else others[:1]))
 
 
 CHANNELS = ("doctor", "reading", "table", "code", "download", "title", "alt text", "a chart's rows")
