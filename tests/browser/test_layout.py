@@ -177,8 +177,11 @@ def test_rows_of_choices_break_at_once_where_they_will(
     takes two: from the start, so that nothing jumps when they have come (`test_look`). And nothing
     is cut there, without a lesson too."""
     page.set_viewport_size(LAPTOP)
-    visit(page, f"{small_address}/{where}")
-    shifts, moved = shifted(page)
+    for _ in range(2):  # a row that breaks late does so each time, a server that is busy does not
+        visit(page, f"{small_address}/{where}")
+        shifts, moved = shifted(page)
+        if shifts <= 0.1:
+            break
     assert shifts <= 0.1, moved
     page.wait_for_function(f"() => ({CUT})().length === 0", polling=200)
     page.wait_for_function(f"() => ({CUT_TITLES})().length === 0", polling=200)
