@@ -53,6 +53,10 @@ class Hosted:
         assert answer.status_code == 200
         return answer.cookies["strata_seat"]
 
+    def member(self) -> str:
+        """Another one of Ann's class: who opens more than 30 tabs at once is made to wait."""
+        return self.join(self.ours, "One more")
+
     def get(self, path: str, cookie: str = "", **more: Any) -> httpx.Response:
         headers = {"Cookie": f"strata_seat={cookie}"} if cookie else {}
         method = more.pop("method", "GET")
@@ -98,9 +102,11 @@ def nothing_leaks(socket: Socket, *, whole: bool = True) -> None:
 def test_a_forged_address(hosted: Hosted, sink: str, cases: tuple[Case, ...]) -> None:
     pages = {case.text: PAGES[len(case.name) % len(PAGES)] for case in cases}
 
+    one = hosted.member()
+
     def check(text: str) -> None:
         query = "&".join(f"{name}={encoded(text)}" for name in QUERY.split())
-        with Socket(hosted.url, hosted.ann) as socket:
+        with Socket(hosted.url, one) as socket:
             socket.run(pages[text], query)
             nothing_leaks(socket)
 
@@ -166,6 +172,7 @@ def test_forged_values_of_every_widget(
 ) -> None:
     """Values that no widget would send are ignored or refused; who sends them spoils their own
     session at most."""
+    one = hosted.member()
 
     def usual(socket: Socket) -> None:
         socket.run(page)
@@ -173,7 +180,7 @@ def test_forged_values_of_every_widget(
         nothing_leaks(socket)
 
     def check(forged: str) -> None:
-        with Socket(hosted.url, hosted.ann) as socket:
+        with Socket(hosted.url, one) as socket:
             usual(socket)  # whatever was forged before in another session
             states = []
             for widget in socket.ids.values():
@@ -190,7 +197,7 @@ def test_forged_values_of_every_widget(
             nothing_leaks(socket, whole=False)
 
     try_all(cases, check)
-    with Socket(hosted.url, hosted.ann) as socket:
+    with Socket(hosted.url, one) as socket:
         usual(socket)
 
 
