@@ -39,7 +39,7 @@ def put_in(
 
 
 NULLS = {
-    "Logit of the answer with one state put in": Null(
+    "What is followed, in logits, with one state put in": Null(
         put_in,
         ("random directions",),
         "return [put_in(layer, state) for layer, state in enumerate(hidden[:, POSITION])]",

@@ -78,8 +78,8 @@ def runs_reading(facts: Mapping[str, Any]) -> str:
     if tops[0] == tops[1]:
         said = f"A and B both say {tops[0]}"
     n_same = int(facts["first"])
-    same = {0: "they part at the first token", 1: "only their first token is the same"}.get(
-        n_same, f"their first {n_same} tokens are the same"
+    same = {0: "they part at the first token", 1: "they part after their first token"}.get(
+        n_same, f"they part after their first {n_same} tokens"
     )
     little = " (hardly apart, so shares exaggerate)" if 0 < gap(facts) < CLOSE else ""
     return (

@@ -110,6 +110,8 @@ def move(key: str, value: Any, why: str, was: Any = None) -> None:
         text = f"Moved from {_in_words(was)} to {_in_words(value)}: {why}."
         state.setdefault(_MOVED, {})[key] = value, text
     state[key] = value
+    if f"{key}_linked" in state:  # a slider of `_slide`, which may wait with its figure
+        state[f"{key}_put"] = value
 
 
 def forget_moves() -> None:
@@ -137,12 +139,15 @@ def _in_words(value: Any) -> str:
 
 def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
     """Put a slider whose limits may have changed where it belongs, before `_slide` draws it: where
-    the address says, at first and on the way back; for new limits at their default if it was at
-    that of the old ones, or is beyond them; else where it was, which Streamlit would forget."""
+    it was moved while it was not drawn, which Streamlit forgets; where the address says, at first
+    and on the way back; for new limits at their default if it was at that of the old ones, or is
+    beyond them; else where it was, which Streamlit would forget."""
     state = st.session_state
     before = state.get(f"{key}_limits", (low, high, default))
     if key not in state or led_back():
         asked = whole_number(st.query_params.get(key, ""))
+        if not led_back():
+            asked = state.get(f"{key}_put", asked)
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[key] = state[f"{key}_linked"] = default if asked is None else asked
     elif before[:2] != (low, high):
@@ -161,6 +166,7 @@ def _slide(label: str, low: int, high: int, default: int, key: str, place: Delta
     linked = st.session_state.get(f"{key}_linked", default)
     shown = linked if low <= linked <= high else default
     chosen = int(place.slider(label, low, high, shown, key=key))
+    st.session_state.pop(f"{key}_put", None)
     remember(key, None if chosen == default else str(chosen))
     return stands(key, told_moved(key, chosen, place))
 

@@ -110,8 +110,9 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
 def _stands(key: str, value: Any) -> bool:
     """Whether a control stands at a value. One that this session has not drawn yet, as after a
     reload, stands where the address says, which is silent of most; then it is put there."""
-    if key in st.session_state:
-        return bool(st.session_state[key] == value)
+    for name in (key, f"{key}_put"):  # the latter while it waits with its figure, see `move`
+        if name in st.session_state:
+            return bool(st.session_state[name] == value)
     asked = st.query_params.get(key)
     if asked is not None:
         return asked.lower() == f"{value}".lower()

@@ -156,8 +156,9 @@ def _say(key: str, grade: str, said: Sequence[str]) -> None:
 
 
 def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
-    """Leave the guess for the page to draw on its figure, if the figure is of what was asked."""
-    if not question.figure or not _is_shown(question, run):
+    """Leave the guess for the page to draw on its figure, if the figure is of what was asked. A
+    choice among sentences has no place on an axis."""
+    if question.kind == "choice" or not question.figure or not _is_shown(question, run):
         return
     values = guess.guess if isinstance(guess.guess, list) else [guess.guess]
     points: tuple[tuple[int, float], ...] = ()

@@ -43,7 +43,7 @@ def test_of_runs_that_agree_it_says_that_there_is_nothing_to_move() -> None:
     one = words.cell_reading(cells, FACTS, "restore", 0, 1, ["x", "y"])
     assert one.endswith("from 3.00 to 3.00.")
     assert "A and B both say “␣a”" in words.runs_reading(FACTS)
-    assert "only their first token" in words.runs_reading(FACTS)
+    assert "they part after their first token" in words.runs_reading(FACTS)
 
 
 @pytest.mark.parametrize(("other", "told"), [(3.0, False), (3.5, True), (2.1, True), (4.5, False)])

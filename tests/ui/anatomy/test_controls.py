@@ -218,3 +218,30 @@ def test_a_slider_of_other_limits_is_not_put_back_where_its_link_had_it() -> Non
     assert layers(12) == (6, ["Moved from 20 to 6: here it goes from 0 to 12."])
     assert layers(30) == (15, ["Moved from 6 to 15: here it goes from 0 to 30."]), "a default"
     assert at.text[0].value == "{}"
+
+
+def waiting() -> None:
+    import streamlit as st
+
+    from strata.ui.anatomy.controls import bounded_slider, move
+
+    def put() -> None:
+        move("layer", 0, "a step sets it")
+
+    st.button("Set up", on_click=put, key="set_up")
+    if not st.toggle("The figure waits", key="waits"):
+        bounded_slider("Layer", 0, 30, 15, "layer", st.container())
+
+
+def test_a_slider_that_waits_with_its_figure_comes_where_it_was_put() -> None:
+    app = AppTest.from_function(waiting).run()
+    app.slider(key="layer").set_value(20).run()
+    assert app.query_params["layer"] == "20"
+    app.toggle(key="waits").set_value(True)
+    app.button(key="set_up").click().run()
+    app.run()  # by now the session has forgotten it
+    app.toggle(key="waits").set_value(False).run()
+    assert app.slider(key="layer").value == 0
+    assert app.query_params["layer"] == "0"
+    app.slider(key="layer").set_value(7).run()
+    assert app.slider(key="layer").value == 7

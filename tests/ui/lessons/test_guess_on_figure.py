@@ -58,3 +58,7 @@ def test_a_figure_of_one_layer_has_it_at_that_layer_only(monkeypatch: pytest.Mon
     alike = question("laminar_profile", "most_alike_position")
     assert left(monkeypatch, alike, 3, layer=L) == Drawn("matrix", "x", position=3, at=9)
     assert left(monkeypatch, alike, 3, layer=L - 1) is None
+
+
+def test_a_choice_among_sentences_has_no_place_on_an_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert left(monkeypatch, question("patching", "share_at_first"), 2, layer=0) is None
