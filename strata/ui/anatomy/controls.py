@@ -151,7 +151,7 @@ def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
         # Also as the slider's default: a browser may miss the first run, and what it was told.
         state[key] = state[f"{key}_linked"] = default if asked is None else asked
     elif before[:2] != (low, high):
-        if state[key] == before[2]:
+        if state[key] == before[2] and f"{key}_put" not in state:
             move(key, default, why)
         else:
             state[key] = state[key]

@@ -245,3 +245,10 @@ def test_a_slider_that_waits_with_its_figure_comes_where_it_was_put() -> None:
     assert app.query_params["layer"] == "0"
     app.slider(key="layer").set_value(7).run()
     assert app.slider(key="layer").value == 7
+
+
+def test_a_slider_that_was_put_where_an_old_default_was_stays_there() -> None:
+    app = AppTest.from_function(of_a_model, default_timeout=60).run()
+    for name, value in (("layer", 15), ("layer_put", 15), ("layers", 25)):
+        app.session_state[name] = value
+    assert app.run().slider(key="layer").value == 15
