@@ -110,7 +110,7 @@ def move(key: str, value: Any, why: str, was: Any = None) -> None:
         text = f"Moved from {_in_words(was)} to {_in_words(value)}: {why}."
         state.setdefault(_MOVED, {})[key] = value, text
     state[key] = value
-    if f"{key}_linked" in state:  # a slider of `_slide`, which may wait with its figure
+    if f"{key}_limits" in state:  # a slider of `_slide`, which may wait with its figure
         state[f"{key}_put"] = value
 
 

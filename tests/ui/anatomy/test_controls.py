@@ -247,8 +247,22 @@ def test_a_slider_that_waits_with_its_figure_comes_where_it_was_put() -> None:
     assert app.slider(key="layer").value == 7
 
 
-def test_a_slider_that_was_put_where_an_old_default_was_stays_there() -> None:
-    app = AppTest.from_function(of_a_model, default_timeout=60).run()
-    for name, value in (("layer", 15), ("layer_put", 15), ("layers", 25)):
-        app.session_state[name] = value
-    assert app.run().slider(key="layer").value == 15
+def put_with_other_limits() -> None:
+    import streamlit as st
+
+    from strata.ui.anatomy.controls import bounded_slider, move
+
+    def put() -> None:
+        st.session_state["low"] = 0
+        move("at", 3, "a step sets it")
+
+    st.session_state.setdefault("at", 3)  # by the step before, when nothing was drawn yet
+    low = st.session_state.setdefault("low", 3)
+    st.button("Next", on_click=put, key="next")
+    bounded_slider("Token at position", low, 4, low, "at", st.container())
+
+
+def test_a_slider_that_is_put_where_an_old_default_was_stays_there() -> None:
+    app = AppTest.from_function(put_with_other_limits).run()
+    app.button(key="next").click().run()
+    assert app.slider(key="at").value == 3
