@@ -54,19 +54,25 @@ def test_a_lens_is_fitted_kept_and_found(
     assert torch.equal(again.matrices, lens.matrices)
 
 
-def test_a_broken_fit_goes_on(
-    tiny_folder: Folder, tiny: Tiny, texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, calls = str(tiny_folder("llama")), []
-    pulled_back = jacobian.pulled_back
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One for each text that is read; at the second somebody breaks off."""
+    pulled_back, found = jacobian.pulled_back, list[int]()
 
     def once(*arguments: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
+        found.append(1)
+        if len(found) == 2:
             raise KeyboardInterrupt
         return pulled_back(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(jacobian, "pulled_back", once)
+    return found
+
+
+def test_a_broken_fit_goes_on(
+    tiny_folder: Folder, tiny: Tiny, texts: Path, calls: list[int]
+) -> None:
+    name = str(tiny_folder("llama"))
     assert main(["fit-lens", name, "--count", "3", *FEW]) == 130
     assert fitted(tiny("llama")) is None
     assert main(["fit-lens", name, "--count", "3", *FEW]) == 0
@@ -78,18 +84,10 @@ def test_a_broken_fit_goes_on_with_its_own_texts_only(
     tiny_folder: Folder,
     tiny: Tiny,
     texts: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    calls: list[int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    name, pulled_back, calls = str(tiny_folder("llama")), jacobian.pulled_back, []
-
-    def once(*arguments: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return pulled_back(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(jacobian, "pulled_back", once)
+    name = str(tiny_folder("llama"))
     texts.write_text("\n\n".join([TEXT.replace("\n\n", " ")] + [f"{PROMPT}! {PROMPT}"] * 2))
     own = ["--texts", str(texts)]
     assert main(["fit-lens", name, *own, *FEW]) == 130

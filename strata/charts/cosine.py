@@ -87,7 +87,7 @@ _BAR: Spec = {
             "field": "cosine",
             "type": "quantitative",
             "title": "Cosine",
-            "axis": {"grid": False, "tickCount": 7, "labelFlush": True},
+            "axis": {"grid": False, "tickCount": 7, "labelFlush": True, "labelFlushOffset": -3},
         },
         "x2": {"field": "end"},
         "tooltip": [tip("cosine", "Cosine", ".3f")],
