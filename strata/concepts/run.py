@@ -17,6 +17,7 @@ from strata.concepts import apart, costs, quick
 from strata.concepts.target import named, target
 from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
+from strata.model.fingerprint import fingerprint
 from strata.trace import WRITE_TOLERANCE, Edit, ModelCheck, Trace
 
 if TYPE_CHECKING:
@@ -36,16 +37,25 @@ PIECE = "\ufffd"  # what a token that is a part of a character decodes to
 
 
 def check_run(model: Model, trace: Trace) -> None:
-    """InputError unless it is a run of a model of these sizes."""
+    """InputError unless it is a run of a model of these sizes, and, where the run knows its model,
+    of these weights."""
     if not isinstance(trace, Trace):
         raise InputError(f"A run is what “model.capture” gives, not {trace!r:.40}.")
     if tuple(trace.hidden.shape[::2]) != (model.n_layers + 1, model.d_model):
         raise InputError(f"This run is of another model than {model.name}, of other sizes.")
+    ran = getattr(trace.verify, "__self__", model)  # none: made by hand, or read from elsewhere
+    if ran is not model and fingerprint(ran) != fingerprint(model):
+        raise InputError(f"This run is of another model than {model.name}, with other weights.")
 
 
 def check_position(trace: Trace, position: int) -> int:
     """The position as an int; InputError unless it is one of 0 to T - 1."""
-    number, n_tokens = _whole("A position", position), len(trace.tokens)
+    return check_among(len(trace.tokens), position)
+
+
+def check_among(n_tokens: int, position: int) -> int:
+    """The same for so many tokens, before they are run."""
+    number = _whole("A position", position)
     if not 0 <= number < n_tokens:
         raise InputError(f"Position {number} does not exist: positions are 0 to {n_tokens - 1}.")
     return number

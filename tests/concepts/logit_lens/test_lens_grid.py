@@ -309,8 +309,32 @@ def test_paris(model: Model, france: Trace) -> None:
         "At position 4, 61 parts and the biases put “␣Paris” 2.483 above “␣the”; the model itself "
         "2.483 (rank 0, 77%). The MLP of block 28 adds most, +4.17. Against the average token it "
         "is attention of block 23, +3.43: what tells a token from most others need not tell it "
-        "from this one."
+        "from this one. To the bare logit the MLP of block 29 adds most, +6.98, but it gives +5.29 "
+        "to the average token too, which leaves +1.68: what changes all logits alike changes no "
+        "probability."
     )
+
+
+def test_beside_a_word_each_other_measure_that_names_another_part_says_why() -> None:
+    def added(*logits: float) -> pd.DataFrame:
+        blocks = pd.array([0, 0, 1], dtype="Int64")
+        return pd.DataFrame({"part": ["attn", "mlp", "mlp"], "block": blocks, "logit": logits})
+
+    own = pd.DataFrame({"predicted": [" a"], "other": [" b"], "logit": [3.0]})
+    own = own.assign(own=3.0, rank=0, prob=0.5)
+    average = "Against the average token it is the MLP of block 0, +2.00: what tells a token"
+    bare = "To the bare logit the MLP of block 1 adds most, +6.00, but it gives +5.50 to the"
+    cases = [  # raw, against the average, against the word: what is said of the first two
+        ((1.0, 6.0, 2.0), (0.0, 2.0, 1.0), (0.0, 3.0, 0.0), ()),
+        ((1.0, 2.0, 6.0), (0.0, 2.0, 0.5), (0.0, 3.0, 0.0), (bare,)),
+        ((1.0, 6.0, 2.0), (0.0, 2.0, 1.0), (3.0, 0.0, 0.0), (average,)),
+        ((1.0, 2.0, 6.0), (0.0, 2.0, 0.5), (3.0, 0.0, 0.0), (average, bare)),
+    ]
+    for raw, mean, word, told in cases:
+        frames = added(*raw), added(*mean), added(*word)
+        said = words.attribution_reading(*frames, own, 4, "word")
+        for each in (average, bare):
+            assert (each in said) == (each in told), said
 
 
 def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:
