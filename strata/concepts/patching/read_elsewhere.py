@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from strata.concepts import apart, costs
-from strata.concepts.run import check_among, check_count
+from strata.concepts.run import check_count, check_position
 from strata.edits import Replace, State
 from strata.errors import InputError, ModelError
 from strata.model.written import Written, written
@@ -71,7 +71,7 @@ def read_elsewhere(
     """
     n_tokens = check_count("The length of a continuation", n_tokens, LONGEST)
     ids, read_in = model.encode(prompt), model.encode(text)
-    position = check_among(len(ids), position)
+    position = check_position(len(ids), position)
     if len(read_in) > MOST_TOKENS:
         raise InputError(
             f"A state is read in a text of at most {MOST_TOKENS} tokens, and this one has "

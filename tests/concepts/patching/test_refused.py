@@ -67,7 +67,7 @@ def test_a_run_of_other_weights_is_refused(tiny: Callable[[str], Model]) -> None
     model = tiny("llama")
     trace, twin = model.capture(CLEAN), model.random_twin(3)
     for run in ([twin.capture(OTHER), trace], [trace, twin.capture(OTHER)]):
-        with pytest.raises(InputError, match=r"another model than .*, with other weights\.$"):
+        with pytest.raises(InputError, match=r"another model than .*\.$"):
             patch_map(model, *run, 7)
     by_hand = replace(twin.capture(OTHER), verify=None)  # of such a run nothing is known
     assert len(patch_map(model, by_hand, trace, 7))
