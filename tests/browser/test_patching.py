@@ -101,6 +101,11 @@ def test_two_cells_are_clicked_and_the_link_restores_them(page: Page, small_addr
         settled(page)
     expect(said(page, "note").filter(has_text="Choose two different cells")).to_be_visible()
     expect(figure).to_be_visible()
+    page.evaluate("history.replaceState(history.state, '', location.href + '&more=1')")
+    fills = "bars => bars.map(bar => bar.getAttribute('fill'))"
+    bars = page.locator('svg .role-legend [fill^="url("]').evaluate_all(fills)
+    assert bars, "no colour bar"
+    assert all(fill.startswith("url(#") for fill in bars), "painted only at the address before"
     page.set_viewport_size(PHONE)
     screen.leads(page)
 
