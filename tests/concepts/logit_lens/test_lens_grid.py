@@ -315,6 +315,20 @@ def test_paris(model: Model, france: Trace) -> None:
     )
 
 
+def test_on_code_the_part_that_adds_most_lowers_the_answer(model: Model) -> None:
+    """By hand: the write through the norm's scale, along rows of the head."""
+    trace = model.capture("x = [1, 2")
+    top, head = int(trace.logits[-1].argmax()), model._network.lm_head.weight.detach()
+    size = trace.hidden[-1, -1].square().mean().add(1e-5).sqrt()
+    write = trace.mlp[29, -1] * model._network.model.norm.weight.detach() / size
+    adds, usual = float(write @ head[top]), float(write @ head.mean(dim=0))
+    raw, mean = (attribution(model, trace, top, 6, against) for against in (None, "mean"))
+    assert CONCEPT.measures["largest_part"](raw) == "mlp 29"
+    for frame, wanted in ((raw, adds), (mean, adds - usual)):
+        assert frame["logit"].iloc[-3] == pytest.approx(wanted, abs=1e-3)
+    assert (round(adds, 2), round(usual, 2)) == (17.01, 18.91)
+
+
 def test_beside_a_word_each_other_measure_that_names_another_part_says_why() -> None:
     def added(*logits: float) -> pd.DataFrame:
         blocks = pd.array([0, 0, 1], dtype="Int64")
