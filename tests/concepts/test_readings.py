@@ -1,8 +1,8 @@
 """All that pages say of forty prompts keeps to grammar, and is true of the run it is said of.
 
 A small random model with the bundled model's tokenizer says all sentences of all prompts, the
-bundled model those of a few; without --thorough of one prompt of each kind, and of one, for which no
-beam is drawn and no set read. What must stand in each is computed in `<stem>/said.py`.
+bundled model those of a few; without --thorough of one prompt of each kind, and of one, of which it
+draws no beam and reads no set. What must stand in each is computed in `<stem>/said.py`.
 """
 
 from __future__ import annotations
