@@ -104,7 +104,8 @@ def _map(
     legend, heading = words.quantity(quantity, patch.facts, patch.direction)
     title = f"{what or heading}: {words.put(patch.direction, patch.part)}"
     ends = (float(patch.facts["clean_value"]), float(patch.facts["other_value"]))
-    height = 210 + min(430, 17 * int(frame["layer"].nunique()))
+    # As tall as the name of its axis at least, which else pushes the title over the edge.
+    height = 210 + max(140, min(430, 17 * int(frame["layer"].nunique())))
     look: dict[str, Any] = {"ends": ends, "alike": alike, "height": height, "picks": picks}
     return patch_map(frame, title, sentence, quantity, legend, **look)
 
