@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from strata.engine import Job
+from strata.ui.anatomy import ask, made
 from strata.ui.server import turns
 
 LONG = 10.0  # seconds until a test that hangs is called a failure
@@ -212,6 +215,18 @@ def test_who_has_had_much_stands_back_while_others_run(
     assert left() == turns._AT_ONCE
 
 
+def test_what_takes_long_on_a_page_is_begun_by_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr(turns, "stand_back", lambda: said.append("stands back"))
+    monkeypatch.setattr(ask, "learner", lambda: "ann")
+    desk = SimpleNamespace(submit=lambda job, **more: said.append("asks"))
+    monkeypatch.setattr(ask, "engine", lambda: desk)
+    ask._submitted(Job(view="run.tokens", model="m", prompt="p"))
+    for _ in range(2):
+        made.made(("of", "this test"), lambda: said.append("makes") or 1)  # type: ignore[func-returns-value]
+    assert said == ["stands back", "asks", "stands back", "makes"]
+
+
 def test_what_one_of_many_had_all_have_had(run: Callable[..., Future[Any]]) -> None:
     """Names cost nothing: twelve of them together have the turns of one."""
     line, now = turns._line, time.monotonic()
@@ -243,6 +258,23 @@ def test_what_one_of_many_had_all_have_had(run: Callable[..., Future[Any]]) -> N
     assert alone
     assert alone.counts_as == "eve0"
     line.give_back(alone)
+
+
+def test_of_those_who_count_as_one_one_runs(run: Callable[..., Future[Any]]) -> None:
+    """So that one of the two turns stays for others, who need not wait for them."""
+    line = turns._line
+    for whose in ("eve0", "eve1"):
+        turns.count_as_one(whose, "new")
+    first = line.take("eve0")
+    second = run(line.take, "eve1")
+    until(lambda: here() == 2)
+    anns = run(line.take, "Ann").result(LONG)
+    assert not second.done()
+    line.give_back(anns)
+    assert not second.done()
+    assert first
+    line.give_back(first)
+    line.give_back(second.result(LONG))
 
 
 def test_what_somebody_had_is_forgotten() -> None:
