@@ -117,11 +117,13 @@ def test_others_always_find_a_place(gate: Gate, works: Callable[..., Any]) -> No
             until(lambda: gate.runs == 2)
         for name in MANY[:4]:
             made.submit(job("plain", name), name)
+        until(lambda: works is not apart or len(made.apart.line.works) == 4)
         just = "4 jobs of those who have just joined are already waiting"
         with pytest.raises(BusyError, match=just):
             made.submit(job("plain", "fifth"), "eve5")
         made.submit(job("plain", "ann"), "ann")
         made.submit(job("plain", "ben"), "ben")
+        until(lambda: works is not apart or len(made.apart.line.works) == 6)
         with pytest.raises(BusyError, match="6 jobs of your class are already waiting"):
             made.submit(job("words", "ann again"), "ann")
         made.submit(job("plain", "tom"), "tom")

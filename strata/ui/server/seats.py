@@ -20,7 +20,7 @@ TEACHER_HOURS = 12.0
 
 def scheme(request: Request) -> str:
     """http or https, as the browser speaks it to the outermost proxy."""
-    return request.headers.get("x-forwarded-proto", request.scope["scheme"])
+    return request.headers.get("x-forwarded-proto", request.url.scheme)
 
 
 def put(

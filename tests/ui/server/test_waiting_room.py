@@ -30,13 +30,15 @@ def test_who_joins_waits_as_they_came_and_another_class_has_places_of_its_own(
         while not came:  # who finds no place is told so at once
             await asyncio.sleep(0)
         assert await room.turn("4a from here")
-        while len(came) < 5:
+        while len(came) < 6:
             now[0] += 0.01
+            if len(came) == 2:
+                tasks.append(asyncio.create_task(join(6)))  # comes when a turn can be had
             let_in = len(came)
             while len(came) == let_in:
                 await asyncio.sleep(0.001)
-        assert await asyncio.gather(*tasks) == [True] * 4 + [False]
+        assert await asyncio.gather(*tasks) == [True] * 4 + [False, True]
 
     run_apart(asyncio.wait_for(all_at_once(), 20.0))
-    assert came == [-5, 1, 2, 3, 4]
+    assert came == [-5, 1, 2, 3, 4, 6]
     assert not room._queues
