@@ -7,7 +7,7 @@ the time, and the last is no later. A page that waits for the model lets others 
 
 A learner with many tabs, or one who lets a page run all the time, takes turns that nobody else
 wants: as long as another's page runs or waits, theirs stands still between two elements. So do
-those who count as one (`count_as_one`): of them one runs, and what that one had, all have had.
+those who count as one (`count_as_one`): what one of them had, all have had.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Line:
 
     def _next(self) -> _Turn | None:
         now = time.monotonic()
-        running = {name for who in self._running for name in who}
-        could = [w for w in self._waiting if running.isdisjoint((w.whose, w.counts_as))]
+        running = {whose for whose, _ in self._running}
+        could = [each for each in self._waiting if each.whose not in running]
         if any(self._lately(who, now) < _MUCH for _, who in self._running):
             could = [each for each in could if self._lately(each.counts_as, now) < _MUCH]
 

@@ -260,23 +260,6 @@ def test_what_one_of_many_had_all_have_had(run: Callable[..., Future[Any]]) -> N
     line.give_back(alone)
 
 
-def test_of_those_who_count_as_one_one_runs(run: Callable[..., Future[Any]]) -> None:
-    """So that one of the two turns stays for others, who need not wait for them."""
-    line = turns._line
-    for whose in ("eve0", "eve1"):
-        turns.count_as_one(whose, "new")
-    first = line.take("eve0")
-    second = run(line.take, "eve1")
-    until(lambda: here() == 2)
-    anns = run(line.take, "Ann").result(LONG)
-    assert not second.done()
-    line.give_back(anns)
-    assert not second.done()
-    assert first
-    line.give_back(first)
-    line.give_back(second.result(LONG))
-
-
 def test_what_somebody_had_is_forgotten() -> None:
     line, now = turns._line, time.monotonic()
     line._had = {"Eve": (8.0, now)}
