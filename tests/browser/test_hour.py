@@ -197,8 +197,6 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
     expect(figure).to_be_hidden()  # where the answer could be read off
-    note = hour.cid.locator(".st-key-example_note p")
-    expect(note).to_be_hidden()
     expect(hour.cid.get_by_text("Where names are hidden you are Learner 3")).to_be_visible()
     expect(knew).to_be_visible()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
@@ -226,7 +224,6 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(asked).to_be_visible()
     expect(verdict).to_be_visible()
     expect(figure).to_be_visible()
-    expect(note).to_be_visible()
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(verdict).to_be_visible()
