@@ -193,7 +193,8 @@ class FewSockets:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._opened = Attempts(30, 1.0)  # tabs that a seat may open at once, then one a second
+        # A seat opens two more at once than it may have, then one a second.
+        self._opened = {most: Attempts(most + 2, 1.0) for most in (MOST_TABS, _TEACHERS)}
         self._others: dict[str, int] = {}  # sockets that are no tab's, or wait to become one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,7 +210,7 @@ class FewSockets:
             await self._counted(whose, self.app(scope, receive, send))
             return
         if has_seat(scope):
-            await self._counted(whose, self._turn(whose.name))
+            await self._counted(whose, self._turn(whose))
         asked = scope.get("subprotocols", [])
         if len(asked) > 2 and asked[2] in tabs.resting:  # a browser asks again by itself
             await receive()
@@ -228,10 +229,11 @@ class FewSockets:
             if not self._others[name]:
                 del self._others[name]
 
-    async def _turn(self, name: str) -> None:
-        while wait := self._opened.wait(name):
+    async def _turn(self, whose: Who) -> None:
+        opened = self._opened[whose.tabs]
+        while wait := opened.wait(whose.name):
             await asyncio.sleep(wait)
-        self._opened.take(name)
+        opened.take(whose.name)
 
     async def _tab(self, whose: Who, scope: Scope, receive: Receive, send: Send) -> None:
         rests = asyncio.Event()

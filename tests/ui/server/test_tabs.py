@@ -253,13 +253,24 @@ def test_other_sockets_are_few_too(client: TestClient) -> None:
 def test_who_opens_too_fast_waits() -> None:
     async def opened() -> float:
         few = tabs.FewSockets(lambda scope, receive, send: asyncio.sleep(0))
-        few._opened = Attempts(2, 0.1)
+        few._opened = {tabs.MOST_TABS: Attempts(2, 0.1)}
         began = time.monotonic()
         for _ in range(4):
-            await few._turn("eve")
+            await few._turn(tabs.Who("eve"))
         return time.monotonic() - began
 
     assert run_apart(opened()) > 0.15
+
+
+def test_who_opens_and_closes_tabs_is_slowed_down_and_a_teacher_later() -> None:
+    """As many at once as somebody may have, and two more."""
+    few = tabs.FewSockets(lambda scope, receive, send: asyncio.sleep(0))
+    for whose in (tabs.Who("eve"), tabs.Who("teacher t", 12)):
+        opened = few._opened[whose.tabs]
+        for _ in range(whose.tabs + 2):
+            assert opened.wait(whose.name) == 0
+            opened.take(whose.name)
+        assert opened.wait(whose.name) > 0
 
 
 def test_a_learner_has_so_many_files_at_a_time(client: TestClient, open_tab: Open) -> None:
