@@ -237,9 +237,6 @@ class Desk:
     def move(self, work: Work, line: Line, rest: Callable[[], None]) -> None:
         """The model is done with a work, the rest of which takes its turn in another line."""
         self._free(work)
-        if work.stopped:
-            work.state = "done"
-            return
         work.state, work.apart, work.rest = "waiting", line, rest
         line.add(work, work.party)
 
@@ -372,7 +369,7 @@ class Desk:
             del self.works[work.key]
         if work in work.here.works:
             work.here.remove(work)
-            work.state, work.rest = "done", None  # which holds a run
+            work.rest = None  # which holds a run
 
 
 def in_seconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from threading import Event, current_thread, get_native_id
+from threading import current_thread, get_native_id
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from strata.concepts import apart, quick
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, CancelledError, InputError, StrataError
 from strata.trace import Scale, Trace
-from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job, plain, until, words
+from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job, plain, until
 from tests.engine.test_parties import MANY, PARTIES
 
 
@@ -97,28 +97,6 @@ def test_it_stops_at_its_next_word_after_the_last_waiter_left(
     assert gate.runs == 2, "what was cancelled is not kept"
 
 
-def test_who_leaves_before_it_is_apart_keeps_no_model() -> None:
-    loaded, asked = Event(), Event()
-
-    def load(name: str, progress: object) -> FakeModel:
-        model = FakeModel(name)
-
-        def capture(text: str, edits: object = ()) -> Trace:
-            asked.set()
-            assert loaded.wait(PATIENCE)
-            return FakeModel.capture(model, text)
-
-        model.capture = capture  # type: ignore[method-assign]
-        return model
-
-    with engine({"apart": apart(lambda trace: words(trace))}, load=load) as made:
-        future = made.submit(job("apart"))
-        assert asked.wait(PATIENCE)
-        future.cancel()
-        loaded.set()
-        until(lambda: made._owners["fake"].idle)
-
-
 def test_a_refusal_and_a_bug_reach_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     @apart
     def refusing(prompt: str) -> pd.DataFrame:
@@ -169,8 +147,10 @@ def test_twelve_members_of_one_hand_have_the_turns_of_one(gate: ApartGate) -> No
         assert anns[0].seconds is None
         gone = made.submit(job("v1", "nobody's"))
         until(lambda: len(made.apart.line.works) == len([*eves, *anns, gone]))
+        assert gone.work
+        assert gone.work.rest
         assert gone.cancel()
-        assert made._owners["fake"].idle, "what nobody waits for keeps no model"
+        assert gone.work.rest is None, "it would keep the run"
         gate.open.set()
         for future in (*held, *eves, *anns, shared):
             future.result(PATIENCE)
