@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from strata.concepts.heads import bias, pattern, proof, shape, sink_share, sums, writes
+from strata.concepts.heads import bias, pattern, proof, shape, sink_share, sums, tables, writes
 from strata.concepts.heads.script import modules, script
 from strata.concepts.logit_lens import attribution
 from strata.errors import InputError, ModelError
@@ -203,7 +203,7 @@ def test_coarse_numbers_have_patterns_too(
     assert proof(model, trace, POSITION).set_index("identity")["ok"]["alone"]
 
 
-def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
+def test_what_cannot_be_told_is_a_sentence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama")
     trace = model.capture(PROMPT)
     for call, said in (
@@ -222,6 +222,10 @@ def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
     ):
         with pytest.raises(InputError, match=said):
             call()
+    monkeypatch.setattr(tables, "MOST_ROWS", 2 * len(trace.tokens) ** 2)
+    assert len(pattern(model, trace, 0, 1)) == len(trace.tokens) ** 2
+    with pytest.raises(InputError, match=r"patterns of 4 heads over .* ask for one head"):
+        pattern(model, trace, 0)
     odd = tiny("falcon-rw")  # transformers' written-out attention adds its ALiBi twice
     whole = odd.capture(PROMPT)
     with pytest.raises(ModelError, match="run by itself, gives something else"):

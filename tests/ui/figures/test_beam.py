@@ -38,7 +38,7 @@ def test_random_blocks_are_read_last_and_only_where_they_are_shown(
 
     monkeypatch.setattr(ask, "run", waited)
     prompt = f"{PROMPT} on the mat"  # which no other test has asked about
-    arguments = (str(PAGES / "jacobian_lens.py"), prompt, {**BEAM, "random": False})
+    arguments = (str(PAGES / "jacobian_lens.py"), prompt, BEAM)
     app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
     assert not app.exception, app.exception[0].message
     assert asked == [("floor", None), *(("passage_beam", n) for n in (1, 2, 4))]
