@@ -316,7 +316,13 @@ def test_heads_that_do_not_add_up_are_read_and_changed_all_the_same(small: None)
 
 def test_a_block_without_weights_says_which_have_them(small: None) -> None:
     own = {"which": "own", "block": 0, "head": 1}
-    for view, chosen in (("Who reads whom", own), ("Who reads whom", {}), ("The sink", own)):
+    written = ("Who wrote it", {})
+    for view, chosen in (
+        ("Who reads whom", own),
+        ("Who reads whom", {}),
+        ("The sink", own),
+        written,
+    ):
         arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view, **chosen}, "linear")
         app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
         assert not app.exception, app.exception[0].message
@@ -325,6 +331,8 @@ def test_a_block_without_weights_says_which_have_them(small: None) -> None:
         texts = " ".join(each.value for each in app.text)
         assert ("Block 0 mixes its tokens without" in texts) is told
         assert ("Blocks 1 and 3 have them: choose one of them." in texts) is told
+    assert "All 8 heads that weigh tokens together add" in texts
+    assert "Left out are the heads of blocks 0 and 2, which weigh no tokens." in texts
 
 
 def empty(chart: Any) -> bool:

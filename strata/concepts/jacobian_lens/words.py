@@ -217,9 +217,9 @@ def random_blocks(refusal: str, target: str) -> str:
     """How random blocks are read where no lens was fitted to them. `refusal` says so, and what fits
     one; `target`: a word as titles have it."""
     return (
-        f"The same model with random blocks is another model, with a J of its own. {refusal} Here is "
-        f"that of {target}, for both. Where random blocks score as high, nothing that was learnt is "
-        "needed for it."
+        f"The same model with random blocks is another model, with a J of its own. {refusal} Here "
+        f"is that of {target}, for both. Where random blocks score as high, nothing that was "
+        "learnt is needed for it."
     )
 
 
