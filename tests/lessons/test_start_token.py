@@ -14,7 +14,7 @@ NAMES = ("at", "at_2", "position")
 # Of each lesson on single tokens, what stands where its steps say.
 MEANT = {
     "heads": {"$last": (" is", " to")},
-    "jacobian_lens": {"$last": (" is",), "$last-1": (" France",), "$last-11": (" green",)},
+    "jacobian_lens": {"$last": (" is",), "$last-1": (" France",), "$last-5": (" green",)},
 }
 
 
