@@ -178,6 +178,34 @@ def test_what_goes_to_a_sink_and_comes_from_it(tiny: Tiny, plain: Callable[[str]
     assert (nowhere > 0.001).all()
 
 
+# A projection the other way round, a norm behind it, a factor on writes.
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "granite"])
+def test_norms_of_what_comes_from_a_sink(
+    name: str, tiny: Tiny, plain: Callable[[str], Eager]
+) -> None:
+    """What keys hand on follows from what heads do, as no token reads those behind it."""
+    model, hand = tiny(name), plain(name)
+    trace = model.capture(PROMPT)
+    at, queries = [1, 4], [2, 3, *range(5, len(trace.tokens))]
+    frame = sink_share(model, trace, at).set_index(["block", "head"])
+    for block, weights in hand.attentions(trace.token_ids).items():
+        given = hand.handed_on(trace.token_ids, block).double()  # (H, T, W)
+        weights = weights.double()
+        values = torch.linalg.solve_triangular(weights, given, upper=False)
+        there = weights[:, queries][..., at] @ values[:, at]  # (H, Q, W)
+        rest = given[:, queries] - there
+        for head in range(len(weights)):
+            for part, column in ((there, "from_sinks"), (rest, "from_others")):
+                norms = [
+                    float(
+                        hand.written(block, head, part[head, q].float(), given[:, t].float()).norm()
+                    )
+                    for q, t in enumerate(queries)
+                ]
+                row = frame.loc[(block, head)]
+                assert row[column] == pytest.approx(np.mean(norms), rel=1e-3), column
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["llama", "gpt_oss"])
 def test_coarse_numbers_have_patterns_too(

@@ -21,6 +21,7 @@ from strata.concepts.heads.script import modules, script
 from strata.errors import InputError, ModelError
 from strata.model import Model
 from strata.trace import Noise, Scale
+from tests.concepts.heads.by_hand import PROJECTIONS, eager
 from tests.families.build import build
 from tests.families.outcome import load
 from tests.plain import Plain
@@ -47,9 +48,11 @@ def attention(tiny: Tiny, twin: Twin) -> Tensor:
     return torch.cat(found)
 
 
-def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, attention: Tensor) -> None:
-    model = tiny("llama")
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite"])
+def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, name: str) -> None:
+    model = tiny(name)
     trace = model.capture(TEXT)
+    attention = torch.stack(list(eager(name).attentions(trace.token_ids).values()))
     for position in (0, 1, len(trace.tokens) - 1):
         frame = read_and_written(model, trace, TARGET, position)
         at = attention[:, :, position]  # (L, H, T)
@@ -144,7 +147,8 @@ def test_a_small_pattern_keeps_what_a_query_gives(
 
 def logits_with(plain: Plain, ids: Tensor, edit: Callable[[Tensor], None] | None) -> Tensor:
     """(V,) of the last position, with what the heads of one block hand on edited in place."""
-    projection = plain.blocks[BLOCK].get_submodule("self_attn.o_proj")
+    path = PROJECTIONS.get(plain.network.config.model_type, "self_attn.o_proj")
+    projection = plain.blocks[BLOCK].get_submodule(path)
 
     def change(module: Any, args: Any) -> Any:
         heads = args[0].clone()
@@ -166,9 +170,11 @@ def handed_on(plain: Plain, ids: Tensor) -> Tensor:
     return kept[0]
 
 
-@pytest.mark.parametrize("factor", [0.0, -1.5])
-def test_a_head_is_scaled_alone(tiny: Tiny, twin: Twin, factor: float) -> None:
-    model, plain = tiny("llama"), twin("llama")
+@pytest.mark.parametrize(
+    ("name", "factor"), [("llama", 0.0), ("llama", -1.5), ("gpt2", -1.5), ("gemma2", -1.5)]
+)
+def test_a_head_is_scaled_alone(tiny: Tiny, twin: Twin, name: str, factor: float) -> None:
+    model, plain = tiny(name), twin(name)
     trace = model.capture(TEXT)
     frame = changed(model, trace, TARGET, BLOCK, HEAD, factor=factor, n_seeds=3)
     width = handed_on(plain, trace.token_ids).shape[1] // int(
