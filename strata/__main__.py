@@ -129,12 +129,8 @@ def _fit_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=int,
         help="fit to the model with random blocks instead, which shows what the blocks learned",
     )
-    fit.add_argument(
-        "--force",
-        action="store_true",
-        help="also where the lens that is used now was fitted on more passages; the new one is "
-        "used in its place",
-    )
+    force = "use it also in the place of a lens that was fitted on more passages"
+    fit.add_argument("--force", action="store_true", help=force)
     fit.set_defaults(run=_fit_lens)
 
 
