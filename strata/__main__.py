@@ -129,8 +129,7 @@ def _fit_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=int,
         help="fit to the model with random blocks instead, which shows what the blocks learned",
     )
-    force = "use it also in the place of a lens that was fitted on more passages"
-    fit.add_argument("--force", action="store_true", help=force)
+    fit.add_argument("--force", action="store_true", help="also in place of one on more passages")
     fit.set_defaults(run=_fit_lens)
 
 
