@@ -10,6 +10,7 @@ import pytest
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.concepts.gaussian_baseline import known_dimension, near
+from strata.engine import Job
 from strata.ui.figures import intrinsic
 from tests.concepts.gaussian_baseline.test_gaussian_baseline import noise, sample_of
 
@@ -24,6 +25,7 @@ def test_noise_is_of_as_many_states_and_chance_comes_when_all_is_read(
     here = frame[(frame["part"] == "stream") & (frame["layer"] == 0)].iloc[0]
     assert here["n_states"] < 41
     asked: dict[str, dict[str, Any]] = {}
+    drawn: list[Job] = []
 
     def ask(view: str, **params: Any) -> pd.DataFrame:
         name = view.partition(".")[2]
@@ -32,11 +34,23 @@ def test_noise_is_of_as_many_states_and_chance_comes_when_all_is_read(
             return known_dimension(**params)
         return frame if name == "intrinsic" else frame.assign(null=params["null"])
 
+    def job(view: str, **params: Any) -> Job:
+        return Job(view=view, model="m", sample={"n": 60}, params=params)
+
     for name in ("draw", "reading"):
         monkeypatch.setattr(intrinsic, name, lambda *args, **how: None)
     monkeypatch.setattr(DeltaGenerator, "toggle", lambda *args, **how: True)
     sample = {"read": read, "skip_first": True}
-    page = SimpleNamespace(ask=ask, sample=sample, about={"d_model": 24})
+    page = SimpleNamespace(ask=ask, job=job, sample=sample, about={"d_model": 24, "n_layers": 1})
+    monkeypatch.setattr(intrinsic, "_beside", lambda page, frame, jobs, chosen: drawn.extend(jobs))
+    monkeypatch.setattr(intrinsic.st, "fragment", lambda draw, run_every: draw)
+    known = SimpleNamespace(knows=lambda job: job.params["null"] == near.NULLS[0])
+    monkeypatch.setattr(intrinsic, "engine", lambda: known)
+    monkeypatch.setattr(intrinsic.ask, "run", lambda job: frame.assign(null=job.params["null"]))
     tables = intrinsic.draw_dimensions(page, SimpleNamespace(part="stream", layer=0))
     assert asked["known_dimension"] == {"n": here["n_states"], "d_model": 24}
-    assert ("intrinsic_null" in asked) == ("chance" in tables) == (not read)
+    assert "intrinsic_null" not in asked, "the page waits for none"
+    assert ("chance" in tables) == (not read)
+    if not read:
+        assert [each.params["null"] for each in drawn] == list(near.NULLS)
+        assert set(tables["chance"]["null"]) == {near.NULLS[0]}, "what is there so far"
