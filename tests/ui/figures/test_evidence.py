@@ -232,6 +232,27 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
     assert not figures_of(opened({"set": "own", "own_set": "another"}))
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_who_can_mend_a_wrong_file_is_told_of_it(
+    small: None, monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    monkeypatch.setattr(figures, "problems", lambda: ["mine.csv: There is no prompt."])
+    monkeypatch.setattr(figures, "is_local", lambda: local)
+
+    def choosing() -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from strata.ui.figures.sets import choose_set
+
+        choose_set(SimpleNamespace(about={}), st.container())
+
+    app = AppTest.from_function(choosing, default_timeout=30).run()
+    assert not app.exception, app.exception[0].message
+    assert [text.value for text in app.text] == ["mine.csv: There is no prompt."] * local
+
+
 def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
