@@ -41,7 +41,7 @@ def beside_chance(
         "encoding": {"y": {"field": "middle", **y}},
     }
     told = [tip("low", "Chance, from", ".5g"), tip("middle", "median", ".5g")]
-    points: Spec = {
+    dots: Spec = {
         "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
         "encoding": {
             "y": {"field": "value", **y},
@@ -67,6 +67,6 @@ def beside_chance(
         **BASE,
         "title": titled,
         "encoding": {"x": x},
-        "layer": [*([band, middle] if drawn else []), *([] if single else [own]), points],
+        "layer": [*([band, middle] if drawn else []), *([] if single else [own]), dots],
     }
     return Chart(frame, spec, reading, 320)

@@ -319,6 +319,7 @@ def _draw_held_out(
         study.quantity,
         f"{a} less {b}",
         sentence,
+        last=study.page.n_layers,
     )
     of, note = replace(study.page, half=HELD_OUT).subject, study.left_out(found)
     draw(chart, "held_out", read=False, number=number, of=of, note=note)

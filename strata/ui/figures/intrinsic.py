@@ -21,6 +21,7 @@ from strata.ui.figures.texts import SampledPage
 from strata.ui.server.resources import engine
 
 _AXIS, _LOG = "Dimensions", "Dimensions (logarithmic)"
+_REFUSED = "null_refused"  # why, by the job: it is asked for once
 _SCALES = {"at_2": "2 neighbours", "at_4": "4 neighbours", "at_8": "8 neighbours"}
 _LINEAR = {
     "twonn": "TwoNN",
@@ -73,7 +74,8 @@ def draw_dimensions(page: SampledPage, chosen: States) -> dict[str, pd.DataFrame
         skip = bool(page.sample["skip_first"])
         view = "gaussian_baseline.intrinsic_null"
         jobs = [page.job(view, null=null, skip=skip) for null in picked]
-        wants = not all(map(engine().knows, jobs))
+        refused = st.session_state.get(_REFUSED, {})
+        wants = not all(engine().knows(job) or job.key in refused for job in jobs)
         st.fragment(_beside, run_every=TICK if wants else None)(page, frame, jobs, chosen)
         if (drawn := _known(jobs)) is not None:
             tables["chance"] = drawn
@@ -119,8 +121,12 @@ def _beside(page: SampledPage, frame: pd.DataFrame, jobs: list[Job], chosen: Sta
             draw(chart, f"chance_{column}", read=False, in_passing=True)
     with style.room(100, "said_of_chance"):
         reading(sentence, "_chance")
-    missing = [job for job in jobs if not engine().knows(job)]
+    refused = st.session_state.get(_REFUSED, {})
+    missing = [job for job in jobs if not (engine().knows(job) or job.key in refused)]
     with style.room(60, "more_draws"):
+        for job in jobs:
+            if job.key in refused:
+                style.say("note", refused[job.key], f"null_{job.params['null'][:6]}")
         note = st.empty()
     if not missing:
         return
@@ -137,8 +143,8 @@ def _draw_on(missing: list[Job], note: DeltaGenerator) -> None:
     try:
         found = ask.in_passing(missing[0], DEADLINE)
     except StrataError as error:
-        note.text(str(error))
-        return
+        st.session_state.setdefault(_REFUSED, {})[missing[0].key] = str(error)
+        st.rerun()
     if found is None:
         note.caption("The model has other work just now; this waits for it.")
         return

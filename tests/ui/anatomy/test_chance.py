@@ -157,6 +157,7 @@ def test_of_a_set_the_draws_that_its_p_values_count_are_drawn(small: None) -> No
     app = opened("evidence", "the cat", set="truth", by_chance="exchanged pairs")
     assert said(app).count(chance.QUESTION) <= 1
     assert band_of(app)["low"].notna().any()
+    assert "Points: this half. Grey: 90% of the draws" in str(app.get("vega_lite_chart")[-1].proto)
     assert "of 20 draws" in said(app)
     app.segmented_control(key="by_chance").set_value(chance.NOTHING).run()
     assert "of 20 draws" not in said(app)
