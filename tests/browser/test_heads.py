@@ -53,7 +53,7 @@ def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
     assert (abs(sums - 1) < 1e-5).all()
     page.keyboard.press("Escape")
     page.get_by_role("tab", name="Who wrote it").click()
-    expect(page.locator(".st-key-reading_explains")).to_contain_text("1 writes a tenth of what")
+    expect(page.locator(".st-key-reading_explains")).to_contain_text("0 write a tenth of what")
     proof = page.locator(".st-key-proof")
     expect(proof).to_contain_text("heads + bias = what attention added: off by")
     expect(proof).to_contain_text("a block by itself = the block in the run: off by")

@@ -169,8 +169,9 @@ def _chosen(
         key=box,
         persist_state="session",
     )
+    told = place.empty()  # so that what was said of another word is gone at once
     if isinstance(chosen, str):
-        with place:
+        with told.container():
             return _of_word(page, chosen, name)
     return (chosen, offered[chosen][0]) if chosen in offered else None
 
