@@ -28,7 +28,7 @@ UNSURE = 0.1  # a top-1 less probable than this is hardly an answer
 # Nats a letter, see `foreseen`. On the bundled model the 70 passages take 0.84 on average and 1.06
 # at most; of prompts of 40 letters and more those in English, slang too, at most 1.6, code 1.1,
 # French and Spanish 1.8 and German 2.0, which the model knows a little, while Finnish, Polish,
-# Russian, Chinese and Japanese take 2.3 to 3.1.
+# Russian, Chinese and Japanese take 2.3 to 3.1. The message says that they are the bundled model's.
 ENGLISH, UNKNOWN_LANGUAGE = 0.8, 2.2
 ENOUGH = 40  # letters: in a shorter text a rare name says more than the language (2.0 in English)
 _SIGNS = 4  # a sign or a letter is told of only if it stands so often in a row
@@ -220,8 +220,8 @@ _FINDINGS = {  # code: severity, message
     ),
     "unknown_language": (
         "note",
-        "The model foresees this text badly, {nats:.1f} nats a letter where English prose takes "
-        "{usual}: it hardly knows such a language, so little can be read off what it says.",
+        "The model foresees this text badly, {nats:.1f} nats a letter (the bundled model takes "
+        "{usual} in English): it hardly knows such a language, so little can be read off it.",
     ),
     "repeated": (
         "note",
