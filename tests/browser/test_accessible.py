@@ -59,11 +59,11 @@ def in_both(page: Page, where: str = "") -> list[str]:
     return found + [f"{other}: {fault}" for fault in faults(page, where)]
 
 
-PAGES = [("", "light"), *((stem, "dark") for stem in ("", *TITLES))]
-# Of the pages every other one, since `test_look` has the rest in light on a desk; thorough: all.
-COVERED = [("", "light"), pytest.param(("", "dark"), marks=pytest.mark.thorough)] + [
-    pytest.param((stem, "dark"), marks=() if number % 2 else pytest.mark.thorough)
-    for number, stem in enumerate(TITLES)
+# Of the pages of concepts it is thorough: `test_look` has them in light on a desk.
+PAGES = [
+    ("", "light"),
+    ("", "dark"),
+    *(pytest.param((stem, "dark"), marks=pytest.mark.thorough) for stem in TITLES),
 ]
 
 
@@ -91,7 +91,6 @@ def test_nothing_jumps_while_a_page_comes(opened: tuple[Page, Watch]) -> None:
     assert shifts <= 0.1, moved
 
 
-@pytest.mark.parametrize("opened", COVERED, ids="-".join, indirect=True)
 def test_axe_finds_nothing(opened: tuple[Page, Watch]) -> None:
     page, watch = opened
     found = faults_everywhere(page)

@@ -110,7 +110,10 @@ def ann(windows: Windows, hosted: Hosted) -> Iterator[tuple[Page, Watch]]:
     forget(page)
 
 
-def test_a_learners_prompts_on_every_page(ann: tuple[Page, Watch], hosted: Hosted) -> None:
+def test_a_learners_prompts_on_every_page(
+    ann: tuple[Page, Watch], hosted: Hosted, thorough: bool
+) -> None:
+    """Of the three prompts one on each page, in turn; thorough: all on all."""
     page, watch = ann
     page.goto(f"{hosted.url}/predictions")
     settled(page)
@@ -120,7 +123,7 @@ def test_a_learners_prompts_on_every_page(ann: tuple[Page, Watch], hosted: Hoste
         address_before = page.url
         type_prompt(page, prompt)
         expect(page).not_to_have_url(address_before)
-        for stem in stems if i % 2 == 0 else stems[::-1]:
+        for stem in stems if thorough else stems[i :: len(PROMPTS)]:
             if stem == "trajectories":  # by a link: a map by UMAP takes many times as long
                 asked = urlencode({"prompt": query(page)["prompt"], "method": "PCA"})
                 page.goto(f"{hosted.url}/{stem}?{asked}")

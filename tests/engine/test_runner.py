@@ -361,11 +361,11 @@ def test_only_what_takes_long_is_done_behind_the_pages(quickly: Callable[[str], 
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     settings = Settings(model_process=True, any_model=True)
     with LocalEngine(settings, load=load, find_view=views.__getitem__) as opened:
-        opened.describe("m")
-        supply = opened._owners["m"].supply
-        assert supply is not None
         with pytest.MonkeyPatch.context() as starting:
             starting.setattr(Runner, "is_ready", lambda self: False)
+            opened.describe("m")  # which may be as slow as a process that starts
+            supply = opened._owners["m"].supply
+            assert supply is not None
             of_first = told("quick", "a")
         until(supply.runs_beside)
         of_quick, of_slow = told("quick", "b"), told("slow", "c")
