@@ -71,7 +71,7 @@ def test_while_a_map_is_drawn_a_coarser_one_is_offered_and_the_page_stays_usable
     expect(page.get_by_text(re.compile("UMAP: epoch|nearest neighbours"))).to_be_visible()
     # One of fewer layers is offered, and to be had by one press.
     page.get_by_role("button", name=re.compile("Coarser: every fourth layer, about")).click()
-    eventually_asks(page, map_stride="4", neighbours="100")  # "n" in links of before
+    eventually_asks(page, map_stride="4")
     expect(chart(page, "Activations").locator("svg")).to_contain_text("9 of 31 layers")
     page.get_by_role("tab", name="Gradient norms").click()
     expect(chart(page, "Norm of the gradient, by layer and token")).to_be_visible()

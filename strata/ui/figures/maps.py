@@ -36,7 +36,6 @@ from strata.ui.anatomy.style import say
 from strata.ui.server.learner import keep_prompt, kept_prompt
 
 _STRIDES = (1, 2, 4, 8)  # between the layers that are drawn
-_NEIGHBOURS = (5, 15, 30, 50, 100)
 _COARSE, _FEW_LAYERS = 4, "every fourth layer"  # a sixteenth of the distances
 _SEEDS_OWN = (10, 19)  # the positions that the notebook draws
 _WITH, _FOLLOW = "with", "follow"
@@ -102,8 +101,7 @@ def settings(place: DeltaGenerator, n_layers: int) -> dict[str, Any]:
         here = st.container()
         method = one_of(here, "Method", themselves(["UMAP", "PCA"]), key="method")
         metric = one_of(here, "Distance", themselves(METRICS), key="metric")
-        _as_older_links_say()
-        neighbours = st.select_slider("Neighbours", _NEIGHBOURS, 50, key="neighbours", **bound)
+        neighbours = st.select_slider("Neighbours", [5, 15, 30, 50, 100], 50, key="n", **bound)
         gap = st.select_slider(
             "Least distance on the map", [0.0, 0.1, 0.25, 0.5, 1.0], 0.1, key="gap", **bound
         )
@@ -121,13 +119,6 @@ def settings(place: DeltaGenerator, n_layers: int) -> dict[str, Any]:
         "stride": stride,
         "seed": int(seed),
     }
-
-
-def _as_older_links_say() -> None:
-    """In links of before, the neighbours have a name that another page's control has too."""
-    asked = whole_number(st.query_params.pop("n", ""))
-    if asked in _NEIGHBOURS and "neighbours" not in st.session_state:
-        st.session_state["neighbours"] = asked
 
 
 def asked(
