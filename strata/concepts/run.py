@@ -220,8 +220,8 @@ _FINDINGS = {  # code: severity, message
     ),
     "unknown_language": (
         "note",
-        "The model foresees this text badly, {nats:.1f} nats a letter where English prose takes "
-        "{usual}: it hardly knows such a language, so little can be read off what it says.",
+        "The model foresees this text badly, {nats:.1f} nats a letter (the bundled model takes "
+        "{usual} in English): it hardly knows such a language, so little can be read off it.",
     ),
     "repeated": (
         "note",

@@ -57,7 +57,7 @@ def note(frame: pd.DataFrame, shown: Sequence[str], left_out: bool = False) -> s
     """Of `sinks`: one sentence on which tokens they are, and whether they are left out; `shown` are
     all tokens of the prompt, made visible."""
     if frame.empty:
-        return "No token of this prompt is an attention sink."
+        return "No token of this prompt is an attention sink by its norm."
     names = [f"“{shown[position]}” ({position})" for position in frame["position"]]
     out = ", and left out" if left_out else ""
     one = len(names) == 1

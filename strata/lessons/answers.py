@@ -22,6 +22,7 @@ from strata.lessons import MOST_POINTS, Option, Question, filled
 
 # A position told from the end is the same with a start token that the tokenizer puts before a text.
 _FROM_LAST = re.compile(r"\$last(?:-(\d{1,4}))?")
+_BEGINNING = 3  # so many letters of a token are no chance; of fewer many words begin
 Grade = Literal["right", "near", "wrong", "open"]
 Judged = tuple[Grade, str]
 Ask = Callable[..., pd.DataFrame]  # (view, **params) -> table, of the learner's run
@@ -316,8 +317,13 @@ def _token(question: Question, guess: str, answer: str, said: str) -> Judged:
     one, other = typed_word(guess), str(answer).strip()
     if one == other:
         return "right", f"Yes: {said}."
-    if one and (one.casefold() == other.casefold() or other.startswith(one)):
+    typed, token = one.casefold(), other.casefold()
+    if typed == token:
         return "near", f"That is the word; the token is {said}."
+    if len(token) > 1 and typed.startswith(token):  # the token, and what may come after it
+        return "near", f"It begins so; the token is {said}."
+    if len(typed) >= _BEGINNING and token.startswith(typed):
+        return "near", f"So it begins; the token is {said}."
     return "wrong", f"Measured here: {said}."
 
 

@@ -16,7 +16,17 @@ from strata.corpus.examples import DEFAULT
 from strata.engine import Job, LocalEngine
 from strata.engine.job import check_params
 from strata.errors import StrataError
-from strata.lessons import Lesson, LessonError, Question, files, filled, glossary, read, rules
+from strata.lessons import (
+    Lesson,
+    LessonError,
+    Question,
+    files,
+    filled,
+    glossary,
+    lessons,
+    read,
+    rules,
+)
 from strata.lessons.answers import (
     find_measure,
     job,
@@ -41,12 +51,14 @@ def check(paths: list[Path] | None, engine: LocalEngine, model: str) -> list[str
     """
     found: list[str] = []
     stems = {path.stem for path in files()} | {path.stem for path in paths or ()}
+    orders = {stem: lesson.order for stem, lesson in lessons().items()}
     for path in files() if paths is None else paths:
         try:
             lesson = read(path)
         except LessonError as error:
             found.append(str(error))
             continue
+        found += [f"{path.name}, {reason}." for reason in _tied(lesson, orders)]
         found += [f"{path.name}, {reason}." for reason in _written(lesson, stems)]
         found += [f"{path.name}, {reason}." for reason in _measured(lesson, engine, model)]
     return found
@@ -83,6 +95,15 @@ def _written(lesson: Lesson, stems: set[str]) -> Iterator[str]:
         if question.figure and not any(re.fullmatch(known, question.figure) for known in figures):
             yield f"{where}: the page {page} has no figure {question.figure!r}"
         yield from (f"{where}: {reason}" for reason in _callable(question))
+
+
+def _tied(lesson: Lesson, orders: dict[str, int]) -> Iterator[str]:
+    """Which other lesson has the same place in the list; the last place may be shared."""
+    if lesson.order == Lesson.model_fields["order"].default:
+        return
+    for stem, order in orders.items():
+        if order == lesson.order and stem != lesson.stem:
+            yield f"its beginning: the lesson {stem!r} has the order {order} too"
 
 
 def _readable(text: str) -> Iterator[str]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from strata.lessons import Lesson
-from strata.lessons.progress import Guess
+from strata.lessons.progress import Guess, Note
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Of a lesson's questions, by the numbers of their steps, 0 the first: all that were `asked`,
-    those `answered`, the `right` at first and on the `second` try, the `nearly` right, and those
-    that were `open`, since the run had no answer. Of a question that was asked of several runs the
-    first counts."""
+    those that `lacked` in the model what they need, those `answered`, the `right` at first and on
+    the `second` try, the `nearly` right, and those that were `open`, since the run had no answer.
+    Of a question that was asked of several runs the first counts."""
 
     asked: tuple[int, ...]
+    lacked: tuple[int, ...]
     answered: tuple[int, ...]
     right: tuple[int, ...]
     second: tuple[int, ...]
@@ -32,8 +33,10 @@ class Outcome:
     @property
     def in_words(self) -> str:
         """The outcome in a sentence."""
-        if not self.asked:
-            return "There was no question in it."
+        n_asked, n_lacked = len(self.asked), len(self.lacked)
+        missing = f"{n_lacked} could not be asked of this model." if n_lacked else ""
+        if not n_asked:
+            return f"Of its questions {missing}" if missing else "There was no question in it."
         counts = {
             "right at once": self.right,
             "right on the second try": self.second,
@@ -42,17 +45,24 @@ class Outcome:
             "not answered": set(self.asked) - set(self.answered),
         }
         said = [f"{len(steps)} {how}" for how, steps in counts.items() if steps]
-        n_asked = len(self.asked)
         of = "The one question" if n_asked == 1 else f"Of {n_asked} questions"
-        return f"{of}: {', '.join(said)}."
+        more = f" Besides, {missing}" if missing else ""
+        return f"{of}: {', '.join(said)}.{more}"
 
 
-def outcome(lesson: Lesson, guesses: Sequence[Guess]) -> Outcome:
-    """How a learner's guesses did; those of another version of the lesson do not count."""
-    asked = tuple(n for n, step in enumerate(lesson.steps) if step.question is not None)
+def outcome(
+    lesson: Lesson, guesses: Sequence[Guess], notes: Mapping[int, Note] | None = None
+) -> Outcome:
+    """How a learner's guesses did; those of another version of the lesson do not count. `notes`, by
+    step, say which questions the model had not what they need."""
+    ours = [guess for guess in guesses if guess.version == lesson.version]
+    whole = [n for n, step in enumerate(lesson.steps) if step.question is not None]
+    without = {n for n, note in (notes or {}).items() if note.lacked}
+    without -= {guess.step for guess in ours}
+    asked, lacked = (tuple(n for n in whole if (n in without) is no) for no in (False, True))
     grades: dict[int, tuple[str, list[str]]] = {}  # by step: of which run, first and second
-    for guess in guesses:
-        if guess.version == lesson.version and guess.step in asked:
+    for guess in ours:
+        if guess.step in asked:
             job, told = grades.setdefault(guess.step, (guess.job, []))
             if guess.job == job:
                 told.append(guess.verdict.grade)
@@ -63,4 +73,4 @@ def outcome(lesson: Lesson, guesses: Sequence[Guess]) -> Outcome:
 
     near = tuple(sorted({*having("near", 0), *having("near", 1)}))
     second, unknown = having("right", 1), having("open", 0)
-    return Outcome(asked, answered, having("right", 0), second, near, unknown)
+    return Outcome(asked, lacked, answered, having("right", 0), second, near, unknown)

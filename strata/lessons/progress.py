@@ -65,11 +65,12 @@ class Guess:
 
 @dataclass(frozen=True)
 class Note:
-    """What else is kept of a step: hints, the learner's words, and of the latest run figure, code,
-    and `run`: model, prompt, and what {names} in the lesson's text stand for."""
+    """What else is kept of a step: hints, whether the model `lacked` what is asked, the learner's
+    words, and of the latest run figure, code, and `run`: model, prompt, what {names} stand for."""
 
     step: int
     hints: int = 0
+    lacked: bool = False
     observation: str = ""
     figure: str = ""
     code: str = ""
@@ -79,9 +80,9 @@ class Note:
 class Progress:
     """What learners did, as events, each seen with the learner's own code only.
 
-    Kinds of events and their data: "visit" {}, "guess" (a `Guess` but for its step), "look"
-    {"job", "version"}, "hint" {"taken"}, "observation" {"text"}; of a set of prompts, in the place
-    of a lesson, "mark" {"mark"}. An event that is told twice is kept once.
+    Kinds of events and their data: "visit" {"lacked"}, "guess" (a `Guess` but for its step),
+    "look" {"job", "version"}, "hint" {"taken"}, "observation" {"text"}; of a set of prompts, in
+    the place of a lesson, "mark" {"mark"}. An event that is told twice is kept once.
 
     With a `folder` it goes on while the database is away: what is told is kept there until it can
     be stored, and what was known is remembered. Without one AwayError is raised.
@@ -124,8 +125,9 @@ class Progress:
         return {(step, data["job"], data["version"]) for step, data in told}
 
     def note(self, learner: str, lesson: str, step: int, **changes: Any) -> None:
-        """Keep what changed of a step's `Note`; without any change, that the step was visited."""
-        events = [] if changes else [_event(learner, lesson, step, "visit", {})]
+        """Keep what changed of a step's `Note`; "lacked" comes with a visit, as does no change."""
+        is_visit = not changes or "lacked" in changes
+        events = [_event(learner, lesson, step, "visit", changes)] if is_visit else []
         if "hints" in changes:
             taken = int(changes["hints"])
             events.append(_event(learner, lesson, step, "hint", {"taken": taken}, str(taken)))
@@ -177,7 +179,9 @@ class Progress:
         notes: dict[int, Note] = {}
         for event in self._events(learner, lesson):
             data, note = json.loads(event.data), notes.pop(event.step, Note(event.step))
-            if event.kind == "hint":
+            if event.kind == "visit":
+                note = replace(note, lacked=data.get("lacked", False))
+            elif event.kind == "hint":
                 note = replace(note, hints=max(note.hints, data["taken"]))
             elif event.kind == "observation":
                 note = replace(note, observation=data["text"])
@@ -215,8 +219,6 @@ class Progress:
         if self._outbox:
             self._outbox.close()
 
-    # -- writing ------------------------------------------------------------------------------
-
     def _waiting(self, learner: str) -> dict[str, dict[str, Any]]:
         """A learner's events that wait, by key."""
         letters = self._outbox.letters(learner) if self._outbox else []
@@ -237,8 +239,6 @@ class Progress:
             if known is not None:
                 known.tell(letter)
                 known.mark, known.version = None, known.version + 1
-
-    # -- reading ------------------------------------------------------------------------------
 
     def _events(self, learner: str, lesson: str) -> list[_Event]:
         known = self._memory.get(learner)

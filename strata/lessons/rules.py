@@ -19,7 +19,13 @@ _POINTS = re.compile(
     r"|\bth(?:is|ese) (?:maps?|curves?|bands?|pictures?)\b"
     r"|\b(?:look|see|shown|drawn|figure|beside|here)\s+(?:below|above)\b"
     r"|\b(?:below|above|beside) (?:the|this) (?:text|prompt|page)\b"
-    r"|\b(?:on|to) the (?:left|right)\b|\blook at\b",
+    r"|\blook at\b",
+    re.IGNORECASE,
+)
+# On a phone nothing is there, now or later; "at the right block" is no place.
+_PLACES = re.compile(
+    r"\b(?:on|to) the (?:left|right)\b"
+    r"|\bat the (?:left|right)(?=\W*$|[.,;:!?)]| (?:and|are|has|is|or|shows?|will)\b)",
     re.IGNORECASE,
 )
 # Words of a sentence that speaks of what was seen before, or will be seen.
@@ -52,12 +58,14 @@ def _with_hints(step: Step) -> dict[str, str]:
 
 
 def points_at_hidden(step: Step) -> Iterator[str]:
-    """Sentences that send the learner to a figure which waits for the prediction."""
+    """Sentences that send the learner to a figure which waits for the prediction, or aside."""
     if not step.hide:
         return
     for name, text in _with_hints(step).items():
         for sentence in re.split(r"(?<=[.!?])\s+", plain(text)):
-            if (found := _POINTS.search(sentence)) and not _NOT_NOW.search(sentence):
+            if found := _PLACES.search(sentence):
+                yield f"its {name} speaks of “{found[0]}”, where on a phone nothing stands; name it"
+            elif (found := _POINTS.search(sentence)) and not _NOT_NOW.search(sentence):
                 yield (
                     f"its {name} speaks of “{found[0]}”, which waits for the prediction; say what "
                     "is asked, or that it comes after the guess"
@@ -128,6 +136,11 @@ def stands_right(question: Question, answer: Any, n_layers: int) -> str:
     grade = score(question, begins, answer, curve_layers(question, n_layers)).grade
     if grade == "right" and question.kind == "ordering":
         return "its options stand in the right order; put them in another one"
+    if grade == "right" and question.kind == "curve":
+        return (
+            "its sliders begin as a line that would be right; choose another 'low' or 'high', or a "
+            "smaller 'tolerance'"
+        )
     if grade in ("right", "near") and question.kind == "number":
         return (
             f"its slider begins at {in_words(question, begins)}, too near the answer, "

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from strata.lessons import lessons
 from tests.browser.driver import on_a_small_model  # noqa: F401
-from tests.browser.screen import TITLES, go_to, idle, visit
+from tests.browser.screen import TITLES, go_to, idle, slider, visit
 from tests.browser.test_lessons import apply, at_step, panel
 
 
@@ -63,6 +63,54 @@ def test_tabs_and_pages_are_on_the_way_back_and_settings_are_not(page: Page, add
     page.go_back()
     expect(page.get_by_role("tab", name="One token")).to_have_attribute("aria-selected", "true")
     expect(page).not_to_have_url(re.compile("view="))
+
+
+def test_back_at_a_step_its_settings_are_its_own_and_its_tab_is_as_it_was_left(
+    page: Page, small_address: str
+) -> None:
+    lesson, number = lessons()["laminar_profile"], 3
+    count, step = len(lesson.steps), lesson.steps[number]
+    page.goto(f"{small_address}/laminar_profile?lesson={lesson.stem}&step_of_lesson={number + 1}")
+    at_step(page, number, step, count)
+    apply(page)
+    look, layer = page.locator(".st-key-look button"), slider(page, "Layer")
+    if look.count():  # not where another test has answered
+        look.click()
+    expect(layer).to_be_visible()
+    idle(page)
+    last = layer.input_value()
+    centred = page.get_by_test_id("stCheckbox").filter(has_text="Mean-centred")
+    layer.press("ArrowLeft")  # kept in the address by Strata
+    expect(page).to_have_url(re.compile("layer="))
+    idle(page)
+    centred.locator("label").first.click()  # and by Streamlit
+    expect(page).to_have_url(re.compile("center=true"))
+    idle(page)
+
+    def there_and_back() -> None:
+        page.locator(".st-key-step_on button").click()
+        at_step(page, number + 1, lesson.steps[number + 1], count)
+        idle(page)
+        page.go_back()
+        at_step(page, number, step, count)
+        idle(page)
+
+    there_and_back()
+    expect(layer).to_have_value(last)
+    expect(centred.get_by_role("switch")).not_to_be_checked()
+    expect(page.locator(".st-key-set_up button")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("layer=|center="))
+    tab = page.get_by_role("tab", name="Between layers")
+    tab.click()  # which is a stop of the way back itself
+    expect(page).to_have_url(re.compile("view=Between.layers"))
+    idle(page)
+    there_and_back()
+    expect(tab).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".st-key-set_up button")).to_have_count(1)
+    page.go_back()
+    expect(layer).to_have_value(last)
+    idle(page)
+    expect(page.locator(".st-key-set_up button")).to_have_count(0)
 
 
 def test_from_the_first_page_and_back(page: Page, address: str) -> None:

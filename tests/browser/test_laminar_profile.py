@@ -125,4 +125,8 @@ def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
     expect(play).not_to_be_checked()
     page.wait_for_timeout(2_000)  # longer than a layer stays
     expect(chart(page, "Layer 30")).to_be_visible()
+    page.get_by_role("slider", name="Layer").press("ArrowLeft")  # the figure's own part runs alone
+    expect(chart(page, "Layer 29")).to_be_visible()
+    small = page.get_by_role("group", name="where you are in it")
+    expect(small).to_contain_text("You are at layer 29")
     expect(page.get_by_test_id("stException")).to_have_count(0)

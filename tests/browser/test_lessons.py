@@ -73,7 +73,8 @@ def answer(page: Page, question: Question) -> None:
             expect(page.get_by_role("option")).to_have_count(0)
             settled(page)
     else:
-        for number in range(1 + (question.kind == "band")):  # of a band both ends
+        expect(box.get_by_role("slider").first).to_be_attached()
+        for number in range(box.get_by_role("slider").count()):  # of a curve one a layer
             expect(page.locator(".st-key-commit_0 button")).to_be_disabled()  # until it was moved
             box.get_by_role("slider").nth(number).press("ArrowRight")
             expect(box.locator('[class*="st-key-moved_"]')).to_have_count(number + 1)
@@ -204,6 +205,7 @@ def test_a_slider_is_no_prediction_before_it_is_moved(page: Page, address: str) 
     apply(page)
     commit = page.locator(".st-key-commit_0 button")
     slider = panel(page).get_by_role("slider")
+    line = panel(page).get_by_test_id("stSlider").get_by_role("group")
     thumb = panel(page).locator("[data-rac]:has(> [data-testid=stSliderThumbValue])")
     expect(thumb).to_have_css("opacity", "0")
     expect(commit).to_be_disabled()
@@ -218,6 +220,12 @@ def test_a_slider_is_no_prediction_before_it_is_moved(page: Page, address: str) 
     expect(slider).to_have_attribute("aria-valuetext", str(before))
     settled(page)
     expect(commit).to_be_enabled()  # where it began is an answer too, once it was chosen
+    page.reload()
+    at_step(page, number, lesson.steps[number], len(lesson.steps))
+    expect(commit).to_be_disabled()
+    line.click()  # in its middle, where it stands
+    expect(commit).to_be_enabled()
+    expect(slider).to_have_attribute("aria-valuetext", str(before))
 
 
 def test_where_both_do_not_fit_a_step_stands_above_its_figure(page: Page, address: str) -> None:

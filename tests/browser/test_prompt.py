@@ -221,5 +221,9 @@ def test_on_a_phone_the_drawer_closes_to_show_the_result(browser: Browser, addre
         page.get_by_role("button", name="Look", exact=True).click()
         expect(chart(page, "Hidden-state activations of ␣is (position 2)")).to_be_visible()
         expect(here).to_have_value("The sky is")
+        # Also on a wider screen, as long as the drawer is away by itself; beside it, it is there.
+        for width, is_here in ((700, True), (800, False)):
+            page.set_viewport_size({"width": width, "height": 844})
+            expect(here).to_be_visible(visible=is_here)
     finally:
         context.close()

@@ -57,6 +57,9 @@ def test_the_layers_play_to_the_last_and_stop(page: Page, address: str) -> None:
     expect(points(page, "Activations")).to_have_count(drawn)
     page.wait_for_timeout(2_000)  # longer than a layer stays
     expect(slider(page, "Up to layer")).to_have_value("30")
+    slider(page, "Up to layer").press("ArrowLeft")
+    small = page.get_by_role("group", name="where you are in it")
+    expect(small).to_contain_text("You are at layer 29")
     screen.no_exception(page)
 
 

@@ -39,7 +39,8 @@ def test_a_language_that_the_bundled_model_hardly_knows(
     assert ("unknown_language" in codes(model, of)) is unknown
     if unknown:
         nats, _ = run.foreseen(of)
-        assert f" {nats:.1f} nats a letter where English" in message(model, of, "unknown_language")
+        said = f" {nats:.1f} nats a letter (the bundled model takes 0.8 in English)"
+        assert said in message(model, of, "unknown_language")
 
 
 def test_how_a_text_is_foreseen(tiny: Callable[[str], Model]) -> None:

@@ -154,7 +154,7 @@ def test_the_note_names_them() -> None:
     assert text.startswith("“The” (0) and “.” (3) are attention sinks by norm, up to ")
     assert text.endswith(", and left out.")
     assert note(frame[:1], shown).startswith("“The” (0) is an attention sink by norm, up to ")
-    assert note(frame[:0], shown) == "No token of this prompt is an attention sink."
+    assert note(frame[:0], shown) == "No token of this prompt is an attention sink by its norm."
 
 
 def test_reading_tells_a_sink_from_none() -> None:

@@ -200,6 +200,13 @@ def test_a_choice_that_no_option_holds_is_open() -> None:
         ("·Paris", "right"),  # as a space was shown before
         ("paris", "near"),
         ("Par", "near"),
+        ("par", "near"),
+        ("Paris, as ever", "near"),  # other words after it
+        ("Parisian", "near"),
+        ("P", "wrong"),  # of which many words begin
+        ("Pa", "wrong"),
+        ("aris", "wrong"),
+        ("", "wrong"),
         ("Rome", "wrong"),
     ],
 )
@@ -207,6 +214,23 @@ def test_a_token(guess: str, grade: str) -> None:
     verdict = score(question("token"), guess, " Paris")
     assert verdict.grade == grade
     assert "“␣Paris”" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("guess", "token", "grade"),
+    [
+        ("tres", " tr", "near"),  # of which the token is the beginning
+        ("The", " the", "near"),
+        ("t", " the", "wrong"),
+        ("t", " t", "right"),
+        ("apple", " a", "wrong"),  # with a single letter many words begin
+        ("dog", ",", "wrong"),
+        (",", ",", "right"),
+        ("x", "", "wrong"),
+    ],
+)
+def test_a_word_that_begins_with_the_token(guess: str, token: str, grade: str) -> None:
+    assert score(question("token"), guess, token).grade == grade
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from strata.lessons import Lesson
 from strata.lessons.answers import Verdict
 from strata.lessons.outcome import outcome
-from strata.lessons.progress import Guess
+from strata.lessons.progress import Guess, Note
 from tests.lessons.test_progress import GUESS
 
 ASKED = {"kind": "token", "ask": "?", "answer": "a", "why": "So."}
@@ -56,3 +56,18 @@ def test_a_lesson_without_questions() -> None:
     none = LESSON.model_copy(update={"steps": LESSON.steps[-1:]})
     assert outcome(none, []).in_words == "There was no question in it."
     assert outcome(LESSON, []).again == (0, 1, 2, 3, 4, 5)
+
+
+def test_what_the_model_lacked_is_not_looked_at_again() -> None:
+    notes = {n: Note(n, lacked=n < 3) for n in range(6)}
+    made = [guess(0, "near"), guess(1, "right", version="v0"), guess(3, "wrong")]
+    how = outcome(LESSON, made, notes)
+    assert (how.asked, how.lacked) == ((0, 3, 4, 5), (1, 2)), "0 was answered with another model"
+    assert how.again == (3, 4, 5)
+    assert how.in_words == (
+        "Of 4 questions: 1 nearly right, 1 wrong, 2 not answered. Besides, 2 could not be asked of "
+        "this model."
+    )
+    none = outcome(LESSON, [], {n: Note(n, lacked=True) for n in range(6)})
+    assert none.again == ()
+    assert none.in_words == "Of its questions 6 could not be asked of this model."

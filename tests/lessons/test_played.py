@@ -7,6 +7,7 @@ By websocket, which shows that the server does it; what a learner sees of it is 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from tests.loops import run_apart
 
 async def answer(browser: Browser, question: Question) -> None:
     """Any answer: what matters is that it can be given, and is answered."""
-    # An order has a field for each place, a band one for each end.
-    for _ in range(len(question.options) or 1 + (question.kind == "band")):
+    # An order has a field for each place, a band one for each end, a curve one for each layer.
+    n_fields = {"band": 2, "curve": question.points}.get(question.kind, 1)
+    for _ in range(len(question.options) or n_fields):
         fields = [key for key in browser.widgets if key.startswith("guess_")]
         left = [key for key in fields if browser.value(key) is None]
         if not left or (
@@ -79,6 +81,10 @@ async def play(url: str, lesson: Lesson, *, lacks: str = "") -> None:
         await browser.press("step_on")
     assert f"open_{lesson.stem}" in browser.widgets, "the list of lessons is back"
     assert f"forget_{lesson.stem}" in browser.widgets, "and knows of it"
+    if lacks:
+        asked = {n for n, s in enumerate(lesson.steps) if s.question and s.question.needs == lacks}
+        again = {int(key[6:]) for key in browser.widgets if re.fullmatch(r"again_\d+", key)}
+        assert not asked & again, "what could not be asked is not to be looked at again"
     await browser.close()
 
 

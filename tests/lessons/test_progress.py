@@ -93,6 +93,12 @@ def test_notes_change_one_by_one(database: Database) -> None:
     assert (notes[2].hints, notes[2].figure, notes[2].code) == (1, "<svg/>\ud83d", "print()")
     assert notes[0].observation == "I saw <i>this</i>.\0"
     assert store.notes("bob", "first") == {}
+    store.note("ann", "first", 2, lacked=True)
+    assert store.notes("ann", "first")[2] == replace(notes[2], figure="", code="", lacked=True)
+    store.note("ann", "first", 2, hints=2)
+    assert store.notes("ann", "first")[2].lacked
+    store.note("ann", "first", 2)  # with another model
+    assert not store.notes("ann", "first")[2].lacked
 
 
 def test_a_long_observation_is_refused(database: Database) -> None:

@@ -72,6 +72,8 @@ def test_a_text_that_holds_the_answer(text: str, asked: Question, answer: Any, s
         (question("choice", options=OPTIONS), 0.5, False),
         (question("token"), " a", False),
         (question("number"), None, False),
+        (question("curve", points=3), [0.5, *[0.0] * 14, 0.5, *[1.0] * 14, 0.5], True),
+        (question("curve", points=3), [0.0] * 16 + [1.0] * 15, False),
     ],
 )
 def test_who_moves_nothing_is_not_right(asked: Question, answer: Any, right: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -26,24 +27,31 @@ FIRST = 3
 
 
 class Reader(Browser):
-    """A browser that keeps all it was sent of the page it shows."""
+    """A browser that keeps all it was sent of the page it shows, and what stands where by now."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.sent: list[str] = []
+        self.drawn: dict[tuple[int, ...], str] = {}
+        self._place: tuple[int, ...] = ()
 
     def _take(self, message: Any) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session" and not message.metadata.run.fragment_ids:
-            self.sent = []
+            self.sent, self.drawn = [], {}
         elif kind in ("navigation", "page_config_changed", "page_info_changed"):
             said = str(getattr(message, kind))
             self.sent.append(re.sub(r"prompt=[\w-]+", "prompt=", said))  # a random id
+        self._place = tuple(message.metadata.delta_path)
         super()._take(message)
 
     def _note(self, delta: Any) -> None:
+        self.drawn = {
+            at: said for at, said in self.drawn.items() if at[: len(self._place)] != self._place
+        }
         # How far a work is, and its place once that is done: one server may be the busier.
         if delta.new_element.WhichOneof("type") not in ("progress", "empty"):
+            self.drawn[self._place] = str(delta)
             self.sent.append(str(delta))
         super()._note(delta)
 
@@ -67,9 +75,13 @@ class Twins:
 
     @property
     def differs(self) -> list[str]:
-        """What only the first was sent."""
-        one, other = (each.sent for each in self.pair)
-        return [said for said in one if said not in other]
+        """What only one of the two was sent, and what of the page, from beginning to end, is there
+        more often or in another order: not in which order it came, since of two things for one
+        place a busy server sends the later one when it would have sent the first."""
+        one, other = self.pair
+        pages = zip_longest(*([each.drawn[at] for at in sorted(each.drawn)] for each in self.pair))
+        apart = {str(said) for both in pages if both[0] != both[1] for said in both}
+        return [*({*one.sent} ^ {*other.sent} | apart)]
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +198,7 @@ def test_no_other_page_tells_it_meanwhile(
 
 
 CHANNELS = ("doctor", "reading", "table", "code", "download", "title", "alt text", "a chart's rows")
+CHANNELS += ("one more element", "the same once more", "order")
 
 
 def leaking(channel: str, answer: str) -> None:  # run by itself, without the imports above
@@ -198,7 +211,8 @@ def leaking(channel: str, answer: str) -> None:  # run by itself, without the im
     from strata.ui.anatomy.table import show_table
 
     told = {"doctor": "", "reading": "", "table": "", "code": "", "download": ""}
-    told |= {"title": "", "alt text": "", "a chart's rows": "", channel: answer}
+    told |= {"title": "", "alt text": "", "a chart's rows": "", "one more element": ""}
+    told |= {"the same once more": "", "order": "", channel: answer}
     style.name_window("A page", told["title"])
     style.say("note", f"The likeliest next token is {told['doctor']}.", "likeliest")
     reading(f"It is {told['reading']}.")
@@ -208,6 +222,12 @@ def leaking(channel: str, answer: str) -> None:  # run by itself, without the im
     row = {"label": told["a chart's rows"], "order": 0, "value": 0.5, "logprob": -0.7}
     frame = pd.DataFrame([{**row, "chosen": False}])
     draw(charts.bars(frame, "What follows", told["alt text"]), "bars", read=False)
+    if told["one more element"] == "Rome":
+        st.text("Only where it is not Paris.")
+    for city in ("Paris", "Rome") * (1 + (told["the same once more"] == "Rome")):
+        st.text(city)
+    for city in sorted(("Paris", "Rome"), reverse=told["order"] == "Rome"):
+        st.code(city)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -227,7 +247,7 @@ def test_one_planted_leak_turns_it_red(monkeypatch: pytest.MonkeyPatch, channel:
             sent.clear()
             app = AppTest.from_function(leaking, args=(channel, answer)).run()
             assert not app.exception
-            one.sent = []
+            one.sent, one.drawn = [], {}
             for message in sent:
                 one._take(message)
             assert len(one.sent) > len(CHANNELS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -30,6 +32,28 @@ def led_back() -> bool:
     shown, whatever the session has."""
     context = get_script_run_ctx()
     return context is not None and context.is_history_navigation
+
+
+def put(values: Mapping[str, Any]) -> None:
+    """Have the address to which the way back has led say these values of controls, by their keys:
+    it decides what is shown, also for what Streamlit binds to it."""
+    context = get_script_run_ctx()
+    if context is None or not context.is_history_navigation or not values:
+        return
+    with context.session_state.query_params() as asked:
+        for name, value in values.items():
+            asked.set_with_no_forward_msg(name, _written(value))
+        asked.set_initial_query_params_from_current()
+    first = next(iter(st.query_params))
+    if first not in values:  # a browser hears of all of it with any change
+        st.query_params[first] = st.query_params[first]
+
+
+def _written(value: Any) -> str | list[str]:
+    """A control's value as Streamlit writes it into an address."""
+    if isinstance(value, list | tuple):
+        return [str(each) for each in value]
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def named(name: str) -> str | None:

@@ -16,16 +16,41 @@ function element(tag, name, text) {
   return made;
 }
 
-// At most so many bars stand for all; the marked one is the bar that the chosen thing falls into.
-function bars(count, part, chosen) {
+// At most so many bars stand for all.
+function bars(count, part) {
   const row = element("span", "units");
-  const drawn = Math.min(count, most[part]);
-  const marked = chosen === null ? -1 : Math.floor((chosen * drawn) / count);
-  for (let i = 0; i < drawn; i++) row.append(element("i", i === marked ? "here" : ""));
+  for (let i = 0; i < Math.min(count, most[part]); i++) row.append(element("i"));
   return row;
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+// Where the page's sliders stand: the bar that each falls into, and in words.
+function mark(root, data) {
+  for (const bar of root.querySelectorAll(".units i")) bar.className = "";
+  for (const { part, first, value } of data.stands) {
+    const row = root.querySelectorAll(`.${part} .units i`);
+    const count = data[part] ?? 0;
+    if (count) row[Math.floor((Math.max(0, value - first) * row.length) / count)]?.classList.add("here");
+  }
+  const said = data.stands.map(({ noun, value }) => `${noun} ${value}`);
+  root.querySelector(".where").textContent = said.length && !data.whole ? `You are at ${said.join(", ")}` : "";
+}
+
+// A slider in a part of the page that runs by itself, as when its layers are played, moves alone.
+function followed(root, data) {
+  const heard = new MutationObserver((changes) => {
+    for (const { target } of changes)
+      for (const each of data.stands)
+        if (target.closest(`.st-key-${each.key}`) && /^\d+$/.test(target.ariaValueText ?? ""))
+          each.value = Number(target.ariaValueText);
+    mark(root, data);
+  });
+  const main = document.querySelector("[data-testid=stMain]");
+  heard.observe(main, { subtree: true, attributeFilter: ["aria-valuetext"] });
+  return () => heard.disconnect();
+}
+
+export default function ({ data: given, parentElement, setTriggerValue }) {
+  const data = { ...given, stands: given.stands.map((each) => ({ ...each })) };
   let root = parentElement.querySelector(".map");
   if (!root) {
     root = element("div", "map");
@@ -35,13 +60,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
     parentElement.appendChild(root);
   }
   const parts = Object.entries(names).map(([part, name]) => {
-    const button = element("button", data.looks_at.includes(part) ? "part looked" : "part");
+    const button = element("button", `part ${part}${data.looks_at.includes(part) ? " looked" : ""}`);
     button.type = "button";
     button.title = data.tips[part];
     button.setAttribute("aria-label", `${name(data)}. ${data.tips[part]}`);
     const drawn =
-      part === "tokens" ? bars(data.tokens ?? some, part, data.position)
-      : part === "blocks" ? bars(data.blocks, part, data.block)
+      part === "tokens" ? bars(data.tokens ?? some, part)
+      : part === "blocks" ? bars(data.blocks, part)
       : element("span", "sign", part === "text" ? "Aa" : "?");
     button.append(drawn, element("span", "name", name(data)));
     button.onclick = (event) => {
@@ -52,5 +77,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     return button;
   });
   root.replaceChildren(...parts.flatMap((part, i) => (i ? [element("span", "arrow", "→"), part] : [part])));
-  root.append(element("span", "where", data.where));
+  root.append(element("span", "where"));
+  mark(root, data);
+  return followed(root, data);
 }

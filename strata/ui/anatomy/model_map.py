@@ -34,15 +34,13 @@ def draw_map(page: Page) -> None:
     """Draw it. A click moves a slider of the page, where there is one, or opens the page that looks
     at that part."""
     stands: dict[str, int] = st.session_state.get(STANDS, {})
-    at, key = stands.get("at"), _of_blocks(stands)
-    where = [f"{'layer' if _FIRST[key] else 'block'} {stands[key]}"] if key else []
-    where += [] if at is None else [f"token {at}"]
+    key = _of_blocks(stands)
+    where = [_stand("blocks", key, stands[key])] if key else []
+    where += [_stand("tokens", "at", stands["at"])] if "at" in stands else []
     data = {
         "tokens": page.n_tokens if is_of_a_prompt(page.concept) else None,
         "blocks": page.n_layers,
-        "position": at,
-        "block": max(0, stands[key] - _FIRST[key]) if key else None,
-        "where": f"You are at {', '.join(where)}" if where else "",
+        "stands": where,
         "looks_at": list(page.concept.looks_at),
         "tips": TIPS,
     }
@@ -63,9 +61,7 @@ def draw_whole(n_tokens: int, n_layers: int, before: Callable[[], None]) -> None
     data = {
         "tokens": n_tokens,
         "blocks": n_layers,
-        "position": n_tokens - 1,
-        "block": None,
-        "where": "",
+        "stands": [_stand("tokens", "at", n_tokens - 1)],
         "looks_at": list(TIPS),
         "tips": TIPS | _OPENS,
         "whole": True,
@@ -78,6 +74,13 @@ def draw_whole(n_tokens: int, n_layers: int, before: Callable[[], None]) -> None
             place.to("hidden_states" if chosen[0] == "blocks" else "predictions")
 
     _made()(key=_WHOLE, data=data, on_chosen_change=choose)
+
+
+def _stand(part: str, key: str, value: int) -> dict[str, Any]:
+    """Where the slider of this key stands in a part, whose first bar is that of `first`."""
+    first = _FIRST.get(key, 0)
+    noun = "token" if part == "tokens" else "layer" if first else "block"
+    return {"part": part, "key": key, "value": value, "first": first, "noun": noun}
 
 
 def _made() -> Any:

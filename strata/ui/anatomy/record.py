@@ -93,12 +93,12 @@ def keep_code(script: str) -> None:
         _note(where, **report.waiting.pop(where))
 
 
-def visit(place: Place) -> None:
-    """Keep that the learner has seen this step."""
-    now = learner(), place.lesson.stem, place.number
+def visit(place: Place, *, lacks: bool = False) -> None:
+    """Keep that the learner has seen this step, and whether its model lacks what is asked about."""
+    now = learner(), place.lesson.stem, place.number, lacks
     if st.session_state.get("visited_step") != now:
         st.session_state["visited_step"] = now
-        _note(_where(place))
+        _note(_where(place), lacked=lacks)
 
 
 def _keep(what: str, place: Place, of: Any, now: Any, thing: Chart | str) -> None:

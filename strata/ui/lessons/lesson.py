@@ -17,6 +17,7 @@ from strata.lessons.answers import lacking, resolved
 from strata.lessons.progress import is_over
 from strata.lessons.report import quoted
 from strata.ui.anatomy import ask, record, style
+from strata.ui.anatomy.address import led_back, put
 from strata.ui.anatomy.component import component
 from strata.ui.anatomy.controls import follow_the_answer, forget_moves, move
 from strata.ui.anatomy.place import Place, current, go, to_list
@@ -51,16 +52,15 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         with words:
             st.markdown(run.in_markdown(step.text) if run else explained(step.text), True)
             ready = _set_up(place, prompt, run.about["n_layers"] if run else 0)
-        waits = False
+        waits = lacks = False
         with asks:
             if trouble:
                 style.say("refusal", trouble, "lesson")
             try:  # all that needs the stored progress; without it the lesson can still be read
                 question = run.filled(step.question) if run and step.question else None
-                lacks = run is not None and question is not None and lacking(question, run.ask)
                 if question is None or run is None:
                     _hints(place, run)
-                elif lacks:
+                elif lacks := lacking(question, run.ask):
                     style.say("note", question.lacks, "lacks")
                 else:
                     hints = partial(_hints, place, run)
@@ -74,7 +74,7 @@ def panel(place: Place, model: str, prompt: str) -> bool:
         record.start(place, f"{model} {prompt}")
         if run is not None:
             record.keep_run(place, {"prompt": prompt, **run.facts})
-    record.visit(place)
+    record.visit(place, lacks=lacks)
     st.session_state.pop("finished", None)
     st.session_state["asked_figure"] = step.question.figure if step.question else ""
     st.session_state["readings_wait"] = waits or not step.readings
@@ -109,11 +109,12 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
 
 def _stands(key: str, value: Any) -> bool:
     """Whether a control stands at a value. One that this session has not drawn yet, as after a
-    reload, stands where the address says, which is silent of most; then it is put there."""
-    for name in (key, f"{key}_put"):  # the latter while it waits with its figure, see `move`
-        if name in st.session_state:
-            return bool(st.session_state[name] == value)
+    reload, stands where the address says, which is silent of most; then it is put there. On the
+    way back the address decides."""
     asked = st.query_params.get(key)
+    for name in (key, f"{key}_put"):  # the latter while it waits with its figure, see `move`
+        if name in st.session_state and not (asked and led_back()):
+            return bool(st.session_state[name] == value)
     if asked is not None:
         return asked.lower() == f"{value}".lower()
     st.session_state[key] = value
@@ -124,6 +125,9 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
     """Set a step's prompt and controls, `prompt` being what the page has; before it is drawn."""
     step = place.step
     settings = _settings(place, prompt, n_layers)
+    if "view" in settings and led_back():  # a tab is a stop of the way back itself
+        settings["view"] = st.query_params.get("view", settings["view"])
+    put(settings)
     forget_moves()  # of the step before
     for key, value in settings.items():
         move(key, value, "this step of the lesson sets it")

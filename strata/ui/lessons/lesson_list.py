@@ -45,7 +45,8 @@ def show() -> None:
 
 def _finished(lesson: Lesson, found: dict[str, Lesson]) -> None:
     """How the lesson that was just finished went, what to look at again, and what comes next."""
-    how = outcome(lesson, progress().guesses(learner(), lesson.stem))
+    who = learner(), lesson.stem
+    how = outcome(lesson, progress().guesses(*who), progress().notes(*who))
     with st.container(border=True, key="finished"):
         st.markdown(f"#### You have finished “{quoted(lesson.title)}”")
         st.text(how.in_words)
@@ -86,7 +87,7 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
     guesses = progress().guesses(learner(), lesson.stem)
     notes = progress().notes(learner(), lesson.stem)
     seen = {step for step in notes if step < len(lesson.steps)}
-    how = outcome(lesson, guesses)
+    how = outcome(lesson, guesses, notes)
     latest = list(notes)[-1] if notes else 0
     with st.container(border=True, key=f"lesson_{lesson.stem}"):
         words, way = st.columns([5, 1], vertical_alignment="center")

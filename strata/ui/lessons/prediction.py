@@ -117,12 +117,13 @@ def _field(
         return
     shown = run.shown
     verdict = score(question, guess, answer, curve_layers(question, n_layers), shown)
-    if verdict.grade == "wrong" and not has_second_try(question, n_layers, len(shown)):
-        _look(place, at)
     number, job, version = at
     said = guess_in_words(question, guess, shown), answer_in_words(question, answer, shown)
     kept = Guess(number, attempt, version, run.model, job, guess, answer, verdict, *said)
     progress().commit(learner(), lesson.stem, kept)
+    # After it: of a guess that could not be kept the answer is not told.
+    if verdict.grade == "wrong" and not has_second_try(question, n_layers, len(shown)):
+        _look(place, at)
     st.rerun()
 
 
@@ -157,8 +158,9 @@ def _say(key: str, grade: str, said: Sequence[str]) -> None:
 
 def _draw_on_figure(question: Question, guess: Guess, run: Run) -> None:
     """Leave the guess for the page to draw on its figure, if the figure is of what was asked. A
-    choice among sentences has no place on an axis."""
-    if question.kind == "choice" or not question.figure or not _is_shown(question, run):
+    choice among sentences and an order of things have no place on an axis."""
+    in_words = question.kind in ("choice", "ordering") or not question.figure
+    if in_words or not _is_shown(question, run):
         return
     values = guess.guess if isinstance(guess.guess, list) else [guess.guess]
     points: tuple[tuple[int, float], ...] = ()

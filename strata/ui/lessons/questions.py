@@ -11,6 +11,7 @@ from strata.lessons.answers import curve_layers, positions, start
 from strata.lessons.report import quoted
 
 _UNMOVED = "Tap or drag on the line to answer."
+_MOVED = "You can move it until you commit."
 _ENDS = ("Your answer: from layer", "to layer")  # of a band
 
 
@@ -27,19 +28,19 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     if kind == "token":
         return st.text_input("Your answer: a word or token", key=key).strip() or None
     if kind == "layer":
-        return _slider("Your answer: a layer", 0, n_layers, begins, key=key)
+        return _slider("Your answer: a layer", 0, n_layers, begins, 1, key=key)
     if kind == "block" and n_layers == 1:
         st.text("Your answer: block 0, the only one")
         return 0
     if kind == "block":
-        return _slider("Your answer: a block", 0, n_layers - 1, begins, key=key)
+        return _slider("Your answer: a block", 0, n_layers - 1, begins, 1, key=key)
     if kind == "band":
         # Two sliders, since of one with two thumbs the second would stand somewhere unasked.
         ends = [
-            _slider(label, 0, n_layers, begin, key=f"{key}_{end}")
+            _slider(label, 0, n_layers, begin, 1, key=f"{key}_{end}")
             for end, (label, begin) in enumerate(zip(_ENDS, begins, strict=True))
         ]
-        return None if None in ends else sorted(ends)
+        return None if None in ends else sorted(end for end in ends if end is not None)
     if kind == "ordering":
         return _ordering(texts, key)
     if kind == "curve":
@@ -55,24 +56,24 @@ def answer_field(question: Question, key: str, n_layers: int, shown: list[str]) 
     return _number(question, key, begins)
 
 
-def _slider(label: str, *limits: Any, key: str) -> Any:
+def _slider(
+    label: str, low: float, high: float, begins: float, step: float, form: str = "", *, key: str
+) -> float | None:
     """A slider whose beginning is no answer: None until it was moved. A learner who leaves it
     where it happens to stand has predicted nothing."""
-    state, kept = st.session_state, f"{key}_moved_to"
-
-    def moved() -> None:
-        state[kept] = state[key]
-
-    # `kept` outlives the slider, which begins anew when the learner comes back to the step.
-    waits = state.get(kept) is None or state.get(kept) != state.get(key)
+    whole = all(float(each).is_integer() for each in (low, high, begins, step))
+    # It begins beside a value that can be chosen, by less than is seen: who means this very value,
+    # and presses where the thumb would stand, has chosen it.
+    beside = begins + (step if begins < high else -step) / 1e5
+    form = form or ("%.0f" if whole else "%.2f")
     with st.container(key=f"answer_{key}"):
-        slide: Any = st.slider  # of whole numbers, of others, of two
-        value = slide(label, *limits, key=key, on_change=moved)
+        value = st.slider(label, float(low), float(high), beside, float(step), form, key=key)
+        waits = value == beside
         # After it, since a slider that changes its place loses the keyboard; and as long in both
         # cases, so that nothing below moves away under the finger.
         with st.container(key=f"{'un' * waits}moved_{key}"):
-            st.caption(_UNMOVED if waits else "You can move it until you commit.")
-    return None if waits else value
+            st.caption(_UNMOVED if waits else _MOVED)
+    return None if waits else round(value) if whole else value
 
 
 def _number(question: Question, key: str, begins: float) -> float | None:
@@ -81,9 +82,7 @@ def _number(question: Question, key: str, begins: float) -> float | None:
     scale = 100 if percent else 1
     step = question.step or (high - low) / 100
     unit = f" ({question.unit})" if question.unit else ""
-    limits = tuple(float(value) * scale for value in (low, high, begins, step))
-    if all(value.is_integer() for value in limits):
-        limits = tuple(map(int, limits))
+    limits = (value * scale for value in (low, high, begins, step))
     value = _slider(f"Your answer{unit}", *limits, key=key)
     return None if value is None else value / scale
 
@@ -112,17 +111,18 @@ def _ordering(texts: list[str], key: str) -> list[int] | None:
 
 
 def _curve(question: Question, key: str, n_layers: int) -> list[float] | None:
-    """Those that were not moved count where they stand, once one was."""
-    layers = curve_layers(question, n_layers)
-    st.caption("Your answer: one slider a layer; one that you do not move counts as the middle.")
-    middle = (question.low + question.high) / 2
+    """A slider a layer; None until each of them was moved."""
+    layers, begins = curve_layers(question, n_layers), start(question, n_layers)
     step = question.step or (question.high - question.low) / 50
-    limits = question.low, question.high, middle, step
-    form = "percent" if question.unit == "%" else None
+    form = "percent" if question.unit == "%" else ""
+    said = st.empty()
     with st.container(key=f"curve_{key}"):
+        limits = question.low, question.high
         values = [
-            _slider(f"Layer {layer}", *limits, form, key=f"{key}_{layer}") for layer in layers
+            _slider(f"Layer {layer}", *limits, middle, step, form, key=f"{key}_{layer}")
+            for layer, middle in zip(layers, begins, strict=True)
         ]
-    if all(value is None for value in values):
-        return None
-    return [middle if value is None else value for value in values]
+    left = values.count(None)
+    how = f"tap or drag on each, {left} to go" if left else "you can move them until you commit"
+    said.caption(f"Your answer, one slider a layer: {how}.")
+    return None if left else [value for value in values if value is not None]

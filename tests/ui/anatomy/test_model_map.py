@@ -64,31 +64,39 @@ def test_what_no_click_sends_moves_nothing(state: dict[str, Any], along: object)
 
 
 @pytest.mark.parametrize(
-    ("stands", "where", "position", "block"),
+    ("stands", "said"),
     [
-        ({}, "", None, None),
-        ({"at": 4}, "You are at token 4", 4, None),
-        ({"at": 4, "layer": 15}, "You are at layer 15, token 4", 4, 14),
-        ({"at_layer": 0}, "You are at layer 0", None, 0),
-        ({"block": 29}, "You are at block 29", None, 29),
-        ({"at": 4, "chosen_block": 23}, "You are at block 23, token 4", 4, 23),
+        ({}, []),
+        ({"at": 4}, [("tokens", "at", "token 4", 4)]),
+        (
+            {"at": 4, "layer": 15},
+            [("blocks", "layer", "layer 15", 14), ("tokens", "at", "token 4", 4)],
+        ),
+        ({"at_layer": 0}, [("blocks", "at_layer", "layer 0", -1)]),
+        ({"block": 29}, [("blocks", "block", "block 29", 29)]),
+        ({"chosen_block": 23}, [("blocks", "chosen_block", "block 23", 23)]),
     ],
 )
 def test_it_says_where_the_sliders_of_this_page_stand(
     state: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     stands: dict[str, int],
-    where: str,
-    position: int | None,
-    block: int | None,
+    said: list[tuple[str, str, str, int]],
 ) -> None:
     drawn: list[dict[str, Any]] = []
     monkeypatch.setattr(model_map, "component", lambda *_: lambda data, **_more: drawn.append(data))
     state[STANDS] = stands
     model_map.draw_map(page("tokens"))
-    assert [(each["where"], each["position"], each["block"]) for each in drawn] == [
-        (where, position, block)
+    told = [
+        (
+            each["part"],
+            each["key"],
+            f"{each['noun']} {each['value']}",
+            each["value"] - each["first"],
+        )
+        for each in drawn[0]["stands"]
     ]
+    assert told == said
     model_map.draw_map(page("blocks", stem="evidence"))
     assert [each["tokens"] for each in drawn] == [5, None], "the prompt plays no part there"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,9 @@ from strata.charts.guess import Guess as Drawn
 from strata.lessons import Question, lessons
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import Guess
+from strata.storage.database import AwayError
+from strata.ui.anatomy.place import Place
+from strata.ui.lessons import prediction
 from strata.ui.lessons.prediction import _draw_on_figure
 from strata.ui.lessons.run import Run
 
@@ -60,5 +64,34 @@ def test_a_figure_of_one_layer_has_it_at_that_layer_only(monkeypatch: pytest.Mon
     assert left(monkeypatch, alike, 3, layer=L - 1) is None
 
 
-def test_a_choice_among_sentences_has_no_place_on_an_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentences_and_orders_have_no_place_on_an_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left(monkeypatch, question("patching", "share_at_first"), 2, layer=0) is None
+    asked = (step.question for stem in lessons() for step in lessons()[stem].steps)
+    order = next(q for q in asked if q is not None and q.kind == "ordering")
+    drawn = order.model_copy(update={"figure": "norms"})
+    assert left(monkeypatch, drawn, list(range(len(order.options)))) is None
+
+
+def test_of_a_guess_that_could_not_be_kept_the_answer_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two options the wrong one tells the other, so a look is kept with it; not without it."""
+    looks: list[Any] = []
+
+    def commit(*_: Any) -> None:
+        raise AwayError("It is away.")
+
+    away = SimpleNamespace(commit=commit, look=lambda *each: looks.append(each))
+    monkeypatch.setattr(prediction, "progress", lambda: away)
+    monkeypatch.setattr(prediction, "learner", lambda: "ann")
+    monkeypatch.setattr(prediction, "answer_field", lambda *_: 1)
+    monkeypatch.setattr(prediction, "measured", lambda *_: "a")
+    monkeypatch.setattr(prediction.st, "button", lambda *_, **_more: True)
+    options = [{"text": each, "value": each, "why": "So."} for each in "ab"]
+    both = Question.model_validate(
+        {"kind": "choice", "ask": "?", "answer": "a", "options": options}
+    )
+    place, at = Place(lessons()["predictions"], 0), (0, "job", "v")
+    with pytest.raises(AwayError):
+        prediction._field(place, both, RUN, at, [], True)
+    assert looks == []
