@@ -69,7 +69,9 @@ class Browser:
 
     async def _enter(self, http: httpx.AsyncClient, door: str, form: dict[str, str]) -> None:
         body = "&".join(f"{name}={quote(value)}" for name, value in form.items())
-        answer = await http.post(self.address + door, content=body)
+        request = http.build_request("POST", self.address + door, content=body)
+        request.headers.pop("cookie", None)  # of another browser, which would give its seat back
+        answer = await http.send(request)
         cookie = answer.headers.get("set-cookie", "")
         if answer.status_code not in (200, 303) or not cookie:
             raise Broken(f"{door} answered {answer.status_code}")

@@ -50,8 +50,8 @@ BREAKS: tuple[Break, ...] = (
         name="a learner's seat is left to the next one",
         fault="On a shared computer who joins later can go on as who was there before.",
         file="strata/ui/server/door.py",
-        old="if seat is not None and seat.is_teacher != is_teacher",
-        new="if seat is not None",
+        old="others = [each for each in had if each[1].is_teacher != (not member)]",
+        new="others = had",
         tests=(
             "tests/ui/server/test_door.py::test_no_seat_is_left_beside_that_is_not_meant_to_be",
         ),

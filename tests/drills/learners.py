@@ -142,7 +142,9 @@ class Day:
                 if "form" not in form:
                     page = (await self.http.get(f"{self.address}/join")).text
                     form["form"] = _field(page, "form")
-                answer = await self.http.post(f"{self.address}/join", data=form)
+                asked = self.http.build_request("POST", f"{self.address}/join", data=form)
+                asked.headers.pop("cookie", None)  # of who joined before: another browser's
+                answer = await self.http.send(asked)
                 if answer.status_code == 200:
                     self.told.joins[name] = re.findall(r"id=resume>([\w-]+)<", answer.text)[0]
                     return
