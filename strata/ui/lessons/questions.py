@@ -82,8 +82,8 @@ def _number(question: Question, key: str, begins: float) -> float | None:
     scale = 100 if percent else 1
     step = question.step or (high - low) / 100
     unit = f" ({question.unit})" if question.unit else ""
-    limits = (value * scale for value in (low, high, begins, step))
-    value = _slider(f"Your answer{unit}", *limits, key=key)
+    low, high, begins, step = (value * scale for value in (low, high, begins, step))
+    value = _slider(f"Your answer{unit}", low, high, begins, step, key=key)
     return None if value is None else value / scale
 
 
