@@ -170,7 +170,10 @@ def is_local() -> bool:
     headers = st.context.headers
     if any(name in headers for name in _FORWARDED):
         return False
-    named = urlsplit(headers.get("Origin", "")).hostname or ""
+    try:
+        named = urlsplit(headers.get("Origin", "")).hostname or ""
+    except ValueError:  # half an address
+        return False
     return is_loopback(str(st.get_option("server.address") or "")) and is_loopback(named)
 
 

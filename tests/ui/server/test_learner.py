@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,3 +139,21 @@ def test_nor_does_the_second_prompt_of_one_or_the_source_of_an_edit(
         monkeypatch.setattr(beside.st, "query_params", {"second_text": prompt})
         beside._restore()
         assert state["second_text"] == text
+
+
+@pytest.mark.parametrize(
+    ("headers", "local"),
+    [
+        ({"Origin": "http://localhost:8501"}, True),
+        ({"Origin": "http://192.168.1.7:8501"}, False),
+        ({"Origin": "http://localhost", "X-Forwarded-For": "192.168.1.7"}, False),
+        ({"Origin": "http://[half"}, False),
+        ({}, False),
+    ],
+)
+def test_who_is_on_this_machine(
+    headers: dict[str, str], local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner.st, "context", SimpleNamespace(headers=headers))
+    monkeypatch.setattr(learner.st, "get_option", lambda name: "127.0.0.1")
+    assert learner.is_local() is local
