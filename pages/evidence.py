@@ -9,6 +9,7 @@ from strata.concepts.evidence import tables
 from strata.ui.anatomy.controls import one_of
 from strata.ui.anatomy.page import close_page, open_page
 from strata.ui.figures import evidence
+from strata.ui.figures.by_chance import beside_chance
 from strata.ui.figures.probe import Probed, draw_probe
 from strata.ui.figures.sets import choose_set, of_set
 
@@ -20,10 +21,11 @@ pick, said, part = st.columns([3, 4, 3], vertical_alignment="bottom")
 shown: dict[str, pd.DataFrame] = {}
 script = NOTHING
 
-if chosen := choose_set(pick):
+if chosen := choose_set(opened, pick):
     said.caption(chosen.question)
     half = one_of(part, "Pairs" if chosen.paired else "Prompts", evidence.HALVES, "half")
     page = of_set(opened, chosen, half)
+    evidence.tell_half(page)
     two = evidence.choose_conditions(chosen.conditions)
     number, probe = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
     if number.open:
@@ -40,10 +42,13 @@ if chosen := choose_set(pick):
             claim, held = evidence.hold_out(study)
             shown |= held
             shown["prompts"] = evidence.prompts(study, claim)
-            script = evidence.script(study, claim)
+            drawn, n_draws = beside_chance(study)
+            shown |= drawn
+            script = evidence.script(study, claim, n_draws)
     if probe.open:
         with probe:
             shown, script = draw_probe(Probed(page, half, two))
-    close_page(page, shown, script, proof="evidence.check", asked={"prompts": page.longest})
+    proved: dict[str, Any] = {"proof": "evidence.check", "asked": {"prompts": page.longest}}
+    close_page(page, shown, script, **proved, own_chance=bool(number.open))
 else:
-    close_page(opened, shown, script)
+    close_page(opened, shown, script, own_chance=True)

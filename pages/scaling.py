@@ -84,4 +84,4 @@ if detail.open:
 within = page.ask("scaling.places", part=part)["within"].tolist()
 asked |= {"factor": factor, "n_seeds": SEEDS * bool(noise.open)}
 script = page.script(blocks=page.about["blocks"], within=within, **asked)
-close_page(page, tables, script)
+close_page(page, tables, script, target_id=target.after(page, page.n_tokens - 1))

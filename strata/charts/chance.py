@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from strata.charts.common import BASE, LAYER_AXIS, MUTED, Chart, Spec, depth, tip
@@ -9,12 +11,18 @@ from strata.charts.conditions import value_axis
 
 
 def beside_chance(
-    frame: pd.DataFrame, title: str, noun: str, reading: str, *, best_first: bool = False
+    frame: pd.DataFrame,
+    title: str,
+    noun: str | Sequence[str],
+    reading: str,
+    *,
+    best_first: bool = False,
+    points: str = "Points: this run",
 ) -> Chart:
     """A number by layer, in a band that holds 90% of what chance gave, with its middle dashed;
-    `noun` names the number at its axis, which goes down where the least is `best_first`. Before
-    anything is drawn the band is missing. Of a single row, which is no number by layer, the band is
-    a bar.
+    `noun` names the number at its axis, which goes down where the least is `best_first`; `points`
+    says what they are of. Before anything is drawn the band is missing. Of a single row, which is
+    no number by layer, the band is a bar.
 
     Columns: layer, value, low, middle, high.
     """
@@ -33,7 +41,7 @@ def beside_chance(
         "encoding": {"y": {"field": "middle", **y}},
     }
     told = [tip("low", "Chance, from", ".5g"), tip("middle", "median", ".5g")]
-    points: Spec = {
+    dots: Spec = {
         "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
         "encoding": {
             "y": {"field": "value", **y},
@@ -53,12 +61,12 @@ def beside_chance(
     x = {"field": "layer", "type": "ordinal", "axis": None} if single else LAYER_AXIS
     titled = {
         "text": title,
-        "subtitle": "Points: this run. Grey: 90% of the draws; dashed, their median",
+        "subtitle": f"{points}. Grey: 90% of the draws; dashed, their median",
     }
     spec = {
         **BASE,
         "title": titled,
         "encoding": {"x": x},
-        "layer": [*([band, middle] if drawn else []), *([] if single else [own]), points],
+        "layer": [*([band, middle] if drawn else []), *([] if single else [own]), dots],
     }
     return Chart(frame, spec, reading, 320)

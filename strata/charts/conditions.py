@@ -132,9 +132,12 @@ def by_condition(
     return Chart(rows, spec, reading, 330)
 
 
-def differences(frame: pd.DataFrame, title: str, noun: str, ends: str, reading: str) -> Chart:
+def differences(
+    frame: pd.DataFrame, title: str, noun: str, ends: str, reading: str, *, last: int | None = None
+) -> Chart:
     """How far one condition is above another at each layer, with its interval; layers that stand
-    out in colour. `noun` names the number, `ends` the two ("a less b").
+    out in colour. `noun` names the number, `ends` the two ("a less b"). `last`: the layer as far as
+    which the axis goes, where the rows are of some layers only.
 
     Columns: layer, difference, low, high, p, p_layers, survives.
     """
@@ -144,10 +147,13 @@ def differences(frame: pd.DataFrame, title: str, noun: str, ends: str, reading: 
         "mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5, "color": LABEL},
         "encoding": {"x": None, "y": {"datum": 0, "type": "quantitative"}},  # from end to end
     }
+    x = LAYER_AXIS
+    if last is not None:
+        x = {**x, "scale": {**x["scale"], "domain": [0, last]}}
     spec = {
         **BASE,
         "title": title,
-        "encoding": {"x": LAYER_AXIS},
+        "encoding": {"x": x},
         "layer": [
             zero,
             {

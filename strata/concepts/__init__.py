@@ -114,7 +114,8 @@ class Concept:
     other prompt of its pair. One that runs the model says what it costs (`costs`).
 
     `nulls` are the numbers that the page puts beside what chance gives, by what an axis calls them;
-    `chance` says where on the page chance is drawn in another way.
+    `chance` says where on the page chance is drawn in another way, and `chance_under` names the tab
+    to which the control leads for it.
     """
 
     title: str
@@ -130,3 +131,4 @@ class Concept:
     curves: Mapping[str, Callable[..., pd.DataFrame]] = field(default_factory=dict)
     nulls: Mapping[str, Null] = field(default_factory=dict)
     chance: str = ""
+    chance_under: str = ""

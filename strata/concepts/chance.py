@@ -81,18 +81,20 @@ def band(mine: pd.DataFrame, drawn: pd.DataFrame) -> pd.DataFrame:
 
 def as_far(mine: pd.DataFrame, drawn: pd.DataFrame) -> tuple[int, int, int]:
     """How many draws go as far from the middle at some layer as the run itself does at any, how
-    many draws there are, and the layer at which the run goes farthest.
+    many draws have a number at all, and the layer at which the run goes farthest (the last, where
+    no layer has one of the run and of every such draw; then no draw is counted).
 
     Run and draws are measured alike: the middle is the median, far is counted in deviations, both
     of all of them together. So if the run were one draw more, each would be the farthest as often:
     looking at all layers is no way to find something (Westfall and Young 1993).
     """
     wide = drawn.pivot(index="draw", columns="layer", values="value")
+    wide = wide[wide.notna().any(axis=1)]
     layers = [layer for layer in mine["layer"] if layer in wide]
     all_of_them = np.vstack([mine.set_index("layer")["value"][layers], wide[layers]])
     known = ~np.isnan(all_of_them).any(axis=0)
-    if not known.any():
-        return len(wide), len(wide), int(mine["layer"].iloc[-1])
+    if wide.empty or not known.any():
+        return 0, 0, int(mine["layer"].iloc[-1])
     values = all_of_them[:, known]  # (1 + draws, layers)
     middle, spread = np.median(values, axis=0), values.std(axis=0)
     differs = spread > _ALIKE * np.maximum(np.abs(middle), _ALIKE)

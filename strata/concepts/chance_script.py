@@ -1,15 +1,21 @@
-"""What chance gives, as the end of a page's program with plain transformers."""
+"""Numbers in programs with plain transformers, and what chance gives beside them, as the end of a
+page's program."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from strata.concepts import Null
 from strata.concepts.chance import KINDS
-from strata.concepts.script import RANDOM_BLOCKS, SAYS, SINK_RULE
+from strata.concepts.script import RANDOM_BLOCKS, RUN, SAYS, SINK_RULE
+
+Part = tuple[Sequence[str], float | Sequence[Sequence[float]]]  # where it is, and by what
 
 
 def section(
     null: Null,
-    number: str,
+    name: str,
     kind: str,
     *,
     blocks: str,
@@ -18,73 +24,100 @@ def section(
     against_id: int | None = None,
     other: str = "",
     n_draws: int = 20,
-    norm: str | None = "",
-    logit_scale: float = 1.0,
-    logit_cap: float = 0.0,
+    **reads: Any,
 ) -> str:
-    """The end of a program that prints a number beside its draws; after what
-    `strata.concepts.script.program` begins with. It uses names of its own, and `model`, `tokenizer`
-    and PROMPT. Beside what `Null` says, its lines may use `lens(states)` (log-probabilities),
-    `left_of(hidden)` (positions without sinks), `weights` (of each block's heads) and
-    `put_in(layer, state)` (the target in the run of `other`). `norm`, `logit_scale` and `logit_cap`
-    as `logit_lens.modules` has them, for what a state says; where the norm is no single module
-    there is no program of that."""
-    if (reads := "lens(" in null.code) and norm is None:
-        return f"\n\n# {number} beside chance is in the table that the page gives.\n"
+    """The end of a program that prints a number, by its name, beside its draws; after what
+    `strata.concepts.script.program` begins with. It uses `model`, `tokenizer` and PROMPT. Beside
+    what `number_of` gives them, the lines of the number may use `put_in(layer, state)` (the target
+    in the run of `other`). `reads`: what `number_of` asks for. Where the final norm is no single
+    module there is no program of what a state says."""
+    if (number := number_of(null.code, **reads)) is None:
+        return f"\n\n# {name} beside chance is in the table that the page gives.\n"
     end = None if position is None or not null.at_token else position + 1
-    opens, puts = "weights" in null.code, "put_in(" in null.code
-    rules = any(name in null.code + _DRAWN[kind] for name in ("sinks_of", "left_of"))
-    body = "\n".join(f"    {line}" if line else "" for line in null.code.strip().split("\n"))
+    puts, own_order = "put_in(" in null.code, not KINDS[kind].runs
+    leaves = "left_of(" in null.code + _DRAWN[kind]
     parts = [
         f"\n\n# -- What chance gives: {kind} --\n",
         "import hashlib\n" * (kind == "random blocks") + "import numpy as np\n\n",
-        f"NUMBER = {number!r}\nCHANCE_BLOCKS = {blocks!r}\nDRAWS = {n_draws}\n",
+        f"NUMBER = {name!r}\nBLOCKS = {blocks!r}\nDRAWS = {n_draws}\n",
         f"AT_TOKEN = {int(null.at_token)}  # 1: of one token, which stays where it is\n",
         f"TARGET = {target_id!r}  # None: the likeliest next token\n",
         f"AGAINST, OTHER, POSITION = {against_id!r}, {other!r}, {position!r}\n" * puts,
-        f"OPEN = {opens!r}  # whether attention weights are wanted\n",
         f'chance_ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"][0, :{end or ""}]\n',
-        _RUN,
-        "\n\n" + SINK_RULE.strip() + "\n" + _LEFT if rules else "",
-        f"LEFT = {'None' if KINDS[kind].runs else 'left_of(chance_hidden)'}\n" * rules,
-        f"\n\nNORM = {norm!r}\nLOGIT_SCALE, LOGIT_CAP = {logit_scale!r}, {logit_cap!r}\n" * reads,
-        (SAYS + _LENS) * reads,
+        number,
+        _RULES * (leaves and not _ruled(null.code)),
+        _OWN_RUN,
+        "LEFT = left_of(chance_hidden)\n" * (leaves and own_order),
         _PUT_IN * puts,
-        f"\n\ndef number(hidden, logits, token_ids, weights):\n{body}\n\n",
         _DRAWN[kind],
         _PRINTED,
     ]
     return "".join(parts)
 
 
-_RUN = """
+def number_of(
+    code: str,
+    *,
+    norm: str | None = "",
+    logit_scale: float = 1.0,
+    logit_cap: float = 0.0,
+    parts: Mapping[str, Part] | None = None,
+) -> str | None:
+    """What a program needs for the lines of a number: the run of some tokens, `whole_run(ids)`, and
+    a function `number` of what that gives, `hidden`, `logits`, `token_ids` and `weights` (of each
+    block's heads). The lines may use `lens(states)` (log-probabilities), `left_of(hidden)`
+    (positions without sinks), `written(token_ids, part)` (what "attn" or "mlp" of each block adds)
+    and `scaled(token_ids, part, factor)` (the last token's logits where it is multiplied).
+
+    `norm`, `logit_scale` and `logit_cap` as `logit_lens.modules` has them, for what a state says;
+    None where the norm is no single module. `parts`: where the modules of a part are in each
+    block, see `scaling.places`, and by what their outputs are multiplied."""
+    says = "lens(" in code
+    if says and norm is None:
+        return None
+    body = "\n".join(f"    {line}" if line else "" for line in code.strip().split("\n"))
+    of_a_part = [text for name, text in _OF_A_PART.items() if name in code]
+    pieces = [
+        f"OPEN = {'weights' in code!r}  # whether attention weights are wanted\n",
+        RUN,
+        _WHOLE_RUN,
+        _RULES * _ruled(code),
+        f"\n\nNORM = {norm!r}\nLOGIT_SCALE, LOGIT_CAP = {logit_scale!r}, {logit_cap!r}\n" * says,
+        (SAYS + _LENS) * says,
+        f"\n\nPARTS = {dict(parts or {})!r}\n" * bool(of_a_part),
+        _PARTS * bool(of_a_part),
+        *of_a_part,
+        f"\n\ndef number(hidden, logits, token_ids, weights):\n{body}\n",
+    ]
+    return "".join(pieces)
+
+
+def _ruled(code: str) -> bool:
+    """Whether a number looks for attention sinks."""
+    return "left_of(" in code or "sinks_of(" in code
+
+
+_WHOLE_RUN = """
 
 if OPEN:
     model.set_attn_implementation("eager")
 
 
-def chance_run(token_ids):
-    # All states (L + 1, T, D), the last before the final norm; the logits (T, V); the tokens; and,
-    # where they are asked for, the attention weights of each block, (heads, T, T).
-    raw = []
-
-    def keep(module, inputs, output):
-        raw.append(output[0] if isinstance(output, (tuple, list)) else output)
-
-    hook = model.get_submodule(CHANCE_BLOCKS)[-1].register_forward_hook(keep)
-    try:
-        with torch.inference_mode():
-            output = model(token_ids[None], output_hidden_states=True, output_attentions=OPEN)
-    finally:
-        hook.remove()
-    hidden, weights = torch.cat([*output.hidden_states[:-1], raw[0]]), None
+def whole_run(token_ids):
+    # All states (L + 1, T, D), before the final norm; the logits (T, V); the tokens; and, where
+    # they are asked for, the attention weights of each block, (heads, T, T).
+    asked = {"output_attentions": True} if OPEN else {}
+    hidden, output = run_of(token_ids[None], **asked)
+    weights = None
     if OPEN:
         weights = [each[0].float() for each in output.attentions]
         assert len(weights) == len(hidden) - 1, "blocks without weights: see the page's table"
     return hidden, output.logits[0], token_ids, weights
+"""
 
+_OWN_RUN = """
 
-chance_hidden, chance_logits, _, chance_weights = chance_run(chance_ids)
+chance_hidden, chance_logits, _, chance_weights = whole_run(chance_ids)
 TARGET = chance_logits[-1].argmax().item() if TARGET is None else TARGET
 """
 
@@ -94,7 +127,10 @@ def lens(states):
     return says(states).log_softmax(dim=-1)
 """
 
-_LEFT = """
+_RULES = f"""
+
+{SINK_RULE.strip()}
+
 
 def left_of(hidden):
     # The positions that are no attention sinks, all where all are; of this run's own states in
@@ -107,6 +143,64 @@ def left_of(hidden):
 
 LEFT = None
 """
+
+_PARTS = """
+
+def modules_of(part):
+    # Of each block the modules whose outputs it adds to its stream, and by what each is multiplied.
+    within, factors = PARTS[part]
+    for b, block in enumerate(model.get_submodule(BLOCKS)):
+        paths = within[b].split("+")
+        by = factors[b] if isinstance(factors, list) else [factors] * len(paths)
+        yield list(zip(map(block.get_submodule, paths), by))
+"""
+
+_WRITTEN = """
+
+def written(token_ids, part):
+    # (L, T, D): what that part of each block adds.
+    added, hooks = {}, []
+
+    def keep(b, factor):
+        def hook(module, inputs, output):
+            value = output[0] if isinstance(output, (tuple, list)) else output
+            added[b] = added.get(b, 0) + factor * value.reshape(len(token_ids), -1).float()
+
+        return hook
+
+    for b, modules in enumerate(modules_of(part)):
+        hooks += [module.register_forward_hook(keep(b, factor)) for module, factor in modules]
+    try:
+        with torch.inference_mode():
+            model(token_ids[None])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack([added[b] for b in range(len(added))])
+"""
+
+_SCALED = """
+
+def scaled(token_ids, part, factor):
+    # (L, V): the last token's logits where what that part of one block adds is multiplied.
+    def multiply(module, inputs, output):
+        if isinstance(output, (tuple, list)):
+            return type(output)([factor * output[0], *output[1:]])
+        return factor * output
+
+    found = []
+    for modules in modules_of(part):
+        hooks = [module.register_forward_hook(multiply) for module, _ in modules]
+        try:
+            with torch.inference_mode():
+                found.append(model(token_ids[None]).logits[0, -1])
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return torch.stack(found)
+"""
+
+_OF_A_PART = {"written(": _WRITTEN, "scaled(": _SCALED}
 
 _PUT_IN = """
 
@@ -131,7 +225,7 @@ def put_in(layer, state):
             return type(output)([put(output[0]), *output[1:]])
         return put(output)
 
-    block = model.get_submodule(CHANCE_BLOCKS)[max(0, layer - 1)]
+    block = model.get_submodule(BLOCKS)[max(0, layer - 1)]
     if layer == 0:
         hook = block.register_forward_pre_hook(enter, with_kwargs=True)
     else:
@@ -154,17 +248,18 @@ after = max(len(chance_ids) - before - len(bare), AT_TOKEN)  # what stays where 
 def drawn(draw):
     last = len(chance_ids) - after
     order = before + np.random.default_rng(draw).permutation(last - before)
-    return chance_run(chance_ids[[*range(before), *order, *range(last, len(chance_ids))]])
+    order = [*range(before), *order, *range(last, len(chance_ids))]
+    return number(*whole_run(chance_ids[order]))
 """
 
 _RANDOM_BLOCKS = (
-    RANDOM_BLOCKS.replace("(BLOCKS)", "(CHANCE_BLOCKS)")
+    RANDOM_BLOCKS
     + """
 
 def drawn(draw):
     draw_blocks(draw)
     try:
-        return chance_run(chance_ids)
+        return number(*whole_run(chance_ids))
     finally:
         learned_blocks()
 """
@@ -176,20 +271,20 @@ def drawn(draw):
     noise = torch.from_numpy(noise)
     sizes = chance_hidden.double().norm(dim=-1, keepdim=True)
     states = (noise * (sizes / noise.norm(dim=-1, keepdim=True))).float()
-    return states, chance_logits, chance_ids, None
+    return number(states, chance_logits, chance_ids, None)
 """
 
 _LAYERS = """
 def drawn(draw):
     order = np.random.default_rng(draw).permutation(len(chance_hidden) - 1)
-    return chance_hidden[[0, *(1 + order)]], chance_logits, chance_ids, None
+    return number(chance_hidden[[0, *(1 + order)]], chance_logits, chance_ids, None)
 """
 
 _TOKENS = """
 def drawn(draw):
     left, order = np.array(left_of(chance_hidden)), np.arange(len(chance_ids))
     order[left] = left[np.random.default_rng(draw).permutation(len(left))]
-    return chance_hidden[:, order], chance_logits, chance_ids, None
+    return number(chance_hidden[:, order], chance_logits, chance_ids, None)
 """
 
 _DRAWN = {
@@ -205,8 +300,10 @@ _PRINTED = """
 mine = np.array(
     number(chance_hidden, chance_logits, chance_ids, chance_weights), dtype=float
 )
-draws = np.array([number(*drawn(draw)) for draw in range(DRAWS)], dtype=float)
-low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
+draws = np.array([drawn(draw) for draw in range(DRAWS)], dtype=float)
+known = [values[~np.isnan(values)] for values in draws.T]  # a draw may have no number
+quantiles = [np.quantile(v, [0.05, 0.5, 0.95]) if len(v) else [np.nan] * 3 for v in known]
+low, middle, high = np.array(quantiles).T
 print(f"\\n{NUMBER}, and 5%, 50% and 95% of {DRAWS} draws by chance:")
 for layer in range(len(mine)):
     values = mine[layer], low[layer], middle[layer], high[layer]

@@ -5,23 +5,38 @@ from __future__ import annotations
 import re
 from typing import Any
 
-ALL_STATES = """
-# The last entry of transformers' hidden_states is not like the others: it has already gone through
-# the final norm. A hook takes the raw state where it leaves the last block.
-raw = []
+RUN = """
+def run_of(token_ids, **asked):
+    # What enters the first block and what each block hands on, (L + 1, T, D), all of them before
+    # the final norm; and what the model gives. By hooks: the last entry of transformers'
+    # hidden_states has gone through the final norm, and those of some families begin a block late.
+    states = []
 
+    def keep(state):
+        states.append(state.reshape(*token_ids.shape, -1)[0].clone())  # some write into it later
 
-def keep(module, inputs, output):
-    raw.append(output[0] if isinstance(output, (tuple, list)) else output)  # some give several
+    def enter(module, args, kwargs):
+        keep(args[0] if args else kwargs["hidden_states"])
 
+    def leave(module, args, output):
+        keep(output[0] if isinstance(output, (tuple, list)) else output)  # some give several
 
-hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
-try:
-    with torch.inference_mode():
-        output = model(token_ids, output_hidden_states=True)
-finally:
-    hook.remove()
-"""  # for a body that wants `output`, and `raw[0]`: the last state before the final norm
+    blocks = model.get_submodule(BLOCKS)
+    hooks = [blocks[0].register_forward_pre_hook(enter, with_kwargs=True)]
+    hooks += [block.register_forward_hook(leave) for block in blocks]
+    try:
+        with torch.inference_mode():
+            output = model(token_ids, **asked)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(states), output
+"""  # for a body that has BLOCKS
+
+ALL_STATES = f"""{RUN}
+
+raw, output = run_of(token_ids, output_hidden_states=True)
+"""  # for a body that wants the states, `raw`, and `output`, whose last hidden state is normed
 
 SAYS = """
 
@@ -50,11 +65,11 @@ def sinks_of(sizes):
 """
 
 SINKS = """
-sinks = sinks_of(hidden[: len(output.hidden_states)].norm(dim=-1))
+sinks = sinks_of(raw.double().norm(dim=-1))
 print(f"attention sinks: {sinks}")
 left_out = ({0} if SKIP_FIRST else set()) | (set(sinks) if SKIP_SINKS else set())
 left = [t for t in range(len(tokens)) if t not in left_out]
-"""  # for a body that has `hidden`, `tokens`, `output`, SKIP_FIRST and SKIP_SINKS; it gets `left`
+"""  # for a body that has `raw`, `tokens`, SKIP_FIRST and SKIP_SINKS; it gets `left`
 
 TEXTS = """
 def added(token_id, read):

@@ -11,7 +11,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,12 +31,14 @@ _SHOWN = 40
 @dataclass(frozen=True)
 class Row:
     """One prompt of a set. `pair`: the same text in all rows of a pair, "" where there are none;
-    `expected`: the word that should come next, "" where nobody says."""
+    `expected`: the word that should come next, "" where nobody says; `line`: where it ends in the
+    file."""
 
     prompt: str
     condition: str
     pair: str = ""
     expected: str = ""
+    line: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class PromptSet:
     def conditions(self) -> tuple[str, ...]:
         """In the order in which the rows first name them."""
         return tuple(dict.fromkeys(row.condition for row in self.rows))
+
+    def in_order(self, some: Sequence[str]) -> tuple[str, ...]:
+        """Some of the conditions in that order."""
+        return tuple(name for name in self.conditions if name in some)
 
     @property
     def paired(self) -> bool:
@@ -102,11 +108,11 @@ def sets() -> dict[str, PromptSet]:
 def problems() -> list[str]:
     """A sentence on each file that cannot be read."""
     found = _found(folder(), _stamp(folder()))
-    return [f"{name}.csv: {each}" for name, each in found.items() if isinstance(each, str)]
+    return [f"{name}: {each}" for name, each in found.items() if isinstance(each, str)]
 
 
 def _files(where: Path) -> list[Path]:
-    return sorted(where.glob("*.csv")) if where.is_dir() else []
+    return sorted(each for each in where.glob("*") if each.suffix in (".csv", ".tsv"))
 
 
 def _stamp(where: Path) -> tuple[tuple[str, int, int], ...]:
@@ -119,12 +125,15 @@ def _found(where: Path, stamp: tuple[tuple[str, int, int], ...]) -> dict[str, Pr
     found: dict[str, PromptSet | str] = {}
     for path in _files(where):
         title = path.stem.replace("_", " ").capitalize()
+        if path.stem in found:
+            found[path.name] = "Another file has the same name; give it one of its own."
+            continue
         try:
             found[path.stem] = read(path.read_bytes(), title)
         except StrataError as error:
-            found[path.stem] = str(error)
+            found[path.name] = str(error)
         except OSError as error:
-            found[path.stem] = f"It cannot be read ({error.strerror})."
+            found[path.name] = f"It cannot be read ({error.strerror})."
     return found
 
 
@@ -136,6 +145,7 @@ def read(content: bytes | str, title: str = "Your own set") -> PromptSet:
     mark, UTF-16, or the Western code page of Windows. InputError, with the line, for what is wrong.
     """
     text = decoded(content)[0] if isinstance(content, bytes) else content
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # by which lines are counted
     if len(text) > MOST_CHARACTERS:
         raise InputError(
             f"This file has {len(text):,} characters and a set has at most {MOST_CHARACTERS:,}; "
@@ -207,10 +217,13 @@ def _row(cells: Sequence[str], order: dict[str, int], n_columns: int, line: int)
             f"Line {line}: the condition has {len(found['condition'])} characters and at most "
             f"{_LONGEST_NAME} can be shown; use a shorter name."
         )
-    bad = next((c for c in "".join(found.values()) if c == "\0" or "\ud800" <= c <= "\udfff"), None)
-    if bad:
-        raise InputError(f"Line {line}: there is a character that no text has; retype the line.")
-    return Row(**found)
+    # \ufffd stands for what is no character in the file's code page.
+    if any(c in "\0\ufffd" or "\ud800" <= c <= "\udfff" for c in "".join(found.values())):
+        raise InputError(
+            f"Line {line}: there is a character that cannot be read; retype it, or save the file "
+            "as UTF-8."
+        )
+    return Row(**found, line=line)
 
 
 def _checked(rows: list[Row], lines: list[int], title: str, question: str) -> PromptSet:
@@ -246,6 +259,7 @@ def _checked(rows: list[Row], lines: list[int], title: str, question: str) -> Pr
         places[place] = line
     if all(with_pair):
         rows = _in_pairs(rows, lines, conditions, places)
+        _refuse_equal_pairs(rows, len(conditions))
     for condition in conditions:
         n = sum(row.condition == condition for row in rows)
         if n < FEWEST:
@@ -257,6 +271,20 @@ def _checked(rows: list[Row], lines: list[int], title: str, question: str) -> Pr
     if (n := len(found.as_text())) > MOST_CHARACTERS:  # as it is kept, with all columns
         raise InputError(f"This set has {n:,} characters and at most {MOST_CHARACTERS:,} are kept.")
     return found
+
+
+def _refuse_equal_pairs(rows: list[Row], n_conditions: int) -> None:
+    """InputError where two pairs are the same prompts, which would count as two that are known."""
+    known: dict[tuple[str, ...], Row] = {}
+    for start in range(0, len(rows), n_conditions):
+        pair = rows[start : start + n_conditions]
+        first = known.setdefault(tuple(row.prompt for row in pair), pair[0])
+        if first is not pair[0]:
+            raise InputError(
+                f"Line {pair[0].line}: the pair “{display_text(pair[0].pair, _SHOWN)}” has the "
+                f"same prompts as the pair “{display_text(first.pair, _SHOWN)}” on line "
+                f"{first.line}, and counts once; delete one of them."
+            )
 
 
 def _in_pairs(

@@ -109,7 +109,7 @@ def test_short_and_hostile_prompts_and_a_missing_second_one(page: Page, small_ad
     visit(page, small_address, "?view=Change+a+head&change=Take+from+another+prompt&pair=own")
     expect(said(page, "note").filter(has_text="Write a second prompt")).to_be_visible()
     page.get_by_role("textbox", name="Your second prompt").fill("<img src=y onerror=hacked=1>")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(reading(page)).to_contain_text("taken from the other prompt")
     for text in ("<img src=x onerror=hacked=1>", "a"):
         for tab in TABS:

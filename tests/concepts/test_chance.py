@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from strata.concepts import chance
+from strata.concepts import chance, chance_script
 from strata.concepts.chance import as_far, band
 from strata.concepts.chance_script import section
 from strata.concepts.logit_lens.script import modules
 from strata.concepts.nulls import draws, own
+from strata.concepts.scaling.tables import places
 from strata.concepts.script import program
 from strata.concepts.views import concepts
 from strata.concepts.words import chance_reading
@@ -73,8 +74,10 @@ def test_a_page_s_program_draws_the_same_with_plain_transformers(
     mine = own(model, trace, stem, number, **of)
     drawn = draws(model, trace, stem, number, kind, **of, first=0, count=5)
     [known] = modules(model).to_dict("records")
-    lens = {each: known[each] for each in ("norm", "logit_scale", "logit_cap")}
-    end = section(null, number, kind, blocks=model.blocks_path, **of, n_draws=5, **lens)
+    reads = {each: known[each] for each in ("norm", "logit_scale", "logit_cap")}
+    within = places(model, "attn")["within"].tolist()
+    reads["parts"] = {"attn": (within, known["write_scale"])}
+    end = section(null, number, kind, blocks=model.blocks_path, **of, n_draws=5, **reads)
     printed = output_of(program("x", "", str(tiny_folder(name)), None, PROMPT) + end, tmp_path)
     rows = [line.split() for line in printed.splitlines() if re.match(r" +\d", line)]
     wanted = band(mine, drawn).assign(layer=range(len(mine)))
@@ -207,7 +210,31 @@ def test_a_layer_at_which_all_are_one_says_nothing() -> None:
     drawn = many([5.0, 1.0, np.nan], [5.0 + 1e-9, 2.0, 1.0], [5.0, 3.0, 2.0])
     assert as_far(curve([5.0, 9.0, 1.0]), drawn) == (0, 3, 1)
     nothing = many([np.nan], [np.nan])
-    assert "nothing to compare" in chance_reading("N", "random blocks", curve([np.nan]), nothing)
+    assert as_far(curve([1.0]), nothing) == (0, 0, 0)
+    assert "no draw of" in chance_reading("N", "random blocks", curve([1.0]), nothing)
+    some = many([1.0], [2.0])
+    assert "nothing to compare" in chance_reading("N", "random blocks", curve([np.nan]), some)
+
+
+def test_a_draw_without_a_number_is_left_out_and_the_others_are_counted() -> None:
+    rng = np.random.default_rng(3)
+    rows = [[np.nan, *row] for row in rng.standard_normal((19, 4)).tolist()]
+    drawn, mine = many(*rows), curve([np.nan, 0.0, 9.0, 0.0, 0.0])
+    assert as_far(mine, drawn) == (0, 19, 2)
+    lost = many(*rows[:7], [np.nan] * 5, *rows[7:])
+    assert as_far(mine, lost) == (0, 19, 2)
+    said = chance_reading("N", "shuffled text", mine, lost)
+    assert said.endswith("in 0 of 19 draws (1 more has no such number).")
+
+
+def test_the_program_passes_over_draws_without_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    values = [[np.nan, 1.0, 5.0], [np.nan, np.nan, np.nan], [np.nan, 3.0, np.nan]]
+    known = {"np": np, "number": lambda *run: [7.0, 8.0, 9.0], "drawn": values.__getitem__}
+    known |= dict.fromkeys(("chance_hidden", "chance_logits", "chance_ids", "chance_weights"))
+    exec(chance_script._PRINTED, known | {"DRAWS": 3, "NUMBER": "N"})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    wanted = band(curve([7.0, 8.0, 9.0]), many(*values))
+    assert np.allclose(np.array(printed, dtype=float), wanted, equal_nan=True)
 
 
 def test_the_sentence_ends_with_what_the_null_gave() -> None:

@@ -11,16 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from strata.concepts import heads
+from strata.concepts.chance_script import section
+from strata.concepts.evidence.script import script as evidence_script
 from strata.concepts.gaussian_baseline.script import script as sampled_script
 from strata.concepts.heads.script import modules as heads_modules
 from strata.concepts.heads.script import script as heads_script
+from strata.concepts.hidden_states.script import script as hidden_states_script
+from strata.concepts.laminar_profile.script import script as laminar_script
 from strata.concepts.logit_lens import attribution, lens
 from strata.concepts.logit_lens.script import modules, script
 from strata.concepts.scaling import sweep
 from strata.concepts.scaling.script import script as scaling_script
 from strata.concepts.scaling.tables import places
+from strata.concepts.script import program
+from strata.concepts.trajectories.script import script as trajectories_script
+from strata.concepts.views import concepts
 from strata.errors import ModelError
 from strata.model import Model
 from tests import tiny as tiny_models
@@ -48,6 +56,30 @@ def run(code: str) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(code, "script.py", "exec"), ran)
     return ran
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv"])
+def test_states_begin_with_what_enters_the_first_block(
+    family: str, folder: Folder, loaded: Loaded
+) -> None:
+    """The hidden states that transformers lists of these begin with what the first block writes."""
+    model, source = loaded(family), str(folder(family))
+    wanted, blocks = model.capture(PROMPT).hidden.double(), model.blocks_path
+    rows = [(PROMPT, "ab"[i % 2], str(i // 2), "") for i in range(4)]
+    null = concepts()["hidden_states"].CONCEPT.nulls["Norm of the state"]
+    drawn = section(null, "Norm", "shuffled text", blocks=blocks, n_draws=2)
+    start = {"source": source, "revision": None, "prompt": PROMPT, "blocks": blocks}
+    for name, code in (
+        ("hidden", hidden_states_script(**start, position=1)),
+        ("hidden", laminar_script(**start)),
+        ("hidden", trajectories_script(**start, shape=True)),
+        ("chance_hidden", program("x", "", source, None, PROMPT) + drawn),
+        ("states", evidence_script(**start, rows=rows, compared=("a", "b"))),
+    ):
+        found = torch.as_tensor(run(code)[name])[: len(wanted)].double()
+        if name == "states":
+            found, last = found[:, 0], wanted[:, -1]
+        np.testing.assert_allclose(found, last if name == "states" else wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +34,7 @@ def test_files_of_all_kinds_are_the_same_set() -> None:
         written(";").encode(),
         written("\t").encode("utf-8-sig"),
         written().replace("\n", "\r\n").encode("utf-16"),
+        written().replace("\n", "\r").encode(),
         as_csv(pd.DataFrame(ROWS, columns=COLUMNS)),
         plain.as_text().encode(),
         written(columns=COLUMNS).replace("prompt,condition", " Prompt ,CONDITION").encode(),
@@ -87,6 +89,19 @@ def test_without_pairs_and_words_a_set_is_two_groups() -> None:
             "Line 202: a set has at m",
         ),
         ("prompt,condition\n" + "x" * MOST_CHARACTERS, "20,017 characters and a set has at most"),
+        (
+            written().encode() + b"\nhm \x81\xe9,told,9,x",
+            "Line 10: there is a character th",
+        ),
+        (written().replace("\n", "\r") + "\r,told,9,x", "Line 10: there is no prompt"),
+        (
+            "# title\r" + written().replace("\n", "\r") + "\r,told,9,x",
+            "Line 11: there is no prompt",
+        ),
+        (
+            written() + "\nIs it b?,asked,9,no\nIt is b.,told,9,so",
+            "Line 10: the pair “9” has the same prompts as the pair “1” on line 3, and counts once",
+        ),
         (b"\x00\x01", "not a text file"),
         (b"", "no text"),
     ],
@@ -107,7 +122,10 @@ def test_a_teacher_adds_a_set_as_a_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert [each.title for each in sets.sets().values()] == ["Of mine"]
     assert sets.problems() == [f"wrong.csv: {_refusal('prompt')}"]
     (tmp_path / "wrong.csv").unlink()
-    assert sets.problems() == []
+    (tmp_path / "tabs.tsv").write_text(written("\t"), "utf-8")
+    (tmp_path / "tabs.csv").write_text(written(), "utf-8")
+    assert list(sets.sets()) == ["of_mine", "tabs"]
+    assert sets.problems() == ["tabs.tsv: Another file has the same name; give it one of its own."]
 
 
 def _refusal(text: str) -> str:
@@ -124,6 +142,34 @@ def test_the_sets_of_strata_are_what_they_promise(model: Model) -> None:
     checked = {name: set_check.check(model, each) for name, each in found.items()}
     assert all(each.ok for each in checked.values()), checked
     assert sum(each.expecting > 0 for each in checked.values()) >= 3
+
+
+def test_the_command_prints_what_it_found_and_fails_for_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STRATA_SETS", str(tmp_path))
+    monkeypatch.setattr(set_check, "check", lambda model, each: found[0])
+    parser = argparse.ArgumentParser()
+    set_check.add_parser(parser.add_subparsers(), lambda name: None)
+
+    def run(*files: Path) -> int:
+        chosen = parser.parse_args(["sets", "check", *map(str, files)])
+        return chosen.run(chosen)
+
+    good, few = set_check.Checked(48, 24, 2, 24, 24, 20), set_check.Checked(48, 24, 2, 24, 24, 19)
+    found = [good]
+    (tmp_path / "mine.csv").write_text(written(), "utf-8")
+    assert run() == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == "mine 48 24 24 of 24 20 of 24".split()
+    found[0] = few
+    assert run(tmp_path / "mine.csv") == 1
+    assert capsys.readouterr().out.endswith("19 of 24  not as it should be\n")
+    found[0] = good
+    (tmp_path / "wrong.csv").write_text("prompt\n", "utf-8")
+    assert run() == 1
+    assert capsys.readouterr().out.endswith(f"wrong.csv: {_refusal('prompt')}\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        run(tmp_path / "none.csv")
 
 
 def test_a_set_with_pairs_of_two_lengths_is_not_as_it_should_be(model: Model) -> None:

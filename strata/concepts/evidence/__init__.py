@@ -14,6 +14,9 @@ CONCEPT = Concept(
     "larger than chance would give is more than a story.",
     order=10,
     views=(values, probe, check),
+    chance="Under One number it is a control; in the figures of a probe the bands are what "
+    "shuffled labels give.",
+    chance_under="One number",
     script=script.script,
     icon=":material/stacked_line_chart:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

@@ -151,6 +151,25 @@ def differences(found: Compared, conditions: Sequence[str] = ()) -> pd.DataFrame
     return frame.assign(survives=frame["p_layers"] <= LEVEL).reset_index(drop=True)
 
 
+def by_chance(
+    found: Compared, n_draws: int, conditions: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The difference at each layer (layer, value), and what chance gives instead (draw, layer,
+    value): with the prompts of a pair exchanged or not, or, without pairs, with conditions dealt
+    out anew. Layers without such a number are missing."""
+    a, b = (found.values[name] for name in two(found, conditions))
+    mine = a.mean(axis=0) - b.mean(axis=0)
+    if found.paired:
+        drawn = statistics.by_signs(a - b, n_draws, SEED)
+    else:
+        drawn = statistics.by_groups(a, b, n_draws, SEED)
+    layers = np.flatnonzero(~np.isnan(mine))
+    own = pd.DataFrame({"layer": layers, "value": mine[layers]})
+    draws = np.repeat(np.arange(n_draws), len(layers))
+    values = drawn[:, layers].ravel()
+    return own, pd.DataFrame({"draw": draws, "layer": np.tile(layers, n_draws), "value": values})
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """What a learner writes before the held-out half is shown: at layers `low` to `high` (their

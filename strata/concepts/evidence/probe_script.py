@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strata.concepts.evidence.probing import folds
+from strata.concepts.script import RUN
 
 Cells = tuple[str, str, str, str]  # prompt, condition, pair, expected word
 
@@ -34,30 +35,12 @@ from sklearn.preprocessing import StandardScaler
 
 """
 
-RUN = """
-def run_of(prompt):
-    # The last entry of transformers' hidden_states has already gone through the final norm: a hook
-    # takes the raw state where it leaves the last block.
-    raw = []
-
-    def keep(module, inputs, output):
-        raw.append(output[0] if isinstance(output, (tuple, list)) else output)
-
-    token_ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-    hook = model.get_submodule(BLOCKS)[-1].register_forward_hook(keep)
-    try:
-        with torch.inference_mode():
-            output = model(token_ids, output_hidden_states=True)
-    finally:
-        hook.remove()
-    return torch.cat([*output.hidden_states[:-1], raw[0]])  # (L + 1, T, D)
-"""  # for a body that has BLOCKS: `run_of(prompt)`
-
 _PROBE = """
 
 def states_of(rows):
     # (L + 1, n, D) of the last token, and (n, D) the mean embedding of all tokens of each prompt.
-    runs = [run_of(row[0]).double().numpy() for row in rows]
+    ids = [tokenizer(row[0], return_tensors="pt")["input_ids"] for row in rows]
+    runs = [run_of(each)[0].double().numpy() for each in ids]
     return np.stack([run[:, -1] for run in runs], axis=1), np.stack([r[0].mean(0) for r in runs])
 
 

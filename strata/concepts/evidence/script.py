@@ -4,9 +4,12 @@ SciPy."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from strata.concepts.chance_script import number_of
 from strata.concepts.evidence import probe_script
-from strata.concepts.script import SAYS, SINK_RULE, program
+from strata.concepts.script import program
+from strata.concepts.views import concepts, curves
 
 
 def script(
@@ -21,42 +24,36 @@ def script(
     claim: tuple[int, int, bool] | None = None,
     held_out: Sequence[tuple[str, str, str, str]] = (),
     probe_layer: int | None = None,
-    norm: str | None = "",
-    logit_scale: float = 1.0,
-    logit_cap: float = 0.0,
+    n_draws: int = 0,
     dtype: str = "float32",
+    **reads: Any,
 ) -> str:
     """A program that prints, of these rows (prompt, condition, pair, expected word), the means by
     condition and the differences of `compared` with their p-values; and, of `held_out`, what they
     say of the `claim` (lowest and highest layer, whether larger). Without a quantity how often a
-    probe tells those two apart, and with `held_out` how often at `probe_layer` there. `norm`,
-    `logit_scale` and `logit_cap` as `logit_lens.modules` has them, for what a state says; where the
-    norm is no single module, its numbers are read from the table. The prompt plays no part."""
-    constants: dict[str, object]
+    probe tells those two apart, and with `held_out` how often at `probe_layer` there. `n_draws`:
+    the differences beside so many draws by chance. `reads`: what the lines of the quantity ask for,
+    see `number_of`; where they cannot be written, its numbers are read from the table. The prompt
+    plays no part."""
+    constants: dict[str, object] = {"rows": list(rows), "compared": tuple(compared)}
     if not quantity:
-        constants = {"rows": list(rows), "compared": tuple(compared), "blocks": blocks}
         constants |= probe_script.constants(rows, held_out, probe_layer)
         purpose = "How often does a probe tell two conditions of a set of prompts apart?"
-        return program(
-            purpose, probe_script.body(bool(held_out)), source, revision, None, dtype, **constants
-        )
-    constants = {"rows": list(rows), "compared": tuple(compared)}
-    value = next((code for begins, code in _VALUES.items() if quantity.startswith(begins)), "")
-    reads = "says(" in value
-    if not value or (reads and norm is None):
-        body = _FROM_THE_TABLE
-    else:
+        body = probe_script.body(bool(held_out))
+        return program(purpose, body, source, revision, None, dtype, blocks=blocks, **constants)
+    code = lines(quantity)
+    number = number_of(code, **reads) if code else None
+    body = _FROM_THE_TABLE
+    if number is not None:
         constants["blocks"] = blocks
-        body = (SINK_RULE if "sinks_of" in value else "") + probe_script.RUN
-        if reads:
-            constants |= {"norm": norm, "logit_scale": logit_scale, "logit_cap": logit_cap}
-            body += SAYS
-        body += f"{_WORD}\n\ndef value_of(run, target, against):\n{_indented(value)}\n{_ALL}"
+        body = f"{number}{_WORD}{_ALL}"
+    if n_draws:
+        constants["draws"] = n_draws
     if claim is not None:
         constants |= {"claim": claim, "held_out": list(held_out)}
     return program(
         f"What is “{quantity}” over a set of prompts, and what would chance give?",
-        _OPENING + body + _TEST + (_CLAIM if claim is not None else ""),
+        _OPENING + body + _TEST + _BY_CHANCE * bool(n_draws) + _CLAIM * (claim is not None),
         source,
         revision,
         None,
@@ -65,8 +62,16 @@ def script(
     )
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" if line else "" for line in text.strip("\n").split("\n"))
+def lines(quantity: str) -> str:
+    """The lines of a program that compute a quantity, see `number_of`: those by which it is put
+    beside chance, or the ones below; "" for one that has none."""
+    known = {
+        null.number: null.code
+        for module in concepts().values()
+        for null in module.CONCEPT.nulls.values()
+    }
+    _, curve = curves().get(quantity, ("", None))
+    return known.get(curve) or _VALUES.get(quantity, "")
 
 
 _OPENING = """
@@ -86,49 +91,41 @@ def one_token(word):
     return None
 """
 
-_LEFT = """
-hidden = run.double()
-left = [t for t in range(hidden.shape[1]) if t not in sinks_of(hidden.norm(dim=-1))]
-"""
-
-_COSINES = """
-values = []
-for states in hidden[:, left]:
-    unit = states / states.norm(dim=-1, keepdim=True)
-    a, b = np.triu_indices(len(left), 1)
-    values.append({}((unit @ unit.T).numpy()[a, b]))
-return values
-"""
+_KEPT = "kept = sorted(set(range(hidden.shape[1])) - set(sinks_of(hidden.norm(dim=-1))))\n"
 
 _VALUES = {
-    "Norm of the last state": "return run[:, -1].double().norm(dim=-1).tolist()",
-    "Variance of the last state": "return run[:, -1].double().var(dim=-1).tolist()",
-    "Laminar median cosine": _LEFT + _COSINES.format("np.median"),
-    "Dimensions by pairs of tokens": _LEFT + _COSINES.format("1 / np.var"),
-    "Dimensions by variance": _LEFT
+    "Dimensions by pairs of tokens": _KEPT
     + """
 values = []
-for states in hidden[:, left]:
-    centred = states - states.mean(dim=0)
-    gram = centred @ centred.T
-    values.append(float(gram.trace() ** 2 / gram.square().sum()))
+for states in hidden[:, kept].double():
+    unit = states / states.norm(dim=-1, keepdim=True)
+    cosines = (unit @ unit.T).clamp(-1, 1).numpy()[np.triu_indices(len(kept), 1)]
+    cosines = cosines[~np.isnan(cosines)]  # a state that is zero has no direction
+    spread = np.var(cosines) if len(cosines) and len(kept) > 2 else 0
+    values.append(1 / spread if spread > 1e-12 else np.nan)  # less is rounding
 return values
 """,
-    "Rank of the expected word": """
-logits = says(run[:, -1])
-return (logits > logits[:, target, None]).sum(dim=-1).tolist()
+    "Dimensions by variance (participation ratio)": _KEPT
+    + """
+values = []
+for states in hidden[:, kept].double():
+    centred = states - states.mean(dim=0)
+    gram = centred @ centred.T
+    squares = gram.square().sum().item()
+    values.append(gram.trace().item() ** 2 / squares if squares and len(kept) > 1 else np.nan)
+return values
 """,
-    "Probability of the expected word": """
-return says(run[:, -1]).softmax(dim=-1)[:, target].tolist()
+    "Logit of the expected word less the other's": """
+said = lens(hidden[:, -1])
+apart = said[:, TARGET] - said[:, AGAINST]
+return [np.nan] * len(said) if TARGET == AGAINST else apart.tolist()
 """,
-    "Logit of the expected word less": """
-logits = says(run[:, -1])
-return (logits[:, target] - logits[:, against]).tolist()
-""",
-    "Entropy of the lens": """
-logprobs = says(run[:, -1]).log_softmax(dim=-1)
-return (-(logprobs.exp() * logprobs).sum(dim=-1)).tolist()
-""",
+    **{
+        f"Norm of what {which} adds": f"""
+return [np.nan, *written(token_ids, "{part}")[:, -1].double().norm(dim=-1).tolist()]
+"""
+        for which, part in (("attention", "attn"), ("the MLP", "mlp"))
+    },
 }
 
 _ALL = """
@@ -143,8 +140,8 @@ def other(i):
 ROWS_ALL = ROWS + globals().get("HELD_OUT", [])
 numbers = []  # (prompts, layers)
 for i, (prompt, condition, pair, word) in enumerate(ROWS_ALL):
-    target, against = one_token(word), one_token(ROWS_ALL[other(i)][3])
-    numbers.append(value_of(run_of(prompt), target, against))
+    TARGET, AGAINST = one_token(word), one_token(ROWS_ALL[other(i)][3])
+    numbers.append(number(*whole_run(tokenizer(prompt, return_tensors="pt")["input_ids"][0])))
 numbers = np.array(numbers, dtype=float)
 """
 
@@ -173,19 +170,27 @@ for condition in dict.fromkeys(row[1] for row in ROWS):
     print(f"\\n{condition}: mean of {n} prompts, and its 95 % interval")
     for layer in range(len(mean)):
         low, high = mean[layer] - half[layer], mean[layer] + half[layer]
-        print(f"  {layer:3d}  {mean[layer]:12.5f}  {low:12.5f} to {high:12.5f}")
+        if not np.isnan(low):
+            print(f"  {layer:3d}  {mean[layer]:12.5f}  {low:12.5f} to {high:12.5f}")
 
 
 def size_of_t(a, b, axis):
-    # |t| of each layer: of the differences within pairs, or Welch's where there are no pairs.
+    # |t| of each layer: of the differences within pairs, or Welch's where there are no pairs. Less
+    # spread than rounding makes is no spread; where nothing differs t is 0.
     n, m = a.shape[axis], b.shape[axis]
+    apart = np.abs(a.mean(axis=axis) - b.mean(axis=axis))
+    if ROWS[0][2]:
+        squares, least = ((a - b) ** 2).sum(axis=axis), 0
+        error = np.maximum(squares - n * apart**2, 1e-10 * squares) / (n - 1) / n
+    else:
+        spreads = a.var(axis=axis), b.var(axis=axis)
+        squares = n * spreads[0] + m * spreads[1] + n * m / (n + m) * apart**2
+        error = spreads[0] / (n - 1) + spreads[1] / (m - 1)
+        error = np.maximum(error, 1e-10 * squares / (n + m))
+        largest = np.maximum(np.abs(a).max(axis=axis), np.abs(b).max(axis=axis))
+        least = (n + m) * (1e-10 * largest) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        if ROWS[0][2]:
-            apart = a - b
-            error = apart.std(axis=axis, ddof=1) / np.sqrt(n)
-        else:
-            error = np.sqrt(a.var(axis=axis, ddof=1) / n + b.var(axis=axis, ddof=1) / m)
-        return np.nan_to_num(np.abs(a.mean(axis=axis) - b.mean(axis=axis)) / error)
+        return np.where(squares > least, apart / np.sqrt(error), 0)  # 0 where there is no number
 
 
 a, b = of(COMPARED[0], ROWS), of(COMPARED[1], ROWS)
@@ -206,10 +211,27 @@ largest = found.null_distribution.max(axis=-1)
 drawn = len(largest) == 9_999  # of few pairs all signs are tried
 print(f"\\n{COMPARED[0]} less {COMPARED[1]}: difference, p of the layer alone, p over all layers")
 for layer, t in enumerate(found.statistic):
-    as_large = (largest >= t * (1 - 1e-9)).sum()
-    over_all = (as_large + drawn) / (len(largest) + drawn)
-    apart = (a.mean(axis=0) - b.mean(axis=0))[layer]
-    print(f"  {layer:3d}  {apart:+12.5f}  {found.pvalue[layer]:.4f}  {over_all:.4f}")
+    if np.isnan(apart := (a.mean(axis=0) - b.mean(axis=0))[layer]):
+        continue
+    here = found.null_distribution[:, layer] >= t * (1 - 1e-5)  # by so much t differs by rounding
+    anywhere = largest >= t * (1 - 1e-5)
+    alone, over_all = ((each.sum() + drawn) / (len(each) + drawn) for each in (here, anywhere))
+    print(f"  {layer:3d}  {apart:+12.5f}  {alone:.4f}  {over_all:.4f}")
+"""
+
+_BY_CHANCE = """
+rng, n, both = np.random.default_rng(0), len(a), np.concatenate([a, b])
+if ROWS[0][2]:
+    drawn = rng.choice([-1.0, 1.0], (DRAWS, n)) @ (a - b) / n
+else:
+    chosen = rng.permuted(np.tile(np.repeat([1.0, 0.0], [n, len(b)]), (DRAWS, 1)), axis=1)
+    drawn = chosen @ both / n - (1 - chosen) @ both / len(b)
+print(f"\\n{COMPARED[0]} less {COMPARED[1]}, and 5%, 50% and 95% of {DRAWS} draws by chance:")
+for layer, values in enumerate(drawn.T):
+    if not np.isnan(values).any():
+        ends = np.quantile(values, [0.05, 0.5, 0.95])
+        told = "  ".join(f"{v:.5g}" for v in (a[:, layer].mean() - b[:, layer].mean(), *ends))
+        print(f"  {layer:3d}:  {told}")
 """
 
 _CLAIM = """

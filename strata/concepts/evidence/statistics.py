@@ -83,6 +83,22 @@ def independent(a: Floats, b: Floats, n_draws: int = N_DRAWS, seed: int = 0) -> 
     return Difference(mean, mean - half, mean + half, t, *p_values, min(n, m))
 
 
+def by_signs(differences: Floats, n_draws: int, seed: int = 0) -> Floats:
+    """(pairs, layers) -> (draws, layers): the mean difference where each pair's two prompts were
+    exchanged or not by chance, the same for all layers; what `paired` counts, some draws of it."""
+    n = len(differences)
+    return np.random.default_rng(seed).choice([-1.0, 1.0], (n_draws, n)) @ differences / n
+
+
+def by_groups(a: Floats, b: Floats, n_draws: int, seed: int = 0) -> Floats:
+    """(n, layers) and (m, layers) -> (draws, layers): the difference of the means where any n of
+    all prompts are taken for the first group; what `independent` counts."""
+    n, m = len(a), len(b)
+    together = np.concatenate([a, b])
+    sums = _groups(n, m, n_draws, seed) @ together
+    return sums / n - (together.sum(axis=0) - sums) / m
+
+
 def least_p(n: int, m: int = 0, *, two_sided: bool = True) -> float:
     """The smallest p-value that n pairs can give, or n prompts against m without pairs: of few all
     signs, or groups, are few."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def values(
     refused: dict[str, ModelError] = {}
     for prompt, trace in runs:
         for row in places[prompt]:
-            words = {"target_id": ids[row], "against_id": ids[_other(pairs, row)]}
+            words = {"target_id": ids[row], "against_id": ids[other(pairs, row)]}
             for name, (curve, wanted) in asked.items():
                 given = {word: words[word] for word in wanted}
                 if name in refused or None in given.values():
@@ -108,9 +108,9 @@ def check(runs: Iterator[tuple[str, Trace]]) -> pd.DataFrame:
     return identities(worst([trace.check for _, trace in runs]))
 
 
-def _other(pairs: tuple[str, ...], row: int) -> int:
+def other(pairs: Sequence[str], row: int) -> int:
     """The next row of the same pair, the first after the last; the row itself without pairs."""
-    if not pairs:
+    if not any(pairs):
         return row
     same = [i for i, pair in enumerate(pairs) if pair == pairs[row]]
     return same[(same.index(row) + 1) % len(same)]

@@ -26,6 +26,15 @@ def some(found: Compared) -> str:
     return " and ".join(f"{len(rows)} prompts" for rows in found.rows.values())
 
 
+def of_half(n_pairs: int) -> str:
+    """What half of so many pairs can show, by `python -m tests.alarms`."""
+    return (
+        f"{(n_pairs + 1) // 2} of {n_pairs} pairs are shown. From 12 pairs an effect of 0.8 "
+        "standard deviations is found in 4 of 10 sets, from 24 in 9 of 10: what is not shown may "
+        "be there."
+    )
+
+
 def means_reading(frame: pd.DataFrame, quantity: str) -> str:
     """On `means`: each condition at the layer where they lie furthest apart for the width of their
     intervals."""
@@ -100,9 +109,12 @@ def outcome_reading(
     quantity: str,
     conditions: Sequence[str],
     number: int,
+    *,
+    seen: bool = False,
 ) -> str:
     """On `outcome`: the hypothesis, and what the half that was held out says of it; `number`: how
-    many were written about this half, by which p is multiplied (Bonferroni)."""
+    many were written about this half, by which p is multiplied (Bonferroni); `seen`: these numbers
+    had been on the screen before it was written, so nothing follows from them."""
     row = outcome.iloc[0]
     difference, effect = float(row["difference"]), abs(float(row["effect"]))
     told = f"it is {'larger' if difference > 0 else 'smaller'} by {digits(abs(difference))}"
@@ -117,9 +129,15 @@ def outcome_reading(
         said = "it is the other way round there"
     else:
         said = "that is no more than chance gives, so it is not shown"
+    said = f"{said} ({_p(row['p'], number)})"
+    if seen:
+        said = (
+            "these numbers were on the screen before you wrote it, so they are no test of it; that "
+            "takes prompts that nobody looked at"
+        )
     return (
         f"You wrote: {hypothesis(claim, quantity, conditions)}. In the half that was held out "
-        f"({some(found)}) {told} ({_interval(row)}{deviations}): {said} ({_p(row['p'], number)})."
+        f"({some(found)}) {told} ({_interval(row)}{deviations}): {said}."
     )
 
 

@@ -2,7 +2,6 @@
 
 from strata.concepts import Concept
 from strata.concepts.gaussian_baseline import measures, script
-from strata.concepts.gaussian_baseline.curves import CURVES
 from strata.concepts.gaussian_baseline.near import (
     intrinsic,
     intrinsic_null,
@@ -65,8 +64,8 @@ CONCEPT = Concept(
     ),
     chance="Every histogram has Gaussian noise beside it; under Intrinsic dimension stand shuffled "
     "words and random blocks.",
+    chance_under="Intrinsic dimension",
     script=script.script,
     icon=":material/area_chart:",
-    curves=CURVES,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from strata.concepts import apart, costs
+from strata.concepts import apart, costs, unhurried
 from strata.concepts.gaussian_baseline.tables import (
     effective_dimension,
     pair_cosines,
@@ -153,6 +153,7 @@ def known_dimension(n: int, d_model: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
+@unhurried
 @costs(lambda n_tokens, n_layers, params: max(n_tokens, _PASSAGES))
 def intrinsic_null(
     model: Model,

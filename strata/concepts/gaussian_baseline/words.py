@@ -291,12 +291,25 @@ def bias_reading(known: pd.DataFrame) -> str:
     )
 
 
+BESIDE_CHANCE = {
+    "twonn": "TwoNN",
+    "participation_ratio": "participation ratio",
+    "effective_dimension": "effective dimension",
+}
+
+
 def null_dimension_reading(frame: pd.DataFrame, nulls: pd.DataFrame, layer: int) -> str:
-    """Of `intrinsic` and `intrinsic_null`: what chance gives for the stream at a layer."""
-    stream = frame[(frame["part"] == "stream") & (frame["layer"] == layer)]["twonn"].iloc[0]
+    """Of `intrinsic` and `intrinsic_null`: what chance gives for the stream at a layer, by each
+    measure."""
+    stream = frame[(frame["part"] == "stream") & (frame["layer"] == layer)].iloc[0]
     there = nulls[(nulls["part"] == "stream") & (nulls["layer"] == layer)]
-    said = [f"{_near(row.twonn)} of {row.null}" for row in there.itertuples()]
-    return f"At layer {layer} TwoNN is {listed([f'{_near(stream)} of the text', *said])}."
+    told = []
+    for column, measure in BESIDE_CHANCE.items():
+        said = [f"{_near(row[column])} of {row['null']}" for _, row in there.iterrows()]
+        of_text = f"{_near(float(stream[column]))} of the text"
+        told.append(f"{measure} {listed([of_text, *said])}")
+    where = f"Of the residual stream, which alone is drawn by chance, at layer {layer}"
+    return f"{where}: {'; '.join(told)}."
 
 
 def equal_note(frame: pd.DataFrame, part: str, layer: int) -> str:

@@ -3,7 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.heads import measures, script
 from strata.concepts.heads.changed import changed
-from strata.concepts.heads.nulls import NULLS
+from strata.concepts.heads.nulls import CURVES, NULLS
 from strata.concepts.heads.readers import read_and_written, small
 from strata.concepts.heads.script import modules
 from strata.concepts.heads.tables import (
@@ -29,6 +29,7 @@ CONCEPT = Concept(
         *(read_and_written, small, changed),
     ),
     nulls=NULLS,
+    curves=CURVES,
     chance="A head that reads all tokens alike gives each of the n up to its own 1 in n; what it "
     "then writes is their mean. The largest weight is that of any head and token, but for the "
     "first token, usually the sink, and the one that reads.",

@@ -1,4 +1,4 @@
-"""What of attention is put beside what chance gives: two numbers by block."""
+"""What of attention is put beside what chance gives, and compared over a set: numbers by block."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def _by_block(model: Model, trace: Trace, weights: dict[int, Tensor]) -> pd.Data
     return pd.DataFrame({"layer": range(len(values)), "value": values})
 
 
+CURVES = {"Attention weight of the first token": to_the_first}
 _KINDS = ("shuffled text", "random blocks")
 NULLS = {
     "Attention weight of the first token": Null(

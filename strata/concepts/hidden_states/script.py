@@ -38,7 +38,7 @@ def script(
     )
 
 
-_SCRIPT = """hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
+_SCRIPT = """hidden = raw.double()  # (L + 1, T, D)
 normed = output.hidden_states[-1][0].double()  # (T, D)
 tokens = spelled(token_ids[0].tolist())
 

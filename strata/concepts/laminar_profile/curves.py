@@ -38,6 +38,22 @@ def effective_dimension(model: Model, trace: Trace) -> pd.DataFrame:
     return _by_layer(trace, left if len(left) > 2 else left[:0], one_over_variance)
 
 
+def spread(model: Model, trace: Trace) -> pd.DataFrame:
+    """Over how many directions the tokens of a prompt are spread: the participation ratio of its
+    states about their mean, (sum of the covariance's eigenvalues)^2 / sum of their squares,
+    attention sinks left out: layer, value. From n tokens at most n - 1, and the less the fewer
+    there are: compare prompts of as many tokens only. Missing for fewer than two."""
+    left = kept(trace, skip_first=False, skip_sinks=True)
+    values = []
+    for hidden in trace.hidden:
+        states = hidden[left].double().numpy()  # (n, D)
+        centred = states - states.mean(axis=0) if len(left) > 1 else states[:0]
+        gram = centred @ centred.T  # it has the covariance's eigenvalues
+        squares = float(np.square(gram).sum())
+        values.append(float(np.trace(gram)) ** 2 / squares if squares else np.nan)
+    return pd.DataFrame({"layer": range(len(values)), "value": values})
+
+
 def _by_layer(
     trace: Trace, left: np.ndarray, number: Callable[[np.ndarray], float]
 ) -> pd.DataFrame:
@@ -52,6 +68,7 @@ def _by_layer(
 CURVES = {
     "Laminar median cosine": median,
     "Dimensions by pairs of tokens": effective_dimension,
+    "Dimensions by variance (participation ratio)": spread,
 }
 
 _COSINES = """
@@ -60,7 +77,9 @@ values = []
 for states in hidden[:, sorted(left)].double():
     unit = states / states.norm(dim=-1, keepdim=True)
     a, b = np.triu_indices(len(unit), 1)
-    values.append(np.median((unit @ unit.T).numpy()[a, b]) if len(a) else np.nan)
+    cosines = (unit @ unit.T).numpy()[a, b]
+    cosines = cosines[~np.isnan(cosines)]  # a state that is zero has no direction
+    values.append(np.median(cosines) if len(cosines) else np.nan)
 return values
 """
 NULLS = {

@@ -59,7 +59,7 @@ def script(
 
 
 _SCRIPT = """tokens = spelled(token_ids[0].tolist())
-hidden = torch.cat([*output.hidden_states[:-1], raw[0], output.hidden_states[-1]]).double()
+hidden = torch.cat([raw, output.hidden_states[-1]]).double()
 n_layers = len(hidden) - 2  # hidden is (L + 2, T, D), the last one after the final norm
 names = [f"layer {layer}" for layer in range(n_layers + 1)] + ["after the final norm"]
 

@@ -41,7 +41,8 @@ def selectivity(
     whatever stands around it: layer, n_groups, n_states, n_pairs (within), within, across (mean
     cosines of two states of one group and of two groups, centred over all that are compared),
     difference (within - across), n_draws, low and high (how many draws by chance there are, and
-    their least and largest difference).
+    their least and largest difference), n_as_large (how many draws have as large a difference at
+    any layer, since the layer where it is largest was picked).
 
     By chance, each state has another's word; with `groups` each word with all its states another's
     group, since states of one word are alike whatever group it is in, so that groups keep how many
@@ -85,7 +86,7 @@ def selectivity(
         np.float64
     )  # (1 + draws, pairs)
     counts = same.sum(axis=1)
-    rows = []
+    rows, drawn = [], [np.full(len(orders) - 1, -np.inf)]
     for layer in sample.layers("stream"):
         cosines = centred_cosines(sample.states(layer)[torch.from_numpy(kept)])[a, b]
         total = same @ cosines
@@ -94,12 +95,15 @@ def selectivity(
             across = (cosines.sum() - total) / (len(cosines) - counts)
         found = within - across
         null = found[1:][np.isfinite(found[1:])]
+        drawn.append(np.where(np.isfinite(found[1:]), found[1:], -np.inf))
         low, high = (null.min(), null.max()) if len(null) else (np.nan, np.nan)
         numbers = zip(_NUMBERS, (within[0], across[0], found[0], low, high), strict=True)
         sizes = {"n_groups": len(set(group.tolist())), "n_states": len(kept)}
         sizes |= {"n_pairs": int(counts[0]), "n_draws": len(null)}
         rows.append({"layer": layer, **sizes, **dict(numbers)})
-    return pd.DataFrame(rows)
+    largest = np.max(drawn, axis=0)  # (draws,), at any layer
+    frame = pd.DataFrame(rows)
+    return frame.assign(n_as_large=[int((largest >= d).sum()) for d in frame["difference"]])
 
 
 def _by_chance(group: Ints, together: Ints, rng: np.random.Generator) -> list[Ints]:

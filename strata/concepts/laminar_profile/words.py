@@ -276,7 +276,8 @@ def selectivity_reading(frame: pd.DataFrame, in_groups: bool) -> str:
     how = "words are grouped" if in_groups else "states have words"
     chance = (
         f"at {beyond} of {len(known)} layers the difference is beyond all {n_draws} draws in which "
-        f"{how} at random, as by chance alone it is at 1 of {n_draws + 1} on average"
+        f"{how} at random, as by chance alone it is at 1 of {n_draws + 1} on average, and as large "
+        f"as at layer {top['layer']:.0f} it is at any layer in {top['n_as_large']:.0f} of them"
         if n_draws
         else "there is no other way to group these words, to see what chance gives"
     )

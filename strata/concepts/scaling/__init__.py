@@ -3,7 +3,7 @@
 from strata.concepts import Concept
 from strata.concepts.scaling import measures, script
 from strata.concepts.scaling.controls import controls
-from strata.concepts.scaling.curves import CURVES
+from strata.concepts.scaling.curves import CURVES, NULLS
 from strata.concepts.scaling.tables import compare, last_block, places, sweep
 
 CONCEPT = Concept(
@@ -19,5 +19,6 @@ CONCEPT = Concept(
     script=script.script,
     icon=":material/tune:",
     curves=CURVES,
+    nulls=NULLS,
     measures={measure.__name__: measure for measure in measures.MEASURES},
 )

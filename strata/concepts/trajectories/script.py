@@ -166,7 +166,7 @@ if n_tokens > 1:
 
 _SHAPE = (
     """
-hidden = torch.cat([*output.hidden_states[:-1], raw[0]]).double()  # (L + 1, T, D)
+hidden = raw.double()  # (L + 1, T, D)
 tokens = spelled(token_ids[0].tolist())
 """
     + SINKS

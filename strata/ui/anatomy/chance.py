@@ -4,17 +4,18 @@ model has nothing else to do, and dropped when the page is left."""
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from strata.charts.chance import beside_chance as chart_of
 from strata.charts.subject import Subject
-from strata.concepts import Null, words
+from strata.concepts import Concept, Null, words
 from strata.concepts import chance as draws
 from strata.concepts.chance_script import section
 from strata.concepts.nulls import asks_for
@@ -30,8 +31,8 @@ from strata.ui.server.resources import engine
 QUESTION = "Beside it: what would chance give?"
 NOTHING = "Nothing"
 DRAWS, MOST = 20, 100  # of one press, and of all
-_TICK = 0.5  # seconds between two looks at whether the model is free
-_DEADLINE = 600.0  # seconds that a few draws may take
+TICK = 0.5  # seconds between two looks at whether the model is free
+DEADLINE = 600.0  # seconds that a few draws may take
 _WANTED, _REFUSED = "chance_wanted", "chance_refused"
 
 
@@ -126,13 +127,33 @@ def beside_chance(page: Page, **given: Any) -> tuple[dict[str, pd.DataFrame], st
         return {}, ""
     with st.container(key="chance"):
         if not nulls:
-            st.markdown(QUESTION)
-            st.caption(page.concept.chance)
+            _lead_to(page.concept)
             return {}, ""
         asked = _choose(page, nulls, known)
         if asked is None:
             return {}, ""
         return _beside(asked)
+
+
+def _lead_to(concept: Concept) -> None:
+    """What the page itself says of chance, and the way to it; where that tab is open, nothing."""
+    tab = concept.chance_under
+    if tab and st.session_state.get("view") == tab:
+        return
+    st.markdown(QUESTION)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(concept.chance)
+        if tab:
+            show = st.session_state.update
+            st.button(f"Show “{tab}”", on_click=show, args=({"view": tab},), key="to_chance")
+
+
+def choose_kind(place: DeltaGenerator, kinds: Iterable[str]) -> str:
+    """Beside which chance a number is put, NOTHING at first."""
+    names = {NOTHING: NOTHING} | {kind: kind.capitalize() for kind in kinds}
+    if st.session_state.get("by_chance") not in (None, *names):
+        del st.session_state["by_chance"]
+    return str(one_of(place, QUESTION, names, "by_chance"))
 
 
 def _choose(page: Page, nulls: Mapping[str, Null], given: Mapping[str, Any]) -> _Asked | None:
@@ -143,10 +164,7 @@ def _choose(page: Page, nulls: Mapping[str, Null], given: Mapping[str, Any]) -> 
         if state.get("chance_of") not in (None, *nulls):
             del state["chance_of"]
         number = of.selectbox("Number", list(nulls), key="chance_of", bind="query-params")
-    kinds = {NOTHING: NOTHING} | {kind: kind.capitalize() for kind in nulls[number].kinds}
-    if state.get("by_chance") not in (None, *kinds):
-        del state["by_chance"]
-    kind = one_of(control, QUESTION, kinds, "by_chance")
+    kind = choose_kind(control, nulls[number].kinds)
     if page.concept.chance:
         st.caption(page.concept.chance)
     if kind == NOTHING:
@@ -167,7 +185,7 @@ def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
         return {}, ""
     drawn = asked.known()
     wants = asked.wanted > drawn["draw"].nunique()
-    st.fragment(_figure, run_every=_TICK if wants else None)(asked, mine)
+    st.fragment(_figure, run_every=TICK if wants else None)(asked, mine)
     drawn = asked.known()
     tables = {"beside chance": draws.band(mine, drawn), "draws by chance": drawn}
     null = asked.page.concept.nulls[asked.number]
@@ -178,7 +196,7 @@ def _beside(asked: _Asked) -> tuple[dict[str, pd.DataFrame], str]:
         blocks=asked.page.about["blocks"],
         **asked.given,
         n_draws=max(DRAWS, asked.wanted),
-        **(asked.page.reads() if "lens(" in null.code else {}),
+        **asked.page.reads(null.code),
     )
     return tables, program
 
@@ -197,7 +215,7 @@ def _figure(asked: _Asked, mine: pd.DataFrame) -> None:
         reading(sentence, "_null")
     with style.room(60, "more_draws"):
         note = _way_on(asked, n_drawn)
-    if asked.wanted > n_drawn and _is_tick():
+    if asked.wanted > n_drawn and is_tick():
         _draw_on(asked, n_drawn, note)
 
 
@@ -219,8 +237,8 @@ def _way_on(asked: _Asked, n_drawn: int) -> Any:
     return st.empty()
 
 
-def _is_tick() -> bool:
-    """Whether the browser has asked for this figure alone: the page itself waits for no draw."""
+def is_tick() -> bool:
+    """Whether the browser has asked for a figure alone: the page itself waits for no draw."""
     context = get_script_run_ctx()
     return context is not None and bool(context.fragment_ids_this_run)
 
@@ -228,7 +246,7 @@ def _is_tick() -> bool:
 def _draw_on(asked: _Asked, n_drawn: int, note: Any) -> None:
     began = time.monotonic()
     try:
-        found = ask.in_passing(asked.piece(n_drawn), _DEADLINE)
+        found = ask.in_passing(asked.piece(n_drawn), DEADLINE)
     except StrataError as error:
         st.session_state[_REFUSED] = asked.key, str(error)
         st.session_state.pop(_WANTED, None)

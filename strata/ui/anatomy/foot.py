@@ -31,12 +31,13 @@ def close_page(
     *,
     asked: Mapping[str, Any] | None = None,
     of: Page | None = None,
+    own_chance: bool = False,
     **given: Any,
 ) -> None:
     """The foot of a page: what chance gives beside its numbers (`of`: those of another page, and
-    what they are `given`, see `beside_chance`), proof (a view like `run.check`, and what it is
-    `asked`), tables, code, downloads, link."""
-    drawn, code = beside_chance(of or page, **given)
+    what they are `given`, see `beside_chance`; `own_chance`: the page has drawn that itself), proof
+    (a view like `run.check`, and what it is `asked`), tables, code, downloads, link."""
+    drawn, code = ({}, "") if own_chance else beside_chance(of or page, **given)
     tables, script = {**tables, **drawn}, script + code
     record.keep_code(script)
     draw_map(page)  # last, since it shows where the sliders are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -115,10 +116,18 @@ class Page:
         program = with_reader(program, self.about["reader"])
         return program if card.repository else with_note(program, _whereabouts(card))
 
-    def reads(self) -> dict[str, Any]:
-        """What a program is told that says what states would say: norm, logit_scale, logit_cap."""
+    def reads(self, code: str) -> dict[str, Any]:
+        """What a program is told for such lines of a number, see `chance_script.number_of`."""
+        parts = [part for part in ("attn", "mlp") if f'"{part}"' in code]
+        if not parts and "lens(" not in code:
+            return {}
         [known] = self.ask("logit_lens.modules").to_dict("records")
-        return {name: known[name] for name in ("norm", "logit_scale", "logit_cap")}
+        found = {name: known[name] for name in ("norm", "logit_scale", "logit_cap")}
+        scales = json.loads(known["scales"] or "{}")
+        paths = {part: self.ask("scaling.places", part=part)["within"].tolist() for part in parts}
+        return found | {
+            "parts": {p: (paths[p], scales.get(p, known["write_scale"])) for p in parts}
+        }
 
     def ask(
         self,

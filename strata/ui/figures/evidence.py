@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,16 @@ from streamlit.delta_generator import DeltaGenerator
 from strata.charts import conditions as charts
 from strata.concepts.evidence import compared, tables, words
 from strata.concepts.evidence.compared import ALL, EXPLORED, HELD_OUT, Compared, Hypothesis
+from strata.concepts.evidence.script import lines
 from strata.concepts.views import concepts, curves
 from strata.display.tokens import display_text
 from strata.errors import InputError
 from strata.ui.anatomy import place, sidebar
 from strata.ui.anatomy.address import led_back, named, remember, whole_number
-from strata.ui.anatomy.controls import pressed
+from strata.ui.anatomy.controls import FIRST, pressed
 from strata.ui.anatomy.page import draw, reading
 from strata.ui.figures.sets import SetPage
-from strata.ui.figures.written import all_seen, keep, ledger
+from strata.ui.figures.written import Ledger, all_seen, keep, ledger
 
 HALVES = {EXPLORED: "Explored half", ALL: "All"}
 _CLAIM = re.compile(r"(\d{1,4})-(\d{1,4})-(larger|smaller)")
@@ -47,6 +48,12 @@ class Study:
         """The values that the first two figures draw."""
         return self.of(self.half)
 
+    def turned(self, claim: Hypothesis | None) -> Hypothesis | None:
+        """A hypothesis as of the conditions in the order of the set, or back: that one is larger is
+        that the other is smaller."""
+        same = self.conditions == self.page.chosen.in_order(self.conditions)
+        return claim if claim is None or same else replace(claim, larger=not claim.larger)
+
     def left_out(self, found: Compared) -> str:
         """What a figure of these values leaves out."""
         return words.left_out(found, of_a_word=bool(tables.needs(self.quantity)))
@@ -61,6 +68,12 @@ def offered(chosen: Any) -> list[str]:
         return not needs or (chosen.expects and ("against_id" not in needs or chosen.paired))
 
     return [name for name in curves() if there(name)]
+
+
+def tell_half(page: SetPage) -> None:
+    """What the half that is on the screen can show."""
+    if page.half == EXPLORED and page.chosen.paired:
+        st.caption(words.of_half(len(page.chosen.pairs)))
 
 
 def choose_quantity(names: Sequence[str], where: DeltaGenerator) -> str:
@@ -173,10 +186,18 @@ def _offer_prompts(study: Study, here: Sequence[int]) -> None:
 
 
 def show_prompt(study: Study, row: int | None) -> None:
-    """Open one prompt of the set on the page that draws this number for one prompt."""
+    """Open one prompt of the set on the page that draws this number for one prompt, of the word
+    that it expects next, where the number is about that."""
     if row is None:
         return
-    sidebar.take_prompt(study.page.chosen.rows[row].prompt)
+    rows, needs = study.page.chosen.rows, tables.needs(study.quantity)
+    sidebar.take_prompt(rows[row].prompt)
+    if needs:
+        other = tables.other([each.pair for each in rows], row)
+        minus = rows[other].expected if "against_id" in needs else FIRST
+        st.session_state.update(target_choice=rows[row].expected, minus_choice=minus)
+    if tables.concept_of(study.quantity) == "scaling":
+        st.session_state.update(part="attn", factor=0.5)
     place.to(tables.concept_of(study.quantity))
 
 
@@ -202,8 +223,8 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
     """A hypothesis, and once it is written the half that was held out, tested at exactly that."""
     with st.container(border=True, key="held_out"):
         st.markdown("**The half that was held out**")
-        about = (study.quantity, study.conditions)
-        told = ledger(study.page, about, "claim", lambda text: _linked(text, study.page.n_layers))
+        about = (study.quantity, study.page.chosen.in_order(study.conditions))
+        told = ledger(study.page, about, "claim", lambda text: study.turned(_linked(study, text)))
         if all_seen(study.page, told):
             return None, {}
         try:
@@ -216,26 +237,40 @@ def hold_out(study: Study) -> tuple[Hypothesis | None, dict[str, pd.DataFrame]]:
                 "What you found in one half may be chance. Write down what you expect of the "
                 "other half: it is shown then, and tested at exactly that."
             )
-        if (new := _write(study, told.latest(about))) is not None:
-            told.add(about, new)
+        if (new := study.turned(_write(study, study.turned(told.latest(about))))) is not None:
+            told.add(about, new, seen=seen_before(told, about, new, study.page.n_layers))
             keep(study.page, told)
-        claim: Hypothesis | None = told.latest(about)
+        late = told.is_late(about, told.latest(about))
+        claim = study.turned(told.latest(about))
         if claim is None:
             remember("claim", None)
             return None, {}
         way = "larger" if claim.larger else "smaller"
         remember("claim", f"{claim.low}-{claim.high}-{way}")
         try:
-            return claim, _draw_held_out(study, claim, found, told.number)
+            return claim, _draw_held_out(study, claim, found, told.number, late)
         except InputError as error:  # at these layers there is no such number
             st.text(str(error))
             return None, {}
 
 
-def _linked(text: str, n_layers: int) -> Hypothesis | None:
+def seen_before(told: Ledger, about: Hashable, claim: Hypothesis, n_layers: int) -> bool:
+    """Whether a number that this hypothesis is about was on the screen before, since it lies at a
+    layer of another that was written. By their marks, which say it of any that one asks for."""
+    if told.knows(about, claim):
+        return False
+    return any(
+        told.knows(about, Hypothesis(low, high, larger))
+        for low in range(claim.high + 1)
+        for high in range(max(low, claim.low), n_layers + 1)
+        for larger in (True, False)
+    )
+
+
+def _linked(study: Study, text: str) -> Hypothesis | None:
     """The hypothesis that an address names."""
     asked = _CLAIM.fullmatch(text)
-    if asked and int(asked[1]) <= int(asked[2]) <= n_layers:
+    if asked and int(asked[1]) <= int(asked[2]) <= study.page.n_layers:
         return Hypothesis(int(asked[1]), int(asked[2]), asked[3] == "larger")
     return None
 
@@ -268,21 +303,23 @@ def _way(larger: bool, other: str) -> str:
 
 
 def _draw_held_out(
-    study: Study, claim: Hypothesis, found: Compared, number: int
+    study: Study, claim: Hypothesis, found: Compared, number: int, late: bool
 ) -> dict[str, pd.DataFrame]:
+    """The layers that were written down and no other, which would suggest the next hypothesis."""
     outcome = compared.outcome(found, claim, study.conditions)
     frame = compared.differences(found, study.conditions)
-    inside = frame["layer"].between(claim.low, claim.high)
+    frame = frame[frame["layer"].between(claim.low, claim.high)].reset_index(drop=True)
     a, b = (display_text(name) for name in study.conditions)
     sentence = words.outcome_reading(
-        outcome, claim, found, study.quantity, study.conditions, number
+        outcome, claim, found, study.quantity, study.conditions, number, seen=late
     )
     chart = charts.differences(
-        frame.assign(survives=inside),
-        "Held out: orange at the layers that you wrote down",
+        frame.assign(survives=True),
+        "Held out: the layers that you wrote down",
         study.quantity,
         f"{a} less {b}",
         sentence,
+        last=study.page.n_layers,
     )
     of, note = replace(study.page, half=HELD_OUT).subject, study.left_out(found)
     draw(chart, "held_out", read=False, number=number, of=of, note=note)
@@ -292,10 +329,13 @@ def _draw_held_out(
 
 def prompts(study: Study, claim: Hypothesis | None) -> pd.DataFrame:
     """The values behind the figures, a row a prompt and layer; those of the held-out half follow
-    once they may be seen."""
-    rows = _rows(study.found) + (_rows(study.of(HELD_OUT)) if claim else [])
+    at the layers that were written down."""
     by_row = study.table.set_index("row", drop=False)
-    table = by_row.loc[rows].reset_index(drop=True)
+    table = by_row.loc[_rows(study.found)]
+    if claim:
+        held = by_row.loc[_rows(study.of(HELD_OUT))]
+        table = pd.concat([table, held[held["layer"].between(claim.low, claim.high)]])
+    table = table.reset_index(drop=True)
     texts = [row.prompt for row in study.page.chosen.rows]
     kept = table[["row", "condition", "pair", "layer", study.quantity]]
     kept.insert(1, "prompt", [texts[row] for row in kept["row"]])
@@ -306,21 +346,21 @@ def _rows(found: Compared) -> list[int]:
     return sorted(row for rows in found.rows.values() for row in rows)
 
 
-def script(study: Study, claim: Hypothesis | None) -> str:
-    """The program of what is drawn."""
+def script(study: Study, claim: Hypothesis | None, n_draws: int = 0) -> str:
+    """The program of what is drawn, `n_draws` by chance beside the differences."""
     rows = [(r.prompt, r.condition, r.pair, r.expected) for r in study.page.chosen.rows]
 
     def of(half: str) -> list[tuple[str, str, str, str]]:
         return [rows[i] for i in _rows(study.of(half))]
 
     told = (claim.low, claim.high, claim.larger) if claim else None
-    lens = study.page.reads() if tables.concept_of(study.quantity) == "logit_lens" else {}
     return study.page.script(
-        **lens,
+        **study.page.reads(lines(study.quantity)),
         blocks=study.page.about["blocks"],
         rows=of(study.half),
         quantity=study.quantity,
         compared=study.conditions,
         claim=told,
+        n_draws=n_draws,
         held_out=of(HELD_OUT) if claim else (),
     )

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from strata.charts.probe import probes
+from strata.charts.probe import at_one_layer, probes
 from strata.concepts.evidence import words
 from strata.concepts.evidence.compared import HELD_OUT, in_half
+from strata.concepts.evidence.probing import LINEAR, MEANS
 from strata.display.tokens import display_text
 from strata.ui.anatomy.address import remember, whole_number
 from strata.ui.anatomy.controls import pressed
@@ -73,7 +74,7 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
     """A layer, and once it is written down the half that was held out, tried at exactly that."""
     with st.container(border=True, key="held_out_probe"):
         st.markdown("**The half that was held out**")
-        about = ("a linear probe", probed.conditions)
+        about = ("a linear probe", probed.page.chosen.in_order(probed.conditions))
 
         def linked(text: str) -> int | None:
             asked = whole_number(text)
@@ -96,14 +97,10 @@ def _hold_out(probed: Probed) -> tuple[int | None, dict[str, pd.DataFrame]]:
         if layer is None:
             return None, {}
         frame = probed.ask(probed.half, HELD_OUT)
+        frame = frame[frame["method"].isin([LINEAR, MEANS]) & (frame["layer"] == layer)]
         sentence = words.held_out_probe_reading(frame, layer, probed.conditions, told.number)
-        chart = probes(
-            frame[frame["method"] != words.WORDS],
-            "Held out: the dotted line is the layer that you wrote down",
-            sentence,
-            layer=layer,
-            height=280,
-        )
+        title = f"Held out, at layer {layer}, which you wrote down"
+        chart = at_one_layer(frame, title, sentence)
         of = replace(probed.page, half=HELD_OUT).subject
         draw(chart, "probe_held_out", read=False, number=told.number, of=of)
         reading(sentence, "_probe_held_out")

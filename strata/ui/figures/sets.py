@@ -12,17 +12,34 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from strata.charts.subject import Subject
-from strata.corpus.sets import COLUMNS, MOST_CHARACTERS, MOST_ROWS, PromptSet, read, sets
+from strata.corpus.sets import (
+    COLUMNS,
+    MOST_CHARACTERS,
+    MOST_ROWS,
+    PromptSet,
+    Row,
+    problems,
+    read,
+    sets,
+)
 from strata.display.files import as_csv
 from strata.display.tokens import display_text
-from strata.errors import StrataError
+from strata.errors import InputError, StrataError
 from strata.ui.anatomy import style
 from strata.ui.anatomy.address import led_back, named, remember
 from strata.ui.anatomy.opened import Page
-from strata.ui.server.learner import keep_set, kept_for, kept_prompt
+from strata.ui.server.learner import (
+    is_local,
+    keep_set,
+    kept_for,
+    kept_prompt,
+    refuse_if_too_long,
+    seat,
+)
 
 OWN = "own"
 _FIRST = "number"  # the set that is there at first
+_AROUND = 16  # tokens at most that a tokenizer puts around a text
 _EXAMPLE = pd.DataFrame(
     [
         ("Here is the dog. The dog", "singular", "dog", "is"),
@@ -85,9 +102,9 @@ def of_set(page: Page, chosen: PromptSet, half: str = "") -> SetPage:
     return drawn
 
 
-def choose_set(place: DeltaGenerator) -> PromptSet | None:
+def choose_set(page: Page, place: DeltaGenerator) -> PromptSet | None:
     """Choose a set; None while a learner's own is not there yet. The address names it by its id,
-    own by a random one, never by what it says."""
+    own by a random one, never by what it says. Whoever can mend it is told of a wrong file."""
     known = sets()
     titles = {name: each.title for name, each in known.items()} | {OWN: "Your own set"}
     wanted = named("set")
@@ -95,13 +112,16 @@ def choose_set(place: DeltaGenerator) -> PromptSet | None:
     st.session_state["set"] = wanted if wanted in titles else first
     name = place.selectbox("Set", list(titles), format_func=titles.__getitem__, key="set")
     remember("set", None if name == first else name)
+    here = seat()
+    for sentence in problems() if is_local() or (here is not None and here.is_teacher) else ():
+        style.say("warning", sentence, sentence[:40])
     if name == OWN:
-        return _own()
+        return _own(int(page.about["prompt_limit"]))
     remember("own_set", None)
     return known[name]
 
 
-def _own() -> PromptSet | None:
+def _own(prompt_limit: int) -> PromptSet | None:
     _restore()
     text = st.session_state.get("own_set")
     # Another one as soon as there is a set: a box that was open would stay so, above the figure.
@@ -120,7 +140,7 @@ def _own() -> PromptSet | None:
             "A set of prompts", ["csv", "tsv", "txt"], max_upload_size=2, key="set_file"
         )
         if file is not None and st.session_state.get("own_set_file") != file.file_id:
-            if _taken(file.getvalue(), file.file_id) is not None:
+            if _taken(file.getvalue(), file.file_id, prompt_limit) is not None:
                 st.rerun()
             text = None
     if text is None:
@@ -130,21 +150,36 @@ def _own() -> PromptSet | None:
     return read(text)
 
 
-def _taken(content: bytes, file_id: str) -> str | None:
-    """The text of a file that is a set; what is wrong with another is said."""
+def _taken(content: bytes, file_id: str, prompt_limit: int) -> str | None:
+    """The text of a file that is a set, all of whose prompts the model takes, of so many tokens at
+    most; what is wrong with another is said, and the set that was there stays."""
     try:
         found = read(content)
+        for row in found.rows:
+            _refuse_if_too_long(row, prompt_limit)
     except StrataError as error:
         style.say("error", str(error), "wrong_set")
         return None
     state, text = st.session_state, found.as_text()
     state["own_set"], state["own_set_file"], state["own_set_id"] = text, file_id, None
     try:
-        longest = max((row.prompt for row in found.rows), key=len)
-        state["own_set_id"] = keep_set(text, longest)
+        state["own_set_id"] = keep_set(text)
     except StrataError as error:
         st.toast(f"{error} The link to this page will not hold the set.")
     return text
+
+
+def _refuse_if_too_long(row: Row, prompt_limit: int) -> None:
+    """InputError, with its line, for a prompt that the model refuses. No prompt has more tokens
+    than bytes, but for the few that are put around it: short ones need not be asked about."""
+    if len(row.prompt.encode()) + _AROUND <= prompt_limit:
+        return
+    try:
+        refuse_if_too_long(row.prompt)
+    except InputError as error:
+        raise InputError(f"Line {row.line}: {error}") from None
+    except StrataError:  # the model has much to do: the page will say it
+        return
 
 
 def _restore() -> None:

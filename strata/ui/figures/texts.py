@@ -79,8 +79,11 @@ class SampledPage(Page):
     ) -> pd.DataFrame:
         """A view's table for this model and these texts, not for the prompt nor for others."""
         expected = expect(view, self.about, 0, 0, params)
-        job = _job(view, self.model, self.sample, self.texts, params)
-        return ask.run(job, meanwhile, expected)
+        return ask.run(self.job(view, **params), meanwhile, expected)
+
+    def job(self, view: str, **params: Any) -> Job:
+        """What is asked for such a table."""
+        return _job(view, self.model, self.sample, self.texts, params)
 
     def _key(self, *what: Hashable) -> Hashable:
         return (super()._key(*what), repr(self.sample), self.texts)

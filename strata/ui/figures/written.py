@@ -32,7 +32,9 @@ _SEEN_BEFORE = (
 )
 _ADDRESS = "tried"
 _WHOLE = "seen"  # the mark of having looked at all of it
-_MARKS = re.compile(rf"(?:{_WHOLE}|[0-9a-f]{{8}})(?:\.[0-9a-f]{{8}}|\.{_WHOLE}){{0,199}}")
+_LATE = "late"  # before the mark of a hypothesis on numbers that were seen before
+_ONE = rf"{_WHOLE}|(?:{_LATE})?[0-9a-f]{{8}}"
+_MARKS = re.compile(rf"(?:{_ONE})(?:\.(?:{_ONE})){{0,199}}")
 
 
 @dataclass
@@ -46,18 +48,32 @@ class Ledger:
     @property
     def number(self) -> int:
         """How many different hypotheses."""
-        return len(self.marks - {_WHOLE})
+        return len({mark.removeprefix(_LATE) for mark in self.marks - {_WHOLE}})
 
     def latest(self, about: Hashable) -> Any:
         """The last one about it that is known by more than its mark; None: none yet."""
         return next((claim for of, claim in reversed(self.written) if of == about), None)
 
-    def add(self, about: Hashable, claim: Hashable) -> None:
-        """Write one down; one that is there already is the latest again, and counts once."""
+    def knows(self, about: Hashable, claim: Hashable) -> bool:
+        """Whether this one was written, here or where the marks come from."""
+        return bool({_mark(about, claim), _LATE + _mark(about, claim)} & self.marks)
+
+    def is_late(self, about: Hashable, claim: Hashable) -> bool:
+        """Whether it was written when the numbers that it is about had been seen."""
+        return _LATE + _mark(about, claim) in self.marks
+
+    def add(self, about: Hashable, claim: Hashable, *, seen: bool = False) -> None:
+        """Write one down; one that is there already is the latest again, and counts once. `seen`:
+        the numbers that it is about were on the screen before."""
         if (about, claim) in self.written:
             self.written.remove((about, claim))
         self.written.append((about, claim))
-        self.marks.add(hashlib.sha256(repr((about, claim)).encode()).hexdigest()[:8])
+        if not self.knows(about, claim):
+            self.marks.add(_LATE * seen + _mark(about, claim))
+
+
+def _mark(about: Hashable, claim: Hashable) -> str:
+    return hashlib.sha256(repr((about, claim)).encode()).hexdigest()[:8]
 
 
 def ledger(

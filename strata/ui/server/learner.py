@@ -58,19 +58,20 @@ def prompt_store() -> PromptStore:
 def keep_prompt(text: str) -> str:
     """Keep a text for links, as this learner's; its id. StrataError if it cannot be kept, or the
     chosen model refuses it for this learner, for its length say."""
-    _refuse_if_too_long(text)
+    refuse_if_too_long(text)
     return _keep(text)
 
 
-def keep_set(text: str, longest: str) -> str:
+def keep_set(text: str) -> str:
     """Keep a learner's own set as the text that it is, like a prompt, and so exported, deleted and
-    forgotten with these; its id. StrataError if it cannot be kept, or its `longest` prompt is
-    refused."""
-    _refuse_if_too_long(longest)
+    forgotten with these; its id. StrataError if it cannot be kept. Whose prompts may be too long
+    asks `refuse_if_too_long` of them before."""
     return _keep(text)
 
 
-def _refuse_if_too_long(prompt: str) -> None:
+def refuse_if_too_long(prompt: str) -> None:
+    """InputError for a prompt that the chosen model refuses for this learner, for its length say;
+    StrataError where that cannot be said now."""
     from strata.ui.server.resources import accept  # takes seconds: torch and transformers
 
     drawn = st.session_state.get("choice")  # a browser may leave out what it chose

@@ -191,7 +191,12 @@ def test_what_is_not_known_and_what_is_one() -> None:
     assert "which 300 states of Gaussian noise" in said, "as many as there are of the noise"
     lost = frame.assign(twonn=math.nan, null=NULLS[0])
     said = words.null_dimension_reading(lost, lost, 1)
-    assert said == "At layer 1 TwoNN is not known of the text and not known of shuffled words."
+    assert "at layer 1: TwoNN not known of the text and not known of shuffled words; " in said
+    ratio, effective = (
+        f"{frame[name].iloc[1]:.1f}" for name in ("participation_ratio", "effective_dimension")
+    )
+    assert f"; participation ratio {ratio} of the text and {ratio} of shuffled words; " in said
+    assert said.endswith(f"dimension {effective} of the text and {effective} of shuffled words.")
     one = frame.assign(n_equal=1, n_first=1)
     said = words.equal_note(one, "stream", 1)
     assert said == "without 1 that equals another at layer 1 and 1 first token"

@@ -39,11 +39,12 @@ def _similarity(run: Run) -> Iterator[Said]:
     yield Said("cka_reading", words.cka_reading(frame), claims)
     frame = pd.DataFrame({"layer": [0, 1], "within": [0.9, 0.5], "across": [0.1, 0.2]})
     frame = frame.assign(n_pairs=30, n_states=12, difference=[0.8, 0.3], high=[0.2, 0.4], n_draws=9)
+    frame["n_as_large"] = [2, 5]
     claims = (
         "30 pairs of 12 states",
         "at layer 0: cosine 0.90 against 0.10",
         "at 1 of 2 layers the difference is beyond all 9 draws in which words are grouped",
-        "at 1 of 10 on average",
+        "at 1 of 10 on average, and as large as at layer 0 it is at any layer in 2 of them",
     )
     yield Said("selectivity_reading", words.selectivity_reading(frame, True), claims)
 

@@ -66,6 +66,9 @@ def test_states_that_know_their_word_are_far_beyond_chance() -> None:
     assert noisy.low <= noisy.difference <= noisy.high
     assert told.difference > 0.6
     assert told.high < 0.2
+    assert noisy.n_as_large > told.n_as_large == 0
+    swapped = selectivity(replace(sample, stream=sample.stream.flip(0)))
+    assert swapped["n_as_large"].tolist() == [0, noisy.n_as_large], "of all layers together"
     assert "1 of 2 layers" in words.selectivity_reading(selectivity(sample), False)
     one = selectivity(sample, ["he in", "she on"])
     assert one["difference"][1] < 0.3, "groups that mean nothing: only single words are alike"

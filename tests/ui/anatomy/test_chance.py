@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from strata.concepts.nulls import draws
+from strata.concepts.views import concepts
 from strata.engine import Job
 from strata.errors import BusyError
 from strata.ui.anatomy import ask, chance
@@ -54,7 +55,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         return in_passing(job, deadline)
 
     monkeypatch.setattr(chance.ask, "in_passing", noted)
-    monkeypatch.setattr(chance, "_is_tick", lambda: True)
+    monkeypatch.setattr(chance, "is_tick", lambda: True)
     rerun = chance.st.rerun
     monkeypatch.setattr(chance.st, "rerun", lambda scope="app": rerun())
     return asked
@@ -130,8 +131,35 @@ def test_a_step_that_keeps_readings_back_keeps_this_back(small: None) -> None:
     assert chance.QUESTION not in said(app)
 
 
-@pytest.mark.parametrize("stem", ["scaling", "jacobian_lens", "gaussian_baseline"])
-def test_a_page_that_draws_chance_elsewhere_says_where(small: None, stem: str) -> None:
-    app = opened(stem, "the cat sat on a mat .")
-    assert chance.QUESTION in said(app)
-    assert "Under " in said(app) or "under " in said(app)
+@pytest.mark.parametrize("stem", ["jacobian_lens", "gaussian_baseline"])
+def test_a_page_that_draws_chance_elsewhere_leads_there(small: None, stem: str) -> None:
+    app, tab = opened(stem, "the cat sat on a mat ."), concepts()[stem].CONCEPT.chance_under
+    assert said(app).count(chance.QUESTION) == 1
+    assert f"nder {tab} stand" in said(app)
+    assert app.button(key="to_chance").label == f"Show “{tab}”"
+    if stem == "jacobian_lens":  # the other's has much to compute
+        app.button(key="to_chance").click().run()
+        assert not app.exception
+        assert app.session_state["view"] == tab
+        assert chance.QUESTION not in said(app), "the tab has its own"
+
+
+def test_scaling_is_drawn_by_chance(small: None, ticking: list[Job]) -> None:
+    app = opened("scaling", "the cat sat on", **ON)
+    app.button(key="draw_by_chance").click().run()
+    assert len(ticking) == 5
+    rows = band_of(app)
+    assert rows["layer"].tolist() == list(range(len(rows)))
+    assert rows["middle"].isna().tolist() == [True, *[False] * (len(rows) - 1)]
+
+
+def test_of_a_set_the_draws_that_its_p_values_count_are_drawn(small: None) -> None:
+    app = opened("evidence", "the cat", set="truth", by_chance="exchanged pairs")
+    assert said(app).count(chance.QUESTION) <= 1
+    assert band_of(app)["low"].notna().any()
+    assert "Points: this half. Grey: 90% of the draws" in str(app.get("vega_lite_chart")[-1].proto)
+    assert "of 20 draws" in said(app)
+    app.segmented_control(key="by_chance").set_value(chance.NOTHING).run()
+    assert "of 20 draws" not in said(app)
+    probe = opened("evidence", "the cat", set="number", view="Probe")
+    assert probe.button(key="to_chance")

@@ -16,6 +16,7 @@ from strata.storage.database import Database
 from strata.ui.anatomy import address, sidebar
 from strata.ui.figures import sets as figures
 from strata.ui.figures import written
+from tests.ui.test_figures import rows_of
 from tests.ui.test_small_models import PAGES, page, small
 
 assert small  # a fixture
@@ -50,17 +51,47 @@ def test_the_held_out_half_is_shown_only_after_a_hypothesis(small: None) -> None
     assert len(figures_of(app)) == 2
     assert all("the explored half of 24 pairs" in alt for alt in figures_of(app))
     assert not any("held-out half" in text.value for text in app.text)
-    app.slider(key="claim_layers").set_value((0, 1))
-    button = next(b for b in app.button if b.proto.label == "Write it down")
-    button.click().run()
-    assert not app.exception
+    assert any("12 of 24 pairs are shown." in each.value for each in app.caption)
+
+    def write(app: AppTest, low: int, high: int) -> str:
+        app.slider(key="claim_layers").set_value((low, high))
+        next(b for b in app.button if b.proto.label == "Write it down").click().run()
+        assert not app.exception
+        return next(text.value for text in app.text if text.value.startswith("You wrote"))
+
+    assert write(app, 0, 0).startswith("You wrote: Norm of the last state is")
     assert len(figures_of(app)) == 3
     assert "the held-out half of 24 pairs" in figures_of(app)[2]
-    assert any(text.value.startswith("You wrote: Norm of the last state is") for text in app.text)
-    assert app.query_params["claim"] in ("0-1-larger", ["0-1-larger"])
-    app.slider(key="claim_layers").set_value((1, 1))
-    next(b for b in app.button if b.proto.label == "Write it down").click().run()
-    assert any("multiplied by 2, the hypotheses" in text.value for text in app.text)
+    held = rows_of(app.get("vega_lite_chart")[2].proto)
+    assert held["layer"].tolist() == [0], "no layer but what was written down"
+    assert app.query_params["claim"] in ("0-0-larger", ["0-0-larger"])
+    assert "multiplied by 2, the hypotheses" in write(app, 1, 1), "of what was not seen"
+    seen = "on the screen before you wrote it"
+    assert seen in write(app, 0, 1)
+    assert seen not in write(app, 1, 1), "once more, which was written first"
+    again = opened({name: query_of(app, name) for name in ("claim", "tried")})
+    assert seen in write(again, 0, 1), "the link says which were late"
+    assert "multiplied by 3, the hypotheses" in write(again, 0, 0)
+
+
+def test_that_one_is_larger_and_that_the_other_is_smaller_is_one_hypothesis(small: None) -> None:
+    own = {"set": "own", "own_set": read(OWN).as_text()}
+    app = opened(**own)
+
+    def write(way: bool) -> str:
+        app.selectbox(key="claim_way").set_value(way)
+        next(b for b in app.button if b.proto.label == "Write it down").click().run()
+        assert not app.exception
+        return next(text.value for text in app.text if text.value.startswith("You wrote"))
+
+    assert "is larger for “with the” than for “without”" in write(True)
+    app.selectbox(key="condition").set_value(1).run()
+    turned = next(text.value for text in app.text if text.value.startswith("You wrote"))
+    assert "is smaller for “without” than for “with the”" in turned
+    assert "multiplied" not in write(False)
+    linked = {name: query_of(app, name) for name in ("claim", "tried")}
+    again = opened(linked, **own, condition=1)
+    assert [text.value for text in again.text if text.value.startswith("You wrote")] == [turned]
 
 
 def test_hypotheses_of_all_quantities_are_counted_together(small: None) -> None:
@@ -74,16 +105,15 @@ def test_hypotheses_of_all_quantities_are_counted_together(small: None) -> None:
 
     assert "multiplied" not in write(0, 1)
     app.selectbox(key="quantity").set_value("Variance of the last state").run()
-    assert "multiplied by 2, the" in write(0, 1)
+    assert "multiplied by 2, the" in write(0, 0)
     assert "multiplied by 3, the" in write(1, 1)
-    said = write(0, 1)  # once more, which is no other hypothesis
-    assert "at layers 0 to 1." in said
+    said = write(0, 0)  # once more, which is no other hypothesis
+    assert "at layer 0." in said
     assert "multiplied by 3, the" in said
     again = opened({name: query_of(app, name) for name in ("claim", "tried", "quantity")})
     assert [text.value for text in again.text if text.value.startswith("You wrote")] == [said]
-    again.selectbox(key="quantity").set_value("Norm of the last state").run()
-    app, earlier = again, write(0, 1)  # one of which only a mark came along
-    assert "multiplied by 3, the" in earlier
+    app = opened({"tried": query_of(app, "tried")})
+    assert "multiplied by 3, the" in write(0, 1)  # one of which only a mark came along
     app.selectbox(key="set").set_value("truth").run()
     assert "tried" not in app.query_params, "nothing was written about this one"
 
@@ -159,20 +189,31 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, str] = {}
+    asked: list[str] = []
 
-    def keep(text: str, longest: str) -> str:
-        assert longest == max((row.prompt for row in read(text).rows), key=len)
+    def keep(text: str) -> str:
         kept["an-id"] = text
         return "an-id"
 
+    def refuse(prompt: str) -> None:
+        asked.append(prompt)
+        if prompt == "the mat on sat":
+            raise InputError("This prompt is too long.")
+
     monkeypatch.setattr(figures, "keep_set", keep)
     monkeypatch.setattr(figures, "kept_prompt", kept.get)
+    monkeypatch.setattr(figures, "refuse_if_too_long", refuse)
 
-    def taken(content: bytes) -> None:
+    def taken(content: bytes, limit: int = 1_000) -> None:
         from strata.ui.figures.sets import _taken
 
-        _taken(content, "file")
+        _taken(content, "file", limit)
 
+    long = AppTest.from_function(taken, args=(OWN.encode(), 29), default_timeout=30).run()
+    assert asked == ["the cat on sat", "the mat on sat"], "others cannot have so many tokens"
+    assert [each.value for each in long.text] == ["Line 5: This prompt is too long."]
+    assert "own_set" not in long.session_state
+    assert not kept
     app = AppTest.from_function(taken, args=(OWN.encode("cp1252"),), default_timeout=30).run()
     assert app.session_state["own_set_id"] == "an-id"
     assert read(kept["an-id"]) == read(OWN)
@@ -191,6 +232,27 @@ def test_a_file_is_kept_like_a_prompt_and_a_wrong_one_refused(
     assert not figures_of(opened({"set": "own", "own_set": "another"}))
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_who_can_mend_a_wrong_file_is_told_of_it(
+    small: None, monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    monkeypatch.setattr(figures, "problems", lambda: ["mine.csv: There is no prompt."])
+    monkeypatch.setattr(figures, "is_local", lambda: local)
+
+    def choosing() -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from strata.ui.figures.sets import choose_set
+
+        choose_set(SimpleNamespace(about={}), st.container())
+
+    app = AppTest.from_function(choosing, default_timeout=30).run()
+    assert not app.exception, app.exception[0].message
+    assert [text.value for text in app.text] == ["mine.csv: There is no prompt."] * local
+
+
 def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
     small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,16 +267,25 @@ def test_a_click_on_a_line_opens_that_prompt_on_its_concepts_page(
         class Page:
             chosen = sets()["number"]
 
-        study = evidence.Study(Page(), None, "Laminar median cosine", "all", ("a", "b"))
-        evidence.show_prompt(study, 1)
-        st.text(st.session_state["text"])
-        st.text(st.session_state["to_page"])
+        state = st.session_state
+        for quantity in (
+            "Dimensions by variance (participation ratio)",
+            "Rank of the expected word (0 is best)",
+            "Logit of the expected word less the other's",
+            "Log-probability (nats) when a block's attention is halved",
+        ):
+            evidence.show_prompt(evidence.Study(Page(), None, quantity, "all", ("a", "b")), 1)
+            assert state["text"] == "Here are the dogs. The dogs"
+            words = state.get("target_choice"), state.get("minus_choice")
+            st.text(f"{state['to_page']}: {words}, {state.get('part')} {state.get('factor')}")
 
     app = AppTest.from_function(clicked, default_timeout=30).run()
     assert not app.exception, app.exception[0].message
     assert [text.value for text in app.text] == [
-        "Here are the dogs. The dogs",
-        "laminar_profile",
+        "laminar_profile: (None, None), None None",
+        "logit_lens: ('are', -1), None None",
+        "logit_lens: ('are', 'is'), None None",
+        "scaling: ('are', -1), attn 0.5",
     ]
 
 
