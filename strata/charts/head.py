@@ -291,6 +291,9 @@ def over_weight(
         "axis": {"tickCount": 6},
     }
     ends = [{"weight": 0, "logit": 0}, {"weight": 1, "logit": 0}]
+    if y == "logit":  # told, since Vega complains of a layer without rows whose ends it looks for
+        low, high = (float(f([0.0, *frame[y]])) for f in (np.min, np.max))
+        y_axis["scale"] = {"domain": [low, high if high > low else low + 1], "nice": True}
     if y == "part":
         y_axis |= {"scale": _WEIGHT["scale"], "axis": _WEIGHT["axis"]}
         ends = [{"weight": 0, "part": 0}, {"weight": 1, "part": 1}]

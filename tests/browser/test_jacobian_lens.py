@@ -13,6 +13,7 @@ from tests.browser import screen
 from tests.browser.screen import (
     Watch,
     chart,
+    eventually,
     eventually_asks,
     opened_menu,
     reading,
@@ -37,7 +38,7 @@ def test_without_a_lens_a_words_beam_is_drawn_and_bad_words_are_told(
     page: Page, small_address: str
 ) -> None:
     watch = Watch(page)
-    visit(page, small_address, "?passages=2")
+    visit(page, small_address, "?passages=2&random=true")
     expect(said(page, "note").filter(has_text="python -m strata fit-lens")).to_be_visible()
     page.get_by_role("button", name="To the beam of a word, which needs none").click()
     figure = chart(page, "How disposed the state of ␣is")
@@ -121,4 +122,8 @@ def test_the_grid_is_read_in_three_ways_with_the_same_colours_pins_and_target(
     page.reload()
     expect(chart(page, "␣Paris minus ␣London at position 3, by both lenses")).to_be_visible()
     expect(pinned).to_have_count(1)
+    settled(page)
+    beyond = "e => e.closest('.box').scrollWidth - e.closest('.box').clientWidth"
+    grid(page, "Jacobian lens").evaluate("e => (e.closest('.box').style.width = '400px')")
+    eventually(page, lambda: grid(page, "Jacobian lens").evaluate(beyond) <= 0)  # all five columns
     screen.no_exception(page)

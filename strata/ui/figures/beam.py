@@ -32,7 +32,7 @@ def draw_beam(page: Page) -> Found:
     """The controls, the word's curve by layer and by token, and what they say. Its table, and what
     the script needs."""
     with st.container(key="edit"):
-        which, minus, many, where, at = st.columns(5, vertical_alignment="bottom")
+        which, minus, many, where, at = st.columns(5)
         target = choose_target(page, which, minus)
         n_passages = one_of_counts("Passages", list(STAGES), _USUAL, key="passages", place=many)
         position = position_slider(page, "Token at position", "at", where)

@@ -147,7 +147,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const fit = () => {
     const corner = table.querySelector(".corner").offsetWidth;
     const each = Math.floor((box.clientWidth - corner) / data.columns.length);
-    if (each >= 68 && each < 110) box.style.setProperty("--widest", `${each}px`);
+    if (each >= 60 && each < 110) box.style.setProperty("--widest", `${each}px`);
     else box.style.removeProperty("--widest");
   };
   // No column is cut by that of the layers: one of which a part is left there goes out of view.

@@ -35,7 +35,7 @@ def draw_controls(page: Page) -> Found:
     """
     file = about(page)["file"]
     with st.container(key="edit"):
-        word, minus, one, other = st.columns(4, vertical_alignment="bottom")
+        word, minus, one, other = st.columns(4)
         target = choose_target(page, word, minus)
         layer = bounded_slider("Layer", 0, page.n_layers, opening(page), "layer", one)
         position = position_slider(page, "Token at position", "at", other)

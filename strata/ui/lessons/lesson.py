@@ -87,7 +87,7 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     step = place.step
     settings = _settings(place, prompt, n_layers)
     done: set[tuple[str, int]] = st.session_state.setdefault("set_up_steps", set())
-    wanted = [key for key, value in settings.items() if not _stands(key, value)]
+    wanted = [key for key, value in settings.items() if not _stands(place, prompt, key, value)]
     if not (wanted or (step.prompt and step.prompt != prompt)):
         done.add((place.lesson.stem, place.number))
         if step.prompt or step.settings:
@@ -107,7 +107,7 @@ def _set_up(place: Place, prompt: str, n_layers: int) -> bool:
     return again
 
 
-def _stands(key: str, value: Any) -> bool:
+def _stands(place: Place, prompt: str, key: str, value: Any) -> bool:
     """Whether a control stands at a value. One that this session has not drawn yet, as after a
     reload, stands where the address says, which is silent of most; then it is put there. On the
     way back the address decides."""
@@ -118,7 +118,14 @@ def _stands(key: str, value: Any) -> bool:
     if asked is not None:
         return asked.lower() == f"{value}".lower()
     st.session_state[key] = value
+    if key == "at":
+        _of_prompt(place, prompt, value)
     return True
+
+
+def _of_prompt(place: Place, prompt: str, position: int) -> None:
+    """The position is one of the step's prompt, see `position_slider`."""
+    st.session_state["at_of"] = place.step.prompt or prompt, place.page, position
 
 
 def _apply(place: Place, n_layers: int, prompt: str) -> None:
@@ -131,8 +138,8 @@ def _apply(place: Place, n_layers: int, prompt: str) -> None:
     forget_moves()  # of the step before
     for key, value in settings.items():
         move(key, value, "this step of the lesson sets it")
-    if "at" in settings:  # chosen for this prompt, see `position_slider`
-        st.session_state["at_of"] = step.prompt or prompt, place.page, settings["at"]
+    if "at" in settings:
+        _of_prompt(place, prompt, settings["at"])
     if step.settings:
         follow_the_answer()
     if step.prompt:

@@ -51,6 +51,18 @@ def test_a_position_told_from_the_end_is_of_the_steps_own_prompt(
     assert len(asked) == 2
 
 
+def test_a_step_that_a_link_opens_has_its_position_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the page has its prompt already, so that there is nothing to press."""
+    state: dict[str, Any] = {"model": "small"}
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(st, "query_params", {})
+    monkeypatch.setattr(ask, "run", lambda job: [0] * 5)
+    about_a_beam = Place(lessons()["jacobian_lens"], 3)
+    assert lesson._set_up(about_a_beam, "The capital of France is", 30)
+    assert state["at"] == 3
+    assert state["at_of"] == ("The capital of France is", "jacobian_lens", 3)
+
+
 def test_a_step_come_to_before_the_model_is_ready_is_set_up_once_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
