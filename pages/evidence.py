@@ -49,6 +49,6 @@ if chosen := choose_set(opened, pick):
         with probe:
             shown, script = draw_probe(Probed(page, half, two))
     proved: dict[str, Any] = {"proof": "evidence.check", "asked": {"prompts": page.longest}}
-    close_page(page, shown, script, **proved, own_chance=number.open)
+    close_page(page, shown, script, **proved, own_chance=bool(number.open))
 else:
     close_page(opened, shown, script, own_chance=True)
