@@ -137,6 +137,12 @@ class Browser:
         state.bool_value = on
         return await self._change(state)
 
+    async def set(self, key: str, number: float) -> float:
+        """A field of a number."""
+        state = self._state(key)
+        state.double_value = number
+        return await self._change(state)
+
     async def press(self, key: str) -> float:
         """A button."""
         state = self._state(key)

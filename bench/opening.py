@@ -24,7 +24,8 @@ from typing import Any
 
 import httpx
 
-from bench.attacks import PAGE, Scale, Works, ask, joined_long_ago
+from bench.attackers import PAGE, ask
+from bench.attacks import Scale, Works, joined_long_ago
 from bench.classroom_client import Browser
 from bench.measure import Sample
 from strata.classroom.roster import Roster

@@ -129,6 +129,7 @@ def _fit_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=int,
         help="fit to the model with random blocks instead, which shows what the blocks learned",
     )
+    fit.add_argument("--force", action="store_true", help="also in place of one on more passages")
     fit.set_defaults(run=_fit_lens)
 
 
@@ -276,7 +277,7 @@ def _fit_lens(chosen: argparse.Namespace) -> int:
     from strata.corpus import passages
     from strata.model import load_model
     from strata.model.fingerprint import fingerprint
-    from strata.model.fitted import place
+    from strata.model.fitted import fitted, place
     from strata.model.jacobian import fit
 
     model = load_model(chosen.name, chosen.device, chosen.dtype, _progress())
@@ -294,6 +295,12 @@ def _fit_lens(chosen: argparse.Namespace) -> int:
     usable = [text for text in texts if len(model.encode(text)) >= needed][: chosen.count]
     if not usable:
         raise InputError(f"No passage of these texts has {needed} tokens; give longer ones.")
+    used = fitted(model)
+    if used is not None and len(usable) < used.n_texts and not chosen.force:
+        raise InputError(
+            f"The lens of {model.name} that is used now was fitted on {used.n_texts} passages, and "
+            f"this one would be on {len(usable)}: give more, or --force to use it all the same."
+        )
     final = place(fingerprint(model))
     final.parent.mkdir(parents=True, exist_ok=True)
     keep = final.with_suffix(".unfinished")

@@ -54,6 +54,23 @@ def test_a_lens_is_fitted_kept_and_found(
     assert torch.equal(again.matrices, lens.matrices)
 
 
+def test_fewer_texts_than_the_lens_in_use_has_are_refused(
+    tiny_folder: Folder, tiny: Tiny, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = ["fit-lens", str(tiny_folder("llama")), *FEW, "--count"]
+    assert main([*fit, "2"]) == 0
+    assert main([*fit, "1"]) == 2
+    told = capsys.readouterr().err
+    assert "is used now was fitted on 2 passages, and this one would be on 1: give more" in told
+    lens = fitted(tiny("llama"))
+    assert lens is not None
+    assert lens.n_texts == 2
+    assert main([*fit, "1", "--force"]) == 0
+    lens = fitted(tiny("llama"))
+    assert lens is not None
+    assert lens.n_texts == 1
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One for each text that is read; at the second somebody breaks off."""

@@ -12,11 +12,11 @@ from sqlalchemy import select
 from strata.classroom.asked import LONGEST_WORD, Asked
 from strata.classroom.roster import Class, Roster, lasts
 from strata.classroom.votes import Ballots, Vote, Votes, counted
-from strata.classroom.wall import Wall, close_rounds, wall
+from strata.classroom.wall import Wall, close_rounds, numbered, wall
 from strata.errors import InputError
 from strata.lessons import lessons
 from strata.storage.database import AwayError, Database
-from strata.storage.tables import ClassRow, MemberRow
+from strata.storage.tables import ClassRow
 
 Screen = dict[str, Any]  # plain data
 
@@ -36,7 +36,7 @@ class Board:
         self._running: dict[str, Vote] = {}
         self._groups: dict[str, Class] = {}
         self._timers: dict[str, Wall] = {}
-        self._members: dict[str, frozenset[str]] = {}
+        self._members: dict[str, dict[str, str]] = {}  # each with the number in place of the name
 
     def notices(self) -> AsyncIterator[None]:
         """See `Database.notices`: each says that there is something to look at."""
@@ -88,6 +88,11 @@ class Board:
         """Whether this member was there at the latest look; one who has joined since was not."""
         return member_id in self._members.get(class_id, ())
 
+    def called(self, class_id: str, member_id: str) -> str:
+        """What a member is called where others may look, while names are hidden there; "" else."""
+        hidden = self._timers.get(class_id, Wall()).names_hidden
+        return self._members.get(class_id, {}).get(member_id, "") if hidden else ""
+
     def ballot(self, class_id: str, vote_id: Any, round_: Any, guess: Any) -> Any:
         """The guess as it is to be kept. ClosedVoteError unless this class now votes on this,
         InputError for what is no answer to it, AwayError while that is not known, as after a
@@ -107,12 +112,11 @@ class Board:
         with self._database.session() as session:
             row = session.get(ClassRow, class_id)
             called = row.call if row else ""
-            mine = select(MemberRow.id).where(MemberRow.class_id == class_id)
-            members = frozenset(session.scalars(mine))
         group, vote = self._roster.get(class_id), self._votes.running(class_id)
         if group is None:  # deleted just now: the next look says so
             return
-        self._groups[class_id], self._members[class_id] = group, members
+        self._groups[class_id] = group
+        self._members[class_id] = numbered(self._roster.members(class_id))
         self._timers[class_id] = wall(self._database, class_id)
         screen: Screen = {"revision": revision, "closed": group.closed()}
         if called:

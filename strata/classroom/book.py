@@ -72,11 +72,9 @@ def each_learner(book: pd.DataFrame, names: Names) -> pd.DataFrame:
 
 def each_question(book: pd.DataFrame, names: Names, known: Lessons) -> pd.DataFrame:
     """`each_learner`, and a column for each question whose answer is known: 1 where the first
-    answer was right, 0 where it was not, nothing where there was none. Of a question that was asked
-    of several runs the first counts."""
-    graded = book[book["first_grade"].isin(["right", "near", "wrong"])]
-    graded = graded.sort_values("at", kind="stable")
-    graded = graded.drop_duplicates(["member", "lesson", "step"])
+    answer was right, 0 where it was not, as of who has only voted in the second round, nothing
+    where there was none (see `watch.graded`)."""
+    graded = watch.graded(book)
     places = _places(graded, known)
     summed = each_learner(book, names)
     columns: dict[str, pd.Series] = {}

@@ -215,13 +215,13 @@ class Roster:
         that is closed, full, or takes nobody new.
         """
         group, name = self.by_code(code), clean_name(name)
-        if reason := group.closed():
-            raise InputError(reason)
         resume = code_of(json.dumps([form, group.id, name])) if form else new_code()
         with self._database.session(write=True) as session:
             before = select(MemberRow).where(MemberRow.resume == fingerprint(resume))
             if form and (row := session.scalar(before)) is not None:
                 return _member(row), resume
+            if reason := group.closed():
+                raise InputError(reason)
             if not group.joining:
                 raise InputError(
                     f"The class {group.name} takes nobody new just now; ask your teacher. If you "

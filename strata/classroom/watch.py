@@ -82,16 +82,21 @@ def gradebook(done: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(list(found.values()), columns=columns)
 
 
+def graded(book: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a gradebook that are graded, those of a question whose answer is known; of one
+    that was asked of several runs the first. Also of who has only voted in the second round, whose
+    first grade is ""."""
+    known = book[(book["first_grade"] != "open") & (book["revision_grade"] != "open")]
+    return known.sort_values("at", kind="stable").drop_duplicates(["member", "lesson", "step"])
+
+
 def points(book: pd.DataFrame) -> pd.DataFrame:
-    """A row for each learner with graded questions, those whose answer is known: name, member,
-    questions, right at first, right in the end (after the revision, if there is one). Of a question
-    that was asked of several runs the first counts."""
-    graded = book[(book["first_grade"] != "open") & (book["revision_grade"] != "open")]
-    graded = graded.sort_values("at", kind="stable")
-    graded = graded.drop_duplicates(["member", "lesson", "step"])
-    last = graded["revision_grade"].where(graded["revision_grade"] != "", graded["first_grade"])
-    rights = graded[["name", "member"]].assign(
-        questions=1, first=graded["first_grade"] == "right", last=last == "right"
+    """A row for each learner with questions that are `graded`: name, member, questions, right at
+    first, right in the end (after the revision, if there is one)."""
+    mine = graded(book)
+    last = mine["revision_grade"].where(mine["revision_grade"] != "", mine["first_grade"])
+    rights = mine[["name", "member"]].assign(
+        questions=1, first=mine["first_grade"] == "right", last=last == "right"
     )
     summed = rights.groupby(["name", "member"], as_index=False).sum()
     return summed.rename(columns={"first": "right at first", "last": "right in the end"})

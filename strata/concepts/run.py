@@ -17,6 +17,7 @@ from strata.concepts import apart, costs, quick
 from strata.concepts.target import named, target
 from strata.display.tokens import display_bytes, display_candidate, display_token
 from strata.errors import InputError
+from strata.model.fingerprint import may_be_of
 from strata.trace import WRITE_TOLERANCE, Edit, ModelCheck, Trace
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 Finding = tuple[str, dict[str, Any]]  # code, and what its message names
 LONGEST_CONTINUATION = 200  # tokens
 UNSURE = 0.1  # a top-1 less probable than this is hardly an answer
-# Nats a letter, see `foreseen`. On the bundled model the 70 passages take 0.84 on average and 1.06
-# at most; of prompts of 40 letters and more those in English, slang too, at most 1.6, code 1.1,
-# French and Spanish 1.8 and German 2.0, which the model knows a little, while Finnish, Polish,
-# Russian, Chinese and Japanese take 2.3 to 3.1.
+# Nats a letter, see `foreseen`. On the bundled model the 70 passages take 0.84 on average, 1.06 at
+# most; of prompts of 40 letters and more English, slang too, at most 1.6, code 1.1, French, Spanish
+# and German 1.8 to 2.0, while Finnish, Polish, Russian, Chinese and Japanese take 2.3 to 3.1.
 ENGLISH, UNKNOWN_LANGUAGE = 0.8, 2.2
 ENOUGH = 40  # letters: in a shorter text a rare name says more than the language (2.0 in English)
 _SIGNS = 4  # a sign or a letter is told of only if it stands so often in a row
@@ -36,18 +36,18 @@ PIECE = "\ufffd"  # what a token that is a part of a character decodes to
 
 
 def check_run(model: Model, trace: Trace) -> None:
-    """InputError unless it is a run of a model of these sizes."""
+    """InputError unless it is a run of this model, as far as can be known."""
     if not isinstance(trace, Trace):
         raise InputError(f"A run is what “model.capture” gives, not {trace!r:.40}.")
-    if tuple(trace.hidden.shape[::2]) != (model.n_layers + 1, model.d_model):
-        raise InputError(f"This run is of another model than {model.name}, of other sizes.")
+    if not may_be_of(model, trace):
+        raise InputError(f"This run is of another model than {model.name}.")
 
 
-def check_position(trace: Trace, position: int) -> int:
-    """The position as an int; InputError unless it is one of 0 to T - 1."""
-    number, n_tokens = _whole("A position", position), len(trace.tokens)
-    if not 0 <= number < n_tokens:
-        raise InputError(f"Position {number} does not exist: positions are 0 to {n_tokens - 1}.")
+def check_position(run: Trace | int, position: int) -> int:
+    """The position in a run, or in so many tokens, as an int; InputError unless it exists."""
+    end = (run if isinstance(run, int) else len(run.tokens)) - 1
+    if not 0 <= (number := _whole("A position", position)) <= end:
+        raise InputError(f"Position {number} does not exist: positions are 0 to {end}.")
     return number
 
 
@@ -392,8 +392,8 @@ def _again(ids: NDArray[np.int64]) -> dict[str, int] | None:
         same = int(ends[run + 1] - ends[run] - 1)
         if same >= 2 * length and same + length > longest:
             longest = same + length
-            count, position = longest // length, int(ends[run]) + 1
-            found = {"length": length, "count": count, "position": position}
+            begins, count = int(ends[run]) + 1, longest // length
+            found = {"length": length, "count": count, "position": begins}
     return found
 
 

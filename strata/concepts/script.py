@@ -132,11 +132,16 @@ final_norm = Finish()
 
 RANDOM_BLOCKS = """
 # The same model with random blocks: each matrix Gaussian with its own mean and deviation.
+def is_drawn(name):  # norms, biases and a scan's rates of decay are no matrices, even as tables
+    *_, within, own = ("", *name.split("."))
+    return "norm" not in within.lower() and not own.endswith(("bias", "_log"))
+
+
 learned, numbers = {}, {}
 for block in model.get_submodule(BLOCKS):
-    for weight in block.parameters():
+    for path, weight in block.named_parameters():
         sides = [n for n in weight.shape if n > 1]
-        if len(sides) > 1 and id(weight) not in learned:
+        if len(sides) > 1 and is_drawn(path) and id(weight) not in learned:
             values = weight.detach().double().reshape(-1, *sides[-2:]).numpy()
             moments = values.mean(axis=(1, 2)), values.std(axis=(1, 2))
             numbers[id(weight)] = len(numbers)

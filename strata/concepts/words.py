@@ -32,7 +32,7 @@ def chance_reading(
     )
     if by_layer:
         return (
-            f"{text}. That is its largest distance from their middle, and as much is what {kind} "
-            f"{verb}, at one layer or another, in {count} of {of_draws}."
+            f"{text}. In standard deviations that is its largest distance from their middle, and "
+            f"as much is what {kind} {verb}, at one layer or another, in {count} of {of_draws}."
         )
     return f"{text}. As far from their middle is what {kind} {verb} in {count} of {of_draws}."

@@ -80,7 +80,7 @@ class Future:
             return None
         with self._desk.lock:
             waiting = self._work.state == "waiting" and not self._settled.is_set()
-            return self._work.line.works.index(self._work) if waiting else 0
+            return self._work.here.works.index(self._work) if waiting else 0
 
     @property
     def seconds(self) -> float | None:
@@ -99,7 +99,7 @@ class Future:
         if self.done() or self._work is None:
             return 1.0, "Done"
         with self._desk.lock:
-            work, line = self._work, self._work.line
+            work, line = self._work, self._work.here
             if work.state != "waiting":
                 return work.fraction, work.message
             if line.message:
@@ -132,7 +132,7 @@ class Future:
 
 
 class Desk:
-    """The rules of waiting. Every method but the last four expects `lock` to be held."""
+    """The rules of waiting. Every method but the last three expects `lock` to be held."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self.clock = settings, clock
@@ -187,7 +187,7 @@ class Desk:
                 new.line.add(new, limits.party)
         else:
             limits.check_tokens(work.n_tokens or 0)
-            work.line.share(work, limits.party)
+            work.here.share(work, limits.party)
         future = Future(self, work, learner, new.job.view, deadline, limits)
         work.waiters.append(future)
         self.replace(learner, new.job.view)  # after joining: the same work may go on for the newer
@@ -234,10 +234,11 @@ class Desk:
         self._begin(work)
         return work
 
-    def free(self, work: Work) -> None:
-        """The model is done with a work, whose view goes on without it."""
-        with self.lock:
-            self._free(work)
+    def move(self, work: Work, line: Line, rest: Callable[[], None]) -> None:
+        """The model is done with a work, the rest of which takes its turn in another line."""
+        self._free(work)
+        work.state, work.apart, work.rest = "waiting", line, rest
+        line.add(work, work.party)
 
     def finish(
         self, work: Work, frame: pd.DataFrame | None, error: BaseException | None = None
@@ -327,7 +328,7 @@ class Desk:
         for depth, (share, whose) in enumerate(_SHARES[: max(0, len(party) - 1)], 1):
             places.append((party[:depth], max(1, int(share * most)), whose))
         for names, most, whose in places:
-            waiting = line.waiting(names) if names else len(line.works) + self._apart(line)
+            waiting = self._waiting(line, names)
             if waiting - leaves >= most:
                 seconds = line.seconds_until(0, self.clock())
                 when = "a moment" if seconds is None else f"about {in_seconds(seconds)}"
@@ -343,14 +344,17 @@ class Desk:
             if timed:
                 line.pace.note(work.job.view, self.clock() - work.began)
 
-    def _apart(self, line: Line) -> int:
-        """Running works of a line beyond the model's own: they have left it and wait elsewhere."""
-        running = sum(w.line is line and w.state == "running" for w in self.works.values())
-        return max(0, running - 1)
+    def _waiting(self, line: Line, names: Party) -> int:
+        """How many works for a model wait under this beginning of a party's names, for it or for
+        what is left of them apart."""
+        mine = [work for work in self.works.values() if work.line is line]
+        return sum(w.state == "waiting" and w.party[: len(names)] == names for w in mine)
 
     def _would_leave(self, older: Future, line: Line) -> bool:
         work = older.work
-        return work is not None and work in line.works and work.waiters == [older]
+        if work is None or work.line is not line:
+            return False
+        return work.state == "waiting" and work.waiters == [older]
 
     def _release(self, future: Waiter) -> None:
         learner, view = future.place
@@ -363,8 +367,9 @@ class Desk:
     def _forget(self, work: Work) -> None:
         if self.works.get(work.key) is work:
             del self.works[work.key]
-        if work in work.line.works:
-            work.line.remove(work)
+        if work in work.here.works:
+            work.here.remove(work)
+            work.rest = None  # which holds a run
 
 
 def in_seconds(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Condition, Lock
@@ -71,6 +72,13 @@ class Work:
     alone: bool = False  # a batch with this prompt failed: not to be batched again
     rides: bool = False  # its prompt is in a run that another work has begun
     spare: bool = False  # worth asking only while the model has nothing else to do
+    apart: Line | None = None  # where it waits once the model is done with it, if it then goes on
+    rest: Callable[[], None] | None = None  # what is left of it there
+
+    @property
+    def here(self) -> Line:
+        """The line in which it waits now, or has waited."""
+        return self.apart or self.line
 
 
 class Pace:
@@ -135,10 +143,6 @@ class Line:
         """A work leaves, to run or for good."""
         self.works = [each for each in self.works if each is not work]
         self._order()
-
-    def waiting(self, party: Party) -> int:
-        """How many works wait under this beginning of a party's names."""
-        return sum(work.party[: len(party)] == party for work in self.works)
 
     def seconds_until(self, place: int, now: float) -> float | None:
         """About how many seconds until the work at a place begins; None if nothing is known."""

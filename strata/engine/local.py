@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from threading import BoundedSemaphore
@@ -19,6 +18,7 @@ from strata.concepts import views
 from strata.corpus import Reading, Sample
 from strata.edits import source_prompts
 from strata.engine import summaries
+from strata.engine.apart import Apart
 from strata.engine.cache import ByteCache, kept_bytes
 from strata.engine.desk import Desk, Future
 from strata.engine.job import Job, check_params
@@ -28,7 +28,7 @@ from strata.engine.owner import Answer, Load, Owner, Progress, Status
 from strata.engine.settings import Settings
 from strata.engine.supply import SampleKey, TraceKey, samples_texts
 from strata.errors import CancelledError, InputError, StrataError
-from strata.model.device import free_memory, step_back
+from strata.model.device import free_memory
 from strata.trace import Trace
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_APART = 2  # views that work long at a time: they share the cores with the model
 _QUICK = 2  # views at a time that only read off a run: each may hold all logits of a prompt anew
 
 
@@ -84,7 +83,7 @@ class LocalEngine:
         self.results: ByteCache[str, Answer] = ByteCache(
             settings.result_cache_bytes, lambda answer: kept_bytes(answer.frame)
         )
-        self.apart = ThreadPoolExecutor(_APART, "strata-apart", initializer=step_back)
+        self.apart = Apart(self.desk)
         self._reading = BoundedSemaphore(_QUICK)
         self._owners: dict[str, Owner] = {}
         self._failures: dict[str, tuple[StrataError, float]] = {}  # error, when to try again
@@ -312,10 +311,10 @@ class LocalEngine:
                     self.desk.detach(future, _closing())
             for owner in owners:
                 owner.leave()
+            self.apart.leave()
         for owner in owners:
             owner.end_runs()
             owner.thread.join(timeout=5)
-        self.apart.shutdown(wait=False, cancel_futures=True)
         self._owners.clear()
         self.traces.drop()
         self.samples.drop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
@@ -16,6 +16,7 @@ import torch
 from pandas.api.types import is_object_dtype
 
 from strata.concepts.views import is_quick, is_unhurried, supplied, works_apart
+from strata.engine.apart import Apart
 from strata.engine.cache import ByteCache
 from strata.engine.line import Line, Work, is_one_of_many
 from strata.engine.supply import Stores, Supply, lightened, samples_texts
@@ -57,7 +58,7 @@ class House(Stores, Protocol):
 
     load: Load
     results: ByteCache[str, Answer]
-    apart: ThreadPoolExecutor  # for views that work long
+    apart: Apart  # for views that work long
 
     def remember(self, work: Work, frame: pd.DataFrame) -> None:
         """Keep a work's answer for who asks for the same."""
@@ -227,8 +228,7 @@ class Owner:
             if given is None:
                 return
             if works_apart(work.view):
-                self.desk.free(work)
-                self.house.apart.submit(self.complete, work, lightened(given))
+                self.house.apart.go_on(work, partial(self.complete, work, lightened(given)))
             else:
                 self.complete(work, given)
 

@@ -14,6 +14,7 @@ from strata.model.compared_texts import TEXTS
 
 if TYPE_CHECKING:
     from strata.model.model import Model
+    from strata.trace import Trace
 
 _known: WeakKeyDictionary[Model, Fingerprint] = WeakKeyDictionary()
 
@@ -36,6 +37,15 @@ def fingerprint(model: Model) -> Fingerprint:
     if model not in _known:
         _known[model] = Fingerprint(_weights(model), _tokenizer(model))
     return _known[model]
+
+
+def may_be_of(model: Model, trace: Trace) -> bool:
+    """Whether a run is of a model of these sizes, and, where it knows its own, of these weights:
+    one that is made by hand, or of states by chance, knows none."""
+    if tuple(trace.hidden.shape[::2]) != (model.n_layers + 1, model.d_model):
+        return False
+    own = getattr(trace.verify, "__self__", model)
+    return own is model or fingerprint(own) == fingerprint(model)
 
 
 def _weights(model: Model) -> str:

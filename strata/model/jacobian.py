@@ -92,7 +92,7 @@ class Lens:
                 f"{model.n_layers} and {model.d_model}"
             )
         elif self.weights != fingerprint(model).weights:
-            what = f"to other weights than those of {model.name}"
+            what = f"to other weights than those of {model.name}{in_their_numbers(model)}"
         elif self.tokenizer != fingerprint(model).tokenizer:
             what = f"with another tokenizer than that of {model.name}"
         else:
@@ -104,7 +104,9 @@ class Lens:
 
     def merged(self, other: Lens) -> Lens:
         """The fit on the texts of both; InputError unless both are of the same model and estimator,
-        and have no text in common."""
+        and have no text in common. As exact as the matrices of both: float32 as `fit` gives them,
+        and float16 as they are read from files. A fit that is to go on keeps its sums in float64
+        (`keep` of `fit`)."""
         if not isinstance(other, Lens):
             raise InputError(f"A fit is merged with another one, not with {other!r:.40}.")
         same = ("weights", "tokenizer", "skip", "max_tokens")
@@ -169,6 +171,15 @@ class Lens:
             return Fingerprint(known["weights"], known["tokenizer"])
         except _UNREADABLE:
             return None
+
+
+def in_their_numbers(model: Model) -> str:
+    """What is to be said of a model for which there is no lens, as there may be one for the same
+    weights in float32: in which numbers it is; "" where that is float32."""
+    if model.dtype == torch.float32:
+        return ""
+    name = str(model.dtype).removeprefix("torch.")
+    return f" in {name} (its weights in float32 are others)"
 
 
 def _about(file: Any) -> dict[str, Any]:

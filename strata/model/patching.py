@@ -3,8 +3,8 @@
 A cell is a place (a layer of the stream, or what a part of the block below it added) and a
 position. The states that are put in come from a trace of as many tokens, so that position stands
 for position. All cells of some places and positions are computed together, see
-`strata.model.tails`; two of them are compared with plain runs whenever a prompt is longer than all
-that a model was patched with before.
+`strata.model.tails`; a few of them are compared with plain runs whenever they go through blocks, or
+are of more tokens, than none before were right for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from strata.model.gradients import states_with_grad
 from strata.model.head_slices import columns, projection
 from strata.model.hooks import Recorder
 from strata.model.replay import inputs_of
-from strata.model.tails import Row, Tails, Unfit, last_states
+from strata.model.tails import Row, Tails, Unfit, fullest_row, last_states
 from strata.trace import Part, Trace
 
 if TYPE_CHECKING:
@@ -50,9 +50,22 @@ class Place:
 Cell = tuple[Place, int]  # and a position
 _Kind = tuple[Part, bool]  # of places: part, whether by head
 
+
+class _Asked(NamedTuple):
+    """How much of a way some cells need to be right."""
+
+    layer: int  # the lowest: they go through all blocks from it on
+    n_tokens: int
+    row: int  # tokens of the tails that lie behind one another
+
+    def within(self, seen: _Asked) -> bool:
+        """Whether those that were `seen` to be right need as much of it, or more."""
+        return self.layer >= seen.layer and self.n_tokens <= seen.n_tokens and self.row <= seen.row
+
+
 _WAYS = (Fused, Tails, None)  # to compute many cells, from fast to slow; beyond them one by one
-# Of each kind the first that is right, and the tokens of the longest prompt it was seen to be for.
-_known: WeakKeyDictionary[Model, dict[_Kind, tuple[int, int]]] = WeakKeyDictionary()
+# Of each kind the first that is right, and for what it was seen to be.
+_known: WeakKeyDictionary[Model, dict[_Kind, tuple[int, list[_Asked]]]] = WeakKeyDictionary()
 
 
 def patched(
@@ -75,21 +88,22 @@ def patched(
     put = _Put(model, source)
     kind = places[0].part, places[0].head is not None
     n_tokens, known = len(trace.tokens), _known.setdefault(model, {})
-    way, longest = known.get(kind, (0 if model.check.replay_ok else len(_WAYS), 0))
+    row = fullest_row(n_tokens, positions)
+    asked = _Asked(min(place.layer for place in places), n_tokens, sum(n_tokens - p for p in row))
+    way, seen = known.get(kind, (0 if model.check.replay_ok else len(_WAYS), []))
     while way < len(_WAYS):
         try:
             rows = _rows(model, trace, put, places)
-            found = last_states(model, trace, rows, positions, done, _WAYS[way])
-            if n_tokens <= longest:
-                return found.float().cpu()
-            compared = _compared(model, trace, put, places, positions, found)
-            if compared is not False:
-                known[kind] = way, n_tokens if compared else longest
-                return found.float().cpu()
+            found = last_states(model, trace, rows, positions, done, _WAYS[way]).float().cpu()
+            if any(asked.within(each) for each in seen):
+                return found
+            if _right(model, trace, put, places, positions, found, row[-1]):
+                known[kind] = way, [each for each in seen if not each.within(asked)] + [asked]
+                return found
         except Unfit:
             pass
-        way, longest = way + 1, 0
-        known[kind] = way, longest
+        way, seen = way + 1, []
+        known[kind] = way, seen
         log.info("%s: patched runs of %s take way %d", model.name, kind, way)
     cells = [[(place, position)] for place in places for position in positions]
     states = torch.cat(list(_one_by_one(model, trace, put, cells, done)))
@@ -132,29 +146,35 @@ def _one_by_one(
         yield hidden[-1, 0, -1:].float().cpu()
 
 
-def _compared(
+def _right(
     model: Model,
     trace: Trace,
     put: _Put,
     places: Sequence[Place],
     positions: Sequence[int],
     found: Tensor,
-) -> bool | None:
-    """Whether the cell that changes most, of those half-way along the prompt and of those at its
-    end, is what a plain run makes of it; None where no block is above any. Half-way there are
-    positions before it, whose keys are kept, and behind it; the last one's run lies behind all
-    others, where a block that counts keys by itself (GPT-Neo's window) goes wrong first."""
-    below = [i for i, place in enumerate(places) if place.layer < model.n_layers]
-    if not below:
-        return None
-    for at in sorted({len(positions) // 2, len(positions) - 1}):
-        ours = found[below, at].float().cpu()  # (·, D)
-        changes = (ours - trace.hidden[-1, -1]).abs().amax(dim=-1)
-        most = int(changes.nan_to_num(torch.inf).argmax())
-        cell = places[below[most]], positions[at]
+    behind: int,
+) -> bool:
+    """Whether three cells are what plain runs make of them. Two are of the lowest layer, since they
+    go through all blocks: of those half-way along the prompt, and of those `behind` all others of
+    their row, the one that changes most. Half-way there are positions before it, whose keys are
+    kept, and later ones; behind all others a block that counts keys by itself (GPT-Neo's window)
+    goes wrong first. The third is the one that changes most of all."""
+    made = [i for i, p in enumerate(places) if p.layer < model.n_layers or p.part != "stream"]
+    if not made:  # the highest states of the stream are put in as they are
+        return True
+    changes = (found[made] - trace.hidden[-1, -1]).abs().amax(dim=-1)  # (·, P)
+    changes = changes.nan_to_num(torch.inf)
+    lowest = min(places[i].layer for i in made)
+    low = [row for row, i in enumerate(made) if places[i].layer == lowest]
+    columns = {len(positions) // 2, list(positions).index(behind)}
+    cells = {(low[int(changes[low, column].argmax())], column) for column in columns}
+    cells.add(divmod(int(changes.argmax()), len(positions)))
+    for row, column in sorted(cells):
+        cell = places[made[row]], positions[column]
         [theirs] = _one_by_one(model, trace, put, [[cell]])
-        error = (ours[most] - theirs[0]).abs().max() / theirs.abs().max().clamp_min(1e-30)
-        if not bool(error <= model.check.agreement):
+        error = (found[made[row], column] - theirs[0]).abs().max()
+        if not bool(error / theirs.abs().max().clamp_min(1e-30) <= model.check.agreement):
             return False
     return True
 

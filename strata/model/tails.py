@@ -139,6 +139,12 @@ def _of_group(
     return last
 
 
+def fullest_row(n_tokens: int, positions: Sequence[int]) -> list[int]:
+    """Of the positions, those whose tails share the row that has most tokens."""
+    groups = _groups(positions, [n_tokens - position for position in positions], _TAILS)
+    return max(groups, key=lambda some: sum(n_tokens - position for position in some))
+
+
 def _groups(positions: Sequence[int], lengths: Sequence[int], most: int) -> list[list[int]]:
     """Positions whose runs, so many tokens each, share a row."""
     groups: list[list[int]] = []

@@ -38,9 +38,9 @@ class Drawn:
         numbers: dict[int, int] = {}  # a matrix that several blocks share is drawn alike for all
         for i, block in enumerate(blocks):
             self._places.append([])
-            for module in block.modules():
+            for path, module in block.named_modules():
                 for name, own in module._parameters.items():
-                    if own is not None and len(_sides(own)) > 1:
+                    if own is not None and _is_matrix(path, name, own):
                         number = numbers.setdefault(id(own), len(numbers))
                         self._places[i].append((module, name, own, number))
             self._put_away(i)
@@ -108,8 +108,10 @@ class Drawn:
 def random_twin(model: Any, seed: int = 0) -> Any:
     """A model (`strata.model.Model`) like another but for what its blocks learned.
 
-    Each matrix is Gaussian with the mean and the deviation of its own entries; norms, biases,
-    embedding, position table and head are kept. The same for the same seed. Its identities were
+    Each matrix is Gaussian with the mean and the deviation of its own entries: what sums up numbers
+    of a state, or of states (a convolution's kernel). Norms, biases and a scan's rates of decay are
+    kept, also where they lie in a table, with a row for each expert or head; so are embedding,
+    position table and head. The same for the same seed. Its identities were
     not measured anew: they are about the form, which is the same. For one thread. InputError for a
     seed that is no whole number of 31 bits.
     """
@@ -136,6 +138,13 @@ def _skeleton(network: Any) -> Any:
             hooks.clear()
         vars(module).pop("forward", None)
     return found
+
+
+def _is_matrix(path: str, name: str, own: Tensor) -> bool:
+    """Whether a parameter of a block's module at `path` is a matrix, by its sides, and is named as
+    none that is kept."""
+    kept = name.endswith(("bias", "_log")) or "norm" in path.rpartition(".")[2].lower()
+    return len(_sides(own)) > 1 and not kept
 
 
 def _sides(own: Tensor) -> list[int]:

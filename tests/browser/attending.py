@@ -54,6 +54,14 @@ def join(newcomer: Newcomer, url: str, code: str, name: str) -> tuple[Page, str]
     return page, resume
 
 
+def sit_down(page: Page, code: str, name: str) -> None:
+    """Join by the form that is open, at a computer where somebody sat before."""
+    page.get_by_label("Class code").fill(code)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_role("button", name="Join").click()
+    page.get_by_role("link", name="Begin").click()
+
+
 def end(desk: Page) -> None:
     """Put the vote away."""
     button = desk.get_by_role("button", name="End", exact=True)
@@ -146,3 +154,31 @@ class Hour:
         nav = self.desk.get_by_test_id("stSidebarNav")
         nav.get_by_role("link", name=name).click()
         settled(self.desk)
+
+
+def a_ballot_that_waits_goes_on_by_itself(page: Page, option: int, words: str) -> None:
+    """A vote is changed while the network is away, and the page is loaded anew before it is back:
+    what was handed in last is what is sent, and once."""
+    page.route("**/live/vote", lambda route: route.abort())
+    page.get_by_role("button", name="Change it").click()
+    page.locator("label.option").nth(option).click()
+    page.get_by_role("button", name="Vote", exact=True).click()
+    waits = page.get_by_text(f"Your vote, not kept: {words}")
+    expect(waits).to_be_visible()
+    page.reload()
+    expect(waits).to_be_visible()
+    page.unroute("**/live/vote")
+    expect(page.get_by_text(f"Your vote: {words}")).to_be_visible()
+
+
+def the_next_one_at_the_computer_has_not_voted(hour: Hour) -> None:
+    """Ann leaves the shared computer, and one of the same class sits down there."""
+    page = hour.ann
+    expect(page.locator("p.mine")).to_be_visible()
+    page.goto(f"{hour.url}/leave")
+    page.get_by_role("button", name="Leave").click()
+    sit_down(page, hour.code, "Una")
+    expect(page.locator("section.vote")).to_be_visible()
+    expect(page.locator("p.mine")).to_have_count(0)
+    keys = "Object.keys(sessionStorage).filter((key) => !/^who|^covers|^folded/.test(key))"
+    assert page.evaluate(keys) == []

@@ -53,7 +53,7 @@ def test_the_head_that_writes_the_answer_reads_the_word_and_is_needed(
     assert (abs(sums - 1) < 1e-5).all()
     page.keyboard.press("Escape")
     page.get_by_role("tab", name="Who wrote it").click()
-    expect(page.locator(".st-key-reading_explains")).to_contain_text("1 writes a tenth of what")
+    expect(page.locator(".st-key-reading_explains")).to_contain_text("0 write a tenth of what")
     proof = page.locator(".st-key-proof")
     expect(proof).to_contain_text("heads + bias = what attention added: off by")
     expect(proof).to_contain_text("a block by itself = the block in the run: off by")
@@ -109,7 +109,7 @@ def test_short_and_hostile_prompts_and_a_missing_second_one(page: Page, small_ad
     visit(page, small_address, "?view=Change+a+head&change=Take+from+another+prompt&pair=own")
     expect(said(page, "note").filter(has_text="Write a second prompt")).to_be_visible()
     page.get_by_role("textbox", name="Your second prompt").fill("<img src=y onerror=hacked=1>")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(reading(page)).to_contain_text("taken from the other prompt")
     for text in ("<img src=x onerror=hacked=1>", "a"):
         for tab in TABS:

@@ -10,7 +10,8 @@ What a teacher may also do in an hour, and what needs no browser to be tried:
 | rename the class, or hold it once more | `ui/classroom/test_names.py` |
 | print the sheet with link, picture and resume codes | `ui/server/test_sheet.py` |
 | let a timer close a vote | `classroom/test_wall.py` |
-| rows, titles and numbers of the gradebook, all kinds of answers | `classroom/test_book.py` |
+| rows, titles and points of the gradebook | `classroom/test_book.py` |
+| votes on numbers, on all kinds of answers | `classroom/test_votes.py` |
 | stop joining, give another code, remove several | `ui/classroom/test_coming_in.py` |
 | undo a call that was brought to hidden names | `ui/classroom/test_this_class.py` |
 """
@@ -27,13 +28,16 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from tests.browser.attending import (
     LESSON,
     Hour,
+    a_ballot_that_waits_goes_on_by_itself,
     answer_first_question,
     end,
     join,
     new_class,
     saved,
     sent_by_another_site,
+    sit_down,
     teacher,
+    the_next_one_at_the_computer_has_not_voted,
     vote,
 )
 from tests.browser.driver import Newcomer
@@ -193,6 +197,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     desk.locator('[class*="st-key-open_vote_"] button').click()
     expect(verdict).to_be_hidden()
     expect(figure).to_be_hidden()  # where the answer could be read off
+    expect(hour.cid.get_by_text("Where names are hidden you are Learner 3")).to_be_visible()
     expect(knew).to_be_visible()
     box = panel(learners[0]).locator('[class*="st-key-verdict_"]').first
     expect(box).to_have_css("border-left-color", "rgb(138, 143, 152)")  # not right's or wrong's
@@ -232,8 +237,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(desk.get_by_text("Not yet: Learner 1, Learner 2, Learner 3").first).to_be_in_viewport()
     for page, option in zip(learners, (0, 1, 2), strict=True):
         vote(page, option)
-    learners[2].get_by_role("button", name="Change it").click()
-    vote(learners[2], 0)
+    a_ballot_that_waits_goes_on_by_itself(learners[2], 0, HOSTILE)
     expect(desk.get_by_text("3 of 3 have voted").first).to_be_visible()
     expect(desk.locator(".st-key-vote_options")).to_contain_text("B   the right one")
     expect(wall.get_by_text("3 of 3 have voted").first).to_be_visible()
@@ -267,6 +271,7 @@ def verdict_and_vote(hour: Hour, wall: Page) -> None:
     expect(wall.get_by_text(said).first).to_be_visible()
     expect(desk.get_by_text(said).first).to_be_visible()
     expect(desk.get_by_test_id("stVegaLiteChart").first).to_be_in_viewport()
+    the_next_one_at_the_computer_has_not_voted(hour)
     end(desk)
     expect(learners[0].locator("section.vote")).to_have_count(0)
     expect(away.locator("section.panel")).to_have_count(0)
@@ -280,8 +285,9 @@ def the_gradebook(hour: Hour, step: int) -> None:
     hour.tab("Gradebook")
     book = saved(desk, "Answers as CSV")
     anns = [name for name in dict.fromkeys(book["name"]) if name.startswith("Ann, joined ")]
-    assert list(dict.fromkeys(book["name"])) == [bob, *anns, "Cid"]
-    [silent] = book[book["lesson"].isna()]["name"]
+    assert list(dict.fromkeys(book["name"])) == [bob, *anns, "Cid", "Una"]
+    [silent, una] = book[book["lesson"].isna()]["name"]
+    assert una == "Una"
     [ann] = {*anns} - {silent}
     assert (book["name"] == silent).sum() == 1
     lesson = book[book["lesson"] == LESSON.title]
@@ -292,7 +298,7 @@ def the_gradebook(hour: Hour, step: int) -> None:
     assert voted["revision"].tolist() == ["the right one"] * 3
     # In the points a row each, in the same order, and a column for each question as it was asked.
     points = saved(desk, "Points as CSV").set_index("name")
-    assert list(points.index) == [bob, *anns, "Cid"]
+    assert list(points.index) == [bob, *anns, "Cid", "Una"]
     questions = list(points.columns[4:])
     assert questions[0].startswith(f"{LESSON.title}: {step}. ")
     assert questions[-1] == f"Vote: Which? {HOSTILE}"
@@ -312,7 +318,7 @@ def the_gradebook(hour: Hour, step: int) -> None:
 
 
 def the_shared_computer(hour: Hour, newcomer: Newcomer, step: int) -> None:
-    """Ann leaves it, one of the other class sits down there; Ann goes on elsewhere."""
+    """Una leaves it, one of the other class sits down there; Ann goes on elsewhere."""
     ann, url = hour.ann, hour.url
     ann.goto(f"{url}/leave")
     hour.for_everybody("light", ann)
@@ -320,10 +326,7 @@ def the_shared_computer(hour: Hour, newcomer: Newcomer, step: int) -> None:
     ann.goto(f"{url}/predictions")
     expect(ann.get_by_role("heading", name="Join your class")).to_be_visible()
     hour.for_everybody("dark", ann)
-    ann.get_by_label("Class code").fill(hour.other)
-    ann.get_by_label("Your name").fill("Fay")
-    ann.get_by_role("button", name="Join").click()
-    ann.get_by_role("link", name="Begin").click()
+    sit_down(ann, hour.other, "Fay")
     expect(ann.get_by_text("Fay in Another class").first).to_be_visible()
     expect(ann.get_by_text("steps seen")).to_have_count(0)  # nothing of Ann's
     hour.ann = newcomer()
@@ -388,8 +391,5 @@ def taken_out_closed_and_open_again(hour: Hour, wall: Page) -> None:
 def another_class_on_the_same_computer(page: Page, hour: Hour) -> None:
     """Whose class is closed goes on from there to another one, or lets the next one do so."""
     page.get_by_role("link", name="Join another class").first.click()
-    page.get_by_label("Class code").fill(hour.other)
-    page.get_by_label("Your name").fill("Gil")
-    page.get_by_role("button", name="Join").click()
-    page.get_by_role("link", name="Begin").click()
+    sit_down(page, hour.other, "Gil")
     expect(page.get_by_text("Gil in Another class").first).to_be_visible()

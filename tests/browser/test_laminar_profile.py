@@ -88,7 +88,7 @@ def test_a_second_prompt_stands_on_the_same_axes(page: Page, small_address: str)
 def test_own_second_prompt_is_kept_in_the_link_by_an_id(page: Page, small_address: str) -> None:
     visit(page, small_address, "?beside=Another+prompt&second=own")
     page.get_by_label("Your second prompt").fill("Bees like 33 red poppies")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(chart(page, "“Bees like 33 red poppies”")).to_be_visible()
     expect(page).to_have_url(re.compile("second_text="))
     assert "Bees" not in page.url

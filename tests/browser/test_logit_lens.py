@@ -137,7 +137,7 @@ def test_two_prompts_have_one_scale_and_a_cell_each(page: Page, address: str) ->
     page.get_by_role("button", name="Options").click()
     choose(page, "Second prompt", "Your own text")
     page.get_by_label("Your second prompt").fill("The Colosseum is located in the city of")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(grid(page, "Colosseum")).to_be_visible()
     page.keyboard.press("Escape")
     legends = page.locator(".legend").all_text_contents()
@@ -157,7 +157,7 @@ def test_positions_of_a_second_prompt_in_an_older_link_are_said_to_have_moved(
     visit(page, address, "?second=own&at=1")
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Your second prompt").fill("It was  1912 then")  # once split at both spaces
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     moved = page.locator(".st-key-say_note_moved_here_second")
     expect(grid(page, "1912")).to_be_visible()
     eventually_asks(page, split="2")

@@ -101,6 +101,11 @@ def test_two_cells_are_clicked_and_the_link_restores_them(page: Page, small_addr
         settled(page)
     expect(said(page, "note").filter(has_text="Choose two different cells")).to_be_visible()
     expect(figure).to_be_visible()
+    page.evaluate("history.replaceState(history.state, '', location.href + '&more=1')")
+    fills = "bars => bars.map(bar => bar.getAttribute('fill'))"
+    bars = page.locator('svg .role-legend [fill^="url("]').evaluate_all(fills)
+    assert bars, "no colour bar"
+    assert all(fill.startswith("url(#") for fill in bars), "painted only at the address before"
     page.set_viewport_size(PHONE)
     screen.leads(page)
 
@@ -118,12 +123,12 @@ def test_prompts_that_do_not_fit_are_told_and_pairs_are_offered(
         ("[a](javascript:hacked=1) $x$ :red[x]", "number of tokens"),
     ):
         box.fill(text)
-        page.keyboard.press("Enter")
+        page.keyboard.press("Control+Enter")
         expect(said(page, "warning").filter(has_text=why)).to_be_visible()
         settled(page)
     type_prompt(page, "<img src=x onerror=hacked=1>")
     box.fill("<img src=y onerror=hacked=1>")
-    page.keyboard.press("Enter")
+    page.keyboard.press("Control+Enter")
     expect(drawn(page, "A “<img src=x onerror=hacked=1>”")).to_be_visible()
     assert page.evaluate("window.hacked") is None
     page.get_by_role("combobox", name="Pair of prompts").click()
@@ -156,7 +161,7 @@ def test_a_state_is_read_elsewhere_and_a_click_opens_its_layer(
     expect(said(page, "note").filter(has_text="Write a text")).to_be_visible()
     for text, why in (("a b " * 40, "tokens"), ("\u200b", "")):
         box.fill(text)
-        page.keyboard.press("Enter")
+        page.keyboard.press("Control+Enter")
         settled(page)
         if why:
             expect(said(page, "note").filter(has_text=why).first).to_be_visible()

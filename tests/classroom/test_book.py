@@ -78,6 +78,15 @@ def test_points_have_a_column_for_each_question() -> None:
         row(member="b", step=3, version="old", first_grade="wrong"),
         row(member="b", step=4, first_grade="open"),
         row(member="c", lesson="vote: =1+1", version="", step=0),
+        row(  # who came to the second vote only
+            member="b",
+            lesson="vote: =1+1",
+            version="",
+            step=0,
+            first="",
+            first_grade="",
+            revision_grade="right",
+        ),
     )
     points = book.each_question(frame, NAMES, KNOWN)
     one = f"{ONE.title}: 2. {ONE.steps[1].title}"
@@ -86,13 +95,15 @@ def test_points_have_a_column_for_each_question() -> None:
     assert points[columns].astype(object).where(
         points[columns].notna(), ""
     ).to_numpy().tolist() == [
-        ["", 0, ""],
+        ["", 0, 0],
         [0, "", ""],
         ["", "", 1],
     ]
-    assert points["questions"].tolist() == [1, 1, 1]
+    assert points["questions"].tolist() == [2, 1, 1]
+    assert points["questions"].tolist() == points[columns].notna().sum(axis=1).tolist()
+    assert points["right at first"].tolist() == points[columns].sum(axis=1).tolist()
     csv = as_csv(points).decode("utf-8-sig").splitlines()
-    assert csv[1] == '"ann","b",1,0,0,"",0,""'
+    assert csv[1] == '"ann","b",2,0,1,"",0,0'
 
 
 def test_a_class_in_which_nobody_has_answered_has_rows() -> None:

@@ -238,12 +238,12 @@ def test_the_program_passes_over_draws_without_a_number(capsys: pytest.CaptureFi
 
 
 def test_the_sentence_ends_with_what_the_null_gave() -> None:
-    drawn = many(*([1.0, float(i)] for i in range(20)))
-    said = chance_reading("Norm of the state", "shuffled text", curve([1.0, -300.0]), drawn)
+    drawn = many(*([1000.0 * i, float(i)] for i in range(20)))  # farther at layer 0, as numbers
+    said = chance_reading("Norm of the state", "shuffled text", curve([30_000, -300.0]), drawn)
     assert said == (
         "Norm of the state: −300 at layer 1, where shuffled text gives 0.95 to 18.1 (5 to 95% of "
-        "the draws). That is its largest distance from their middle, and as much is what shuffled "
-        "text gives, at one layer or another, in 0 of 20 draws."
+        "the draws). In standard deviations that is its largest distance from their middle, and as "
+        "much is what shuffled text gives, at one layer or another, in 0 of 20 draws."
     )
     one = many(*([float(i)] for i in range(20))).assign(layer=30)
     said = chance_reading("Entropy", "random blocks", curve([9.4]).assign(layer=30), one)

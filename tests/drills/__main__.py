@@ -26,6 +26,8 @@ from tests.drills.school import School, Seated, new_class
 
 _CALM = 5.0  # seconds before the fault
 _AFTER = 6.0  # seconds of work after it
+_ANSWERS = 5  # of lessons that are kept by then: of none it could not be said that none was lost
+_FIRST_WORD = 120.0  # seconds that a busy machine has for them
 _LAST_WORD = 40.0  # seconds in which all that was begun has to come to an end
 _IN_LESSONS = 6  # learners
 _JOINING = 10  # who join while it happens
@@ -56,8 +58,11 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost, there twice, wrongly refused, or left without a word."""
+        """Whether there were answers of all kinds, and nothing was lost, there twice, wrongly
+        refused, or left without a word."""
         kept, told = self.kept, self.told
+        if kept is not None and not (kept.ballots and kept.answers and kept.joins):
+            return False
         return kept is None or not (
             kept.lost or kept.twice or told.refused or told.forgotten or told.open or self.remarks
         )
@@ -187,8 +192,8 @@ async def _played(
             for n, who in enumerate(seated)
         ]
         await asyncio.sleep(_CALM)
-        until = time.monotonic() + _CALM
-        while not told.answers and time.monotonic() < until + 20:
+        until = time.monotonic() + _FIRST_WORD
+        while len(told.answers) < _ANSWERS and time.monotonic() < until:
             await asyncio.sleep(0.2)
         joining = [
             asyncio.create_task(_later(dice.uniform(0, 8), day.joins(code, f"Newcomer {n}")))

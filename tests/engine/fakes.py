@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from threading import Event, current_thread
 from types import SimpleNamespace
@@ -137,6 +138,14 @@ def engine(
 
 def job(view: str, prompt: str = "a b", model: str = "fake", **fields: Any) -> Job:
     return Job(view=view, model=model, prompt=prompt, **fields)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def clock_of(made: LocalEngine) -> Clock:

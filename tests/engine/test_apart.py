@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from strata.concepts import apart, quick
-from strata.engine import LocalEngine
+from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError, CancelledError, InputError, StrataError
 from strata.trace import Scale, Trace
-from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job
+from tests.engine.fakes import PATIENCE, FakeModel, Gate, engine, job, plain, until
+from tests.engine.test_parties import MANY, PARTIES
 
 
 class ApartGate(Gate):
@@ -119,13 +120,40 @@ def test_what_waits_apart_counts_for_the_queue(gate: ApartGate) -> None:
         waiting = [made.submit(job("gate", "0"))]
         assert gate.started.wait(PATIENCE)
         waiting.append(made.submit(job("gate", "1")))
-        made.run(job("words"))  # so the one before has left the model's line
-        waiting.append(made.submit(job("gate", "2")))
+        until(lambda: gate.runs == 2)
+        waiting += [made.submit(job("gate", number)) for number in "23"]
+        until(lambda: len(made.apart.line.works) == 2)
         with pytest.raises(BusyError, match="already waiting"):
             made.submit(job("gate", "4"))
         gate.open.set()
-        assert [future.result(PATIENCE)["text"][0] for future in waiting] == ["0", "1", "2"]
+        assert [future.result(PATIENCE)["text"][0] for future in waiting] == ["0", "1", "2", "3"]
         made.run(job("gate", "4"))
+
+
+def test_twelve_members_of_one_hand_have_the_turns_of_one(gate: ApartGate) -> None:
+    """Also of what goes on without the model, where else the last of all would be Ann."""
+    limits = {name: Limits(party=party) for name, party in PARTIES.items()}
+    views = {f"v{i}": apart(lambda prompt: plain(prompt)) for i in range(2)}
+    with engine({"gate": gate.view, **views}, limits=limits) as made:
+        held = [made.submit(job("gate", f"hold {n}")) for n in range(2)]
+        until(lambda: gate.runs == 2)
+        eves = [made.submit(job(f"v{i}", f"{who}.{i}"), who) for who in MANY for i in range(2)]
+        until(lambda: len(made.apart.line.works) == len(eves))
+        anns = [made.submit(job(f"v{i}", f"ann{i}"), "ann") for i in range(2)]
+        until(lambda: len(made.apart.line.works) == len([*eves, *anns]))
+        shared = made.submit(job("v0", "eve11.0"), "ben")
+        assert [future.position for future in (*anns, shared)] == [1, 4, 2]
+        assert anns[0].progress == (0.0, "Waiting, 1 before this one")
+        assert anns[0].seconds is None
+        gone = made.submit(job("v1", "nobody's"))
+        until(lambda: len(made.apart.line.works) == len([*eves, *anns, gone]))
+        assert gone.work
+        assert gone.work.rest
+        assert gone.cancel()
+        assert gone.work.rest is None, "it would keep the run"
+        gate.open.set()
+        for future in (*held, *eves, *anns, shared):
+            future.result(PATIENCE)
 
 
 def test_closing_tells_who_waits(gate: ApartGate) -> None:

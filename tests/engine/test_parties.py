@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from threading import Event
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from strata.concepts import apart
 from strata.engine import Limits, LocalEngine
 from strata.errors import BusyError
 from strata.runtime.stepping_aside import step_aside
 from strata.trace import Trace
-from tests.engine.fakes import PATIENCE, Clock, FakeModel, Gate, engine, hold, job
+from tests.engine.fakes import (
+    PATIENCE,
+    Clock,
+    FakeModel,
+    Gate,
+    engine,
+    hold,
+    job,
+    plain,
+    until,
+    words,
+)
 from tests.engine.test_limits import order
 
 MANY = [f"eve{n}" for n in range(12)]  # members made by one hand
@@ -85,17 +98,32 @@ def test_asking_for_the_same_takes_the_better_place(busy: LocalEngine) -> None:
     assert order(busy) == "eve0 eve3 eve1 eve2", "and never a worse one"
 
 
-def test_others_always_find_a_place(gate: Gate) -> None:
+@pytest.mark.parametrize("works", [lambda view: view, apart], ids=["", "apart"])
+def test_others_always_find_a_place(gate: Gate, works: Callable[..., Any]) -> None:
     limits = {name: Limits(party=party) for name, party in PARTIES.items()}
-    with engine({"gate": gate.view}, clock=Clock(), limits=limits, queue_size=8) as made:
+    views = {
+        "plain": works(lambda prompt: plain(prompt)),
+        "words": works(lambda trace: words(trace)),
+    }
+
+    @works
+    def held(prompt: str, progress: Callable[[float, str], None]) -> pd.DataFrame:
+        return gate.view(prompt, progress)
+
+    with engine({"gate": held, **views}, clock=Clock(), limits=limits, queue_size=8) as made:
         hold(made, gate)
+        if works is apart:  # of which two are done at a time
+            made.submit(job("gate", "hold too"))
+            until(lambda: gate.runs == 2)
         for name in MANY[:4]:
             made.submit(job("plain", name), name)
+        until(lambda: works is not apart or len(made.apart.line.works) == 4)
         just = "4 jobs of those who have just joined are already waiting"
         with pytest.raises(BusyError, match=just):
             made.submit(job("plain", "fifth"), "eve5")
         made.submit(job("plain", "ann"), "ann")
         made.submit(job("plain", "ben"), "ben")
+        until(lambda: works is not apart or len(made.apart.line.works) == 6)
         with pytest.raises(BusyError, match="6 jobs of your class are already waiting"):
             made.submit(job("words", "ann again"), "ann")
         made.submit(job("plain", "tom"), "tom")

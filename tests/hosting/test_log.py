@@ -61,6 +61,7 @@ def test_a_log_tells_nothing_of_who_did_what() -> None:
     for sent, asked in (
         ("words", {}),
         (b"", {"Origin": f"https://{EVIL}"}),
+        (b"", {"Origin": f"http://[{EVIL}"}),  # half of an address
         (b"", {"Host": EVIL}),
         (b"", {"Host": NAME, "Origin": f"http://{NAME}:80"}),  # Streamlit itself refuses that
     ):

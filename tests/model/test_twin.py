@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from strata.concepts.script import RANDOM_BLOCKS
 from strata.errors import InputError
 from strata.model import Model
+from tests.families.build import build
+from tests.families.outcome import load
+from tests.plain import Plain
 from tests.tiny import PROMPT
 
 Tiny = Callable[[str], Model]
+MAMBA = "mamba"
 
 
 def drawn_of(model: Model, seed: int) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
@@ -28,17 +34,25 @@ def drawn_of(model: Model, seed: int) -> list[tuple[str, torch.Tensor, torch.Ten
     return found
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "qwen3_moe", "gpt_neox-parallel"])
+# Of gpt_oss the biases lie in a table with a row for each expert, of cohere the norms in one with a
+# row for each head; mamba's A_log, its rates of decay, is a table as well.
+@pytest.mark.parametrize(
+    "name",
+    ["llama", "gpt2", "gemma2", "qwen3_moe", "gpt_neox-parallel", "gpt_oss", "cohere", MAMBA],
+)
 def test_matrices_are_drawn_and_all_else_is_kept(tiny: Tiny, name: str) -> None:
-    model = tiny(name)
+    model = load(build(MAMBA)) if name == MAMBA else tiny(name)
+    norms = [m for m in model._network.modules() if "Norm" in type(m).__name__]
+    kept = {id(each) for norm in norms for each in norm.parameters()}
     n_matrices = 0
     for path, drawn, own in drawn_of(model, 0):
-        if sum(side > 1 for side in own.shape) < 2:
-            assert torch.equal(drawn, own), f"{path} is a norm's or a bias"
+        if own.squeeze().ndim < 2 or id(own) in kept or path.endswith(("bias", "A_log")):
+            assert torch.equal(drawn, own), f"{path} is a norm's, a bias or a rate"
             continue
         n_matrices += 1
         stacked, mine = (
-            each.flatten(0, -3) if each.ndim > 2 else each[None] for each in (drawn, own)
+            each.flatten(0, -3) if each.ndim > 2 else each[None]
+            for each in (drawn.squeeze(), own.squeeze())
         )
         for one, other in zip(stacked, mine, strict=True):
             n, deviation = one.numel(), float(other.std())
@@ -55,6 +69,21 @@ def test_matrices_are_drawn_and_all_else_is_kept(tiny: Tiny, name: str) -> None:
     assert torch.equal(
         twin.unembed(twin.capture(PROMPT).hidden[0]), model.unembed(model.capture(PROMPT).hidden[0])
     )
+
+
+@pytest.mark.parametrize("name", ["gpt_oss", "cohere"])
+def test_the_code_draws_the_same(tiny: Tiny, twin: Callable[[str], Plain], name: str) -> None:
+    network, model = twin(name).network, tiny(name)
+    blocks = network.get_submodule(model.blocks_path)
+    ran = {"torch": torch, "hashlib": hashlib, "model": network, "BLOCKS": model.blocks_path}
+    exec(compile(RANDOM_BLOCKS, "script.py", "exec"), ran)
+    before = [each.detach().clone() for each in blocks.parameters()]
+    ran["draw_blocks"](5)
+    found = [each.detach().clone() for each in blocks.parameters()]
+    ran["learned_blocks"]()
+    for one, (path, other, _) in zip(found, drawn_of(model, 5), strict=True):
+        assert torch.equal(one, other), path
+    assert all(map(torch.equal, before, blocks.parameters()))
 
 
 def test_entries_are_gaussian(model: Model) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from strata.classroom.roster import Roster
 from strata.lessons.answers import Verdict
 from strata.lessons.progress import Guess, Progress
 from strata.storage.database import Database
+from tests.drills.__main__ import Outcome
+from tests.drills.faults import FAULTS
 from tests.drills.kept import compared
 from tests.drills.learners import Told
 from tests.drills.school import new_class
@@ -29,6 +32,9 @@ def test_what_is_lost_and_what_is_there_twice_is_found(tmp_path: Path) -> None:
     well = compared(place, told, vote)
     assert (well.ballots, well.answers, well.joins) == (1, 1, 1)
     assert (well.lost, well.twice, well.unsaid) == ([], [], 0)
+    assert Outcome(FAULTS[0], "sqlite", told, well).ok
+    for none in ("ballots", "answers", "joins"):  # that none was lost says nothing then
+        assert not Outcome(FAULTS[0], "sqlite", told, replace(well, **{none: 0})).ok
 
     told.ballots.add((ben.member, "key-of-b-1", "b-1"))
     told.answers.add((ben.name, "predictions_1"))

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from strata.concepts.jacobian_lens.words import WHY_RANDOM
 from strata.engine import Job, LocalEngine, Settings
 from strata.model import load_model
 from strata.model.fingerprint import fingerprint
@@ -162,12 +163,22 @@ def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None
         app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
         assert not app.exception, app.exception[0].message
         texts = " ".join(text.value for text in app.text)
-        assert "which nobody has fitted yet" in texts
+        assert "andom blocks" not in texts, "nobody has asked for them"
+        assert WHY_RANDOM in [each.value for each in app.caption]
+        app.toggle(key="random").set_value(True).run()
+        assert not app.exception, app.exception[0].message
+        texts = " ".join(text.value for text in app.text)
+        assert "“python -m strata fit-lens small --random-blocks 0” makes one" in texts
         assert "random blocks give" in texts
         assert "random blocks name" not in texts
         alts = [chart.proto.alt for chart in app.get("vega_lite_chart")]
         assert any(re.match(f"How disposed the state of .* is to .*{named}, by", a) for a in alts)
     kept.rename(fitted)
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert "andom blocks" not in " ".join(text.value for text in app.text)
+    app.toggle(key="random").set_value(True).run()
+    assert "random blocks name" not in " ".join(text.value for text in app.text)
+    assert "Random blocks and the Jacobian lens name" in " ".join(t.value for t in app.text)
 
 
 @pytest.mark.parametrize(
@@ -182,21 +193,7 @@ def test_random_blocks_without_a_lens_are_read_by_the_beam_of_a_word(small: None
 def test_each_tab_of_patching_has_the_program_of_its_numbers(
     small: None, monkeypatch: pytest.MonkeyPatch, view: str, table: str, rows: list[str]
 ) -> None:
-    shown: list[tuple[dict[str, Any], str]] = []
-    close = anatomy.close_page
-
-    def keep(page: Any, tables: dict[str, Any], script: str, **beside: Any) -> None:
-        shown.append((tables, script))
-        close(page, tables, script, **beside)
-
-    monkeypatch.setattr(anatomy, "close_page", keep)
-    arguments = (str(PAGES / "patching.py"), PROMPT, {"view": view, **PAIRED})
-    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
-    assert not app.exception, app.exception[0].message
-    [(tables, script)] = shown
-    ran: dict[str, Any] = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile(script, "script.py", "exec"), ran)
+    _, tables, ran = with_its_program(monkeypatch, "patching", {"view": view, **PAIRED})
     frame = tables[table]
     if not rows:
         found = [ran["two_cells"][name] for name in frame]
@@ -207,6 +204,57 @@ def test_each_tab_of_patching_has_the_program_of_its_numbers(
     found = sorted(each for each in made if tuple(each[:2]) in places)
     wanted = frame.sort_values(rows[:2])[rows].to_numpy(float)
     np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def with_its_program(
+    monkeypatch: pytest.MonkeyPatch, stem: str, chosen: dict[str, Any]
+) -> tuple[AppTest, dict[str, Any], dict[str, Any]]:
+    """A page, its tables, and what its program has made in the end."""
+    shown: list[tuple[dict[str, Any], str]] = []
+    close = anatomy.close_page
+
+    def keep(page: Any, tables: dict[str, Any], script: str, **beside: Any) -> None:
+        shown.append((tables, script))
+        close(page, tables, script, **beside)
+
+    monkeypatch.setattr(anatomy, "close_page", keep)
+    arguments = (str(PAGES / f"{stem}.py"), PROMPT, chosen)
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert not app.exception, app.exception[0].message
+    [(tables, script)] = shown
+    ran: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(script, "script.py", "exec"), ran)
+    return app, tables, ran
+
+
+def test_what_heads_write_is_one_number_in_tables_program_and_sentence(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pair in ({}, PAIR):
+        app, tables, ran = with_its_program(monkeypatch, "heads", {"view": "Who wrote it", **pair})
+        heads, sums = tables["heads"], tables["sums"]
+        added = heads.groupby("block")["logit"].sum()
+        np.testing.assert_allclose(sums.set_index("block")["heads"], added, atol=1e-5)
+        made = [row[2] for row in ran["writes"]]
+        np.testing.assert_allclose(heads["logit"], made, atol=1e-4)
+        np.testing.assert_allclose(sums[["block", "heads", "bias"]], ran["sums"], atol=1e-4)
+        told = " ".join(text.value for text in app.text).replace("−", "-")
+        [whole] = re.findall(r"heads together add ([+-][\d.]+),", told)
+        assert float(whole) == pytest.approx(sums["heads"].sum(), abs=0.006)
+
+
+def test_a_head_taken_from_a_longer_prompt_is_told_to_be_so_at_the_last_token(small: None) -> None:
+    chosen = {"view": "Change a head", "change": "replace", **PAIRED}
+    for prompt, told in ((PROMPT, False), ("the cat sat .", True)):
+        arguments = (str(PAGES / "heads.py"), prompt, chosen)
+        app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+        assert not app.exception, app.exception[0].message
+        texts = " ".join(text.value for text in app.text)
+        since = "taken from the other prompt at the last token only, since the prompts differ in"
+        assert (since in texts) is told
+        [chart] = app.get("vega_lite_chart")
+        assert ("at the last token only" in chart.proto.alt) is told
 
 
 def test_a_lens_is_seen_that_is_fitted_while_pages_are_open(small: None) -> None:
@@ -268,7 +316,13 @@ def test_heads_that_do_not_add_up_are_read_and_changed_all_the_same(small: None)
 
 def test_a_block_without_weights_says_which_have_them(small: None) -> None:
     own = {"which": "own", "block": 0, "head": 1}
-    for view, chosen in (("Who reads whom", own), ("Who reads whom", {}), ("The sink", own)):
+    written = ("Who wrote it", {})
+    for view, chosen in (
+        ("Who reads whom", own),
+        ("Who reads whom", {}),
+        ("The sink", own),
+        written,
+    ):
         arguments = (str(PAGES / "heads.py"), PROMPT, {"view": view, **chosen}, "linear")
         app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
         assert not app.exception, app.exception[0].message
@@ -277,6 +331,8 @@ def test_a_block_without_weights_says_which_have_them(small: None) -> None:
         texts = " ".join(each.value for each in app.text)
         assert ("Block 0 mixes its tokens without" in texts) is told
         assert ("Blocks 1 and 3 have them: choose one of them." in texts) is told
+    assert "All 8 heads that weigh tokens together add" in texts
+    assert "Left out are the heads of blocks 0 and 2, which weigh no tokens." in texts
 
 
 def empty(chart: Any) -> bool:

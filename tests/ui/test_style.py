@@ -61,6 +61,18 @@ def test_no_class_of_any_ancestor_styles_everything_below(sheet: Path) -> None:
     assert not re.findall(r"\[class\*=[^\]]*\][^,{}]*[\s>]\*\s*[,{]", text)
 
 
+def test_what_is_covered_during_a_vote_is_drawn_by_these_names() -> None:
+    """Notes, warnings, and what is said of an example, each of which may tell the answer."""
+    place = Path(strata.ui.__file__).parent
+    cover = (place / "classroom" / "cover.css").read_text("utf-8")
+    named = set(re.findall(r"st-key-(\w+)", cover))
+    assert named == {"question", "say_note", "say_warning", "example_note"}
+    drawn = "".join(file.read_text("utf-8") for file in place.rglob("*.py"))
+    for name in named:
+        said = re.escape(name.removeprefix("say_"))
+        assert re.search(rf'key="{said}"|say\(\s*"{said}"', drawn), name
+
+
 def test_faults_are_found() -> None:
     assert rules(".a:has(.b) { > .c:has(.d) { top: 0; } } .e:has(.f) { top: 0; }") == [
         (".a:has(.b)", True),

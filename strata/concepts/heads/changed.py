@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from strata.concepts import costs
+from strata.concepts.heads.readers import read_and_written
 from strata.concepts.heads.tables import check_block, check_head, writes
 from strata.concepts.run import check_count
 from strata.concepts.target import TargetId, check_target, value_of
@@ -45,20 +46,24 @@ def changed(
     of its own length). `logprob` is the target's (nats; of a pair (a, b) a's less b's), `logit` its
     logit less the average token's (of a pair less b's), `prob` missing of a pair; `top` the
     likeliest token. Where the prompts have different lengths, "replace" changes the last position
-    only. `block` and `head` None: the head that writes most towards the target there.
-    InputError for a block or head that does not exist; ModelError where heads are not known.
+    only. `head` None: the one that writes most towards the target there, of the block, or of all
+    heads that `read_and_written` has. InputError for a block or head that does not exist, and for a
+    head without its block; ModelError where heads are not known.
     """
     target_id = check_target(target_id, model.d_vocab)
     n_seeds = check_count("The number of random pushes", n_seeds, 100)
-    if block is None or head is None:
-        written = writes(model, trace, target_id, len(trace.tokens) - 1, against="mean")
-        best = written.loc[written["logit"].idxmax()]
-        block, head = int(best["block"]), int(best["head"])
-    block = check_block(model, block)
-    _, n_heads = projection(model.architecture, block)
-    head = check_head(head, n_heads)
+    if kind not in ("scale", "replace"):
+        raise InputError(f"A head is scaled or replaced, not {kind!r}.")
     if kind == "replace" and not other:
         raise InputError("Write the prompt whose run the head is taken from.")
+    if block is None and head is not None:
+        raise InputError("Name the block of the head as well: each block has heads of its own.")
+    if block is not None:
+        block = check_block(model, block)
+        head = None if head is None else check_head(head, projection(model.architecture, block)[1])
+    if block is None or head is None:
+        block, head = _leading(model, trace, target_id, block)
+    _, n_heads = projection(model.architecture, block)
     rest = [each for each in range(n_heads) if each != head]
     edits = [_edit(model, trace, block, each, kind, factor, other) for each in (head, *rest)]
     push = factor if kind == "scale" else None
@@ -93,13 +98,24 @@ def changed(
     return pd.DataFrame(frame)
 
 
+def _leading(model: Model, trace: Trace, target_id: TargetId, block: int | None) -> tuple[int, int]:
+    """Block and head that write most towards a target at the last position; of one block, or of
+    those with attention weights, as the page has them."""
+    last = len(trace.tokens) - 1
+    if block is None:
+        written = read_and_written(model, trace, target_id, last)
+    else:
+        written = writes(model, trace, target_id, last, against="mean")
+        written = written[written["block"] == block]
+    best = written.loc[written["logit"].idxmax()]
+    return int(best["block"]), int(best["head"])
+
+
 def _edit(
     model: Model, trace: Trace, block: int, head: int, kind: Kind, factor: float, other: str
 ) -> Edit:
     if kind == "scale":
         return Scale(block, factor, "attn", head=head)
-    if kind != "replace":
-        raise InputError(f"A head is scaled or replaced, not {kind!r}.")
     n_here, n_there = len(trace.tokens), len(model.encode(other))
     if n_here == n_there:
         return Replace(block, "attn", State(other), head=head)

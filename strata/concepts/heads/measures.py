@@ -22,9 +22,10 @@ def top_reads(frame: pd.DataFrame) -> int | None:
 
 
 def readers_that_write(frame: pd.DataFrame) -> float:
-    """Of `read_and_written`: of the heads that give the token that the leading head reads at least
-    half as much attention as that one does, the share that write a tenth of what it does towards
-    the target, or more; NaN where it reads sinks only, or no head writes towards the target."""
+    """Of `read_and_written`: of the other heads that give the token that the leading head reads at
+    least half as much attention as that one does, the share that write a tenth of what it does
+    towards the target, or more; NaN where there is no such head, where the leading one reads sinks
+    only, and where no head writes towards the target."""
     same, top = readers_of(frame), _top(frame)
     return float((same["logit"] >= FAINT * top["logit"]).mean()) if top["logit"] > 0 else math.nan
 

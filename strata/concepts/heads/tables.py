@@ -27,6 +27,7 @@ from strata.trace import AGREEMENT, Trace
 if TYPE_CHECKING:
     from strata.model import Model
 
+MOST_ROWS = 5_000_000  # of `pattern`, some 160 MB
 NOWHERE = -1  # the key of what a head's learned logit takes, which stands for no token
 
 
@@ -50,8 +51,9 @@ def pattern(
     was left.
 
     The weights are those of the block run by itself on `hidden[block]`, see `strata.model.opened`.
-    InputError for a block, head or position that does not exist; ModelError for a block without
-    attention weights, or one that gives something else by itself than in the run.
+    InputError for a block, head or position that does not exist, and for more than 5,000,000 rows;
+    ModelError for a block without attention weights, or one that gives something else by itself
+    than in the run.
     """
     check_run(model, trace)
     [seen] = opened(model, trace, [check_block(model, block)])
@@ -61,6 +63,12 @@ def pattern(
     if bool(seen.nowhere.any()):
         weights = torch.cat([weights, seen.nowhere[..., None].double()], dim=-1)  # (H, T, T + 1)
     weights = weights[list(heads)]
+    if weights.numel() > MOST_ROWS:
+        fewer = "ask for one head, or shorten the prompt" if head is None else "shorten the prompt"
+        raise InputError(
+            f"The patterns of {len(heads)} head{'s' * (len(heads) > 1)} over {n_tokens:,} tokens "
+            f"have {weights.numel():,} rows, and at most {MOST_ROWS:,} are given: {fewer}."
+        )
     if without is not None:
         weights[..., [check_position(trace, each) for each in without]] = 0
         sums = weights.sum(dim=-1, keepdim=True)

@@ -77,20 +77,17 @@ def pattern_reading(
 
 def unweighted(block: int, others: Sequence[int]) -> str:
     """Why a block has no pattern, and which have."""
-    n_more = len(others) - _LISTED
-    more = [f"{n_more:,} more"] if n_more > 0 else []
-    some = listed([*map(str, others[:_LISTED]), *more])
-    have, one = ("Blocks", "one of them") if len(others) > 1 else ("Block", "it")
-    has = "have" if len(others) > 1 else "has"
+    has, one = ("have", "one of them") if len(others) > 1 else ("has", "it")
     return (
         f"Block {block} mixes its tokens without attention weights, so there is nobody who reads "
-        f"here. {have} {some} {has} them: choose {one}."
+        f"here. {_blocks(others).capitalize()} {has} them: choose {one}."
     )
 
 
-def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:
+def without_sinks_reading(taken: float, n_left: int, n_rows: int, nowhere: bool = False) -> str:
     """What a pattern leaves out whose sinks are taken out: `taken`, their mean share over the
-    `n_left` of `n_rows` tokens that have others to read."""
+    `n_left` of `n_rows` tokens that have others to read. `nowhere`: some attention goes to no
+    token, as in gpt-oss."""
     if n_left == 0:
         return "Without the attention sinks there is nothing left to read."
     gone = n_rows - n_left
@@ -98,7 +95,8 @@ def without_sinks_reading(taken: float, n_left: int, n_rows: int) -> str:
     rows = f"{rows} nothing left" if rows else ""
     return (
         f"Taken out are the attention sinks, {_percent(taken)} of this head's attention on average"
-        f"{rows}; of what is left each row sums to 1 again."
+        f"{rows}; of what is left{', and of what goes to no token,' * nowhere} each row sums to 1 "
+        "again."
     )
 
 
@@ -165,10 +163,16 @@ def with_part(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def written_reading(
-    frame: pd.DataFrame, target: str, other: str, position: int, shown: Sequence[str]
+    frame: pd.DataFrame,
+    target: str,
+    other: str,
+    position: int,
+    shown: Sequence[str],
+    without: Sequence[int] = (),
 ) -> str:
     """Which heads write most towards the target, and against it, of `read_and_written`. `other`:
-    the word that it is compared with; "" for the average token."""
+    the word that it is compared with; "" for the average token. `without`: blocks whose heads weigh
+    no tokens, and so are not among them."""
     best, worst = (frame.loc[frame["logit"].agg(end)] for end in ("idxmax", "idxmin"))
     against = f"“{other}”" if other else "the average token"
     names = [head_name(int(row["block"]), int(row["head"])) for row in (best, worst)]
@@ -181,11 +185,16 @@ def written_reading(
     if worst["logit"] < 0:
         said += f"; most against it is {names[1]}, {_logits(worst['logit'])}"
     strong = int((frame["logit"].abs() >= FAINT * frame["logit"].abs().max()).sum())
+    left = kind = ""
+    if without:
+        left = f" Left out are the heads of {_blocks(without)}, which weigh no tokens."
+        kind = " that weighs tokens" if len(frame) == 1 else " that weigh tokens"
+    if len(frame) == 1:
+        return f"{said}. It is the only head{kind}.{left}"
     return (
-        f"{said}. All {len(frame):,} heads together add {_logits(frame['logit'].sum(), '+')}, and "
-        f"{part_of(strong, len(frame), 'head')} at least a tenth of what the strongest does."
-        if len(frame) > 1
-        else f"{said}. It is the only head."
+        f"{said}. All {len(frame):,} heads{kind} together add "
+        f"{_logits(frame['logit'].sum(), '+')}, and {part_of(strong, len(frame), 'head')} at least "
+        f"a tenth of what the strongest does.{left}"
     )
 
 
@@ -207,21 +216,23 @@ def explains_reading(frame: pd.DataFrame, shown: Sequence[str]) -> str:
         f"{name.capitalize()} reads{out} {_token(shown, int(top['key']))} most, with "
         f"{_percent(top['weight'])} of its attention"
     )
-    if len(same) < 2:
+    if same.empty:
         return f"{said}; no other head gives that token half as much."
     writing = int((same["logit"] >= FAINT * top["logit"]).sum())
+    others = "1 other head that gives" if len(same) == 1 else f"{len(same)} other heads that give"
     return (
-        f"{said}. Of the {len(same)} heads that give that token at least half as much, {writing} "
+        f"{said}. Of {others} that token at least half as much, {writing} "
         f"{'writes' if writing == 1 else 'write'} a tenth of what it does or more towards the "
         "target: attention says where a head looks, not what it writes."
     )
 
 
 def readers_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of `read_and_written` the heads that give the token that the leading head reads most at least
-    half as much attention as that one does; none where it reads sinks only."""
-    top = frame.loc[frame["logit"].idxmax()]
-    return frame[frame["same"] >= HALF * top["weight"]]
+    """Of `read_and_written` the other heads that give the token that the leading head reads most at
+    least half as much attention as that one does; none where it reads sinks only."""
+    top = frame["logit"].idxmax()
+    others = frame.drop(index=top)
+    return others[others["same"] >= HALF * frame.loc[top, "weight"]]
 
 
 def idle_of(frame: pd.DataFrame) -> pd.Series | None:
@@ -313,6 +324,14 @@ def controls_reading(frame: pd.DataFrame) -> str:
     if any_does:
         so = "what they do as well is no evidence for this head"
     return f"Beside it {' and '.join(said)} move the target as far or further: {so}."
+
+
+def _blocks(blocks: Sequence[int]) -> str:
+    """Some blocks by their numbers, up to twelve."""
+    n_more = len(blocks) - _LISTED
+    more = [f"{n_more:,} more"] if n_more > 0 else []
+    noun = "blocks" if len(blocks) > 1 else "block"
+    return f"{noun} {listed([*map(str, blocks[:_LISTED]), *more])}"
 
 
 def _sinks(positions: Sequence[int], shown: Sequence[str], capital: bool = False) -> str:

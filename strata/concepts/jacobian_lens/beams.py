@@ -143,6 +143,7 @@ class Scorer:
             else check_target(target, model.d_vocab)
         )
         self.frozen = _frozen(model, trace)
+        self._states = trace.hidden.double()  # once, for all texts
         self.cotangent = _cotangent(self.frozen, self.target)
 
     def vectors(
@@ -164,8 +165,7 @@ class Scorer:
     def scores(self, vectors: Tensor) -> Tensor:
         """(L + 1, D) -> (L + 1, T) float64, in logits."""
         scale = self.frozen.scale[..., 0].double().cpu()  # (T,)
-        states, along = self.trace.hidden.double(), vectors.double().cpu()
-        return torch.einsum("ltd,ld->lt", states, along) * scale
+        return torch.einsum("ltd,ld->lt", self._states, vectors.double().cpu()) * scale
 
     def table(self, scores: Sequence[Tensor]) -> pd.DataFrame:
         """The columns of `beam`, of one (L + 1, T) a text."""

@@ -18,7 +18,7 @@ from strata.concepts.scan import texts
 from strata.concepts.target import TargetId
 from strata.errors import InputError, ModelError
 from strata.model.fitted import fitted, kept, kept_in
-from strata.model.jacobian import Lens
+from strata.model.jacobian import Lens, in_their_numbers
 from strata.runtime.cores import spread
 from strata.trace import Trace
 
@@ -233,6 +233,7 @@ def _missing(model: Model, has_beam: bool) -> str:
     if drawn is not None:
         named = f"random blocks of {drawn.original.name}"
         fits = f"{drawn.original.name} --random-blocks {drawn.seed}"
+    named += in_their_numbers(model)
     return (
         f"No Jacobian lens was fitted to {named} yet: “python -m strata fit-lens {fits}” makes "
         f"one{f', and {NEEDS_NONE}' * has_beam}."

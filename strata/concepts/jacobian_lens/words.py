@@ -213,13 +213,13 @@ def controls_reading(
     )
 
 
-def random_blocks(target: str) -> str:
-    """How random blocks are read where no lens was fitted to them. `target`: a word as titles have
-    it."""
+def random_blocks(refusal: str, target: str) -> str:
+    """How random blocks are read where no lens was fitted to them. `refusal` says so, and what fits
+    one; `target`: a word as titles have it."""
     return (
-        "The same model with random blocks is another model, with a J of its own, which nobody has "
-        f"fitted yet. The beam of a word needs none: here is that of {target}, for both. Where "
-        "random blocks score as high, nothing that was learnt is needed for it."
+        f"The same model with random blocks is another model, with a J of its own. {refusal} Here "
+        f"is that of {target}, for both. Where random blocks score as high, nothing that was "
+        "learnt is needed for it."
     )
 
 
@@ -279,7 +279,7 @@ def beam_reading(
 
 def passages_reading(beams: pd.DataFrame, layer: int, position: int) -> str:
     """One sentence on what the interval of a cell allows to say: of which sign its score is, and
-    whether it is above that of random blocks."""
+    whether it is apart from that of random blocks."""
     here = _cell(beams, layer, position)
     own, count = here["jacobian"], int(here["jacobian"]["n"])
     if pd.isna(own["low"]):
@@ -294,7 +294,10 @@ def passages_reading(beams: pd.DataFrame, layer: int, position: int) -> str:
     if above or below:
         side = f"{'it is ' * (not sure)}{'above' if above else 'below'}"
         return f"{said}, and {side} random blocks."
-    return f"{said}, and it cannot be told from random blocks."
+    return (
+        f"{said}; its interval and that of random blocks overlap, so only more passages can tell "
+        "them apart."
+    )
 
 
 def so_far(read: int, of: int) -> str:

@@ -204,16 +204,14 @@ def attribution_reading(
 def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) -> str:
     """Why the part that adds most is another by another measure; "" if it is the same one."""
     largest, apart = int(raw["logit"].argmax()), int(mean["logit"].argmax())
-    left = mean["logit"].iloc[apart]
-    if against == "word":
-        if apart == top:
-            return ""
-        return (
+    left, told = mean["logit"].iloc[apart], ""
+    if against == "word" and apart != top:
+        told = (
             f"Against the average token it is {_part(mean, apart)}, {_signed(left)}: what tells a "
             "token from most others need not tell it from this one."
         )
     if largest == apart:
-        return ""
+        return told
     adds, leaves = raw["logit"].iloc[largest], mean["logit"].iloc[largest]
     given = round(adds - leaves, 2)
     gives = f"gives {_signed(given)} to the average token too"
@@ -227,7 +225,7 @@ def _of_others(raw: pd.DataFrame, mean: pd.DataFrame, top: int, against: str) ->
         that = f"Against the average token {_part(mean, apart)} adds most, {_signed(left)}."
         return f"But {common} {that}"
     most = f"{_part(raw, largest)} adds most, {_signed(adds)}"
-    return f"To the bare logit {most}, but {common}"
+    return " ".join(filter(None, (told, f"To the bare logit {most}, but {common}")))
 
 
 def _signed(value: float) -> str:

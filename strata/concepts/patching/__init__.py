@@ -17,8 +17,8 @@ CONCEPT = Concept(
     order=7,
     views=(cells, estimate, failures, heads, both, facts, doctor, read_elsewhere),
     nulls=NULLS,
-    chance="Of a map of states, at the token that is chosen, it says what any state as long would "
-    "do there.",
+    chance="Under Exact map, with the stream as the part: what any state as long would do at the "
+    "token that is chosen.",
     script=script.script,
     icon=":material/swap_horiz:",
     measures={measure.__name__: measure for measure in measures.MEASURES},

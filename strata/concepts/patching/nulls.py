@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from strata.concepts import Null, costs
-from strata.concepts.patching.tables import check_runs, values_of
+from strata.concepts.patching.tables import values_of
+from strata.concepts.patching.views import choose
 from strata.concepts.run import check_position
 from strata.model.patching import Place, patched
 from strata.trace import Trace
@@ -29,12 +30,11 @@ def put_in(
     position put in there, layer by layer: layer, value (logits), L + 1 rows. The target is the
     logit of a token, less that of `against_id` if there is one. As a column of `patch_map`, errors
     too. Beside it `random directions` say what any state as long does there."""
-    edited = model.capture(other)
-    ids = [target_id] if against_id is None else [target_id, against_id]
-    known = check_runs(model, edited, trace, ids)
+    at = check_position(trace, position)
+    runs = choose(model, trace, other, "restore", target_id, against_id)
     places = [Place(layer) for layer in range(model.n_layers + 1)]
-    states = patched(model, edited, trace, places, [check_position(trace, position)])
-    values = values_of(model, states[:, 0], known)
+    states = patched(model, runs.trace, trace, places, [at])
+    values = values_of(model, states[:, 0], runs.ids)
     return pd.DataFrame({"layer": range(len(values)), "value": values.numpy()})
 
 

@@ -70,8 +70,8 @@ def read_elsewhere(
     a text, position or layer that is none, and for more than 64 tokens of text or 12 written.
     """
     n_tokens = check_count("The length of a continuation", n_tokens, LONGEST)
-    clean, read_in = model.capture(prompt), model.encode(text)
-    position = check_position(clean, position)
+    ids, read_in = model.encode(prompt), model.encode(text)
+    position = check_position(len(ids), position)
     if len(read_in) > MOST_TOKENS:
         raise InputError(
             f"A state is read in a text of at most {MOST_TOKENS} tokens, and this one has "
@@ -85,6 +85,7 @@ def read_elsewhere(
         raise InputError(f"Layer {into} does not exist: layers are 0 to {model.n_layers}.")
     if model.lens_refusal:
         raise ModelError(model.lens_refusal)
+    clean = model.capture(prompt)
     said = int(model.unembed(clean.hidden[-1, position]).argmax())
     [answer] = model.decode([said], after=clean.token_ids[: position + 1])
     layers = source_layers(model.n_layers)

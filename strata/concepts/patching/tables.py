@@ -49,7 +49,7 @@ def patch_map(
     round. `target` is a token id, or a pair of them for the difference of two logits.
 
     Cells that cannot matter (`can_matter`) are not computed: they have the value of `trace`.
-    Values agree with runs patched one by one to 1e-3 (one cell is compared for each longer
+    Values agree with runs patched one by one to 1e-3 (three cells are compared for each longer
     prompt). InputError for runs of different length, an edited `trace`, a target, pair or part that
     does not exist; ModelError where this model's writes are refused. Meng et al. 2022, causal
     tracing.

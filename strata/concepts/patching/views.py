@@ -97,7 +97,7 @@ def facts(
     part; missing where nowhere), clean_value, other_value (the target in each), target_id,
     against_id (missing: none), target, against (their texts), clean_top, other_top (the likeliest
     next token), clean_prob, other_prob (of `target`)."""
-    chosen = _chosen(model, trace, other, "restore", target_id, against_id)
+    chosen = choose(model, trace, other, "restore", target_id, against_id)
     clean, corrupted, ids = chosen.source, chosen.trace, list(chosen.ids)
     other_value, clean_value = ends_of(model, corrupted, clean, chosen.ids)
     prob = _logits(model, clean, corrupted).double().softmax(dim=-1)  # (2, V)
@@ -144,7 +144,7 @@ def cells(
     low, high = _two(layers) if layers else (first, model.n_layers)
     if not first <= low <= high <= model.n_layers:
         raise InputError(f"Layers are {first} to {model.n_layers}, the lowest first.")
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    chosen = choose(model, trace, other, direction, target_id, against_id, part)
     matters = tables.can_matter(chosen.trace, chosen.source, part)  # (layers, T)
     matters[: low - first] = False
     matters[high - first + 1 :] = False
@@ -166,7 +166,7 @@ def estimate(
     against_id: int | None = None,
 ) -> pd.DataFrame:
     """The gradient's estimate of `cells`, the same cells: layer, position, token, value, share."""
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    chosen = choose(model, trace, other, direction, target_id, against_id, part)
     frame = tables.attribution_map(model, chosen.trace, chosen.source, chosen.ids, part)
     matters = tables.can_matter(chosen.trace, chosen.source, part)
     return frame[matters.flatten()].reset_index(drop=True)
@@ -206,7 +206,7 @@ def failures(
     runs = [
         [tables.cell_of(model, trace, cell, part)] for cell in zip(layers, positions, strict=True)
     ]
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    chosen = choose(model, trace, other, direction, target_id, against_id, part)
     frame = pd.DataFrame(dict(zip(("layer", "position", "exact", "estimate"), given, strict=True)))
     frame.insert(2, "token", [chosen.trace.tokens[position] for position in positions])
     start, end = ends_of(model, chosen.trace, chosen.source, chosen.ids)
@@ -248,7 +248,7 @@ def both(
     """`pair` of two cells, (layer, position) each, one row: unpatched, source, first, second,
     both."""
     tables.check_pair(model, trace, first, second, part)
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, part)
+    chosen = choose(model, trace, other, direction, target_id, against_id, part)
     return tables.pair(model, chosen.trace, chosen.source, chosen.ids, first, second, part)
 
 
@@ -267,7 +267,7 @@ def heads(
     kl. See `tables.head_map`; columns as in `cells`."""
     _check_length(trace)
     tables.check_heads(model, block)
-    chosen = _chosen(model, trace, other, direction, target_id, against_id, "attn")
+    chosen = choose(model, trace, other, direction, target_id, against_id, "attn")
     places, positions = tables.head_places(model, chosen.trace, chosen.source, block)
     frame = _mapped(model, chosen, places, positions, progress)
     frame["layer"] = np.repeat(range(len(places)), len(positions))
@@ -297,7 +297,7 @@ class Chosen:
     ids: tuple[int, ...]
 
 
-def _chosen(
+def choose(
     model: Model,
     trace: Trace,
     other: str,
@@ -306,6 +306,8 @@ def _chosen(
     against_id: int | None,
     part: Part = "stream",
 ) -> Chosen:
+    """Both runs, and the target's ids, see the module. All that can be refused is, before the other
+    prompt is run."""
     if direction not in ("restore", "corrupt"):
         raise InputError(f"A direction is restore or corrupt, not {direction!r}.")
     if trace.edits:
@@ -313,7 +315,6 @@ def _chosen(
     one, two = trace.token_ids, model.encode(other)
     if len(one) != len(two):
         raise InputError(_of_lengths(len(one), len(two), parting(one, two)))
-    # All that can be refused is, before the model runs once more.
     given = [each for each in (target_id, against_id) if each is not None]
     check_runs(model, trace, trace, given or [0], part)
     corrupted = model.capture(other)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from strata.concepts.patching.tables import SAME
 from strata.display.tokens import display_candidate, listed, part_of
 
 PARTS = {"stream": "stream", "attn": "attention writes", "mlp": "MLP writes"}
@@ -219,17 +220,25 @@ def cell_reading(
     )
 
 
+def unread(cells: pd.DataFrame, before: float) -> str:
+    """A note where of a map's highest layer no write but the last token's moves the target, which
+    is `before` in the run that is edited: only a block that attends once more reads others."""
+    top = cells[cells["layer"] == cells["layer"].max()]
+    others = top["value"][top["position"] < top["position"].max()]
+    if others.empty or (others - before).abs().max() > SAME:
+        return ""
+    return f"of layer {top['layer'].iloc[0]} only the last token's write moves anything"
+
+
 def estimate_reading(both: pd.DataFrame, facts: Mapping[str, Any], shown: list[str]) -> str:
     """One sentence on the gradient's estimate beside the exact map. `both`: a row for each cell,
     with layer, position, exact and estimate, effects in logits."""
-    far = gap(facts)
     off = (both["estimate"] - both["exact"]).abs()
     worst = both.loc[off.idxmax()]
-    wrong = int((off > STRAIGHT * far).sum())
-    alike = _alike(both)
+    wrong = int((off > STRAIGHT * gap(facts)).sum())
     return (
-        f"{alike}In {part_of(wrong, len(both), 'cell')} it is off by more than a tenth of the "
-        f"difference between both runs; most at layer {worst['layer']:.0f}, "
+        f"{_alike(both)}In {part_of(wrong, len(both), 'cell')} it is off by more than a tenth of "
+        f"the difference between both runs; most at layer {worst['layer']:.0f}, "
         f"{_token(shown, int(worst['position']))}: {_logits(worst['estimate'], '+')} instead of "
         f"{_logits(worst['exact'], '+')}."
     )
@@ -269,9 +278,9 @@ def failures_reading(
 def _why(row: Mapping[str, Any]) -> str:
     cause, tenth = row["cause"], row["at_tenth"]
     if cause == "sink":
-        return (
-            "the token is an attention sink, and of a state that large an effect is seldom straight"
-        )
+        part = "first tenth of the way does TENTH of the effect (straight: 0.10)"
+        part = "whole way does next to nothing" if pd.isna(tenth) else part
+        return f"the token is an attention sink, and the {part}"
     if cause == "turns":
         return "the effect turns round on the way from one state to the other"
     if pd.isna(tenth) or (tenth < 1) != (cause == "flat"):

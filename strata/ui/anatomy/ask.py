@@ -149,6 +149,7 @@ def _sleep() -> None:
 
 def _submitted(job: Job) -> Future:
     """The job with a place in the queue, waited for visibly. BusyError if none gets free."""
+    turns.stand_back()  # what is only read off a run is computed here
     whose, until, place = learner(), time.monotonic() + _FOR_A_PLACE, None
     while True:
         try:

@@ -137,11 +137,12 @@ def _in_words(value: Any) -> str:
     return "–".join(map(str, value)) if isinstance(value, tuple | list) else f"{value}"
 
 
-def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
+def _settle(key: str, low: int, high: int, default: int, why: str, why_default: str = "") -> None:
     """Put a slider whose limits may have changed where it belongs, before `_slide` draws it: where
     it was moved while it was not drawn, which Streamlit forgets; where the address says, at first
     and on the way back; for new limits at their default if it was at that of the old ones, or is
-    beyond them; else where it was, which Streamlit would forget."""
+    beyond them; else where it was, which Streamlit would forget. `why`: what is said of a move, and
+    `why_default` of one from a default that the new limits have too."""
     state = st.session_state
     before = state.get(f"{key}_limits", (low, high, default))
     if key not in state or led_back():
@@ -152,7 +153,7 @@ def _settle(key: str, low: int, high: int, default: int, why: str) -> None:
         state[key] = state[f"{key}_linked"] = default if asked is None else asked
     elif before[:2] != (low, high):
         if state[key] == before[2] and f"{key}_put" not in state:
-            move(key, default, why)
+            move(key, default, (low <= state[key] <= high and why_default) or why)
         else:
             state[key] = state[key]
     if not low <= state[key] <= high:
@@ -180,7 +181,8 @@ def bounded_slider(
     if low == high:  # a slider of one value is an error
         place.text(f"{label}: {low}, the only one")
         return stands(key, low)
-    _settle(key, low, high, default, f"here it goes from {low} to {high}")
+    where = f"it stood where it begins, which is {default} here"
+    _settle(key, low, high, default, f"here it goes from {low} to {high}", where)
     return _slide(label, low, high, default, key, place)
 
 

@@ -14,6 +14,13 @@ const toTheStep = () => {
   heading.focus({ preventScroll: true });
 };
 
+// Vega paints the bar of a legend by a gradient of its own figure that it names by the whole address.
+// Once the address is another, nothing is painted there when the figure is next shown anew.
+const keepBars = () => {
+  for (const bar of document.querySelectorAll('svg [fill^="url(http"]'))
+    bar.setAttribute("fill", bar.getAttribute("fill").replace(/^url\([^#]*/, "url("));
+};
+
 // What the way back leads through: a step of a lesson, a page, a tab. Streamlit makes an entry of
 // the history for each change of an address, and none for a tab; so the way back of a lesson would
 // be ten presses long. Here a press or key of the learner makes at most one.
@@ -29,13 +36,14 @@ const note = (state, title, url) => {
     here.pathname !== there.pathname ||
     names.some((name) => here.searchParams.get(name) !== there.searchParams.get(name));
   (acted && elsewhere ? push : replace)(state, title, url);
+  keepBars();
   if (elsewhere) acted = "";
   if (here.pathname !== there.pathname) toTheTop();
 };
 if (!history.byStops) {
   const act = ({ target }) => (acted = target?.closest?.("[role=tab]") ? "tab" : "other");
   for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, act, true);
-  addEventListener("popstate", () => (acted = ""), true);
+  addEventListener("popstate", () => (keepBars(), (acted = "")), true);
   Object.assign(history, { byStops: true, pushState: note, replaceState: note });
 }
 

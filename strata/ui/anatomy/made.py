@@ -13,6 +13,7 @@ import pandas as pd
 
 from strata.charts import Chart
 from strata.engine.cache import ByteCache, kept_bytes
+from strata.ui.server import turns
 
 _MOST = 48 * 1024 * 1024  # bytes: what a hundred learners look at just now takes about 30 MB
 _THING = 4096  # bytes that anything takes besides its cells
@@ -24,6 +25,7 @@ def made(key: Hashable, make: Callable[[], T]) -> T:
     """What `make` returns, made once for a key. It is shared: nobody may change it."""
     found = _made.get(key)
     if found is None:
+        turns.stand_back()
         found = make()
         _made.put(key, found)
     return cast(T, found)

@@ -62,7 +62,8 @@ def choose() -> Choice:
     _link()
     note = _example_note()
     if note and place.current() is None:  # it may tell what a lesson asks
-        st.caption(note)
+        with st.container(key="example_note"):  # or a vote: `cover.css`
+            st.caption(note)
     return Choice(model, st.session_state.text, st.container())
 
 

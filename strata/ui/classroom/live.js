@@ -10,7 +10,14 @@ const memory = (name, value) => {
     return null; // a browser without storage asks once more
   }
 };
-const live = (window.strataLive ??= { screen: {}, root: null, socket: null, tries: 0, draft: {} });
+const live = (window.strataLive ??= {
+  screen: {},
+  root: null,
+  socket: null,
+  tries: 0,
+  draft: {},
+  sending: new Set(), // keys of ballots
+});
 
 const made = (name, className, text) => {
   const element = document.createElement(name);
@@ -32,9 +39,11 @@ function connect() {
   live.socket = socket;
   socket.onmessage = (event) => {
     live.tries = 0;
-    const { mine, ...screen } = JSON.parse(event.data);
+    const { who, mine, ...screen } = JSON.parse(event.data);
+    if (who) meet(who);
     for (const [round, guess] of Object.entries(mine ?? {}))
-      memory(`vote ${screen.vote.id} ${round}`, { guess, kept: true });
+      if (!waits(`vote ${screen.vote.id} ${round}`)) // else a later one is on its way
+        memory(`vote ${screen.vote.id} ${round}`, { guess, kept: true });
     if (live.screen.closed && !screen.closed) return location.reload(); // open again
     live.screen = screen;
     live.ends = screen.left === undefined ? null : performance.now() + 1000 * screen.left;
@@ -43,6 +52,7 @@ function connect() {
     if (live.told !== undefined && live.told !== now && live.root?.childElementCount)
       live.root.scrollIntoView({ block: "nearest", behavior: "smooth" });
     live.told = now;
+    if (screen.vote) for (const round of [1, 2]) send(screen.vote.id, round);
   };
   socket.onclose = () => {
     if (live.screen.gone) return; // nobody who could be told anything
@@ -53,24 +63,48 @@ function connect() {
   };
 }
 
-async function send(ballot) {
-  const name = `vote ${ballot.vote} ${ballot.round}`;
+function meet(who) {
+  // On a shared computer the one before has left this tab's memory behind.
+  if (memory("who") === who) return;
+  try {
+    sessionStorage.clear();
+  } catch {
+    // there is none
+  }
+  memory("who", who);
+  live.draft = {};
+  live.again = null;
+}
+
+const waits = (name) => {
+  // Whether a ballot was handed in of which nobody has said that it is kept, or never will be.
+  const { key, kept, refused } = memory(name) ?? {};
+  return Boolean(key) && !kept && !refused;
+};
+
+async function send(vote, round) {
+  // Also one that the page before this one has not been rid of.
+  const name = `vote ${vote} ${round}`;
+  const { guess, key } = memory(name) ?? {};
+  if (!waits(name) || live.sending.has(key)) return;
+  live.sending.add(key);
+  const body = JSON.stringify({ vote, round, guess, key, who: memory("who") });
   const say = (state) => {
-    if (memory(name)?.key === ballot.key) memory(name, { ...memory(name), ...state });
+    if (memory(name)?.key === key) memory(name, { ...memory(name), ...state });
     draw();
   };
-  for (let tries = 0; memory(name)?.key === ballot.key; tries++) {
+  for (let tries = 0; memory(name)?.key === key && waits(name); tries++) {
     try {
-      const answer = await fetch("/live/vote", { method: "POST", body: JSON.stringify(ballot) });
+      const answer = await fetch("/live/vote", { method: "POST", body });
       const said = await answer.json();
-      if (answer.ok) return say({ kept: true, wrong: "" });
-      say({ wrong: said.wrong });
-      if (![429, 503].includes(answer.status)) return;
+      if (answer.ok) say({ kept: true, wrong: "" });
+      else say({ wrong: said.wrong, refused: ![429, 503].includes(answer.status) });
     } catch {
       say({ wrong: "Not kept yet: the server does not answer. It is tried again." });
     }
-    await new Promise((done) => setTimeout(done, 1000 * Math.min(10, 1 + tries)));
+    if (waits(name)) await new Promise((done) => setTimeout(done, 1000 * Math.min(10, 1 + tries)));
   }
+  live.sending.delete(key);
 }
 
 function commit(vote, guess) {
@@ -78,7 +112,7 @@ function commit(vote, guess) {
   memory(`vote ${vote.id} ${vote.round}`, { guess, key });
   delete live.draft[vote.id + vote.round];
   draw();
-  send({ vote: vote.id, round: vote.round, guess, key });
+  send(vote.id, vote.round);
 }
 
 const inWords = (vote, guess) => {
@@ -175,6 +209,8 @@ function votePanel(vote) {
   if (memory(folded)) return panel;
   if (vote.prompt) panel.append(made("p", "prompt", `About the prompt “${vote.prompt}”`));
   panel.append(made("p", "ask", vote.ask));
+  if (vote.round && live.screen.called)
+    panel.append(made("p", "quiet", `Where names are hidden you are ${live.screen.called}`));
   if (vote.round && (!mine || live.again === vote.id + vote.round)) panel.append(field(vote));
   const first = vote.round === 2 && round(1);
   if (first && !mine) panel.append(made("p", "quiet", `Your first vote: ${inWords(vote, first.guess)}`));

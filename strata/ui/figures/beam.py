@@ -69,9 +69,11 @@ def draw_beam(page: Page) -> Found:
 
 
 def random_blocks() -> bool:
-    """Whether random blocks are read as well; the choice."""
-    label = "Random blocks beside it"
-    return st.toggle(label, True, key="random", bind="query-params", help=words.WHY_RANDOM)
+    """Whether random blocks are read as well; the choice, which says what they would show."""
+    chosen = st.toggle("Random blocks beside it", key="random", bind="query-params")
+    if not chosen:
+        st.caption(words.WHY_RANDOM)
+    return chosen
 
 
 def coming(figure: str) -> DeltaGenerator:

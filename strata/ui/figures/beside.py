@@ -55,7 +55,10 @@ def own_prompt(place: DeltaGenerator) -> str:
     """A second prompt of the learner's own, "" while there is none; the address names it by a
     random id."""
     _restore()
-    text: str = place.text_input("Your second prompt", key="second_text", on_change=_store)
+    row = place.form("second_prompt", border=False)  # as the first, sent by a button
+    with row.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        text: str = st.text_area("Your second prompt", key="second_text", height="content")
+        st.form_submit_button("Look", on_click=_store, key="look_second")
     remember("second_text", st.session_state.get("second_text_id") if text else None)
     return text
 

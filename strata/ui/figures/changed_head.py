@@ -14,7 +14,7 @@ from strata.charts.subject import Subject
 from strata.concepts.heads import words
 from strata.concepts.heads.changed import SEEDS
 from strata.ui.anatomy.controls import one_of, told_moved
-from strata.ui.anatomy.page import draw, reading
+from strata.ui.anatomy.page import Page, draw, reading
 from strata.ui.anatomy.style import leads, say
 from strata.ui.figures.heads import Drawn, Seen
 from strata.ui.figures.two_prompts import second_prompt
@@ -37,7 +37,8 @@ def draw_changed(seen: Seen) -> Drawn:
     direct = None
     if kind != "replace" and seen.is_written:
         direct = (done["factor"] - 1) * _wrote(seen)
-    said = words.changed_reading(frame, target, other, _in_words(done), direct)
+    what, since = _in_words(seen.page, done)
+    said = words.changed_reading(frame, target, other, what + since, direct)
     clean = float(frame.loc[frame["edit"] == "clean", "logprob"].iloc[0])
     runs = frame[frame["edit"] != "clean"]
     rows = runs.assign(
@@ -48,7 +49,7 @@ def draw_changed(seen: Seen) -> Drawn:
         name=[_named(row) for row in runs.to_dict("records")],
     )
     axis = apart_in_nats(target, other) if other else "Log-probability (nats)"
-    title = f"{seen.target.named} with {seen.name} {_in_words(done)}"
+    title = f"{seen.target.named} with {seen.name} {what}"
     chart = forms.changed(rows, title, said, axis, clean=clean)
     of = None
     if kind == "replace":
@@ -74,12 +75,15 @@ def _chosen(seen: Seen, kind: str, place: DeltaGenerator) -> dict[str, Any] | No
     return {"kind": "replace", "other": text} if text else None
 
 
-def _in_words(done: dict[str, Any]) -> str:
-    """What was done, behind the head's name."""
+def _in_words(page: Page, done: dict[str, Any]) -> tuple[str, str]:
+    """What was done, behind the head's name, and why no more than that."""
     if done["kind"] == "replace":
-        return "taken from the other prompt"
+        taken = "taken from the other prompt"
+        if page.beside(prompt=done["other"]).n_tokens == page.n_tokens:
+            return taken, ""
+        return f"{taken} at the last token only", ", since the prompts differ in length"
     factor = done["factor"]
-    return "left out" if factor == 0 else f"times {factor:g}".replace("-", "−")
+    return "left out" if factor == 0 else f"times {factor:g}".replace("-", "−"), ""
 
 
 def _wrote(seen: Seen) -> float:

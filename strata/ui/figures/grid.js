@@ -143,6 +143,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (place.bottom > frame.bottom - 26) box.scrollTop += place.bottom - frame.bottom + 40;
     if (place.top < frame.top + 26) box.scrollTop -= frame.top + 40 - place.top;
   };
+  // Few columns are narrower where all of them are then in view.
+  const fit = () => {
+    const corner = table.querySelector(".corner").offsetWidth;
+    const each = Math.floor((box.clientWidth - corner) / data.columns.length);
+    if (each >= 68 && each < 110) box.style.setProperty("--widest", `${each}px`);
+    else box.style.removeProperty("--widest");
+  };
   // No column is cut by that of the layers: one of which a part is left there goes out of view.
   const whole = () => {
     const edge = table.querySelector(".corner").getBoundingClientRect().right;
@@ -158,6 +165,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   // needs. An observer calls at once.
   new ResizeObserver(() => {
     room.style.width = "";
+    fit();
     chosen();
     whole();
   }).observe(box);

@@ -77,6 +77,12 @@ class Seen:
         return [int(each) for each in self.blocks.loc[self.blocks["weighted"], "block"]]
 
     @property
+    def unweighted(self) -> list[int]:
+        """The blocks whose attention has heads, but no weights."""
+        some = (self.blocks["heads"] > 0) & ~self.blocks["weighted"]
+        return [int(each) for each in self.blocks.loc[some, "block"]]
+
+    @property
     def is_written(self) -> bool:
         """Whether what this family's heads write can be told."""
         try:
@@ -180,15 +186,14 @@ def _drawn(seen: Seen, pattern: pd.DataFrame, *, without: bool) -> tuple[pd.Data
     first = max(0, min(seen.position - MOST_TOKENS // 2, seen.page.n_tokens - MOST_TOKENS))
     rows, said = pattern, ""
     if without and seen.sunk:
-        out = rows["key"].isin(seen.sunk)
-        taken = rows[out].groupby("query")["weight"].sum()
-        rows = rows[~out]
-        left = rows.groupby("query")["weight"].sum()
-        kept = left[left > 0].index
+        taken = rows[rows["key"].isin(seen.sunk)].groupby("query")["weight"].sum()
+        asked: dict[str, Any] = {"block": seen.block, "head": seen.head, "without": seen.sunk}
+        left = seen.page.ask("heads.pattern", **asked).dropna(subset=["weight"])
+        rows = left[left["key"].between(0, left["query"]) & ~left["key"].isin(seen.sunk)]
+        kept = rows["query"].unique()
         share = taken.reindex(kept, fill_value=0.0).mean() if len(kept) else 0.0
-        said = words.without_sinks_reading(share, len(kept), seen.page.n_tokens)
-        rows = rows[rows["query"].isin(kept)]
-        rows = rows.assign(weight=rows["weight"] / rows["query"].map(left))
+        nowhere = bool((left["key"] < 0).any())
+        said = words.without_sinks_reading(share, len(kept), seen.page.n_tokens, nowhere)
     until = first + MOST_TOKENS
     rows = rows[rows["query"].between(first, until - 1) & rows["key"].between(first, until - 1)]
     return rows.rename(columns={"key": "position"})[["query", "position", "weight"]], said
@@ -248,7 +253,8 @@ def draw_written(seen: Seen) -> Drawn:
     """What each head of the model writes towards the target, and over what it reads."""
     frame = seen.all_heads
     target, other = seen.target.shown, seen.target.other
-    said = words.written_reading(frame, target, other, seen.position, seen.shown)
+    at, shown, without = seen.position, seen.shown, seen.unweighted
+    said = words.written_reading(frame, target, other, at, shown, without)
     figure, side = st.columns([1, 1], gap="medium")
     against = other or "the average token"
     with figure:
@@ -275,7 +281,8 @@ def draw_written(seen: Seen) -> Drawn:
             words.head_reading(frame, seen.block, seen.head, seen.shown, target, other), "_head"
         )
     asked: dict[str, Any] = {"target": seen.target.ids, "position": seen.position}
-    return {"heads": frame, "sums": seen.page.ask("heads.sums", **asked)}, {}
+    sums = seen.page.ask("heads.sums", **asked, against="mean")  # as `read_and_written` has them
+    return {"heads": frame, "sums": sums}, {}
 
 
 def _scatter(seen: Seen, frame: pd.DataFrame, said: str, against: str) -> Chart:

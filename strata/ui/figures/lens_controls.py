@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from strata.corpus.passages import passages
 from strata.errors import ModelError
 from strata.ui.anatomy.controls import bounded_slider
 from strata.ui.anatomy.page import Page, draw, only, position_slider, reading
-from strata.ui.anatomy.style import leads, say
+from strata.ui.anatomy.style import leads, room, say
 from strata.ui.figures.beam import SEED, by_layer, coming, random_blocks, read_passages
 from strata.ui.figures.grid import draw_grid, window
 from strata.ui.figures.lenses import WIDTH, Found, about, opening
@@ -28,11 +27,11 @@ PASSAGES = 4  # of a beam, where its own tab has not chosen others
 
 
 def draw_controls(page: Page) -> Found:
-    """What random blocks say, how often they and the logit lens name what the Jacobian lens names,
-    and how J has settled. The tables, and what the script needs.
+    """What random blocks say, if that is asked for, how often they and the logit lens name what the
+    Jacobian lens names, and how J has settled. The tables, and what the script needs.
 
-    Where nobody has fitted a lens to the random blocks, the logit lens has the grid to itself, and
-    random blocks are read by the beam of one word, which needs no lens.
+    Without random blocks the logit lens has the grid to itself. Where nobody has fitted a lens to
+    them, they are read by the beam of one word, which needs none.
     """
     file = about(page)["file"]
     with st.container(key="edit"):
@@ -44,10 +43,12 @@ def draw_controls(page: Page) -> Found:
     size: dict[str, Any] = {"start": window(page, WIDTH, "from", left, position), "width": WIDTH}
     jacobian = page.named(page.ask("jacobian_lens.grid", **size))
     others = {"logit": page.named(page.ask("logit_lens.grid", **size))}
-    with suppress(ModelError):  # nobody has fitted a lens to them
-        others["random"] = page.named(page.ask("jacobian_lens.random_grid", seed=SEED, **size))
+    with left:
+        with leads():
+            place = room(400, "control_place")
+        refusal = _read_random(page, others, size) if random_blocks() else ""
     sentence = words.controls_reading(jacobian, others, layer, position)
-    with left, leads():
+    with place:
         _draw_other(page, jacobian, others, sentence)
         reading(sentence)
     with right:
@@ -65,21 +66,28 @@ def draw_controls(page: Page) -> Found:
     if "random" in others:
         [twin] = page.ask("jacobian_lens.about", random_blocks=SEED).to_dict("records")
         return tables, program | {"random_blocks": SEED, "random_lens": twin["file"]}
-    random = st.container()
-    if random_blocks():
-        with random:
-            tables["beam"], texts = _draw_random(page, target, layer, position)
+    if refusal:
+        say("note", words.random_blocks(refusal, target.named), "random")
+        tables["beam"], texts = _draw_random(page, target, layer, position)
         program["shows"].append("beam")
         program |= {"target_id": target.ids, "position": position}
         program |= {"texts": texts, "random_blocks": SEED}
     return tables, program
 
 
+def _read_random(page: Page, others: dict[str, pd.DataFrame], size: dict[str, Any]) -> str:
+    """Add the grid of random blocks to the others; why there is none, and what makes one."""
+    try:
+        others["random"] = page.named(page.ask("jacobian_lens.random_grid", seed=SEED, **size))
+    except ModelError as refusal:
+        return str(refusal)
+    return ""
+
+
 def _draw_random(
     page: Page, target: Target, layer: int, position: int
 ) -> tuple[pd.DataFrame, list[str]]:
     """Random blocks beside the model's own, by the beam of a word; its table, and its passages."""
-    say("note", words.random_blocks(target.named), "random")
     n_passages = st.session_state.get("passages", PASSAGES)
     named = target.pair or (target.shown,)
     figure, waiting, told = coming("beam"), st.container(), st.empty()

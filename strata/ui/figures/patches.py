@@ -122,7 +122,10 @@ def _said_of(patch: Patch, cells: pd.DataFrame, layer: int, position: int) -> st
 def _note(patch: Patch, cells: pd.DataFrame) -> str:
     """What a map leaves out."""
     total = (patch.page.n_layers + 1 - patch.lowest) * patch.page.n_tokens
-    return STILL if len(cells) < total else ""
+    still = STILL * (len(cells) < total)
+    before = words.ends(patch.facts, patch.direction)[0]
+    unread = words.unread(cells, before) if patch.part != "stream" else ""
+    return "; ".join(filter(None, (still, unread)))
 
 
 def _cell(

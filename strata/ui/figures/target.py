@@ -87,7 +87,8 @@ def choose_target(page: Page, place: DeltaGenerator, beside: DeltaGenerator) -> 
     found = _chosen(page, beside, "minus", "Minus another word", "nothing", offered)
     if found and found[0] == chosen.token_id:
         said = f"“{chosen.shown}” minus itself is 0 everywhere: choose another word to take off."
-        style.say("warning", said, "minus")
+        with beside:
+            style.say("warning", said, "minus")
         found = None
     remember("minus", str(found[0]) if found else None)
     return replace(chosen, minus=Target(*found, likeliest)) if found else chosen
@@ -168,8 +169,10 @@ def _chosen(
         key=box,
         persist_state="session",
     )
+    told = place.empty()  # so that what was said of another word is gone at once
     if isinstance(chosen, str):
-        return _of_word(page, chosen, name)
+        with told.container():
+            return _of_word(page, chosen, name)
     return (chosen, offered[chosen][0]) if chosen in offered else None
 
 

@@ -42,6 +42,7 @@ from strata.ui.server.door_pages import (
 from strata.ui.server.forms import local, typed
 from strata.ui.server.origin import changes, is_foreign
 from strata.ui.server.seats import BESIDE, COOKIE
+from strata.ui.server.waiting_room import LONGEST_WAIT, WaitingRoom
 
 # For Streamlit (`trustedUserHeaders` of its settings), which lets a browser go on with a session
 # only if this is what it was when the session began: to know another's session id is not enough.
@@ -52,9 +53,6 @@ _OPEN = frozenset(
 _SHORTEST_FORM = 24  # characters of what tells one form from all others
 _FRESH = 60.0  # seconds for which a seat is not looked up again while its class is as it was
 _TEACHERS = ("/class", "/projector")  # pages
-_LONGEST_WAIT = 30.0  # seconds that a browser which joins is kept waiting
-_MOST_WAITING = 500  # of such browsers at a time
-_waiting = 0
 _MANY_WRONG = "Many wrong codes have come from your network; a right one is let in all the same."
 _AWAY = "The class's database does not answer just now."
 _T = TypeVar("_T")
@@ -72,7 +70,7 @@ class Reception:
     accounts: tuple[str, ...] = ()
     # A school shares an address, and its classes come in at once.
     wrong_codes: Attempts = field(default_factory=lambda: Attempts(300, 0.5))  # until it is said
-    joins: Attempts = field(default_factory=lambda: Attempts(200, 0.2))  # of an address, to a class
+    joins: WaitingRoom = field(default_factory=lambda: WaitingRoom(Attempts(200, 0.2)))
     secrets_typed: Attempts = field(default_factory=lambda: Attempts(5, 12.0))
     _seen: dict[str, tuple[float, Seat]] = field(default_factory=dict)
     _changes: int = 0
@@ -216,9 +214,9 @@ async def join(request: Request) -> Response:
             member, new = await run_in_threadpool(reception.roster.resume, resume), ""
         else:
             group = await run_in_threadpool(reception.roster.by_code, code)
-            if not await _has_turn(reception.joins, f"{group.id} {whose}"):
-                return waiting_page(filled, next_page, "Many are joining just now.")
             turn = f"{group.id} {whose}"
+            if not await reception.joins.turn(turn):
+                return waiting_page(filled, next_page, "Many are joining just now.")
             form = form if _SHORTEST_FORM <= len(form) <= 64 else ""
             member, new = await run_in_threadpool(reception.roster.join, code, name, form)
         token = await run_in_threadpool(reception.roster.seat, member.id)
@@ -240,7 +238,7 @@ async def join(request: Request) -> Response:
           <p class=code id=resume>{new}</p>
           <p><a class=button href="{escape(next_page)}">Begin</a></p>"""
         answer = page("You are in", body)
-    await _sit(request, answer, token, is_teacher=False, keep="keep" in filled)
+    await _sit(request, answer, token, member.id, keep="keep" in filled)
     return answer
 
 
@@ -249,47 +247,34 @@ async def _both(request: Request) -> tuple[Seat | None, Seat | None]:
     return await _sits(request), await _sits(request, BESIDE)
 
 
-async def _sit(
-    request: Request, answer: Response, token: str, is_teacher: bool, keep: bool
-) -> None:
-    """Give the browser a seat. Of those that it had, the latest of the other kind is kept beside
-    it; if not `keep`, a teacher's is given back instead."""
+async def _sit(request: Request, answer: Response, token: str, member: str, keep: bool) -> None:
+    """Give the browser a seat, a member's or ("") a teacher's. Of those that it had, the latest of
+    the other kind is kept beside it, a teacher's only if `keep`. A teacher's that is not kept, and
+    another learner's over which one joins, is given back."""
     assert reception is not None
-    seats.put(answer, request, token, is_teacher)
-    others = [
+    seats.put(answer, request, token, not member)
+    had = [
         (request.cookies[name], seat)
         for name, seat in zip((COOKIE, BESIDE), await _both(request), strict=True)
-        if seat is not None and seat.is_teacher != is_teacher
+        if seat is not None
     ]
-    for other, seat in others if keep else ():
-        seats.put(answer, request, other, seat.is_teacher, BESIDE)
-        return
-    if BESIDE in request.cookies:
+    others = [each for each in had if each[1].is_teacher != (not member)]
+    kept = others[0] if others and keep else None
+    if kept is not None:
+        seats.put(answer, request, kept[0], kept[1].is_teacher, BESIDE)
+    elif BESIDE in request.cookies:
         answer.delete_cookie(BESIDE)
-    for other, seat in others:
-        if seat.is_teacher:
-            await run_in_threadpool(reception.forget, other)
-
-
-async def _has_turn(turns: Attempts, whose: str) -> bool:
-    """Wait until there is an attempt, and take it; False if many wait, or it takes long."""
-    global _waiting
-    until = time.monotonic() + _LONGEST_WAIT
-    while wait := turns.wait(whose):
-        if time.monotonic() + wait > until or _waiting >= _MOST_WAITING:
-            return False
-        _waiting += 1
-        try:
-            await asyncio.sleep(wait)
-        finally:
-            _waiting -= 1
-    turns.take(whose)
-    return True
+    for each in had:
+        of = "" if each[1].member is None else each[1].member.id
+        # A member's own earlier one stays good: it may be all that a lost answer leaves.
+        if member and of != member and each is not kept:
+            with suppress(StrataError):
+                await run_in_threadpool(reception.forget, each[0])
 
 
 async def _once_there(act: Callable[[], _T]) -> _T:
     """What this gives once the database answers. AwayError if that takes long."""
-    until = time.monotonic() + _LONGEST_WAIT
+    until = time.monotonic() + LONGEST_WAIT
     while True:
         try:
             return await run_in_threadpool(act)
@@ -323,7 +308,7 @@ async def let_teacher_in(request: Request) -> Response:
     except StrataError:
         return teachers_page(f"{_AWAY} Try again.")
     answer = RedirectResponse("/class", 303)
-    await _sit(request, answer, token, is_teacher=True, keep=True)
+    await _sit(request, answer, token, "", keep=True)
     return answer
 
 

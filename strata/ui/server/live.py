@@ -177,6 +177,7 @@ async def listen(socket: WebSocket) -> None:
         return
     await socket.accept()
     zone = zone_named(socket.query_params.get("zone"))
+    first: dict[str, Any] = {"who": seat.member.id}
     mine: dict[str, Any] | None = None
     listener = _Listener(seat.group.id)
     here.listeners.add(listener)
@@ -185,11 +186,14 @@ async def listen(socket: WebSocket) -> None:
         while not gone.done():
             listener.told.clear()
             screen = here.board.screen(listener.class_id, zone)
+            if called := here.board.called(listener.class_id, seat.member.id):
+                screen["called"] = called
             if mine is None and "closed" in screen:  # else it is not known yet
                 vote_id = screen.get("vote", {}).get("id", "")
                 mine = await run_in_threadpool(_mine, here, vote_id, seat.member.id)
                 screen |= {} if mine is None else {"mine": mine}
-            await socket.send_json(screen)
+            await socket.send_json(screen | first)
+            first = {}
             told = asyncio.ensure_future(listener.told.wait())
             await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
@@ -276,6 +280,8 @@ def _keep(here: Desk, seat: Seat, body: bytes) -> None:
         vote_id, round_, guess, key = (said[name] for name in ("vote", "round", "guess", "key"))
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError("This is not a ballot.") from None
+    if said.get("who") not in (None, seat.member.id):
+        raise InputError("Somebody else sits here by now: reload this page.")
     if not isinstance(key, str) or not 8 <= len(key) <= 64 or type(round_) is not int:
         raise InputError("This is not a ballot.")
     try:

@@ -27,13 +27,13 @@ def is_foreign(connection: HTTPConnection) -> bool:
         return True
     if origin is None:
         return False
-    asked = urlsplit(origin)
-    own = urlsplit(f"{asked.scheme}://{connection.headers.get('host', '')}")
     try:
+        asked = urlsplit(origin)
+        own = urlsplit(f"{asked.scheme}://{connection.headers.get('host', '')}")
         return not asked.hostname or _place(asked.hostname, asked.port, asked.scheme) != _place(
             own.hostname, own.port, asked.scheme
         )
-    except ValueError:  # a port that is none
+    except ValueError:  # a port that is none, half an address in brackets
         return True
 
 

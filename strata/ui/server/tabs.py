@@ -30,7 +30,9 @@ from strata.ui.server.door_pages import page
 MOST_TABS = 6  # of a learner
 _TEACHERS, _AN_ADDRESS = 12, 60  # of a teacher's browser; where none has a seat, a school's address
 _SOCKETS = 2  # other sockets for each tab: one, and one that has not ended yet
-_EXPECTED = 120.0  # seconds for which a tab whose connection was lost can come back as it was
+# Seconds for which a tab whose connection was lost can come back as it was: the latest of somebody,
+# the others, each of which may hold files as well.
+_EXPECTED, _THE_OTHERS = 120.0, 15.0
 _PATIENCE = 5.0  # seconds in which a tab that is to rest has to hear of it
 _LEFT = (1000, 1001)  # closed by a browser that does not come back: RFC 6455, section 7.4.1
 _STREAM = "/_stcore/stream"
@@ -43,6 +45,11 @@ class Who(NamedTuple):
 
     name: str
     tabs: int = MOST_TABS
+
+    @property
+    def is_one(self) -> bool:
+        """Whether that is one learner or teacher, and not all at an address."""
+        return self.tabs < _AN_ADDRESS
 
 
 def member(id: str) -> dict[str, Who]:
@@ -140,8 +147,13 @@ class Tabs:
             return
         if for_good:
             self._close(tab)
-        else:
-            asyncio.get_running_loop().call_later(_EXPECTED, self._give_up, tab)
+            return
+        later = asyncio.get_running_loop().call_later
+        later(_EXPECTED, self._give_up, tab)
+        if tab.who.is_one:
+            for other in self._of[tab.who.name]:
+                if other.end is None and other is not tab:
+                    later(_THE_OTHERS, self._give_up, other)
 
     def _give_up(self, tab: Tab) -> None:
         if self.of(tab.session) is tab:  # and it has not come back
@@ -181,7 +193,8 @@ class FewSockets:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._opened = Attempts(30, 1.0)  # tabs that a seat may open at once, then one a second
+        # A seat opens two more at once than it may have, then one a second.
+        self._opened = {most: Attempts(most + 2, 1.0) for most in (MOST_TABS, _TEACHERS)}
         self._others: dict[str, int] = {}  # sockets that are no tab's, or wait to become one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,7 +210,7 @@ class FewSockets:
             await self._counted(whose, self.app(scope, receive, send))
             return
         if has_seat(scope):
-            await self._counted(whose, self._turn(whose.name))
+            await self._counted(whose, self._turn(whose))
         asked = scope.get("subprotocols", [])
         if len(asked) > 2 and asked[2] in tabs.resting:  # a browser asks again by itself
             await receive()
@@ -216,10 +229,11 @@ class FewSockets:
             if not self._others[name]:
                 del self._others[name]
 
-    async def _turn(self, name: str) -> None:
-        while wait := self._opened.wait(name):
+    async def _turn(self, whose: Who) -> None:
+        opened = self._opened[whose.tabs]
+        while wait := opened.wait(whose.name):
             await asyncio.sleep(wait)
-        self._opened.take(name)
+        opened.take(whose.name)
 
     async def _tab(self, whose: Who, scope: Scope, receive: Receive, send: Send) -> None:
         rests = asyncio.Event()

@@ -94,6 +94,20 @@ class Eager(Plain):
             parts = [frozen(norm, part, torch.stack(parts).sum(dim=0)) for part in parts]
         return torch.stack(parts) * self.write_scale
 
+    @torch.no_grad()
+    def written(self, block: int, head: int, part: Tensor, given: Tensor) -> Tensor:
+        """(D,): what a head adds that hands on `part` (width,), where all heads of the block
+        together hand on `given` (H, width)."""
+        module = self.projection(block)
+        weight = module.weight if hasattr(module, "in_features") else module.weight.T  # (D, H * W)
+        apart = weight.reshape(len(weight), self.n_heads, -1)
+        added = apart[:, head] @ part
+        if self.family in BEHIND:
+            bias = 0 if module.bias is None else module.bias
+            norm = self.blocks[block].get_submodule(BEHIND[self.family])
+            added = frozen(norm, added, weight @ given.flatten() + bias)
+        return added * self.write_scale
+
 
 def frozen(norm: nn.Module, part: Tensor, end: Tensor) -> Tensor:
     """A part of a state through a norm whose scale is that at `end`, its bias left out; by the

@@ -63,12 +63,12 @@ def _of_writes(run: Run) -> Iterator[Said]:
     sentence = words.written_reading(frame, name, "", last, shown)
     yield Said("written_reading", sentence, claims)
     told = words.explains_reading(frame, shown)
-    same = frame[frame["same"] >= 0.5 * top["weight"]]
+    same = frame[(frame["same"] >= 0.5 * top["weight"]) & (frame["logit"] < top["logit"])]
     writing = int((same["logit"] >= 0.1 * top["logit"]).sum())
     found = pd.notna(top["key"]) and top["logit"] > 0
     claims = (leader.capitalize(), _share(top["weight"])) if found else ("No head",)
     if found and top["weight"] >= 0.1:
-        claims += (f"Of the {len(same)} heads", f" {writing} write") if len(same) > 1 else ()
+        claims += (f"Of {len(same)} other head", f" {writing} write") if len(same) else ()
     yield Said("explains_reading", told, claims)
     for row in frame.iloc[:2].to_dict("records"):
         own = _against_the_average(run, target, row["block"], row["head"])

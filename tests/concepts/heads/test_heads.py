@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from strata.concepts.heads import bias, pattern, proof, shape, sink_share, sums, writes
+from strata.concepts.heads import bias, pattern, proof, shape, sink_share, sums, tables, writes
 from strata.concepts.heads.script import modules, script
 from strata.concepts.logit_lens import attribution
 from strata.errors import InputError, ModelError
@@ -178,6 +178,34 @@ def test_what_goes_to_a_sink_and_comes_from_it(tiny: Tiny, plain: Callable[[str]
     assert (nowhere > 0.001).all()
 
 
+# A projection the other way round, a norm behind it, a factor on writes.
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "granite"])
+def test_norms_of_what_comes_from_a_sink(
+    name: str, tiny: Tiny, plain: Callable[[str], Eager]
+) -> None:
+    """What keys hand on follows from what heads do, as no token reads those behind it."""
+    model, hand = tiny(name), plain(name)
+    trace = model.capture(PROMPT)
+    at, queries = [1, 4], [2, 3, *range(5, len(trace.tokens))]
+    frame = sink_share(model, trace, at).set_index(["block", "head"])
+    for block, weights in hand.attentions(trace.token_ids).items():
+        given = hand.handed_on(trace.token_ids, block).double()  # (H, T, W)
+        weights = weights.double()
+        values = torch.linalg.solve_triangular(weights, given, upper=False)
+        there = weights[:, queries][..., at] @ values[:, at]  # (H, Q, W)
+        rest = given[:, queries] - there
+        for head in range(len(weights)):
+            for part, column in ((there, "from_sinks"), (rest, "from_others")):
+                norms = [
+                    float(
+                        hand.written(block, head, part[head, q].float(), given[:, t].float()).norm()
+                    )
+                    for q, t in enumerate(queries)
+                ]
+                row = frame.loc[(block, head)]
+                assert row[column] == pytest.approx(np.mean(norms), rel=1e-3), column
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["llama", "gpt_oss"])
 def test_coarse_numbers_have_patterns_too(
@@ -203,7 +231,7 @@ def test_coarse_numbers_have_patterns_too(
     assert proof(model, trace, POSITION).set_index("identity")["ok"]["alone"]
 
 
-def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
+def test_what_cannot_be_told_is_a_sentence(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama")
     trace = model.capture(PROMPT)
     for call, said in (
@@ -222,6 +250,10 @@ def test_what_cannot_be_told_is_a_sentence(tiny: Tiny) -> None:
     ):
         with pytest.raises(InputError, match=said):
             call()
+    monkeypatch.setattr(tables, "MOST_ROWS", 2 * len(trace.tokens) ** 2)
+    assert len(pattern(model, trace, 0, 1)) == len(trace.tokens) ** 2
+    with pytest.raises(InputError, match=r"patterns of 4 heads over .* ask for one head"):
+        pattern(model, trace, 0)
     odd = tiny("falcon-rw")  # transformers' written-out attention adds its ALiBi twice
     whole = odd.capture(PROMPT)
     with pytest.raises(ModelError, match="run by itself, gives something else"):

@@ -21,6 +21,7 @@ from strata.concepts.heads.script import modules, script
 from strata.errors import InputError, ModelError
 from strata.model import Model
 from strata.trace import Noise, Scale
+from tests.concepts.heads.by_hand import PROJECTIONS, eager
 from tests.families.build import build
 from tests.families.outcome import load
 from tests.plain import Plain
@@ -47,9 +48,11 @@ def attention(tiny: Tiny, twin: Twin) -> Tensor:
     return torch.cat(found)
 
 
-def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, attention: Tensor) -> None:
-    model = tiny("llama")
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite"])
+def test_each_head_has_the_token_that_it_reads_most(tiny: Tiny, name: str) -> None:
+    model = tiny(name)
     trace = model.capture(TEXT)
+    attention = torch.stack(list(eager(name).attentions(trace.token_ids).values()))
     for position in (0, 1, len(trace.tokens) - 1):
         frame = read_and_written(model, trace, TARGET, position)
         at = attention[:, :, position]  # (L, H, T)
@@ -76,6 +79,18 @@ def test_a_hybrids_blocks_without_weights_are_passed_over() -> None:
         assert rows["block"].tolist() == [1] * 4 + [3] * 4
     own = writes(model, trace, TARGET, 2, against="mean").set_index("block")["logit"]
     assert np.allclose(frame["logit"], own.loc[[1, 3]])
+    last = len(trace.tokens) - 1
+    for target in range(8):  # of which some have their leading head in a block without weights
+        written = writes(model, trace, target, last, against="mean")
+        if written.loc[written["logit"].idxmax(), "block"] in (0, 2):
+            break
+    top = read_and_written(model, trace, target, last)
+    top = top.loc[top["logit"].idxmax()]
+    edited = changed(model, trace, target, n_seeds=1)
+    assert written.loc[written["logit"].idxmax(), "block"] in (0, 2)
+    assert edited.loc[edited["edit"] == "head", ["block", "head"]].to_numpy().tolist() == [
+        [top["block"], top["head"]]
+    ], "the one that the page has"
     for block in (1, 3):
         seen = pattern(model, trace, block)
         at = seen[seen["query"] == 2].pivot(index="head", columns="key", values="weight")
@@ -132,7 +147,8 @@ def test_a_small_pattern_keeps_what_a_query_gives(
 
 def logits_with(plain: Plain, ids: Tensor, edit: Callable[[Tensor], None] | None) -> Tensor:
     """(V,) of the last position, with what the heads of one block hand on edited in place."""
-    projection = plain.blocks[BLOCK].get_submodule("self_attn.o_proj")
+    path = PROJECTIONS.get(plain.network.config.model_type, "self_attn.o_proj")
+    projection = plain.blocks[BLOCK].get_submodule(path)
 
     def change(module: Any, args: Any) -> Any:
         heads = args[0].clone()
@@ -154,9 +170,11 @@ def handed_on(plain: Plain, ids: Tensor) -> Tensor:
     return kept[0]
 
 
-@pytest.mark.parametrize("factor", [0.0, -1.5])
-def test_a_head_is_scaled_alone(tiny: Tiny, twin: Twin, factor: float) -> None:
-    model, plain = tiny("llama"), twin("llama")
+@pytest.mark.parametrize(
+    ("name", "factor"), [("llama", 0.0), ("llama", -1.5), ("gpt2", -1.5), ("gemma2", -1.5)]
+)
+def test_a_head_is_scaled_alone(tiny: Tiny, twin: Twin, name: str, factor: float) -> None:
+    model, plain = tiny(name), twin(name)
     trace = model.capture(TEXT)
     frame = changed(model, trace, TARGET, BLOCK, HEAD, factor=factor, n_seeds=3)
     width = handed_on(plain, trace.token_ids).shape[1] // int(
@@ -207,23 +225,37 @@ def test_a_head_is_taken_from_another_prompt(tiny: Tiny, twin: Twin, other: str)
     assert frame["prob"].isna().all(), "a difference has no probability"
 
 
-def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(tiny: Tiny) -> None:
+def test_the_head_that_writes_most_is_meant_and_what_is_none_is_refused(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny("llama")
     trace = model.capture(TEXT)
-    frame = changed(model, trace, TARGET, n_seeds=1)
     own = writes(model, trace, TARGET, len(trace.tokens) - 1, against="mean")
-    top = own.loc[own["logit"].idxmax()]
-    assert (frame["block"] == top["block"]).all()
-    assert frame.loc[frame["edit"] == "head", "head"].item() == top["head"]
+    tops = own.loc[own.groupby("block")["logit"].idxmax()]
+    for block in (None, *tops["block"]):
+        frame = changed(model, trace, TARGET, block, n_seeds=1)
+        some = tops if block is None else tops[tops["block"] == block]
+        top = some.loc[some["logit"].idxmax()]
+        assert (frame["block"] == top["block"]).all()
+        assert frame.loc[frame["edit"] == "head", "head"].item() == top["head"]
     assert "noise" not in set(changed(model, trace, TARGET, 0, 0, factor=1.0)["edit"])
+    ran: list[object] = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *given: ran.append(given) or forward(*given))
+    changed(model, trace, TARGET, n_seeds=1)
+    n_runs = len(ran)
+    assert n_runs > 0
     for told, why in (
+        ({"block": 9}, "Block 9 does not exist"),
         ({"block": 9, "head": 0}, "Block 9 does not exist"),
         ({"block": 0, "head": 99}, "Head 99 does not exist: heads are 0 to 3"),
+        ({"head": 1}, "Name the block of the head as well"),
         ({"kind": "replace"}, "Write the prompt"),
         ({"kind": "else"}, "not 'else'"),
     ):
         with pytest.raises(InputError, match=why):
             changed(model, trace, TARGET, n_seeds=1, **told)
+    assert len(ran) == n_runs, "refused before anything is run"
     with pytest.raises(InputError, match="Head 99 does not exist"):
         small(model, trace, 0, around=99)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,9 @@ def heads(**columns: Any) -> pd.DataFrame:
 def test_who_reads_the_same_need_not_write_the_same() -> None:
     told = words.explains_reading(heads(), SHOWN)
     assert told.startswith("Head 0 of block 0 reads, sinks left out, “␣capital” (position 1) most")
-    assert "Of the 2 heads that give that token at least half as much, 1 writes a tenth" in told
-    assert "2 write" in words.explains_reading(heads(logit=[2.0, 0.2, 0.0]), SHOWN)
+    assert "Of 1 other head that gives that token at least half as much, 0 write a tenth" in told
+    told = words.explains_reading(heads(logit=[2.0, 0.2, 0.0], same=[0.6, 0.8, 0.3]), SHOWN)
+    assert "Of 2 other heads that give that token at least half as much, 1 writes a tenth" in told
     alone = words.explains_reading(heads(same=[0.6, 0.29, 0.0], sink_share=0.0), SHOWN)
     assert alone.startswith("Head 0 of block 0 reads “␣capital” (position 1) most, with 60%")
     assert "no other head gives that token half as much" in alone
@@ -174,7 +176,9 @@ def test_lessons_measure_what_the_tables_say() -> None:
     frame = heads()
     assert measures.top_block(frame) == 0
     assert measures.top_reads(frame) == 1
-    assert measures.readers_that_write(frame) == 0.5
+    assert measures.readers_that_write(frame) == 0, "the leading head is none of them"
+    assert measures.readers_that_write(heads(logit=[2.0, 0.2, 0.0], same=[0.6, 0.8, 0.3])) == 0.5
+    assert math.isnan(measures.readers_that_write(heads(same=[0.6, 0.2, 0.0])))
     assert measures.top_reads(heads(logit=[0.0, 0.1, 0.3])) is None, "it reads the sink only"
     assert measures.mean_sink_share(SINKS) == pytest.approx(0.5625)
     assert measures.sink_worth(SINKS) == pytest.approx(0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from strata.concepts.jacobian_lens import tables
 from strata.concepts.jacobian_lens.beams import floor, passage_beam
 from strata.concepts.jacobian_lens.beside import beside
 from strata.errors import ModelError
-from strata.model import Model
+from strata.model import Model, load_model
+from tests.concepts.jacobian_lens.test_jacobian_lens import any_lens
 from tests.tiny import PROMPT
 
 
@@ -44,3 +46,14 @@ def test_a_model_without_a_lens_is_told_which_command_makes_one(
     assert command in str(refused.value)
     with pytest.raises(ModelError, match=r"fit-lens .* --random-blocks 3”"):
         tables.random_grid(model, model.capture(PROMPT), 3)
+
+
+def test_the_same_weights_in_other_numbers_are_told_to_be_others(
+    tiny_folder: Callable[[str], Path], tiny: Callable[[str], Model]
+) -> None:
+    model = load_model(str(tiny_folder("gpt2")), "cpu", "bfloat16")
+    told = r"bfloat16 \(its weights in float32 are others\)"
+    with pytest.raises(ModelError, match=f"No Jacobian lens was fitted to .* in {told} yet"):
+        tables.grid(model, model.capture(PROMPT))
+    with pytest.raises(ModelError, match=f"to other weights than those of .* in {told};"):
+        tables.lens(model, model.capture(PROMPT), any_lens(tiny("gpt2")))

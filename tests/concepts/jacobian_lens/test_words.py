@@ -210,7 +210,8 @@ SAID = {
     ),
     "not sure": (
         words.passages_reading(beams(low=-15), 0, 0),
-        "By 8 passages the sign is not sure at layer 0, and it cannot be told from random blocks.",
+        "By 8 passages the sign is not sure at layer 0; its interval and that of random blocks "
+        "overlap, so only more passages can tell them apart.",
     ),
     "without random blocks": (
         words.passages_reading(beams(random=False), 0, 0),

@@ -309,8 +309,46 @@ def test_paris(model: Model, france: Trace) -> None:
         "At position 4, 61 parts and the biases put “␣Paris” 2.483 above “␣the”; the model itself "
         "2.483 (rank 0, 77%). The MLP of block 28 adds most, +4.17. Against the average token it "
         "is attention of block 23, +3.43: what tells a token from most others need not tell it "
-        "from this one."
+        "from this one. To the bare logit the MLP of block 29 adds most, +6.98, but it gives +5.29 "
+        "to the average token too, which leaves +1.68: what changes all logits alike changes no "
+        "probability."
     )
+
+
+def test_on_code_the_part_that_adds_most_lowers_the_answer(model: Model) -> None:
+    """By hand: the write through the norm's scale, along rows of the head."""
+    trace = model.capture("x = [1, 2")
+    top, head = int(trace.logits[-1].argmax()), model._network.lm_head.weight.detach()
+    size = trace.hidden[-1, -1].square().mean().add(1e-5).sqrt()
+    write = trace.mlp[29, -1] * model._network.model.norm.weight.detach() / size
+    adds, usual = float(write @ head[top]), float(write @ head.mean(dim=0))
+    raw, mean = (attribution(model, trace, top, 6, against) for against in (None, "mean"))
+    assert CONCEPT.measures["largest_part"](raw) == "mlp 29"
+    for frame, wanted in ((raw, adds), (mean, adds - usual)):
+        assert frame["logit"].iloc[-3] == pytest.approx(wanted, abs=1e-3)
+    assert (round(adds, 2), round(usual, 2)) == (17.01, 18.91)
+
+
+def test_beside_a_word_each_other_measure_that_names_another_part_says_why() -> None:
+    def added(*logits: float) -> pd.DataFrame:
+        blocks = pd.array([0, 0, 1], dtype="Int64")
+        return pd.DataFrame({"part": ["attn", "mlp", "mlp"], "block": blocks, "logit": logits})
+
+    own = pd.DataFrame({"predicted": [" a"], "other": [" b"], "logit": [3.0]})
+    own = own.assign(own=3.0, rank=0, prob=0.5)
+    average = "Against the average token it is the MLP of block 0, +2.00: what tells a token"
+    bare = "To the bare logit the MLP of block 1 adds most, +6.00, but it gives +5.50 to the"
+    cases = [  # raw, against the average, against the word: what is said of the first two
+        ((1.0, 6.0, 2.0), (0.0, 2.0, 1.0), (0.0, 3.0, 0.0), ()),
+        ((1.0, 2.0, 6.0), (0.0, 2.0, 0.5), (0.0, 3.0, 0.0), (bare,)),
+        ((1.0, 6.0, 2.0), (0.0, 2.0, 1.0), (3.0, 0.0, 0.0), (average,)),
+        ((1.0, 2.0, 6.0), (0.0, 2.0, 0.5), (3.0, 0.0, 0.0), (average, bare)),
+    ]
+    for raw, mean, word, told in cases:
+        frames = added(*raw), added(*mean), added(*word)
+        said = words.attribution_reading(*frames, own, 4, "word")
+        for each in (average, bare):
+            assert (each in said) == (each in told), said
 
 
 def test_a_grid_is_drawn_from_plain_data(model: Model, france: Trace) -> None:

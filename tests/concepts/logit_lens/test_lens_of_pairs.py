@@ -34,7 +34,7 @@ A, B = 11, 42
 PAIR = (A, B)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "cohere", "granite"])
+@pytest.mark.parametrize("name", "llama gpt2 gemma2 cohere granite bloom phi falcon-7b".split())
 def test_a_difference_of_logits_at_every_layer(
     tiny: Tiny, twin: Callable[[str], Plain], name: str
 ) -> None:

@@ -26,7 +26,6 @@ from strata.concepts.logit_lens import (
 from strata.concepts.reading import MODES
 from strata.errors import InputError, ModelError
 from strata.model import Model, load_model
-from strata.trace import Scale
 from tests.plain import Plain
 from tests.tiny import PROMPT, WITHOUT_WRITES
 
@@ -292,52 +291,6 @@ def test_statistics(name: str, target: int | None, tiny: Tiny, twin: Twin) -> No
     rank = (logprobs > chosen).sum(dim=-1).flatten().numpy()
     assert (frame["target_rank"] == rank).mean() > 0.98
     assert (frame["kl_to_final"][frame["layer"] == model.n_layers] < 1e-6).all()
-
-
-def test_attribution_names_each_part_once(tiny: Tiny) -> None:
-    model = tiny("phi")
-    frame = attribution(model, model.capture(PROMPT), 7, 2)
-    assert list(frame) == ["part", "block", "logit"]
-    assert frame["part"].tolist() == ["embedding", *["attn", "mlp"] * 3, "norm_bias", "head_bias"]
-    assert frame["block"].isna().tolist() == [True, *[False] * 6, True, True]
-    assert frame["block"].dropna().tolist() == [0, 0, 1, 1, 2, 2]
-
-
-@pytest.mark.parametrize("name", ["phi", "gpt2"])  # biases of norm and head; of the norm
-def test_an_attribution_against_others_is_the_difference_of_bare_ones(
-    tiny: Tiny, name: str
-) -> None:
-    model = tiny(name)
-    trace = model.capture(PROMPT)
-    bare = np.stack(
-        [attribution(model, trace, token, 2)["logit"].to_numpy() for token in range(model.d_vocab)]
-    )  # (V, 2L + 3)
-    for against, taken in (("mean", bare.mean(axis=0)), (9, bare[9])):
-        frame = attribution(model, trace, 7, 2, against)
-        assert list(frame) == ["part", "block", "logit"]
-        np.testing.assert_allclose(frame["logit"], bare[7] - taken, atol=1e-6)
-
-
-@pytest.mark.parametrize("against", [7, "median", 2.5, -1, 10**6])
-def test_what_a_token_cannot_be_compared_with(tiny: Tiny, against: Any) -> None:
-    model = tiny("llama")
-    for view in (attribution, target_logit):
-        with pytest.raises(InputError, match=r"[Cc]ompare|[Tt]oken"):
-            view(model, model.capture(PROMPT), 7, 2, against)
-
-
-@pytest.mark.parametrize("factor", [0.3, -0.7])
-def test_attribution_follows_an_edit_of_a_part_but_not_of_the_stream(
-    tiny: Tiny, factor: float
-) -> None:
-    model = tiny("llama")
-    edited = model.capture(PROMPT, [Scale(1, factor, "mlp")])
-    logits = edited.logits[3].double()
-    for against, taken in ((None, 0.0), ("mean", float(logits.mean())), (9, float(logits[9]))):
-        total = attribution(model, edited, 5, 3, against)["logit"].sum()
-        assert total == pytest.approx(float(logits[5]) - taken, abs=1e-3)
-    with pytest.raises(InputError, match="changed the stream"):
-        attribution(model, model.capture(PROMPT, [Scale(1, 0.3)]), 5, 3)
 
 
 @pytest.mark.parametrize("target", [-1, 300, "x"])

@@ -17,7 +17,13 @@ from tests.plain import Plain
 from tests.tiny import PROMPT
 
 
-@pytest.mark.parametrize(("name", "rows"), [("llama", 100), ("gpt2", 2), ("gemma2", 1)])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        *(("llama", 100), ("gpt2", 2), ("gemma2", 1), ("granite", 3), ("bloom", 100)),
+        *(("cohere", 2), ("phi", 1), ("falcon-7b", 4)),
+    ],
+)
 def test_the_best_of_all_layers(
     tiny: Callable[[str], Model],
     twin: Callable[[str], Plain],

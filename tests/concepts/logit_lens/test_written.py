@@ -31,7 +31,7 @@ COLUMNS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite", "lfm2"])
+@pytest.mark.parametrize("name", "llama gpt2 gemma2 granite lfm2 bloom phi falcon-7b".split())
 def test_each_step_is_the_lens_of_a_whole_run(
     tiny: Tiny, twin: Callable[[str], Plain], name: str
 ) -> None:

@@ -18,6 +18,7 @@ from strata.model import Model, patching
 from strata.model.head_slices import projection
 from strata.model.tails import Tails
 from strata.trace import Part, Scale, Trace
+from tests import tiny as tiny_models
 from tests.concepts.patching.by_hooks import every_cell, logits_of, slopes, value_of
 from tests.families.build import build
 from tests.families.outcome import load
@@ -97,7 +98,8 @@ def test_what_is_wrong_on_tails_is_computed_otherwise(
     monkeypatch.setattr(Tails, "_mask", lambda self, own: torch.ones_like(mask(self, own)))
     again = patch_map(model, trace, source, 7)
     np.testing.assert_allclose(again["value"], right["value"], atol=1e-5)
-    assert known[model] == {("stream", False): (2, 9)}, "whole runs, right for 9 tokens"
+    assert list(known[model]) == [("stream", False)]
+    assert known[model]["stream", False][0] == 2, "whole runs"
 
 
 def test_a_longer_prompt_is_compared_again(
@@ -106,15 +108,46 @@ def test_a_longer_prompt_is_compared_again(
     model = tiny("llama")
     trace, source = traces(model)
     compared: list[int] = []
-    once = patching._compared
+    once = patching._right
     monkeypatch.setattr(patching, "_known", WeakKeyDictionary())
     monkeypatch.setattr(
-        patching, "_compared", lambda *a: compared.append(len(a[1].tokens)) or once(*a)
+        patching, "_right", lambda *a: compared.append(len(a[1].tokens)) or once(*a)
     )
     ids = torch.stack([trace.token_ids, source.token_ids])
     for n_tokens in (6, 9, 9, 7):
         patch_map(model, *(model.capture_row(row[:n_tokens]) for row in ids), 7)
     assert compared == [6, 9]
+    # The last token alone, of a longer prompt, does not stand for all of a shorter one.
+    compared.clear()
+    monkeypatch.setattr(patching, "_known", WeakKeyDictionary())
+    places = [patching.Place(layer) for layer in range(4)]
+    for n_tokens, positions in ((9, [8]), (6, range(6)), (9, [8]), (6, [5])):
+        runs = (model.capture_row(row[:n_tokens]) for row in ids)
+        patching.patched(model, *runs, places, list(positions))
+    assert compared == [9, 6]
+
+
+def test_lower_layers_are_compared_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces from the top down, and head by head: a block that counts keys by itself is below
+    one that does not, and one whose second attention reads the write of its first is the last."""
+    neo = load(tiny_models.build("gpt_neo", attention_types=[[["local", "global"], 2]]))
+    longcat = load(build("longcat_flash"))
+    monkeypatch.setattr(patching, "_known", WeakKeyDictionary())
+    trace, source = traces(neo, -0.7)
+    last = neo.n_layers
+    asked = [(neo, [patching.Place(layer)]) for layer in range(last, -1, -1)]
+    asked += [(neo, [patching.Place(block + 1, "attn", 1)]) for block in (3, 2, 1, 0)]
+    asked += [(longcat, [patching.Place(longcat.n_layers, "attn")])]
+    for model, places in asked:
+        trace, source = traces(model, -0.7)
+        positions = list(range(SHARED, len(trace.tokens)))
+        found = patching.patched(model, trace, source, places, positions)
+        runs = [[(places[0], position)] for position in positions]
+        wanted = patching.together(model, trace, source, runs)
+        np.testing.assert_allclose(
+            model.unembed(found[0]), model.unembed(wanted), atol=1e-4, err_msg=str(places)
+        )
+    assert patching._known[neo]["stream", False][0] == 2
 
 
 def test_what_a_model_can_be_patched_on_is_remembered(tiny: Callable[[str], Model]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from strata.concepts.patching import CONCEPT, measures
+from strata.concepts.patching import CONCEPT, measures, patch_map
+from strata.concepts.patching.nulls import put_in
 from strata.concepts.patching.views import cells
 from strata.errors import InputError
 from strata.model import Model
@@ -40,6 +42,35 @@ def test_an_edited_run_is_refused_both_ways(tiny: Callable[[str], Model], direct
     model = tiny("llama")
     with pytest.raises(InputError, match="clean runs"):
         cells(model, model.capture(CLEAN, [Scale(0, -2.0)]), OTHER, direction)
+
+
+def test_what_chance_is_beside_is_refused_before_the_other_prompt_runs(
+    tiny: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, ran = tiny("llama"), []
+    trace, once = model.capture(CLEAN), model.forward
+    monkeypatch.setattr(model, "forward", lambda *args: ran.append(1) or once(*args))
+    wrong: list[tuple[str, int, int, int | None, str]] = [
+        (OTHER, 99, 7, None, "Position 99 does not exist"),
+        (OTHER, 2, 300, None, "Token 300 does not exist"),
+        (OTHER, 2, 7, 7, "two different words"),
+        ("The cat", 2, 7, None, "the same number of tokens"),
+    ]
+    for other, position, target_id, against_id, said in wrong:
+        with pytest.raises(InputError, match=said):
+            put_in(model, trace, other, position, target_id, against_id)
+    assert ran == []
+
+
+def test_a_run_of_other_weights_is_refused(tiny: Callable[[str], Model]) -> None:
+    """Of as many layers and numbers: a random twin's."""
+    model = tiny("llama")
+    trace, twin = model.capture(CLEAN), model.random_twin(3)
+    for run in ([twin.capture(OTHER), trace], [trace, twin.capture(OTHER)]):
+        with pytest.raises(InputError, match=r"another model than .*\.$"):
+            patch_map(model, *run, 7)
+    by_hand = replace(twin.capture(OTHER), verify=None)  # of such a run nothing is known
+    assert len(patch_map(model, by_hand, trace, 7))
 
 
 def test_measures_of_runs_that_agree_everywhere_are_missing() -> None:

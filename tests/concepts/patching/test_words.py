@@ -67,7 +67,22 @@ def test_a_failure_is_told_once_for_each_token_and_reason() -> None:
     assert len(told) == 3
     assert told[0].startswith("At “y” (position 1), layers 0 and 2: −1.00 to −2.00 by the gradient")
     assert "0.03 of it" in told[0]
-    assert "attention sink" in told[2]
+    assert told[2].endswith(
+        "the token is an attention sink, and the first tenth of the way does 0.03 of the effect "
+        "(straight: 0.10)."
+    )
+    little = rows.tail(1).assign(at_tenth=float("nan"))
+    assert words.failures_reading(little, FACTS, "restore", ["x", "y"]).endswith(
+        "the token is an attention sink, and the whole way does next to nothing."
+    )
+
+
+def test_a_last_block_whose_writes_are_read_at_the_end_alone_is_told_of() -> None:
+    cells = pd.DataFrame({"layer": [2, 2, 3, 3, 3], "position": [1, 2, 0, 1, 2]})
+    cells["value"] = [4.0, 5.0, 3.0, 3.00005, 7.0]
+    assert words.unread(cells, 3.0) == "of layer 3 only the last token's write moves anything"
+    assert words.unread(cells, 3.2) == "", "a block that attends again reads others"
+    assert words.unread(cells.tail(1), 3.0) == ""
 
 
 FAR = {**FACTS, "clean_value": 10.0, "other_value": 0.0}

@@ -46,6 +46,10 @@ def direction(seed: int, block: int, part: str, position: int, width: int) -> Te
         ("falcon-7b", "attn", None),
         ("gemma2", "attn", [2]),
         ("granite", "mlp", None),
+        ("bloom", "stream", [0, 5]),
+        ("opt", "attn", None),
+        ("phi", "mlp", [4]),
+        ("lfm2", "stream", None),
     ],
 )
 def test_every_row_is_a_run_by_plain_hooks(

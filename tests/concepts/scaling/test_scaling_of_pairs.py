@@ -26,7 +26,7 @@ PAIR = (A, B)
 FACTORS = [0.8, -1.0]  # a norm hides positive factors
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "falcon-7b"])
+@pytest.mark.parametrize("name", "llama gpt2 gemma2 falcon-7b granite bloom opt phi".split())
 def test_a_difference_after_each_edit(tiny: Tiny, twin: Callable[[str], Plain], name: str) -> None:
     model, plain = tiny(name), twin(name)
     trace = model.capture(PROMPT)

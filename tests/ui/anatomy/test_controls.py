@@ -142,6 +142,10 @@ def test_a_slider_that_was_moved_says_so_until_it_is_moved_again(state: dict[str
     moved = "Moved from 25 to 6: here it goes from 0 to 12."
     assert drawn(12) == (6, [moved])
     assert drawn(12) == (6, [moved]), "also when something else starts the page anew"
+    assert drawn(8) == (4, ["Moved from 6 to 4: it stood where it begins, which is 4 here."])
+    assert drawn(12) == (6, ["Moved from 4 to 6: it stood where it begins, which is 6 here."])
+    assert drawn(5) == (2, ["Moved from 6 to 2: here it goes from 0 to 5."])
+    assert drawn(12)[0] == 6
     state["block"] = 7
     assert drawn(12) == (7, [])
     state["block"] = 6
@@ -216,7 +220,10 @@ def test_a_slider_of_other_limits_is_not_put_back_where_its_link_had_it() -> Non
 
     assert layers(25) == (20, []), "it is there as well"
     assert layers(12) == (6, ["Moved from 20 to 6: here it goes from 0 to 12."])
-    assert layers(30) == (15, ["Moved from 6 to 15: here it goes from 0 to 30."]), "a default"
+    assert layers(30) == (
+        15,
+        ["Moved from 6 to 15: it stood where it begins, which is 15 here."],
+    ), "a default"
     assert at.text[0].value == "{}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 from strata.concepts.jacobian_lens.words import CURVES
 from strata.engine import Job
@@ -38,7 +38,7 @@ def test_random_blocks_are_read_last_and_only_where_they_are_shown(
 
     monkeypatch.setattr(ask, "run", waited)
     prompt = f"{PROMPT} on the mat"  # which no other test has asked about
-    arguments = (str(PAGES / "jacobian_lens.py"), prompt, {**BEAM, "random": False})
+    arguments = (str(PAGES / "jacobian_lens.py"), prompt, BEAM)
     app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
     assert not app.exception, app.exception[0].message
     assert asked == [("floor", None), *(("passage_beam", n) for n in (1, 2, 4))]
@@ -51,6 +51,28 @@ def test_random_blocks_are_read_last_and_only_where_they_are_shown(
     assert not app.exception, app.exception[0].message
     assert asked == [("beside", 4)], "what is known is not asked again"
     assert curves(app) == [list(CURVES.values())] * 2
+
+
+def test_what_was_said_of_a_refused_word_is_gone_before_the_next_is_read(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run does not replace a browser shows until its end, so a place is emptied at once."""
+    sent: list[Any] = []
+    parse = local_script_runner.parse_tree_from_messages
+
+    def kept(messages: list[Any]) -> Any:
+        sent[:] = [each for each in messages if each.WhichOneof("type") == "delta"]
+        return parse(messages)
+
+    monkeypatch.setattr(local_script_runner, "parse_tree_from_messages", kept)
+    arguments = (str(PAGES / "jacobian_lens.py"), PROMPT, {**BEAM, "passages": 1})
+    app = AppTest.from_function(page, args=arguments, default_timeout=60).run()
+    assert not app.exception, app.exception[0].message
+    drawn = {tuple(each.metadata.delta_path): each.delta.new_element for each in sent}
+    boxes = [p for p, e in drawn.items() if e.selectbox.label.startswith(("Target", "Minus"))]
+    assert len(boxes) == 2
+    for *column, last in boxes:
+        assert drawn[*column, last + 1].WhichOneof("type") == "empty"
 
 
 def curves(app: AppTest) -> list[list[str]]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from streamlit.testing.v1 import AppTest
+
 from strata.concepts.target import note, target
 from strata.errors import InputError
 from strata.model import Model
@@ -25,3 +27,25 @@ def test_a_typed_word_is_shown_with_its_space(tiny: Callable[[str], Model]) -> N
         raise InputError("Type a word to follow.")
 
     assert _as_shown(SimpleNamespace(ask=refused), "") == ""
+
+
+def refused() -> None:
+    from types import SimpleNamespace
+
+    import streamlit as st
+
+    from strata.errors import InputError
+    from strata.ui.figures.target import _chosen
+
+    def ask(view: str, word: str) -> None:
+        raise InputError(f"No token is {word}.")
+
+    page: Any = SimpleNamespace(ask=ask, model="tiny", about={"d_vocab": 300})
+    st.session_state["minus_choice"] = "xyz"
+    _chosen(page, st.columns(2)[1], "minus", "Minus another word", "nothing", {})
+
+
+def test_a_refused_word_is_said_below_its_box() -> None:
+    at = AppTest.from_function(refused).run()
+    assert not at.exception
+    assert [each.value for each in at.columns[1].text] == ["No token is xyz."]

@@ -22,6 +22,7 @@ from strata.errors import StrataError
 from strata.runtime.attempts import Attempts
 from strata.storage.database import Database
 from strata.ui.server import door
+from strata.ui.server.waiting_room import WaitingRoom
 
 SECRET = "correct horse"
 
@@ -161,17 +162,31 @@ def test_many_who_join_at_once_wait_for_their_turn(
     """One address can fill no class in seconds, nor keep others out of theirs."""
     assert door.reception
     other = door.reception.roster.create("4a")
-    monkeypatch.setattr(door.reception, "joins", Attempts(3, 0.2))
+    monkeypatch.setattr(door.reception, "joins", WaitingRoom(Attempts(3, 0.2)))
     begun = time.monotonic()
     for number in range(5):
         join(client, group, f"Ann {number}")
     assert 0.3 < time.monotonic() - begun < 20
-    monkeypatch.setattr(door.reception, "joins", Attempts(1, 1000.0))
+    monkeypatch.setattr(door.reception, "joins", WaitingRoom(Attempts(1, 1000.0)))
     join(client, group, "Bob")
     form = {"code": group.code, "name": "Cid"}
     assert "Many are joining just now" in client.post("/join", data=form).text
     join(client, other)
     assert len(door.reception.roster.members(group.id)) == 6
+
+
+def test_who_joins_over_anothers_seat_gives_it_back(client: TestClient, group: Class) -> None:
+    """As on a shared computer; one's own is good, for who tries twice."""
+    assert door.reception
+    resume = join(client, group)
+    anns = client.cookies[door.COOKIE]
+    client.post("/join", data={"resume": resume})
+    again = client.cookies[door.COOKIE]
+    assert door.reception.seated(anns)
+    join(client, group, "Bob")
+    assert door.reception.roster.seated(again) is None
+    assert door.reception.seated(again) is None
+    assert client.get("/predictions").text == "a page"
 
 
 def test_a_closed_class_says_so_and_lets_nobody_on(
@@ -314,6 +329,8 @@ FOREIGN = (
     {"origin": "http://testserver:8080"},
     {"origin": "http://testserver.evil.example"},
     {"origin": "http://testserver:x"},
+    {"origin": "http://[testserver"},
+    {"origin": "http://testserver", "host": "[testserver"},
     {"origin": ""},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site", "origin": "http://testserver"},
@@ -323,6 +340,7 @@ OWN = (
     {"origin": "http://testserver"},
     {"origin": "https://testserver:443"},  # a proxy speaks TLS to the browser
     {"origin": "http://testserver", "sec-fetch-site": "same-origin"},
+    {"host": "[testserver"},  # a program's, which says no origin
 )
 
 

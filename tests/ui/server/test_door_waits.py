@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from starlette.testclient import TestClient
 
 from strata.classroom.codes import hashed
 from strata.classroom.roster import Class, Roster
+from strata.errors import InputError
 from strata.runtime.attempts import Attempts
 from strata.storage import database as database_module
 from strata.storage.database import AwayError, Database
 from strata.ui.server import door
+from strata.ui.server.waiting_room import WaitingRoom
 from tests.outages import locked_file
 from tests.ui.server.test_door import SECRET, app, client, group, join
 
@@ -50,7 +53,7 @@ def test_who_joins_meanwhile_waits_with_what_was_typed_and_is_let_in_once(
 ) -> None:
     assert door.reception
     roster = door.reception.roster
-    monkeypatch.setattr(door.reception, "joins", Attempts(2, 1_000.0))
+    monkeypatch.setattr(door.reception, "joins", WaitingRoom(Attempts(2, 1_000.0)))
     monkeypatch.setattr(roster, "join", for_times(5, roster.join))
     form = fields(client.get("/join").text)
     assert fields(client.get("/join").text) != form
@@ -73,6 +76,18 @@ def test_who_joins_meanwhile_waits_with_what_was_typed_and_is_let_in_once(
     assert [member.name for member in roster.members(group.id)] == [HOSTILE]
     assert client.get("/predictions").text == "a page"
     assert roster.resume(code.findall(first.text)[0]).name == HOSTILE
+
+
+def test_who_was_let_in_is_in_though_the_class_is_closed_by_now(
+    group: Class, database: Database
+) -> None:
+    """The answer was lost, and the form is sent once more."""
+    roster, form = Roster(database), "f" * 32
+    ann = roster.join(group.code, "Ann", form)
+    roster.change(group.id, closes=datetime.now(UTC))
+    assert roster.join(group.code, "Ann", form) == ann
+    with pytest.raises(InputError, match="was closed"):
+        roster.join(group.code, "Ben", form)
 
 
 def test_the_same_form_with_another_name_is_somebody_else(group: Class, database: Database) -> None:
@@ -125,7 +140,7 @@ def test_teachers_and_who_leaves_are_kept_waiting_for_some_time(
     assert client.post("/leave").status_code == 303
     assert client.get("/class").status_code == 303
 
-    monkeypatch.setattr(door, "_LONGEST_WAIT", -1.0)
+    monkeypatch.setattr(door, "LONGEST_WAIT", -1.0)
     monkeypatch.setattr(roster, "seat", away)
     monkeypatch.setattr(roster, "leave", away)
     assert "Try again" in client.post("/teach", data={"secret": SECRET}).text

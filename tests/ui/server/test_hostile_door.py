@@ -16,6 +16,7 @@ from strata.classroom.roster import Class, Roster
 from strata.runtime.attempts import Attempts
 from strata.storage.database import Database
 from strata.ui.server import door
+from strata.ui.server.waiting_room import WaitingRoom
 from tests.hostile import CASES, Case, each_sink, of_kinds, try_all
 from tests.ui.server.test_door import app
 
@@ -46,7 +47,8 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     """A class, and a door before it that does not mind how often one tries."""
     database = Database(tmp_path_factory.mktemp("door") / "strata.sqlite")
     opened = door.Reception(Roster(database), hashed("correct horse"))
-    opened.joins = opened.wrong_codes = opened.wrong_secrets = Attempts(10**9, 0.0)
+    opened.wrong_codes = opened.secrets_typed = Attempts(10**9, 0.0)
+    opened.joins = WaitingRoom(Attempts(10**9, 0.0))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(door, "reception", opened)
         patched.setattr(door, "is_password", lambda typed, kept: typed == "correct horse")

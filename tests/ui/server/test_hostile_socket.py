@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Hosted:
     database: Database
     ours: Class
     theirs: Class
-    ann: str  # cookies
+    anns: Iterator[str]  # cookies
     eve: str
     eves_prompt: str  # the id of a stored prompt of the other class
     log: Path
@@ -53,9 +54,10 @@ class Hosted:
         assert answer.status_code == 200
         return answer.cookies["strata_seat"]
 
-    def member(self) -> str:
-        """Another one of Ann's class: who opens more than 30 tabs at once is made to wait."""
-        return self.join(self.ours, "One more")
+    @property
+    def ann(self) -> str:
+        """The cookie of one of Ours, each time of another: who opens many tabs waits."""
+        return next(self.anns)
 
     def get(self, path: str, cookie: str = "", **more: Any) -> httpx.Response:
         headers = {"Cookie": f"strata_seat={cookie}"} if cookie else {}
@@ -71,11 +73,11 @@ def hosted() -> Iterator[Hosted]:
     database = Database(folder / "state" / "strata.sqlite")
     roster = Roster(database)
     ours, theirs = roster.create("Ours", model=MODEL), roster.create("Theirs " + EVES[:20])
-    made = Hosted(url, database, ours, theirs, "", "", "", folder / "log.txt")
-    ann, eve = made.join(ours, "Ann"), made.join(theirs, "Eve")
+    made = Hosted(url, database, ours, theirs, cycle(()), "", "", folder / "log.txt")
+    anns, eve = [made.join(ours, "Ann") for _ in range(6)], made.join(theirs, "Eve")
     member = roster.members(theirs.id)[0]
     stored = PromptStore(database).save(EVES, member.id, theirs.id)
-    yield replace(made, ann=ann, eve=eve, eves_prompt=stored)
+    yield replace(made, anns=cycle(anns), eve=eve, eves_prompt=stored)
     printed = made.log.read_text(errors="replace")
     database.close()
     assert EVES not in printed
@@ -102,11 +104,9 @@ def nothing_leaks(socket: Socket, *, whole: bool = True) -> None:
 def test_a_forged_address(hosted: Hosted, sink: str, cases: tuple[Case, ...]) -> None:
     pages = {case.text: PAGES[len(case.name) % len(PAGES)] for case in cases}
 
-    one = hosted.member()
-
     def check(text: str) -> None:
         query = "&".join(f"{name}={encoded(text)}" for name in QUERY.split())
-        with Socket(hosted.url, one) as socket:
+        with Socket(hosted.url, hosted.ann) as socket:
             socket.run(pages[text], query)
             nothing_leaks(socket)
 
@@ -172,7 +172,6 @@ def test_forged_values_of_every_widget(
 ) -> None:
     """Values that no widget would send are ignored or refused; who sends them spoils their own
     session at most."""
-    one = hosted.member()
 
     def usual(socket: Socket) -> None:
         socket.run(page)
@@ -180,7 +179,7 @@ def test_forged_values_of_every_widget(
         nothing_leaks(socket)
 
     def check(forged: str) -> None:
-        with Socket(hosted.url, one) as socket:
+        with Socket(hosted.url, hosted.ann) as socket:
             usual(socket)  # whatever was forged before in another session
             states = []
             for widget in socket.ids.values():
@@ -197,7 +196,7 @@ def test_forged_values_of_every_widget(
             nothing_leaks(socket, whole=False)
 
     try_all(cases, check)
-    with Socket(hosted.url, one) as socket:
+    with Socket(hosted.url, hosted.ann) as socket:
         usual(socket)
 
 

@@ -3,6 +3,7 @@ told, and what is kept."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from strata.classroom.board import Board
 from strata.classroom.roster import Class, Roster
 from strata.classroom.votes import Votes
+from strata.classroom.wall import hide_names
 from strata.errors import StrataError
 from strata.lessons.progress import Progress
 from strata.storage.database import AwayError, Database
@@ -183,3 +185,49 @@ def test_a_ballot_in_memory_only_is_not_called_kept_and_waits_once(
         (tmp_path / "outbox").unlink()
     progress.close()
     assert progress.waiting() == 0
+
+
+def test_a_ballot_of_the_one_before_is_not_the_next_ones(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    """On a shared computer a page of Ann's may still be open when Ben sits down there."""
+    vote = Votes(database).open(group.id, OWN)
+    ann, ann_id = seated(client, group, "Ann")
+    ben, _ = seated(client, group, "Ben")
+    with client.websocket_connect("/live", headers=ann) as socket:
+        while "vote" not in socket.receive_json():
+            pass
+    anns = json.dumps({**json.loads(ballot(vote.id)), "who": ann_id})
+    refused = client.post("/live/vote", content=anns, headers=ben)
+    assert (refused.status_code, "reload" in refused.text) == (409, True)
+    assert client.post("/live/vote", content=anns, headers=ann).status_code == 200
+    assert Votes(database).ballots(vote.id)[vote.id] == {1: {ann_id: 1}, 2: {}}
+
+
+def test_a_ballot_from_a_page_of_another_site_is_refused(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    vote = Votes(database).open(group.id, OWN)
+    ann, _ = seated(client, group, "Ann")
+    for origin in ("https://evil.example", "null"):
+        sent = client.post("/live/vote", content=ballot(vote.id), headers={**ann, "origin": origin})
+        assert sent.status_code == 403
+    assert Votes(database).ballots(vote.id)[vote.id][1] == {}
+
+
+def test_who_is_numbered_on_the_wall_is_told_the_number(
+    client: TestClient, group: Class, database: Database
+) -> None:
+    """And the new one when somebody before them is deleted."""
+    _, ann_id = seated(client, group, "Ann")
+    ben, _ = seated(client, group, "Ben")
+    with client.websocket_connect("/live", headers=ben) as socket:
+        for act, called in (
+            (lambda: hide_names(database, group.id, True), "Learner 2"),
+            (lambda: Roster(database).forget(ann_id), "Learner 1"),
+            (lambda: hide_names(database, group.id, False), None),
+        ):
+            act()
+            while (heard := socket.receive_json().get("called")) != called:
+                pass
+            assert heard == called

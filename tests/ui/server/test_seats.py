@@ -11,7 +11,7 @@ import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed
 
-from bench.attacks import handshake
+from bench.attackers import handshake
 from strata.classroom.roster import Roster
 from strata.storage.database import Database
 from strata.ui.server.tabs import MOST_TABS

@@ -203,6 +203,29 @@ def test_a_tab_whose_connection_was_lost_can_come_back_for_a_while(
     assert tabs.tabs.of(session) is again, "which came back in time"
 
 
+def test_of_lost_tabs_the_latest_is_kept_for_long(
+    monkeypatch: pytest.MonkeyPatch, open_tab: Open, runtime: Runtime
+) -> None:
+    """Each may hold files. Where nobody has a seat, those of an address are many people's."""
+    monkeypatch.setattr(tabs, "_THE_OTHERS", 0.1)
+
+    def lost(named: str) -> str:
+        socket, session = open_tab(named)
+        tab = tabs.tabs.of(session)
+        assert tab
+        socket.close(1006)
+        until(lambda: tab.end is None)
+        return session
+
+    of_many = [lost("") for _ in range(2)]
+    of_one = [lost("member eve") for _ in range(3)]
+    open_tab("member eve")
+    until(lambda: runtime.closed == of_one[:2])
+    time.sleep(0.15)
+    assert runtime.closed == of_one[:2]
+    assert all(tabs.tabs.of(session) for session in (*of_many, of_one[2]))
+
+
 def test_lost_tabs_count_and_go_first(open_tab: Open, runtime: Runtime) -> None:
     opened = [open_tab("member eve") for _ in range(tabs.MOST_TABS)]
     lost, session = opened[3]
@@ -230,13 +253,24 @@ def test_other_sockets_are_few_too(client: TestClient) -> None:
 def test_who_opens_too_fast_waits() -> None:
     async def opened() -> float:
         few = tabs.FewSockets(lambda scope, receive, send: asyncio.sleep(0))
-        few._opened = Attempts(2, 0.1)
+        few._opened = {tabs.MOST_TABS: Attempts(2, 0.1)}
         began = time.monotonic()
         for _ in range(4):
-            await few._turn("eve")
+            await few._turn(tabs.Who("eve"))
         return time.monotonic() - began
 
     assert run_apart(opened()) > 0.15
+
+
+def test_who_opens_and_closes_tabs_is_slowed_down_and_a_teacher_later() -> None:
+    """As many at once as somebody may have, and two more."""
+    few = tabs.FewSockets(lambda scope, receive, send: asyncio.sleep(0))
+    for whose in (tabs.Who("eve"), tabs.Who("teacher t", 12)):
+        opened = few._opened[whose.tabs]
+        for _ in range(whose.tabs + 2):
+            assert opened.wait(whose.name) == 0
+            opened.take(whose.name)
+        assert opened.wait(whose.name) > 0
 
 
 def test_a_learner_has_so_many_files_at_a_time(client: TestClient, open_tab: Open) -> None:

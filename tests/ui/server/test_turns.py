@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from strata.engine import Job
+from strata.ui.anatomy import ask, made
 from strata.ui.server import turns
 
 LONG = 10.0  # seconds until a test that hangs is called a failure
@@ -210,6 +213,18 @@ def test_who_has_had_much_stands_back_while_others_run(
     go_on.release()
     eve.result(LONG)
     assert left() == turns._AT_ONCE
+
+
+def test_what_takes_long_on_a_page_is_begun_by_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    monkeypatch.setattr(turns, "stand_back", lambda: said.append("stands back"))
+    monkeypatch.setattr(ask, "learner", lambda: "ann")
+    desk = SimpleNamespace(submit=lambda job, **more: said.append("asks"))
+    monkeypatch.setattr(ask, "engine", lambda: desk)
+    ask._submitted(Job(view="run.tokens", model="m", prompt="p"))
+    for _ in range(2):
+        made.made(("of", "this test"), lambda: said.append("makes") or 1)  # type: ignore[func-returns-value]
+    assert said == ["stands back", "asks", "stands back", "makes"]
 
 
 def test_what_one_of_many_had_all_have_had(run: Callable[..., Future[Any]]) -> None:
