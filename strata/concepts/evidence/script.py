@@ -101,7 +101,7 @@ for states in hidden[:, kept].double():
     unit = states / states.norm(dim=-1, keepdim=True)
     cosines = (unit @ unit.T).clamp(-1, 1).numpy()[np.triu_indices(len(kept), 1)]
     cosines = cosines[~np.isnan(cosines)]  # a state that is zero has no direction
-    spread = np.var(cosines) if len(cosines) and len(kept) > 2 else 0
+    spread = np.var(cosines) if len(cosines) else 0
     values.append(1 / spread if spread > 1e-12 else np.nan)  # less is rounding
 return values
 """,
