@@ -155,8 +155,11 @@ def _taken(content: bytes, file_id: str, prompt_limit: int) -> str | None:
     most; what is wrong with another is said, and the set that was there stays."""
     try:
         found = read(content)
+        longest = max(found.rows, key=lambda row: len(row.prompt))  # a class may bound characters
         for row in found.rows:
-            _refuse_if_too_long(row, prompt_limit)
+            # No prompt has more tokens than bytes, but for the few that are put around it.
+            if row is longest or len(row.prompt.encode()) + _AROUND > prompt_limit:
+                _refuse_if_too_long(row)
     except StrataError as error:
         style.say("error", str(error), "wrong_set")
         return None
@@ -169,11 +172,8 @@ def _taken(content: bytes, file_id: str, prompt_limit: int) -> str | None:
     return text
 
 
-def _refuse_if_too_long(row: Row, prompt_limit: int) -> None:
-    """InputError, with its line, for a prompt that the model refuses. No prompt has more tokens
-    than bytes, but for the few that are put around it: short ones need not be asked about."""
-    if len(row.prompt.encode()) + _AROUND <= prompt_limit:
-        return
+def _refuse_if_too_long(row: Row) -> None:
+    """InputError, with its line, for a prompt that the model refuses."""
     try:
         refuse_if_too_long(row.prompt)
     except InputError as error:

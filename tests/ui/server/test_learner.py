@@ -60,12 +60,12 @@ def test_a_link_says_how_long_it_lasts_where_that_is_not_for_good(
 def test_an_own_set_is_its_learners_and_one_that_is_refused_is_not_kept(
     here: Here, database: Database
 ) -> None:
-    kept = learner.keep_set(SET, "two of 3")
+    kept = learner.keep_set(SET)
     assert learner.kept_prompt(kept) == SET
     assert stored(database) == [(here.ann.id, here.group.id)]
     assert [each["text"] for each in kept_of(database, [here.ann.id])["prompts"]] == [SET]
     with pytest.raises(InputError, match="31 characters and the limit is 20"):
-        learner.keep_set(SET + ",", "far more words than it may have")
+        learner.refuse_if_too_long("far more words than it may have")
     assert len(stored(database)) == 1
     here.roster.forget(here.ann.id)
     assert stored(database) == []
