@@ -14,8 +14,7 @@ const BLOCKS = [
   // Of plain text only what Strata says itself: elsewhere it is what learners and models wrote.
   `${MAIN} :is([class*=st-key-reading], [class*=st-key-say_]) [data-testid=stText] span`,
   "[data-testid=stSidebar] [class*=st-key-say_] [data-testid=stText] span",
-  // Of a chart its own words: of its labels and marks some are a learner's.
-  `${MAIN} [data-testid=stVegaLiteChart] svg :is(.role-title-text, .role-axis-title, .role-legend-title) text`,
+  `${MAIN} [data-testid=stVegaLiteChart] svg .role-title-text text`,
 ].join(",");
 const PANEL = ".st-key-lesson_panel"; // in which a lesson's author says what is explained
 const OWN = `${PANEL} abbr[title]`;
@@ -81,13 +80,11 @@ function place(button, box, around) {
     width: `${width}px`,
     height: `${height}px`,
     "--line": `${box.width}px`,
-    "--tall": `${box.height}px`,
     "--deep": `${(height + box.height) / 2 - box.height * 0.12}px`,
   };
   const now = JSON.stringify(style);
   if (button.placed === now) return;
   button.placed = now;
-  button.toggleAttribute("data-upright", box.height > 1.5 * box.width); // of an axis
   for (const [name, value] of Object.entries(style)) button.style.setProperty(name, value);
 }
 
@@ -199,7 +196,7 @@ document.addEventListener("scroll", () => about && beside(), { capture: true, pa
 const ours = (node) => node.className === "term" || node.className === "term own" || node === tip;
 new MutationObserver((changes) => {
   const foreign = ({ type, target, addedNodes, removedNodes }) =>
-    type === "attributes" ? target.closest?.(".role-title, .role-axis-title, .role-legend-title") :
+    type === "attributes" ? target.closest?.(".role-title") :
     type !== "childList" ? target.parentElement !== tip : target !== tip && [...addedNodes, ...removedNodes].some((node) => !ours(node));
   if (changes.some(foreign)) later();
   // Of attributes only where a chart's title stands, which moves alone when the chart is resized.
