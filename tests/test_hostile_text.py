@@ -178,7 +178,7 @@ def scripts(text: str) -> list[str]:
             elif name == "rows":  # of a learner's own set, whose conditions are text as well
                 choices |= {name: [(text, text, text, text)], "compared": [text, text]}
                 choices["quantity"] = "Norm of the last state"  # a probe needs two conditions
-            elif name in choices:
+            elif name in choices or asked.kind is asked.VAR_KEYWORD:
                 continue
             elif asked.default is asked.empty:
                 choices[name] = PLAIN[asked.annotation]

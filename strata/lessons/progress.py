@@ -70,11 +70,11 @@ class Note:
 
     step: int
     hints: int = 0
-    lacked: bool = False
     observation: str = ""
     figure: str = ""
     code: str = ""
     run: dict[str, Any] = field(default_factory=dict)
+    lacked: bool = False
 
 
 class Progress:

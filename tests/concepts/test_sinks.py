@@ -129,22 +129,14 @@ def test_the_script_finds_the_same(skip_sinks: bool) -> None:
     for run in (planted(0, 3), planted(0, 1, 2, 3, begin=4), planted()):
         given = {
             "torch": torch,
-            "hidden": run.hidden.double(),
+            "raw": run.hidden,
             "tokens": run.tokens,
-            "output": output_of(len(run.hidden)),
             "SKIP_FIRST": False,
             "SKIP_SINKS": skip_sinks,
         }
         exec(SINK_RULE + SINKS, given)
         assert given["sinks"] == sinks(run)["position"].tolist()
         assert given["left"] == kept(run, False, skip_sinks).tolist()
-
-
-def output_of(n_layers: int) -> object:
-    class Output:
-        hidden_states = range(n_layers)
-
-    return Output()
 
 
 def test_the_note_names_them() -> None:

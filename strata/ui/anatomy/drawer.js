@@ -15,7 +15,8 @@ const toTheStep = () => {
 };
 
 // Vega paints the bar of a legend by a gradient of its own figure that it names by the whole address.
-// Once the address is another, nothing is painted there when the figure is next shown anew.
+// Once the address is another, nothing is painted there when the figure is next shown anew (issue
+// 3948 of vega/vega).
 const keepBars = () => {
   for (const bar of document.querySelectorAll('svg [fill^="url(http"]'))
     bar.setAttribute("fill", bar.getAttribute("fill").replace(/^url\([^#]*/, "url("));
