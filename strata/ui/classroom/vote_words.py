@@ -40,34 +40,30 @@ def question(vote: Vote) -> None:
 
 def hide_words(votes: Votes, vote: Vote, cast: Ballots) -> None:
     """Every word that was given, the commonest first: one that is pressed is not shown to the
-    class, until it is pressed again."""
-    given = list(words(vote, cast).items())
-    if not given:
+    class, until it is pressed again. A button each, which says what it does to which word: the page
+    is drawn anew with each ballot, and of one list of what is chosen a browser could send an old
+    one back, which would show a hidden word again."""
+    counts = words(vote, cast)
+    if not counts:
         return
-    hidden = {word for word, _ in given if fingerprint(word) in vote.hidden}
-    key = f"hidden_words_{vote.id}"
 
-    def press() -> None:
-        chosen = set(st.session_state[key])
+    def press(word: str, hidden: bool) -> None:
         try:
-            for word in chosen ^ hidden:
-                votes.hide(vote.id, word, word in chosen)
+            votes.hide(vote.id, word, hidden)
         except StrataError as error:
             st.toast(str(error))
 
-    counts = dict(given)
-    st.session_state[key] = [word for word in counts if word in hidden]
     with st.container(key="words_of_vote"):
-        st.pills(
-            "Their words: press one to hide it from the class",
-            list(counts)[:_WORDS],
-            selection_mode="multi",
-            format_func=lambda word: _label(word, counts[word], word in hidden),
-            key=key,
-            on_change=press,
-        )
-        if len(given) > _WORDS:
-            st.caption(f"The {_WORDS} commonest of {len(given)} words; ten are shown to the class.")
+        st.caption("Their words: press one to hide it from the class")
+        with st.container(horizontal=True, gap="small"):
+            for word, count in list(counts.items())[:_WORDS]:
+                is_hidden = (named := fingerprint(word)) in vote.hidden
+                label, key = _label(word, count, is_hidden), f"word_{vote.id}_{named}"
+                st.button(label, key=key, on_click=press, args=(word, not is_hidden))
+        if len(counts) > _WORDS:
+            st.caption(
+                f"The {_WORDS} commonest of {len(counts)} words; ten are shown to the class."
+            )
 
 
 def _label(word: str, count: int, is_hidden: bool) -> str:
