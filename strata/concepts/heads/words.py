@@ -25,8 +25,8 @@ FAINT = 0.1  # of what the leading head adds: less is called hardly anything
 HALF = 0.5  # of a head's attention
 MOST = 0.9  # of a head's attention: it reads hardly anything else
 SMALL = (
-    " So who looks there writes little: a softmax gives all of its attention away, and there it "
-    "changes least."
+    " So who looks there writes less than its attention suggests: a softmax gives all of that "
+    "away, and there it changes least."
 )
 _ALIKE = 0.01  # nats: a smaller change of a log-probability is called none
 _NAMED = 3  # sinks that a sentence names

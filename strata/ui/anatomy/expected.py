@@ -137,7 +137,8 @@ def _expected(
     if view in ("jacobian_lens.passage_beam", "jacobian_lens.beside"):
         passages = params["n_passages"]
         verb = "takes" if passages == 1 else "take"
-        noun = f"{_some(passages, 'passage')}, read forward and back, {verb}"
+        by = "" if view.endswith("beam") else ", by random blocks too"
+        noun = f"{_some(passages, 'passage')}, read forward and back{by}, {verb}"
         # Of the word alone half of the passages are known by the look before; random blocks are
         # read for all of them, and drawn anew three times.
         share = 0.5 if view.endswith("beam") else 2.5

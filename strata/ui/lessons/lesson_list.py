@@ -100,8 +100,8 @@ def _lesson(number: int, lesson: Lesson, found: dict[str, Lesson]) -> None:
                 told.append("best after " + listed([f"“{title}”" for title in before]))
             if notes:
                 told.append(
-                    f"{len(seen)} steps seen, {len(how.answered)} of {len(how.asked)} questions "
-                    f"answered, {len(how.right) + len(how.second)} right"
+                    f"{len(seen)} step{'s' * (len(seen) != 1)} seen, {len(how.answered)} of "
+                    f"{len(how.asked)} questions answered, {len(how.right) + len(how.second)} right"
                 )
             st.caption(" · ".join(told))
             if notes:

@@ -63,7 +63,7 @@ def test_a_long_prompt_is_told_of_and_a_short_one_not() -> None:
     usual = expect("jacobian_lens.beside", ABOUT, 5, 0, {})
     assert usual is not None
     assert 8 < usual.on_a_core < 20  # measured: 16 s, 8 passages through random blocks
-    assert beams.sentence.startswith("16 passages, read forward and back, take about ")
+    assert beams.sentence.startswith("16 passages, read forward and back, by random blocks too, ")
     assert expect("predictions.next_token", ABOUT, 170, 0, {"position": 0}) is None
     middle = expect("heads.changed", ABOUT, 150, 0, {"block": 15, "head": 3, "factor": 0.0})
     assert middle is not None
