@@ -45,7 +45,7 @@ def test_what_is_typed_early_goes_on(page: Page, small_address: str, size: Viewp
     word = page.get_by_role("textbox", name="Your word")
     word.press_sequentially("pas")
     page.evaluate("document.fonts.ready")
-    assert page.evaluate(PAINTED), "it waits for what Streamlit needs"
+    page.wait_for_function(PAINTED, polling=50)  # which waits for nothing that Streamlit needs
     before = page.evaluate(AT, [f"{EARLY} {part}" for part in PARTS])
     # A page is hidden until its sidebar is there, and what is hidden takes no focus.
     hiding = page.add_style_tag(content="[data-testid=stMain] { visibility: hidden !important; }")

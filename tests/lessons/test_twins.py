@@ -24,6 +24,7 @@ from tests.browser.shared import shared
 from tests.loops import run_apart
 
 FIRST = 3
+BOXES = ("vertical", "horizontal", "column", "flex_container", "grid_container", "transparent")
 
 
 class Reader(Browser):
@@ -49,8 +50,11 @@ class Reader(Browser):
         self.drawn = {
             at: said for at, said in self.drawn.items() if at[: len(self._place)] != self._place
         }
-        # How far a work is, and its place once that is done: one server may be the busier.
-        if delta.new_element.WhichOneof("type") not in ("progress", "empty"):
+        # How far a work is, its place once that is done, and a box around it, which says nothing by
+        # itself: one server may be the busier.
+        is_wait = delta.new_element.WhichOneof("type") in ("progress", "empty")
+        is_box = delta.add_block.WhichOneof("type") in BOXES and not delta.add_block.id
+        if not (is_wait or is_box):
             self.drawn[self._place] = str(delta)
             self.sent.append(str(delta))
         super()._note(delta)
