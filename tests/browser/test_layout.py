@@ -177,7 +177,7 @@ def test_rows_of_choices_break_at_once_where_they_will(
     takes two: from the start, so that nothing jumps when they have come (`test_look`). And nothing
     is cut there, without a lesson too."""
     page.set_viewport_size(LAPTOP)
-    for _ in range(2):  # a row that breaks late does so each time, a server that is busy does not
+    for _ in range(3):  # a row that breaks late does so each time, a server that is busy does not
         visit(page, f"{small_address}/{where}")
         shifts, moved = shifted(page)
         if shifts <= 0.1:
