@@ -65,7 +65,8 @@ function connect() {
 
 function meet(who) {
   // On a shared computer the one before has left this tab's memory behind.
-  if (memory("who") === who) return;
+  if ((live.who ?? memory("who")) === who) return;
+  live.who = who; // also where a browser has no storage, and what is being typed stays
   try {
     sessionStorage.clear();
   } catch {
